@@ -1,0 +1,17 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+#![warn(missing_docs)]
+
+// The order is the law: a module imports only modules declared above it (tests/it/tidy.rs).
+pub mod types;
+pub mod dump;
+pub mod schedule;
+pub mod config;
+pub mod clock;
+pub mod progress;
+pub mod source;
+pub mod store;
+pub mod catalog;
+pub mod wiring;
+pub mod engine;
+pub mod app;
+pub mod cli;

@@ -1,0 +1,120 @@
+//! Names days and ISO weeks.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{Datelike, Days, NaiveDate};
+
+use super::Refused;
+
+/// A calendar day in the agent's time zone, written `YYYY-MM-DD`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BackupDate(pub NaiveDate);
+
+impl BackupDate {
+    /// The day `days` before this one.
+    pub fn minus_days(self, days: u64) -> Self {
+        Self(
+            self.0
+                .checked_sub_days(Days::new(days))
+                .unwrap_or(NaiveDate::MIN),
+        )
+    }
+
+    /// The ISO week this day belongs to.
+    pub fn week(self) -> IsoWeek {
+        let week = self.0.iso_week();
+        IsoWeek {
+            year: week.year(),
+            week: week.week(),
+        }
+    }
+}
+
+impl fmt::Display for BackupDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.format("%Y-%m-%d").to_string())
+    }
+}
+
+impl FromStr for BackupDate {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").map(Self);
+        date.ok()
+            .filter(|date| date.to_string() == text)
+            .ok_or_else(|| Refused {
+                what: "date",
+                value: text.to_owned(),
+                rule: "write a day of the calendar as YYYY-MM-DD",
+            })
+    }
+}
+
+super::text_serde!(BackupDate);
+
+/// An ISO 8601 week, written `GGGG-Www`: Sunday 2027-01-03 lies in `2026-W53`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IsoWeek {
+    year: i32,
+    week: u32,
+}
+
+impl fmt::Display for IsoWeek {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:04}-W{:02}", self.year, self.week))
+    }
+}
+
+impl FromStr for IsoWeek {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let refused = || Refused {
+            what: "ISO week",
+            value: text.to_owned(),
+            rule: "write a week as 2026-W53",
+        };
+        let (year, week) = text.split_once("-W").ok_or_else(refused)?;
+        let parsed = Self {
+            year: year.parse().map_err(|_| refused())?,
+            week: week.parse().map_err(|_| refused())?,
+        };
+        let exists =
+            NaiveDate::from_isoywd_opt(parsed.year, parsed.week, chrono::Weekday::Mon).is_some();
+        if exists && parsed.to_string() == text {
+            return Ok(parsed);
+        }
+        Err(refused())
+    }
+}
+
+super::text_serde!(IsoWeek);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_sunday_of_2027_lies_in_week_53_of_2026() {
+        let day: BackupDate = "2027-01-03".parse().unwrap();
+        assert_eq!(day.week().to_string(), "2026-W53");
+        assert_eq!("2026-W53".parse::<IsoWeek>().unwrap(), day.week());
+        assert!("2027-W53".parse::<IsoWeek>().is_err());
+    }
+
+    #[test]
+    fn only_the_canonical_form_of_a_day_is_read() {
+        for bad in [
+            "2026-2-3",
+            "2026-02-30",
+            "20260203",
+            "+2026-02-03",
+            " 2026-02-03",
+            "",
+        ] {
+            assert!(bad.parse::<BackupDate>().is_err(), "{bad:?}");
+        }
+    }
+}

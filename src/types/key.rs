@@ -1,0 +1,183 @@
+//! Names objects in a store. Invariant: a key is one of the forms below, so it can never leave its folder.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::NaiveTime;
+
+use super::{BackupDate, Compression, DatabaseName, IsoWeek, Refused};
+
+const RULE: &str = "keys are daily/YYYY-MM-DD/<db>[~HHMMSSZ].sql[.gz|.zst], weekly/GGGG-Www.tar.gz, \
+                    or manifests/ and one of these with .json";
+
+/// What a key names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KeyKind {
+    /// One database's dump of one day.
+    Daily {
+        /// The day.
+        date: BackupDate,
+        /// The database.
+        database: DatabaseName,
+        /// The UTC time that tells a later copy from the day's first one.
+        time: Option<NaiveTime>,
+        /// How it is compressed.
+        compression: Compression,
+    },
+    /// One week's archive.
+    Weekly {
+        /// The week.
+        week: IsoWeek,
+    },
+    /// The commit record of another object.
+    Manifest {
+        /// The object's key.
+        of: Box<ObjectKey>,
+    },
+}
+
+/// The key of an object in a store.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectKey {
+    text: String,
+    kind: KeyKind,
+}
+
+impl ObjectKey {
+    /// The key of a daily dump; `time` (UTC) tells a later copy of the same day from the first.
+    pub fn daily(
+        date: BackupDate,
+        database: &DatabaseName,
+        time: Option<NaiveTime>,
+        compression: Compression,
+    ) -> Self {
+        Self::from_kind(KeyKind::Daily {
+            date,
+            database: database.clone(),
+            time,
+            compression,
+        })
+    }
+
+    /// The key of this object's commit record.
+    pub fn manifest(&self) -> Self {
+        Self::from_kind(KeyKind::Manifest {
+            of: Box::new(self.clone()),
+        })
+    }
+
+    /// The key as stores spell it.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What the key names.
+    pub fn kind(&self) -> &KeyKind {
+        &self.kind
+    }
+
+    fn from_kind(kind: KeyKind) -> Self {
+        let text = match &kind {
+            KeyKind::Daily {
+                date,
+                database,
+                time,
+                compression,
+            } => {
+                let time = time.map_or(String::new(), |t| t.format("~%H%M%SZ").to_string());
+                format!("daily/{date}/{database}{time}.sql{}", compression.suffix())
+            }
+            KeyKind::Weekly { week } => format!("weekly/{week}.tar.gz"),
+            KeyKind::Manifest { of } => format!("manifests/{of}.json"),
+        };
+        Self { text, kind }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+impl FromStr for ObjectKey {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        parse_kind(text)
+            .map(Self::from_kind)
+            .filter(|key| key.text == text)
+            .ok_or_else(|| Refused {
+                what: "object key",
+                value: text.to_owned(),
+                rule: RULE,
+            })
+    }
+}
+
+super::text_serde!(ObjectKey);
+
+fn parse_kind(text: &str) -> Option<KeyKind> {
+    if let Some(rest) = text.strip_prefix("manifests/") {
+        let of: ObjectKey = rest.strip_suffix(".json")?.parse().ok()?;
+        let nested = matches!(of.kind, KeyKind::Manifest { .. });
+        return (!nested).then(|| KeyKind::Manifest { of: Box::new(of) });
+    }
+    if let Some(rest) = text.strip_prefix("weekly/") {
+        let week = rest.strip_suffix(".tar.gz")?.parse().ok()?;
+        return Some(KeyKind::Weekly { week });
+    }
+    let (date, file) = text.strip_prefix("daily/")?.split_once('/')?;
+    let (stem, suffix) = file.split_once(".sql")?;
+    let compression = [Compression::None, Compression::Gzip, Compression::Zstd]
+        .into_iter()
+        .find(|compression| compression.suffix() == suffix)?;
+    let (database, time) = match stem.split_once('~') {
+        None => (stem, None),
+        Some((name, time)) => (name, Some(NaiveTime::parse_from_str(time, "%H%M%SZ").ok()?)),
+    };
+    Some(KeyKind::Daily {
+        date: date.parse().ok()?,
+        database: database.parse().ok()?,
+        time,
+        compression,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_key_is_read_back_as_it_was_written() {
+        let keys = [
+            "daily/2026-11-22/scout-db.sql",
+            "daily/2026-11-22/scout-db.sql.gz",
+            "daily/2026-11-22/a~031500Z.sql.zst",
+            "weekly/2026-W53.tar.gz",
+            "manifests/daily/2026-11-22/scout-db.sql.json",
+            "manifests/weekly/2026-W47.tar.gz.json",
+        ];
+        for text in keys {
+            assert_eq!(text.parse::<ObjectKey>().unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_form_is_refused() {
+        let keys = [
+            "",
+            "daily",
+            "daily/2026-11-22/../x.sql",
+            "daily/2026-11-22/A.sql",
+            "daily/2026-2-1/a.sql",
+            "daily/2026-11-22/a.sql.bz2",
+            "weekly/2027-W53.tar.gz",
+            "manifests/manifests/weekly/2026-W47.tar.gz.json.json",
+            "/etc/passwd",
+        ];
+        for text in keys {
+            assert!(text.parse::<ObjectKey>().is_err(), "{text}");
+        }
+    }
+}

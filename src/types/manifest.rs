@@ -1,0 +1,80 @@
+//! Describes a stored copy; its presence in a store commits the copy.
+
+use super::{BackupDate, Compression, DatabaseName, EvidenceClass, JobId, ObjectKey};
+use super::{Sha256, SourceEvidence};
+
+/// The version of the manifest's fields.
+pub const MANIFEST_FORMAT: u32 = 1;
+
+/// The commit record of one stored dump: `manifests/<key>.json`, written last and never modified.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Manifest {
+    /// [`MANIFEST_FORMAT`] when it was written.
+    pub format: u32,
+    /// The Patina installation that wrote it.
+    pub instance: String,
+    /// The object this manifest commits.
+    pub key: ObjectKey,
+    /// The database.
+    pub database: DatabaseName,
+    /// The day the copy stands for, in `zone`.
+    pub date: BackupDate,
+    /// The IANA time zone of `date`.
+    pub zone: String,
+    /// The job that made it.
+    pub job: JobId,
+    /// Where the content came from.
+    pub source: SourceFacts,
+    /// When the export began, RFC 3339 in UTC.
+    pub started_at: String,
+    /// When the copy was proven, RFC 3339 in UTC.
+    pub completed_at: String,
+    /// The SQL text.
+    pub plain: PlainFacts,
+    /// The bytes in the store.
+    pub stored: StoredFacts,
+    /// What the source held and the restored copy was compared with.
+    pub evidence: SourceEvidence,
+    /// How well the copy is proven.
+    pub class: EvidenceClass,
+    /// True where a table's schema could not be read and the table is missing.
+    pub incomplete: bool,
+    /// What a person should know before restoring.
+    pub warnings: Vec<String>,
+    /// The SQLite library that restored the copy.
+    pub sqlite_version: String,
+    /// The Patina that wrote it.
+    pub patina_version: String,
+}
+
+/// Where a copy's content came from.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SourceFacts {
+    /// `sqlite` or `d1`.
+    pub kind: String,
+    /// The file's path or the D1 database's UUID.
+    pub id: String,
+    /// The D1 Time Travel bookmark, where the source gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bookmark: Option<String>,
+}
+
+/// The SQL text of a dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PlainFacts {
+    /// Digest of the whole text.
+    pub sha256: Sha256,
+    /// Length of the text.
+    pub size_bytes: u64,
+}
+
+/// A dump's bytes as they lie in a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StoredFacts {
+    /// Digest of the stored bytes.
+    pub sha256: Sha256,
+    /// How many there are.
+    pub size_bytes: u64,
+    /// How the text became these bytes.
+    pub compression: Compression,
+}

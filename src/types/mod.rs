@@ -1,0 +1,86 @@
+//! Names the things all rooms share. Invariant: a value of these types was checked when it was made; no I/O.
+
+mod date;
+mod evidence;
+mod hash;
+mod job;
+mod key;
+mod manifest;
+mod name;
+mod size;
+
+pub use date::{BackupDate, IsoWeek};
+pub use evidence::{EvidenceClass, SourceEvidence, TableEvidence};
+pub use hash::{Hasher, Sha256};
+pub use job::{JobId, Trigger};
+pub use key::{KeyKind, ObjectKey};
+pub use manifest::{MANIFEST_FORMAT, Manifest, PlainFacts, SourceFacts, StoredFacts};
+pub use name::{DatabaseName, Priority};
+pub use size::{ByteCount, grouped};
+
+/// How the bytes of a stored dump are compressed.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Default,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Plain SQL text.
+    #[default]
+    None,
+    /// One gzip member, RFC 1952.
+    Gzip,
+    /// One Zstandard frame, RFC 8878.
+    Zstd,
+}
+
+impl Compression {
+    /// What follows `.sql` in an object's key: empty, `.gz` or `.zst`.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Gzip => ".gz",
+            Self::Zstd => ".zst",
+        }
+    }
+}
+
+/// A value that was refused, with the rule it breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} `{value}` is not valid: {rule}")]
+pub struct Refused {
+    /// The kind of value, such as `database name`.
+    pub what: &'static str,
+    /// The value as it was given.
+    pub value: String,
+    /// What a valid one looks like.
+    pub rule: &'static str,
+}
+
+/// Serializes and reads a type through its `Display` and `FromStr`.
+macro_rules! text_serde {
+    ($type:ty) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+use text_serde;
