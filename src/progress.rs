@@ -1,1 +1,132 @@
-//! TBD
+//! Counts what a long job has done so far, for the terminal and the event stream. Invariant: counting never waits.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+/// What is being done to one database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Waits for its turn.
+    Waiting,
+    /// Is read and spooled.
+    Export,
+    /// Is restored and compared.
+    Drill,
+    /// Is written to the stores and read back.
+    Store,
+    /// Has ended, well or not.
+    Ended,
+}
+
+impl Stage {
+    const ALL: [Self; 5] = [
+        Self::Waiting,
+        Self::Export,
+        Self::Drill,
+        Self::Store,
+        Self::Ended,
+    ];
+
+    /// The word a person reads.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Export => "exporting",
+            Self::Drill => "proving",
+            Self::Store => "storing",
+            Self::Ended => "done",
+        }
+    }
+}
+
+/// The counters of one database's backup; shared between who works and who shows.
+#[derive(Debug, Default)]
+pub struct Progress {
+    stage: AtomicU8,
+    rows: AtomicU64,
+    total_rows: AtomicU64,
+    bytes: AtomicU64,
+    total_bytes: AtomicU64,
+}
+
+/// One reading of the counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// What is being done.
+    pub stage: Stage,
+    /// Rows read so far.
+    pub rows: u64,
+    /// Rows there are; 0 while unknown.
+    pub total_rows: u64,
+    /// Bytes handled in this stage so far.
+    pub bytes: u64,
+    /// Bytes this stage has to handle; 0 while unknown.
+    pub total_bytes: u64,
+}
+
+impl Progress {
+    /// Enters a stage that has `total_bytes` to handle; 0 where that is unknown.
+    pub fn enter(&self, stage: Stage, total_bytes: u64) {
+        self.bytes.store(0, Ordering::Relaxed);
+        self.total_bytes.store(total_bytes, Ordering::Relaxed);
+        self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    /// Says how many rows there are; counting starts again from none.
+    pub fn expect_rows(&self, rows: u64) {
+        self.rows.store(0, Ordering::Relaxed);
+        self.total_rows.store(rows, Ordering::Relaxed);
+    }
+
+    /// Counts rows.
+    pub fn add_rows(&self, rows: u64) {
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// Counts bytes.
+    pub fn add_bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The counters now.
+    pub fn read(&self) -> Reading {
+        let stage = usize::from(self.stage.load(Ordering::Relaxed));
+        Reading {
+            stage: Stage::ALL[stage.min(Stage::ALL.len() - 1)],
+            rows: self.rows.load(Ordering::Relaxed),
+            total_rows: self.total_rows.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            total_bytes: self.total_bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Reading {
+    /// The part that is done, 0.0 to 1.0; `None` while the total is unknown.
+    pub fn fraction(&self) -> Option<f64> {
+        let (done, total) = match self.stage {
+            Stage::Waiting => return None,
+            Stage::Export => (self.rows, self.total_rows),
+            Stage::Drill | Stage::Store => (self.bytes, self.total_bytes),
+            Stage::Ended => return Some(1.0),
+        };
+        (total > 0).then(|| (done as f64 / total as f64).min(1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_is_measured_in_rows_and_a_drill_in_bytes() {
+        let progress = Progress::default();
+        assert_eq!(progress.read().fraction(), None);
+        progress.enter(Stage::Export, 0);
+        progress.expect_rows(200);
+        progress.add_rows(50);
+        assert_eq!(progress.read().fraction(), Some(0.25));
+        progress.enter(Stage::Drill, 10);
+        progress.add_bytes(10);
+        assert_eq!(progress.read().fraction(), Some(1.0));
+    }
+}

@@ -1,1 +1,23 @@
-//! TBD
+//! Writes and reads the dump file. Invariant: the same content gives the same bytes between header and trailer.
+//!
+//! Pure: bytes in, bytes out. The form is described in `ARCHITECTURE.md`; why it is so, beside each part.
+
+mod compress;
+mod content;
+mod literal;
+mod order;
+mod reader;
+mod real;
+mod schema;
+mod split;
+mod stage;
+mod writer;
+
+pub use compress::{Decoder, Encoder, decoder};
+pub use content::ContentHasher;
+pub use literal::{Literals, TextEncoding, Value, quoted_name, write_name};
+pub use order::parents_first;
+pub use reader::{Check, DumpHeader, ReadError, Summary};
+pub use schema::{Content, Database, Rowid, SchemaObject, Table};
+pub use split::{SplitError, Splitter};
+pub use writer::{DumpWriter, Header, MAX_STATEMENT_BYTES, Sink};

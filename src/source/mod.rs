@@ -1,1 +1,134 @@
-//! TBD
+//! Reads one database out as canonical SQL. Invariant: the evidence comes from the source, never from the dump.
+
+mod sqlite;
+
+use std::io;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::dump::{Header, Sink};
+use crate::progress::Progress;
+use crate::types::{EvidenceClass, SourceEvidence, SourceFacts};
+
+pub use sqlite::{SqliteSource, content_of};
+
+/// A database that can be dumped.
+pub trait Source: Send + Sync {
+    /// Its kind and id, as the manifest records them.
+    fn facts(&self) -> SourceFacts;
+
+    /// Writes the whole database into `sink` and says what it held. Blocks; `request.stop` ends it early.
+    ///
+    /// # Errors
+    /// Where anything could not be read or written. What the sink got until then is worthless.
+    fn dump(&self, request: &DumpRequest<'_>, sink: &mut dyn Sink) -> Result<Dumped, SourceError>;
+}
+
+/// How to dump.
+pub struct DumpRequest<'a> {
+    /// What the dump's first lines say.
+    pub header: &'a Header,
+    /// Tables whose rows are left out.
+    pub skip_data: &'a [String],
+    /// Where to count rows.
+    pub progress: &'a Progress,
+    /// Asks the dump to end.
+    pub stop: &'a CancellationToken,
+}
+
+/// What a dump was made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dumped {
+    /// What the source held.
+    pub evidence: SourceEvidence,
+    /// The best class a restore of this dump can reach.
+    pub class: EvidenceClass,
+    /// The D1 Time Travel bookmark, where there is one.
+    pub bookmark: Option<String>,
+    /// True where a table's schema could not be read and the table is missing.
+    pub incomplete: bool,
+    /// What a person should know before restoring.
+    pub warnings: Vec<String>,
+}
+
+/// Why a source could not be dumped.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// There is no such database.
+    #[error("{what} does not exist\nhint: correct its path in patina.toml, or `patina remove` it")]
+    NotFound {
+        /// The database.
+        what: String,
+    },
+    /// What is there is not a database.
+    #[error("{what} is not a SQLite database: {why}\nhint: {hint}")]
+    NotADatabase {
+        /// The file.
+        what: String,
+        /// What was found.
+        why: String,
+        /// The way out.
+        hint: &'static str,
+    },
+    /// Another process holds it.
+    #[error(
+        "{what} is locked by another process; waited {waited_ms} ms\nhint: find the process with `fuser`, or use \
+         journal_mode=WAL, in which readers and writers do not wait for each other"
+    )]
+    Locked {
+        /// The database.
+        what: String,
+        /// How long was waited.
+        waited_ms: u64,
+    },
+    /// Its content contradicts itself.
+    #[error(
+        "{what} is damaged: {why}\nhint: `sqlite3 FILE 'PRAGMA integrity_check'` says where; `.recover` saves what can \
+         be read; earlier copies are kept"
+    )]
+    Damaged {
+        /// The database.
+        what: String,
+        /// What was found.
+        why: String,
+    },
+    /// It changed in a way that a read transaction does not cover.
+    #[error("{what} {how} while it was read; nothing of it is kept")]
+    Changed {
+        /// The database.
+        what: String,
+        /// `was replaced`, `was deleted`.
+        how: &'static str,
+    },
+    /// It could not be read for another reason.
+    #[error("{what} cannot be read: {why}")]
+    Unavailable {
+        /// The database.
+        what: String,
+        /// The cause, perhaps with a hint.
+        why: String,
+        /// Whether a second try may help.
+        retryable: bool,
+    },
+    /// The dump could not be written.
+    #[error("the spool cannot be written: {0}")]
+    Sink(#[from] io::Error),
+    /// It was asked to end.
+    #[error("the export was stopped")]
+    Stopped,
+}
+
+impl SourceError {
+    /// Whether a second try may succeed.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Locked { .. } | Self::Changed { .. } => true,
+            Self::Unavailable { retryable, .. } => *retryable,
+            Self::NotFound { .. }
+            | Self::NotADatabase { .. }
+            | Self::Damaged { .. }
+            | Self::Sink(_)
+            | Self::Stopped => false,
+        }
+    }
+}

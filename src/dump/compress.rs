@@ -1,0 +1,310 @@
+//! Compresses a dump on its way out and reads it back. gzip is compressed in blocks on two threads.
+//!
+//! Each block is deflated on its own with the 32 KiB before it as dictionary and ends on a byte boundary, so the
+//! blocks join to one ordinary gzip member (RFC 1952), as pigz makes it.
+
+use std::collections::VecDeque;
+use std::io::{self, BufReader, Read, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use flate2::{Compress, FlushCompress};
+
+use crate::types::Compression;
+
+/// How much text one thread deflates at a time.
+const BLOCK_BYTES: usize = 512 * 1024;
+
+/// How far back deflate looks.
+const WINDOW_BYTES: usize = 32 * 1024;
+
+/// Deflating threads. The machine also reads, formats and hashes.
+const THREADS: usize = 2;
+
+/// At this level zlib-rs is both faster than `gzip -6` and no larger (benches/).
+const GZIP_LEVEL: u32 = 6;
+
+/// zstd's own default.
+#[cfg(feature = "zstd")]
+const ZSTD_LEVEL: i32 = 3;
+
+/// Compresses what is written to it into `W`.
+pub struct Encoder<W: Write>(Kind<W>);
+
+enum Kind<W: Write> {
+    Plain(W),
+    Gzip(ParallelGzip<W>),
+    #[cfg(feature = "zstd")]
+    Zstd(zstd::Encoder<'static, W>),
+}
+
+impl<W: Write> Encoder<W> {
+    /// An encoder into `out`.
+    ///
+    /// # Errors
+    /// Those of `out`, and `Unsupported` for zstd in a build without it.
+    pub fn new(compression: Compression, out: W) -> io::Result<Self> {
+        Ok(Self(match compression {
+            Compression::None => Kind::Plain(out),
+            Compression::Gzip => Kind::Gzip(ParallelGzip::new(out)?),
+            #[cfg(feature = "zstd")]
+            Compression::Zstd => {
+                let mut encoder = zstd::Encoder::new(out, ZSTD_LEVEL)?;
+                encoder.include_checksum(true)?;
+                Kind::Zstd(encoder)
+            }
+            #[cfg(not(feature = "zstd"))]
+            Compression::Zstd => return Err(no_zstd()),
+        }))
+    }
+
+    /// Writes what is left and gives `out` back.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn finish(self) -> io::Result<W> {
+        match self.0 {
+            Kind::Plain(out) => Ok(out),
+            Kind::Gzip(gzip) => gzip.finish(),
+            #[cfg(feature = "zstd")]
+            Kind::Zstd(zstd) => zstd.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Kind::Plain(out) => out.write(bytes),
+            Kind::Gzip(gzip) => gzip.write(bytes),
+            #[cfg(feature = "zstd")]
+            Kind::Zstd(zstd) => zstd.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A reader of plain text.
+pub type Decoder<'a> = Box<dyn Read + Send + 'a>;
+
+/// The plain text of compressed bytes.
+///
+/// # Errors
+/// `Unsupported` for zstd in a build without it. Damaged input is an error of reading.
+pub fn decoder<'a>(
+    compression: Compression,
+    input: impl Read + Send + 'a,
+) -> io::Result<Decoder<'a>> {
+    Ok(match compression {
+        Compression::None => Box::new(input),
+        Compression::Gzip => {
+            let input = BufReader::with_capacity(WINDOW_BYTES, input);
+            Box::new(flate2::bufread::MultiGzDecoder::new(input))
+        }
+        #[cfg(feature = "zstd")]
+        Compression::Zstd => Box::new(zstd::Decoder::new(input)?),
+        #[cfg(not(feature = "zstd"))]
+        Compression::Zstd => return Err(no_zstd()),
+    })
+}
+
+#[cfg(not(feature = "zstd"))]
+fn no_zstd() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this build cannot use zstd\nhint: use gzip, or build with the feature `zstd`",
+    )
+}
+
+struct Job {
+    input: Vec<u8>,
+    dictionary: Vec<u8>,
+    reply: SyncSender<io::Result<Block>>,
+}
+
+struct Block {
+    deflated: Vec<u8>,
+    check: crc32fast::Hasher,
+}
+
+struct ParallelGzip<W> {
+    out: W,
+    jobs: SyncSender<Job>,
+    pending: VecDeque<Receiver<io::Result<Block>>>,
+    input: Vec<u8>,
+    dictionary: Vec<u8>,
+    check: crc32fast::Hasher,
+    plain_bytes: u64,
+}
+
+impl<W: Write> ParallelGzip<W> {
+    fn new(mut out: W) -> io::Result<Self> {
+        // Deflate, no name, no time (so that the same text gives the same bytes), unknown system.
+        out.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff])?;
+        let (jobs, queue) = sync_channel::<Job>(THREADS);
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..THREADS {
+            let queue = Arc::clone(&queue);
+            thread::Builder::new()
+                .name("gzip".to_owned())
+                .spawn(move || deflate_jobs(&queue))?;
+        }
+        Ok(Self {
+            out,
+            jobs,
+            pending: VecDeque::new(),
+            input: Vec::with_capacity(BLOCK_BYTES),
+            dictionary: Vec::new(),
+            check: crc32fast::Hasher::new(),
+            plain_bytes: 0,
+        })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(BLOCK_BYTES - self.input.len());
+        self.input.extend_from_slice(&bytes[..taken]);
+        if self.input.len() == BLOCK_BYTES {
+            self.submit()?;
+        }
+        Ok(taken)
+    }
+
+    fn submit(&mut self) -> io::Result<()> {
+        let input = std::mem::replace(&mut self.input, Vec::with_capacity(BLOCK_BYTES));
+        self.plain_bytes += input.len() as u64;
+        let window = input[input.len().saturating_sub(WINDOW_BYTES)..].to_vec();
+        let (reply, block) = sync_channel(1);
+        let job = Job {
+            input,
+            dictionary: std::mem::replace(&mut self.dictionary, window),
+            reply,
+        };
+        self.jobs.send(job).map_err(|_| threads_gone())?;
+        self.pending.push_back(block);
+        while self.pending.len() > 2 * THREADS {
+            self.collect()?;
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self) -> io::Result<()> {
+        let Some(block) = self.pending.pop_front() else {
+            return Ok(());
+        };
+        let block = block.recv().map_err(|_| threads_gone())??;
+        self.check.combine(&block.check);
+        self.out.write_all(&block.deflated)
+    }
+
+    fn finish(mut self) -> io::Result<W> {
+        if !self.input.is_empty() {
+            self.submit()?;
+        }
+        while !self.pending.is_empty() {
+            self.collect()?;
+        }
+        const LAST_EMPTY_BLOCK: [u8; 2] = [3, 0];
+        self.out.write_all(&LAST_EMPTY_BLOCK)?;
+        self.out.write_all(&self.check.finalize().to_le_bytes())?;
+        // RFC 1952: the length modulo 2^32.
+        self.out
+            .write_all(&(self.plain_bytes as u32).to_le_bytes())?;
+        Ok(self.out)
+    }
+}
+
+fn threads_gone() -> io::Error {
+    io::Error::other("a compressing thread ended early")
+}
+
+fn deflate_jobs(queue: &Mutex<Receiver<Job>>) {
+    loop {
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else {
+            return;
+        };
+        // The other side is gone when the dump was aborted; then there is nobody to tell.
+        let _ = job.reply.send(deflate(&job.input, &job.dictionary));
+    }
+}
+
+fn deflate(input: &[u8], dictionary: &[u8]) -> io::Result<Block> {
+    let mut stream = Compress::new(flate2::Compression::new(GZIP_LEVEL), false);
+    if !dictionary.is_empty() {
+        stream.set_dictionary(dictionary)?;
+    }
+    let mut deflated = Vec::with_capacity(input.len() / 3 + 1024);
+    loop {
+        let done = stream.total_in() as usize;
+        stream.compress_vec(&input[done..], &mut deflated, FlushCompress::Sync)?;
+        let all_in = stream.total_in() as usize == input.len();
+        if all_in && deflated.len() < deflated.capacity() {
+            break;
+        }
+        deflated.reserve(64 * 1024);
+    }
+    let mut check = crc32fast::Hasher::new();
+    check.update(input);
+    Ok(Block { deflated, check })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_round_trip(compression: Compression, text: &[u8]) {
+        let mut encoder = Encoder::new(compression, Vec::new()).unwrap();
+        for part in text.chunks(10_007) {
+            encoder.write_all(part).unwrap();
+        }
+        let stored = encoder.finish().unwrap();
+        let mut back = Vec::new();
+        decoder(compression, stored.as_slice())
+            .unwrap()
+            .read_to_end(&mut back)
+            .unwrap();
+        assert!(back == text, "{compression:?} of {} bytes", text.len());
+    }
+
+    #[test]
+    fn what_was_compressed_reads_back_the_same() {
+        let mut state = 7u32;
+        let noise: Vec<u8> = (0..3 * BLOCK_BYTES + 17)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 24) as u8
+            })
+            .collect();
+        let prose = b"INSERT INTO \"t\" VALUES (1,'one');\n".repeat(40_000);
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            for text in [&b""[..], b"x", &noise, &prose, &prose[..BLOCK_BYTES]] {
+                check_round_trip(compression, text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_or_flipped_file_is_an_error() {
+        let text = b"INSERT INTO \"t\" VALUES (1,'one');\n".repeat(40_000);
+        for compression in [Compression::Gzip, Compression::Zstd] {
+            let mut encoder = Encoder::new(compression, Vec::new()).unwrap();
+            encoder.write_all(&text).unwrap();
+            let stored = encoder.finish().unwrap();
+            let mut flipped = stored.clone();
+            let last = flipped.len() - 1;
+            flipped[last / 2] ^= 0x10;
+            for damaged in [&stored[..last], &flipped] {
+                let mut back = Vec::new();
+                let outcome = decoder(compression, damaged)
+                    .unwrap()
+                    .read_to_end(&mut back);
+                assert!(outcome.is_err(), "{compression:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Reads a dump's own header and trailer. Invariant: a dump that was cut or changed has no valid trailer.
+
+use memchr::memmem;
+
+use crate::types::{Hasher, Sha256};
+
+const RULE: &str = "-- ================================================";
+const TRAILER_START: &str =
+    "-- ================================================\n-- Backup Complete\n";
+const DIGEST_LABEL: &str = "-- SHA-256 (all lines above this block): ";
+
+/// No trailer is longer.
+const TAIL_BYTES: usize = 1024;
+
+/// No header is read beyond this; one line per table without rows makes it longer than a screen.
+const HEAD_BYTES: usize = 256 * 1024;
+
+/// Checks a dump's text as it streams by.
+#[derive(Default)]
+pub struct Check {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    above: Hasher,
+}
+
+/// What a complete dump says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// The labelled lines of the header, in order: `("Generated", "2026-…")`.
+    pub header: DumpHeader,
+    /// Digest of the whole text.
+    pub sha256: Sha256,
+    /// Length of the whole text.
+    pub size_bytes: u64,
+}
+
+/// The labelled lines at a dump's top.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DumpHeader(Vec<(String, String)>);
+
+impl DumpHeader {
+    /// The text after `-- <label>: `; the first where several lines have the label.
+    pub fn get(&self, label: &str) -> Option<&str> {
+        let line = self.0.iter().find(|(name, _)| name == label);
+        line.map(|(_, text)| text.as_str())
+    }
+
+    fn read(head: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(head);
+        let lines = text.lines().skip(1).take_while(|line| *line != RULE);
+        let labelled = lines.filter_map(|line| line.strip_prefix("-- ")?.split_once(": "));
+        Self(
+            labelled
+                .map(|(label, text)| (label.to_owned(), text.to_owned()))
+                .collect(),
+        )
+    }
+}
+
+/// Why a text is not a complete dump of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The first line is another one.
+    #[error("the text does not begin as a dump does")]
+    NotADump,
+    /// The end is missing.
+    #[error("the dump ends at byte {size_bytes} without its trailer: it was cut")]
+    Cut {
+        /// Where it ends.
+        size_bytes: u64,
+    },
+    /// The lines differ from those that were written.
+    #[error("the dump's lines have the digest {found}, its trailer says {stated}: it was changed")]
+    Changed {
+        /// What the trailer says.
+        stated: String,
+        /// What the lines give.
+        found: Sha256,
+    },
+}
+
+impl Check {
+    /// Takes in the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        let room = HEAD_BYTES.saturating_sub(self.head.len()).min(bytes.len());
+        self.head.extend_from_slice(&bytes[..room]);
+        self.tail.extend_from_slice(bytes);
+        let settled = self.tail.len().saturating_sub(TAIL_BYTES);
+        // Moving the tail down for every few bytes would be slow.
+        if settled >= TAIL_BYTES {
+            self.above.update(&self.tail[..settled]);
+            self.tail.drain(..settled);
+        }
+    }
+
+    /// What the dump says, once it was taken in to its end.
+    ///
+    /// # Errors
+    /// Where it is no dump of ours, was cut, or was changed.
+    pub fn finish(mut self) -> Result<Summary, ReadError> {
+        if !self.head.starts_with(RULE.as_bytes()) {
+            return Err(ReadError::NotADump);
+        }
+        let size_bytes = self.above.seen_bytes() + self.tail.len() as u64;
+        let cut = ReadError::Cut { size_bytes };
+        let at = memmem::rfind(&self.tail, TRAILER_START.as_bytes()).ok_or(cut.clone())?;
+        let trailer = String::from_utf8_lossy(&self.tail[at..]).into_owned();
+        let lines: Vec<&str> = trailer.lines().collect();
+        let stated = lines
+            .iter()
+            .find_map(|line| line.strip_prefix(DIGEST_LABEL));
+        let is_closed = trailer.ends_with('\n') && lines.last() == Some(&RULE) && lines.len() > 2;
+        let (Some(stated), true) = (stated, is_closed) else {
+            return Err(cut);
+        };
+        self.above.update(&self.tail[..at]);
+        let mut whole = self.above.clone();
+        whole.update(&self.tail[at..]);
+        let found = self.above.finish();
+        if stated != found.to_string() {
+            let stated = stated.to_owned();
+            return Err(ReadError::Changed { stated, found });
+        }
+        Ok(Summary {
+            header: DumpHeader::read(&self.head),
+            sha256: whole.finish(),
+            size_bytes,
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! Describes a database the way the writer needs it: what to create, what to read, in which order.
+
+use super::{TextEncoding, quoted_name};
+
+/// A database as it will be dumped.
+#[derive(Debug, Clone, Default)]
+pub struct Database {
+    /// Tables in dump order: ordinary ones parents first, then virtual ones.
+    pub tables: Vec<Table>,
+    /// Indexes, then views, then triggers; each group in schema order.
+    pub objects: Vec<SchemaObject>,
+    /// `sqlite_sequence`: table name and value, as SQLite stores them; `None` where there is no such table.
+    pub sequence: Option<Vec<(String, i64)>>,
+    /// `PRAGMA user_version`; written when not zero.
+    pub user_version: i64,
+    /// `PRAGMA application_id`; written when not zero.
+    pub application_id: i64,
+    /// `PRAGMA encoding`; written when not UTF-8.
+    pub encoding: TextEncoding,
+}
+
+impl Database {
+    /// The rows of all tables whose rows are written.
+    pub fn total_rows(&self) -> u64 {
+        self.tables.iter().map(Table::written_rows).sum()
+    }
+}
+
+/// An index, view or trigger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaObject {
+    /// `index`, `view` or `trigger`, as `sqlite_schema.type` says.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its text, verbatim.
+    pub sql: String,
+}
+
+/// One table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Its name, as the schema spells it.
+    pub name: String,
+    /// Its `CREATE` text, verbatim.
+    pub sql: String,
+    /// Whether it is a virtual table: created after the ordinary ones and `sqlite_sequence`.
+    pub is_virtual: bool,
+    /// The columns to read and to write; generated and hidden ones are left out.
+    pub columns: Vec<String>,
+    /// What to do about rowids.
+    pub rowid: Rowid,
+    /// The `ORDER BY` terms that give key order; empty where only a plain scan does.
+    pub order_by: String,
+    /// How many rows it has.
+    pub rows: u64,
+    /// What becomes of the rows.
+    pub content: Content,
+    /// FTS5 settings (`rank`, `automerge`, …) that live in a shadow table: name and literal.
+    pub settings: Vec<(String, String)>,
+    /// The tables its foreign keys point to.
+    pub parents: Vec<String>,
+}
+
+/// What to do about a table's rowids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rowid {
+    /// Nothing: a column is the rowid, the table has none, or they run 1…n and come back by themselves.
+    Implied,
+    /// Read and write them under this name, which no column uses.
+    Kept(&'static str),
+}
+
+/// What becomes of a table's rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// They are written.
+    Rows,
+    /// They are an index over another table, which FTS builds again.
+    Rebuilt,
+    /// They are left out, for this reason.
+    Omitted(String),
+}
+
+impl Table {
+    /// How many of its rows the dump holds.
+    pub fn written_rows(&self) -> u64 {
+        match self.content {
+            Content::Rows => self.rows,
+            Content::Rebuilt | Content::Omitted(_) => 0,
+        }
+    }
+
+    /// The names to read, and to write: the rowid first where it is kept.
+    pub fn all_columns(&self) -> Vec<String> {
+        let rowid = match self.rowid {
+            Rowid::Kept(name) => Some(name.to_owned()),
+            Rowid::Implied => None,
+        };
+        rowid
+            .into_iter()
+            .chain(self.columns.iter().map(|name| quoted_name(name)))
+            .collect()
+    }
+
+    /// The query that reads every row in key order, each with [`Table::all_columns`].
+    pub fn select(&self) -> String {
+        let columns = self.all_columns().join(",");
+        let table = quoted_name(&self.name);
+        if self.order_by.is_empty() {
+            // Without an index the scan follows the table's own b-tree, which is rowid order.
+            let scan = if self.is_virtual { "" } else { " NOT INDEXED" };
+            return format!("SELECT {columns} FROM main.{table}{scan}");
+        }
+        format!(
+            "SELECT {columns} FROM main.{table} ORDER BY {}",
+            self.order_by
+        )
+    }
+}

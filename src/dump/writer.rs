@@ -1,0 +1,344 @@
+//! Writes a dump in its canonical form.
+
+use std::io::{self, Write};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::stage::Stage;
+use super::{Content, Database, Literals, SchemaObject, Table, Value, quoted_name};
+use crate::types::{DatabaseName, JobId, Sha256, grouped};
+
+/// No statement of ours is longer. D1 takes 100,000 bytes; the rest is room for what tools add.
+pub const MAX_STATEMENT_BYTES: usize = 90_000;
+
+/// Text is handed on in blocks of about this size.
+const BLOCK_BYTES: usize = 256 * 1024;
+
+const SEPARATOR: &[u8] = b",\n";
+const END: &[u8] = b";\n";
+
+/// The most a literal adds beside the doubled bytes of its value: `,CAST(X'' AS TEXT)`, or a number.
+const LITERAL_EXTRA_BYTES: usize = 32;
+
+const RULE: &str = "-- ================================================";
+
+/// Where a dump's text goes: anything that also knows the digest of what it was given.
+pub trait Sink: Write {
+    /// The SHA-256 and the length of everything written so far.
+    ///
+    /// # Errors
+    /// Those of writing: the sink may have to flush first.
+    fn digest(&mut self) -> io::Result<(Sha256, u64)>;
+}
+
+/// What the first lines of a dump say.
+#[derive(Debug, Clone)]
+pub struct Header {
+    /// The agent's name, `[agent] name`.
+    pub agent: String,
+    /// The database.
+    pub database: DatabaseName,
+    /// When the export began.
+    pub generated: DateTime<Utc>,
+    /// The job.
+    pub job: JobId,
+    /// The kind and id of the source: `sqlite /srv/blog.db`.
+    pub source: String,
+}
+
+/// Writes one dump: `start`, then each table of the database in order (`begin_table`, its rows, `end_table`), then
+/// `finish`.
+pub struct DumpWriter<'a, S: Sink + ?Sized> {
+    sink: &'a mut S,
+    literals: Literals,
+    stage: Stage,
+    block: Vec<u8>,
+    /// The current table's statement up to `VALUES`.
+    insert: String,
+    /// Bytes of the statement that is open; 0 where none is.
+    statement_bytes: usize,
+    sequence_pending: bool,
+}
+
+impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
+    /// Writes everything above the first row: header, drops, and all ordinary tables.
+    ///
+    /// # Errors
+    /// Those of the sink.
+    pub fn start(sink: &'a mut S, header: &Header, database: &Database) -> io::Result<Self> {
+        let names = database
+            .tables
+            .iter()
+            .map(|table| table.name.as_str())
+            .chain(database.objects.iter().map(|object| object.name.as_str()));
+        let mut writer = Self {
+            sink,
+            literals: Literals::new(database.encoding),
+            stage: Stage::new(names),
+            block: Vec::with_capacity(BLOCK_BYTES + MAX_STATEMENT_BYTES),
+            insert: String::new(),
+            statement_bytes: 0,
+            sequence_pending: database.sequence.is_some(),
+        };
+        writer.write_header(header, database)?;
+        writer.write_pragmas(database)?;
+        writer.write_drops(database)?;
+        for table in database.tables.iter().filter(|table| !table.is_virtual) {
+            write_schema_text(&mut writer.block, &table.sql);
+        }
+        writer.block.push(b'\n');
+        writer.hand_on_full()?;
+        Ok(writer)
+    }
+
+    /// Begins a table's rows. Virtual tables are created here; `sqlite_sequence` is written before the first.
+    ///
+    /// # Errors
+    /// Those of the sink.
+    pub fn begin_table(&mut self, database: &Database, table: &Table) -> io::Result<()> {
+        if table.is_virtual {
+            self.write_sequence(database);
+        }
+        let block = &mut self.block;
+        writeln!(block, "-- Table: {}", one_line(&table.name))?;
+        match &table.content {
+            Content::Rows => writeln!(block, "-- Rows: {}", table.rows)?,
+            Content::Rebuilt => writeln!(block, "-- Rows: 0 (index, built again)")?,
+            Content::Omitted(reason) => {
+                writeln!(block, "-- Rows: 0 (left out: {})", one_line(reason))?;
+            }
+        }
+        let name = quoted_name(&table.name);
+        if table.is_virtual {
+            write_schema_text(block, &table.sql);
+            for (setting, literal) in &table.settings {
+                let setting = setting.replace('\'', "''");
+                writeln!(
+                    block,
+                    "INSERT INTO {name} ({name},\"rank\") VALUES('{setting}',{literal});"
+                )?;
+            }
+        }
+        if table.content == Content::Rebuilt {
+            writeln!(block, "INSERT INTO {name} ({name}) VALUES('rebuild');")?;
+        }
+        let columns = table.all_columns().join(",");
+        self.insert = format!("INSERT INTO {name} ({columns}) VALUES");
+        self.hand_on_full()
+    }
+
+    /// Writes one row: a value for each of [`Table::all_columns`].
+    ///
+    /// # Errors
+    /// Those of the sink.
+    pub fn row(&mut self, values: &[Value<'_>]) -> io::Result<()> {
+        let payload: usize = values.iter().map(|value| value.bytes().len()).sum();
+        let at_most = self.insert.len() + 2 * payload + LITERAL_EXTRA_BYTES * values.len();
+        if at_most > MAX_STATEMENT_BYTES && !self.fits_alone(payload, values) {
+            self.close_statement();
+            self.hand_on()?;
+            self.stage
+                .write_row(&mut self.block, &self.literals, &self.insert, values)?;
+        } else {
+            self.write_small_row(values);
+        }
+        self.hand_on_full()
+    }
+
+    /// Ends the table's rows.
+    pub fn end_table(&mut self) {
+        self.close_statement();
+        self.block.push(b'\n');
+    }
+
+    /// Writes indexes, views and triggers, then the trailer, and hands on the rest.
+    ///
+    /// # Errors
+    /// Those of the sink.
+    pub fn finish(mut self, database: &Database, duration_ms: u64) -> io::Result<()> {
+        self.write_sequence(database);
+        self.stage.finish(&mut self.block)?;
+        for SchemaObject { sql, .. } in &database.objects {
+            write_schema_text(&mut self.block, sql);
+            self.hand_on_full()?;
+        }
+        self.block.push(b'\n');
+        self.hand_on()?;
+        let (sha256, size_bytes) = self.sink.digest()?;
+        let seconds = duration_ms as f64 / 1000.0;
+        let rows = grouped(database.total_rows());
+        let trailer = |size: u64| {
+            format!(
+                "{RULE}\n-- Backup Complete\n-- Duration: {seconds:.3}s\n-- Total Rows: {rows}\n-- Size: {} bytes\n\
+                 -- SHA-256 (all lines above this block): {sha256}\n{RULE}\n",
+                grouped(size)
+            )
+        };
+        // The size counts the trailer, whose length depends on the size's own digits: settle it.
+        let mut total = size_bytes + trailer(size_bytes).len() as u64;
+        while total != size_bytes + trailer(total).len() as u64 {
+            total = size_bytes + trailer(total).len() as u64;
+        }
+        self.sink.write_all(trailer(total).as_bytes())?;
+        self.sink.flush()
+    }
+
+    fn write_header(&mut self, header: &Header, database: &Database) -> io::Result<()> {
+        let block = &mut self.block;
+        let time = header
+            .generated
+            .to_rfc3339_opts(SecondsFormat::Millis, true);
+        let mut agent: Vec<char> = one_line(&header.agent).chars().collect();
+        if let Some(first) = agent.first_mut() {
+            *first = first.to_ascii_uppercase();
+        }
+        let agent: String = agent.into_iter().collect();
+        writeln!(block, "{RULE}\n-- {agent} Backup: {}", header.database)?;
+        writeln!(block, "-- Generated: {time}\n-- Job ID: {}", header.job)?;
+        writeln!(block, "-- Source: {}", one_line(&header.source))?;
+        writeln!(block, "-- Format: patina-dump 1")?;
+        writeln!(
+            block,
+            "-- Tables: {}",
+            grouped(database.tables.len() as u64)
+        )?;
+        writeln!(block, "-- Total Rows: {}", grouped(database.total_rows()))?;
+        for table in &database.tables {
+            if let Content::Omitted(reason) = &table.content {
+                let (name, reason) = (one_line(&table.name), one_line(reason));
+                writeln!(block, "-- Without rows: {name} ({reason})")?;
+            }
+        }
+        writeln!(block, "{RULE}\n")
+    }
+
+    fn write_pragmas(&mut self, database: &Database) -> io::Result<()> {
+        let block = &mut self.block;
+        if database.encoding != super::TextEncoding::Utf8 {
+            let name = database.encoding.pragma_name();
+            writeln!(block, "PRAGMA encoding='{name}';")?;
+        }
+        writeln!(block, "PRAGMA defer_foreign_keys=TRUE;")?;
+        if database.user_version != 0 {
+            writeln!(block, "PRAGMA user_version={};", database.user_version)?;
+        }
+        if database.application_id != 0 {
+            writeln!(block, "PRAGMA application_id={};", database.application_id)?;
+        }
+        block.push(b'\n');
+        Ok(())
+    }
+
+    fn write_drops(&mut self, database: &Database) -> io::Result<()> {
+        let block = &mut self.block;
+        let views = database
+            .objects
+            .iter()
+            .filter(|object| object.kind == "view");
+        for view in views.rev() {
+            writeln!(block, "DROP VIEW IF EXISTS {};", quoted_name(&view.name))?;
+        }
+        for table in database.tables.iter().rev() {
+            writeln!(block, "DROP TABLE IF EXISTS {};", quoted_name(&table.name))?;
+        }
+        writeln!(block, "DROP TABLE IF EXISTS {};\n", self.stage.table())
+    }
+
+    fn write_sequence(&mut self, database: &Database) {
+        let Some(rows) = &database.sequence else {
+            return;
+        };
+        if !std::mem::take(&mut self.sequence_pending) {
+            return;
+        }
+        self.block
+            .extend_from_slice(b"DELETE FROM \"sqlite_sequence\";\n");
+        self.insert = "INSERT INTO \"sqlite_sequence\" (\"name\",\"seq\") VALUES".to_owned();
+        for (name, seq) in rows {
+            self.write_small_row(&[Value::Text(name.as_bytes()), Value::Integer(*seq)]);
+        }
+        self.end_table();
+    }
+
+    /// Whether a row of large values still fits a statement of its own; only then its literals are made twice.
+    fn fits_alone(&self, payload: usize, values: &[Value<'_>]) -> bool {
+        if payload > MAX_STATEMENT_BYTES {
+            return false;
+        }
+        let mut row = Vec::with_capacity(2 * payload);
+        for value in values {
+            self.literals.write(&mut row, *value);
+            row.push(b',');
+        }
+        self.insert.len() + row.len() + 8 <= MAX_STATEMENT_BYTES
+    }
+
+    fn write_small_row(&mut self, values: &[Value<'_>]) {
+        let start = self.block.len();
+        let is_first = self.statement_bytes == 0;
+        if is_first {
+            self.open_statement();
+        } else {
+            self.block.extend_from_slice(SEPARATOR);
+        }
+        let row = self.block.len();
+        for (column, value) in values.iter().enumerate() {
+            self.block.push(if column == 0 { b'(' } else { b',' });
+            self.literals.write(&mut self.block, *value);
+        }
+        self.block.push(b')');
+        let row_bytes = self.block.len() - row;
+        if is_first
+            || self.statement_bytes + row_bytes + SEPARATOR.len() + END.len() <= MAX_STATEMENT_BYTES
+        {
+            self.statement_bytes += row_bytes + if is_first { 0 } else { SEPARATOR.len() };
+            return;
+        }
+        let text = self.block.split_off(row);
+        self.block.truncate(start);
+        self.close_statement();
+        self.open_statement();
+        self.block.extend_from_slice(&text);
+        self.statement_bytes += row_bytes;
+    }
+
+    fn open_statement(&mut self) {
+        self.block.extend_from_slice(self.insert.as_bytes());
+        self.block.push(b'\n');
+        self.statement_bytes = self.insert.len() + 1;
+    }
+
+    fn close_statement(&mut self) {
+        if self.statement_bytes > 0 {
+            self.block.extend_from_slice(END);
+            self.statement_bytes = 0;
+        }
+    }
+
+    fn hand_on_full(&mut self) -> io::Result<()> {
+        if self.block.len() >= BLOCK_BYTES {
+            return self.hand_on();
+        }
+        Ok(())
+    }
+
+    fn hand_on(&mut self) -> io::Result<()> {
+        self.sink.write_all(&self.block)?;
+        self.block.clear();
+        Ok(())
+    }
+}
+
+/// Schema text verbatim. A `--` may start a comment that would swallow the `;`, so that goes on its own line.
+fn write_schema_text(block: &mut Vec<u8>, sql: &str) {
+    block.extend_from_slice(sql.as_bytes());
+    let end: &[u8] = if sql.contains("--") { b"\n;\n" } else { b";\n" };
+    block.extend_from_slice(end);
+}
+
+/// Text for a comment line: control characters would end the comment.
+fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}

@@ -1,0 +1,459 @@
+//! Describes a SQLite database for the dump: its tables in dump order, what to read, and what must stay out.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, OptionalExtension, Result};
+
+use super::virtual_table::{FullText, Module};
+use crate::dump::{
+    Content, Database, Rowid, SchemaObject, Table, TextEncoding, parents_first, quoted_name,
+};
+use crate::types::Hasher;
+use crate::types::Sha256;
+
+/// A database's description and what was noticed on the way.
+#[derive(Debug)]
+pub(super) struct Described {
+    pub(super) database: Database,
+    /// Digest of every schema entry, `sqlite_sequence` and the text encoding.
+    pub(super) digest: Sha256,
+    /// Tables that are missing in the dump, because their schema cannot be read.
+    pub(super) missing: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// One row of `sqlite_schema`.
+struct Entry {
+    kind: String,
+    name: String,
+    table: String,
+    sql: String,
+}
+
+/// Describes the database that `connection` has open, as its current transaction sees it.
+pub(super) fn describe(connection: &Connection, skip_data: &[String]) -> Result<Described> {
+    let mut warnings = Vec::new();
+    let mut missing = Vec::new();
+    let listed = list_tables(connection)?;
+    let modules = list_modules(connection)?;
+    let mut entries = read_entries(connection)?;
+    entries.retain(|entry| {
+        let is_internal = is_cloudflare(&entry.name) || is_cloudflare(&entry.table);
+        if is_internal && entry.kind == "table" {
+            warnings.push(format!(
+                "table `{}` belongs to D1 itself and is left out",
+                entry.name
+            ));
+        }
+        !is_internal && !listed.shadow.contains(&entry.table)
+    });
+    let mut tables = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.kind == "table") {
+        match virtual_module(entry) {
+            None => {
+                let has_rowid = !listed.without_rowid.contains(&entry.name);
+                tables.push(ordinary_table(connection, entry, has_rowid)?);
+            }
+            Some(module) if modules.contains(&module.name) => {
+                tables.push(virtual_table(connection, entry, &module)?);
+            }
+            Some(module) => {
+                warnings.push(format!(
+                    "table `{}` is left out: its module `{}` is not part of SQLite, so its schema cannot be read",
+                    entry.name, module.name
+                ));
+                missing.push(entry.name.clone());
+            }
+        }
+    }
+    entries.retain(|entry| !missing.contains(&entry.name) && !missing.contains(&entry.table));
+    apply_skip_data(&mut tables, skip_data, &mut warnings);
+    for table in &tables {
+        if let Content::Omitted(reason) = &table.content {
+            warnings.push(format!(
+                "the rows of table `{}` are left out: {reason}",
+                table.name
+            ));
+        }
+    }
+    let sequence = read_sequence(connection, &entries)?;
+    let encoding = read_encoding(connection)?;
+    let digest = digest(&entries, sequence.as_deref(), encoding);
+    warn_of_schema_text(&entries, &mut warnings);
+    let database = Database {
+        tables: in_dump_order(tables),
+        objects: objects_of(entries),
+        sequence,
+        user_version: connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
+        application_id: connection.pragma_query_value(None, "application_id", |row| row.get(0))?,
+        encoding,
+    };
+    Ok(Described {
+        database,
+        digest,
+        missing,
+        warnings,
+    })
+}
+
+/// D1 keeps tables of its own under such names.
+fn is_cloudflare(name: &str) -> bool {
+    name.get(..4)
+        .is_some_and(|start| start.eq_ignore_ascii_case("_cf_"))
+}
+
+struct Listed {
+    shadow: HashSet<String>,
+    without_rowid: HashSet<String>,
+}
+
+fn list_tables(connection: &Connection) -> Result<Listed> {
+    let mut listed = Listed {
+        shadow: HashSet::new(),
+        without_rowid: HashSet::new(),
+    };
+    let mut statement =
+        connection.prepare("SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main'")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        if row.get_ref(1)?.as_str()? == "shadow" {
+            listed.shadow.insert(name);
+        } else if row.get(2)? {
+            listed.without_rowid.insert(name);
+        }
+    }
+    Ok(listed)
+}
+
+fn list_modules(connection: &Connection) -> Result<HashSet<String>> {
+    let mut statement = connection.prepare("SELECT lower(name) FROM pragma_module_list")?;
+    let names = statement.query_map([], |row| row.get(0))?;
+    names.collect()
+}
+
+fn read_entries(connection: &Connection) -> Result<Vec<Entry>> {
+    let mut statement = connection.prepare(
+        "SELECT type, name, tbl_name, sql FROM main.sqlite_schema
+         WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid",
+    )?;
+    let entries = statement.query_map([], |row| {
+        Ok(Entry {
+            kind: row.get(0)?,
+            name: row.get(1)?,
+            table: row.get(2)?,
+            sql: row.get(3)?,
+        })
+    })?;
+    entries.collect()
+}
+
+fn virtual_module(entry: &Entry) -> Option<Module> {
+    let start = entry.sql.get(.."CREATE VIRTUAL".len())?;
+    start
+        .eq_ignore_ascii_case("CREATE VIRTUAL")
+        .then(|| Module::of(&entry.sql))?
+}
+
+/// A column as `PRAGMA table_xinfo` describes it.
+struct Column {
+    name: String,
+    declared: String,
+    key_place: i64,
+    is_hidden: bool,
+}
+
+fn read_columns(connection: &Connection, table: &str) -> Result<Vec<Column>> {
+    let mut statement =
+        connection.prepare_cached("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?1)")?;
+    let columns = statement.query_map([table], |row| {
+        Ok(Column {
+            name: row.get(0)?,
+            declared: row.get(1)?,
+            key_place: row.get(2)?,
+            is_hidden: row.get::<_, i64>(3)? != 0,
+        })
+    })?;
+    columns.collect()
+}
+
+fn ordinary_table(connection: &Connection, entry: &Entry, has_rowid: bool) -> Result<Table> {
+    let columns = read_columns(connection, &entry.name)?;
+    let name = quoted_name(&entry.name);
+    let count: u64 = connection
+        .prepare(&format!("SELECT count(*) FROM main.{name}"))?
+        .query_row([], |row| row.get(0))?;
+    let key_index = primary_key_index(connection, &entry.name)?;
+    let (rowid, order_by) = if has_rowid {
+        let alias = rowid_column(&columns, key_index.as_deref());
+        rowid_of(connection, &name, &columns, alias, count)?
+    } else {
+        (Rowid::Implied, key_order(connection, key_index.as_deref())?)
+    };
+    let mut statement =
+        connection.prepare_cached("SELECT DISTINCT \"table\" FROM pragma_foreign_key_list(?1)")?;
+    let parents = statement.query_map([&entry.name], |row| row.get(0))?;
+    Ok(Table {
+        name: entry.name.clone(),
+        sql: entry.sql.clone(),
+        is_virtual: false,
+        columns: visible(columns),
+        rowid,
+        order_by,
+        rows: count,
+        content: Content::Rows,
+        settings: Vec::new(),
+        parents: parents.collect::<Result<_>>()?,
+    })
+}
+
+fn visible(columns: Vec<Column>) -> Vec<String> {
+    columns
+        .into_iter()
+        .filter(|column| !column.is_hidden)
+        .map(|column| column.name)
+        .collect()
+}
+
+fn primary_key_index(connection: &Connection, table: &str) -> Result<Option<String>> {
+    connection
+        .prepare_cached("SELECT name FROM pragma_index_list(?1) WHERE origin = 'pk'")?
+        .query_row([table], |row| row.get(0))
+        .optional()
+}
+
+/// The column that is the rowid: `INTEGER PRIMARY KEY`, for which SQLite makes no index.
+fn rowid_column<'a>(columns: &'a [Column], key_index: Option<&str>) -> Option<&'a str> {
+    let mut keys = columns.iter().filter(|column| column.key_place > 0);
+    let key = keys.next()?;
+    let is_alias = keys.next().is_none()
+        && key.declared.eq_ignore_ascii_case("INTEGER")
+        && key_index.is_none();
+    is_alias.then_some(key.name.as_str())
+}
+
+/// Whether rowids must be written, and the `ORDER BY` term for them.
+fn rowid_of(
+    connection: &Connection,
+    table: &str,
+    columns: &[Column],
+    alias: Option<&str>,
+    count: u64,
+) -> Result<(Rowid, String)> {
+    if let Some(column) = alias {
+        return Ok((Rowid::Implied, quoted_name(column)));
+    }
+    let is_free = |name: &&str| {
+        !columns
+            .iter()
+            .any(|column| column.name.eq_ignore_ascii_case(name))
+    };
+    let Some(name) = ["rowid", "_rowid_", "oid"].into_iter().find(is_free) else {
+        // Nobody can see this table's rowids, so nobody can miss them.
+        return Ok((Rowid::Implied, String::new()));
+    };
+    let sql = format!(
+        "SELECT (SELECT min({name}) FROM main.{table}), (SELECT max({name}) FROM main.{table})"
+    );
+    let (first, last): (Option<i64>, Option<i64>) = connection
+        .prepare(&sql)?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let is_gapless = count == 0 || first == Some(1) && last == i64::try_from(count).ok();
+    let rowid = if is_gapless {
+        Rowid::Implied
+    } else {
+        Rowid::Kept(name)
+    };
+    Ok((rowid, name.to_owned()))
+}
+
+/// The key order of a WITHOUT ROWID table; empty where only a scan of the table gives it.
+fn key_order(connection: &Connection, key_index: Option<&str>) -> Result<String> {
+    let Some(index) = key_index else {
+        return Ok(String::new());
+    };
+    let mut statement = connection.prepare_cached(
+        "SELECT name, \"desc\", coll FROM pragma_index_xinfo(?1) WHERE key = 1 ORDER BY seqno",
+    )?;
+    let mut rows = statement.query([index])?;
+    let mut terms = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (column, descends, collation): (String, bool, String) =
+            (row.get(0)?, row.get(1)?, row.get(2)?);
+        if !["BINARY", "NOCASE", "RTRIM"].contains(&collation.to_ascii_uppercase().as_str()) {
+            return Ok(String::new());
+        }
+        let direction = if descends { " DESC" } else { "" };
+        terms.push(format!(
+            "{} COLLATE {collation}{direction}",
+            quoted_name(&column)
+        ));
+    }
+    Ok(terms.join(","))
+}
+
+fn virtual_table(connection: &Connection, entry: &Entry, module: &Module) -> Result<Table> {
+    let is_full_text = ["fts3", "fts4", "fts5"].contains(&module.name.as_str());
+    let content = match module.name.as_str() {
+        "rtree" | "rtree_i32" => Content::Rows,
+        _ if is_full_text => match module.full_text() {
+            FullText::Own => Content::Rows,
+            FullText::External => Content::Rebuilt,
+            FullText::Contentless => Content::Omitted(
+                "a contentless full-text table holds an index of text that it does not keep"
+                    .to_owned(),
+            ),
+        },
+        name => Content::Omitted(format!("the module `{name}` keeps no rows of its own")),
+    };
+    let name = quoted_name(&entry.name);
+    let rows = match content {
+        Content::Rows => connection
+            .prepare(&format!("SELECT count(*) FROM main.{name}"))?
+            .query_row([], |row| row.get(0))?,
+        Content::Rebuilt | Content::Omitted(_) => 0,
+    };
+    let settings = match module.name.as_str() {
+        "fts5" => read_settings(connection, &entry.name)?,
+        _ => Vec::new(),
+    };
+    Ok(Table {
+        name: entry.name.clone(),
+        sql: entry.sql.clone(),
+        is_virtual: true,
+        columns: visible(read_columns(connection, &entry.name)?),
+        rowid: match is_full_text {
+            true => Rowid::Kept("rowid"),
+            false => Rowid::Implied,
+        },
+        order_by: "rowid".to_owned(),
+        rows,
+        content,
+        settings,
+        parents: Vec::new(),
+    })
+}
+
+/// What `INSERT INTO f(f, rank) VALUES(setting, value)` has set.
+fn read_settings(connection: &Connection, table: &str) -> Result<Vec<(String, String)>> {
+    let shadow = quoted_name(&format!("{table}_config"));
+    let sql = format!("SELECT k, quote(v) FROM main.{shadow} WHERE k <> 'version' ORDER BY k");
+    let mut statement = connection.prepare(&sql)?;
+    let settings = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    settings.collect()
+}
+
+fn apply_skip_data(tables: &mut [Table], skip_data: &[String], warnings: &mut Vec<String>) {
+    for name in skip_data {
+        match tables
+            .iter_mut()
+            .find(|table| table.name.eq_ignore_ascii_case(name))
+        {
+            Some(table) => table.content = Content::Omitted("skip_data".to_owned()),
+            None => warnings.push(format!(
+                "skip_data names table `{name}`, which does not exist"
+            )),
+        }
+    }
+}
+
+/// The sequence values of tables that exist; `None` where no table counts with AUTOINCREMENT.
+fn read_sequence(connection: &Connection, entries: &[Entry]) -> Result<Option<Vec<(String, i64)>>> {
+    let counts = |entry: &Entry| {
+        entry.kind == "table" && entry.sql.to_ascii_lowercase().contains("autoincrement")
+    };
+    if !entries.iter().any(counts) {
+        return Ok(None);
+    }
+    let mut statement = connection.prepare(
+        "SELECT name, seq FROM main.sqlite_sequence
+         WHERE typeof(name) = 'text' AND typeof(seq) = 'integer' ORDER BY rowid",
+    )?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut rows: Vec<(String, i64)> = rows.collect::<Result<_>>()?;
+    rows.retain(|(name, _)| entries.iter().any(|entry| entry.name == *name));
+    Ok(Some(rows))
+}
+
+fn read_encoding(connection: &Connection) -> Result<TextEncoding> {
+    let name: String = connection.pragma_query_value(None, "encoding", |row| row.get(0))?;
+    Ok(match name.as_str() {
+        "UTF-16le" => TextEncoding::Utf16Le,
+        "UTF-16be" => TextEncoding::Utf16Be,
+        _ => TextEncoding::Utf8,
+    })
+}
+
+/// Ordinary tables parents first, then virtual ones in schema order.
+fn in_dump_order(tables: Vec<Table>) -> Vec<Table> {
+    let (ordinary, virtual_tables): (Vec<Table>, Vec<Table>) =
+        tables.into_iter().partition(|table| !table.is_virtual);
+    let links: Vec<(&str, Vec<String>)> = ordinary
+        .iter()
+        .map(|table| (table.name.as_str(), table.parents.clone()))
+        .collect();
+    let order = parents_first(&links);
+    let mut slots: Vec<Option<Table>> = ordinary.into_iter().map(Some).collect();
+    order
+        .into_iter()
+        .filter_map(|index| slots[index].take())
+        .chain(virtual_tables)
+        .collect()
+}
+
+fn objects_of(entries: Vec<Entry>) -> Vec<SchemaObject> {
+    let mut objects = Vec::new();
+    let (tables, mut rest): (Vec<Entry>, Vec<Entry>) =
+        entries.into_iter().partition(|entry| entry.kind == "table");
+    drop(tables);
+    for kind in ["index", "view", "trigger"] {
+        let (of_kind, others): (Vec<Entry>, Vec<Entry>) =
+            rest.into_iter().partition(|entry| entry.kind == kind);
+        rest = others;
+        objects.extend(of_kind.into_iter().map(|entry| SchemaObject {
+            kind: entry.kind,
+            name: entry.name,
+            sql: entry.sql,
+        }));
+    }
+    objects
+}
+
+fn digest(entries: &[Entry], sequence: Option<&[(String, i64)]>, encoding: TextEncoding) -> Sha256 {
+    let mut lines: Vec<[&str; 4]> = entries
+        .iter()
+        .map(|entry| [&*entry.kind, &*entry.name, &*entry.table, &*entry.sql])
+        .collect();
+    lines.sort_unstable();
+    let mut hasher = Hasher::default();
+    let mut add = |text: &str| {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    };
+    lines.iter().flatten().for_each(|text| add(text));
+    for (name, seq) in sequence.unwrap_or_default() {
+        add(name);
+        add(&seq.to_string());
+    }
+    add(encoding.pragma_name());
+    hasher.finish()
+}
+
+/// Schema text stays verbatim, so what a tool changes in it cannot be avoided, only told.
+fn warn_of_schema_text(entries: &[Entry], warnings: &mut Vec<String>) {
+    for Entry {
+        kind, name, sql, ..
+    } in entries
+    {
+        if sql.contains("\r\n") {
+            warnings.push(format!(
+                "the text of {kind} `{name}` has CRLF line ends, which the `sqlite3` shell turns into LF"
+            ));
+        }
+        if sql.contains("BEGIN TRANSACTION") {
+            warnings.push(format!(
+                "the text of {kind} `{name}` holds the words BEGIN TRANSACTION, which wrangler refuses or cuts out"
+            ));
+        }
+    }
+}
