@@ -67,6 +67,11 @@ impl<R: Read> Splitter<R> {
         }
     }
 
+    /// The input, as far as it was read.
+    pub fn into_input(self) -> R {
+        self.input
+    }
+
     /// The next statement with its `;`, its place in the input, and comments before it; `None` at the end.
     ///
     /// # Errors

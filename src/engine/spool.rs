@@ -126,7 +126,10 @@ impl Sink for Writing {
         self.send(Message::Digest(reply))?;
         match digest.recv() {
             Ok(digest) => Ok(digest),
-            Err(_) => Err(self.end().err().unwrap_or_else(|| io::Error::other("the spool ended early"))),
+            Err(_) => Err(self
+                .end()
+                .err()
+                .unwrap_or_else(|| io::Error::other("the spool ended early"))),
         }
     }
 }
@@ -241,7 +244,10 @@ fn write_all(inbox: &Receiver<Message>, file: File, compression: Compression) ->
             }
         }
     }
-    let file = encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let file = encoder
+        .finish()?
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
     let plain = PlainFacts {
         size_bytes: plain.seen_bytes(),
         sha256: plain.finish(),

@@ -2,11 +2,12 @@
 //!
 //! Invariant: a dump is executed with no right to touch anything but the scratch database.
 
+mod text;
+
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
@@ -14,11 +15,12 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode};
 use tokio_util::sync::CancellationToken;
 
+use self::text::Text;
 use super::spool::{Partial, Ready};
-use crate::dump::{Check, ReadError, SplitError, Splitter, decoder};
+use crate::dump::{ReadError, SplitError, Splitter};
 use crate::progress::Progress;
 use crate::source::content_of;
-use crate::types::{Hasher, PlainFacts, SourceEvidence, StoredFacts, TableEvidence};
+use crate::types::{PlainFacts, SourceEvidence, TableEvidence};
 
 /// Our own statements stay below 90 kB; a schema text may be longer.
 const MAX_STATEMENT_BYTES: usize = 64 * 1024 * 1024;
@@ -31,10 +33,6 @@ const MIN_CAP_BYTES: u64 = 64 * 1024 * 1024;
 
 const PAGE_BYTES: u64 = 4096;
 
-/// How much text is handed from the reading to the executing thread at a time, and how many such blocks wait.
-const BLOCK_BYTES: usize = 256 * 1024;
-const WAITING_BLOCKS: usize = 4;
-
 /// What a dump is held against, and where.
 pub struct Trial<'a> {
     /// What the source held.
@@ -44,7 +42,7 @@ pub struct Trial<'a> {
     /// A path at which nothing exists; the scratch database is made there and removed.
     pub scratch: &'a Path,
     /// Where to count bytes.
-    pub progress: &'a Progress,
+    pub progress: &'a Arc<Progress>,
     /// Asks the drill to end.
     pub stop: &'a CancellationToken,
 }
@@ -133,6 +131,10 @@ fn restore_and_read(
         return Err(DrillError::Inconsistent(why));
     }
     connection.execute_batch("COMMIT").map_err(told)?;
+    // From here on the statements are ours.
+    connection
+        .authorizer(None::<fn(AuthContext<'_>) -> Authorization>)
+        .map_err(told)?;
     let verdict: String = connection
         .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
         .map_err(told)?;
@@ -157,11 +159,13 @@ fn execute(
         };
         let sql = std::str::from_utf8(statement)
             .map_err(|error| refused(format!("the text is not UTF-8: {error}")))?;
-        connection.execute_batch(sql).map_err(|error| match error.sqlite_error_code() {
-            Some(ErrorCode::OperationInterrupted) => DrillError::Stopped,
-            Some(ErrorCode::DiskFull) => DrillError::Scratch(error.to_string()),
-            _ => refused(error.to_string()),
-        })?;
+        connection
+            .execute_batch(sql)
+            .map_err(|error| match error.sqlite_error_code() {
+                Some(ErrorCode::OperationInterrupted) => DrillError::Stopped,
+                Some(ErrorCode::DiskFull) => DrillError::Scratch(error.to_string()),
+                _ => refused(error.to_string()),
+            })?;
         if trial.stop.is_cancelled() {
             return Err(DrillError::Stopped);
         }
@@ -172,7 +176,9 @@ fn execute(
 /// The statement's first line of SQL, cut.
 fn shortened(statement: &[u8]) -> String {
     let text = String::from_utf8_lossy(&statement[..statement.len().min(4096)]);
-    let line = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with("--"));
+    let line = text
+        .lines()
+        .find(|line| !line.trim().is_empty() && !line.starts_with("--"));
     line.unwrap_or_default().chars().take(80).collect()
 }
 
@@ -181,10 +187,13 @@ fn open_scratch(
     plain: PlainFacts,
     stop: &CancellationToken,
 ) -> Result<Connection, DrillError> {
-    let cap_bytes = plain.size_bytes.saturating_mul(MAX_GROWTH).max(MIN_CAP_BYTES);
+    let cap_bytes = plain
+        .size_bytes
+        .saturating_mul(MAX_GROWTH)
+        .max(MIN_CAP_BYTES);
     let pages = cap_bytes / PAGE_BYTES;
     let open = || -> rusqlite::Result<Connection> {
-        let connection = Connection::open(path)?;
+        let mut connection = Connection::open(path)?;
         connection.execute_batch(&format!(
             "PRAGMA page_size={PAGE_BYTES}; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;
              PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=-16000; PRAGMA foreign_keys=OFF;
@@ -202,13 +211,12 @@ fn open_scratch(
 
 /// What a dump needs, and nothing else.
 fn permit(context: AuthContext<'_>) -> Authorization {
-    const PRAGMAS: [&str; 6] = [
+    const PRAGMAS: [&str; 5] = [
         "defer_foreign_keys",
         "user_version",
         "application_id",
         "encoding",
         "data_version",
-        "integrity_check",
     ];
     let is_allowed = match context.action {
         AuthAction::Attach { .. } | AuthAction::Detach { .. } => false,
@@ -234,10 +242,18 @@ fn difference(source: &SourceEvidence, copy: &SourceEvidence) -> Option<String> 
         return None;
     }
     let names = |evidence: &SourceEvidence| -> Vec<String> {
-        evidence.tables.iter().map(|table| table.name.clone()).collect()
+        evidence
+            .tables
+            .iter()
+            .map(|table| table.name.clone())
+            .collect()
     };
     if names(source) != names(copy) {
-        return Some(format!("tables {:?}, restored {:?}", names(source), names(copy)));
+        return Some(format!(
+            "tables {:?}, restored {:?}",
+            names(source),
+            names(copy)
+        ));
     }
     let pairs = source.tables.iter().zip(&copy.tables);
     if let Some(text) = pairs.filter_map(|(a, b)| table_difference(a, b)).next() {
@@ -268,24 +284,6 @@ fn table_difference(source: &TableEvidence, copy: &TableEvidence) -> Option<Stri
     (source != copy).then(|| format!("table `{name}` has other values"))
 }
 
-/// Hashes a spool that an earlier process left.
-///
-/// # Errors
-/// Where the file cannot be read.
-pub(super) fn hash_file(path: &Path) -> io::Result<(crate::types::Sha256, u64)> {
-    let mut file = File::open(path)?;
-    let mut hasher = Hasher::default();
-    let mut block = vec![0; BLOCK_BYTES];
-    loop {
-        let count = file.read(&mut block)?;
-        if count == 0 {
-            let size_bytes = hasher.seen_bytes();
-            return Ok((hasher.finish(), size_bytes));
-        }
-        hasher.update(&block[..count]);
-    }
-}
-
 /// The scratch database's files; removed when dropped.
 struct Scratch {
     path: PathBuf,
@@ -308,87 +306,172 @@ impl Drop for Scratch {
     }
 }
 
-/// The plain text of a spool, read, hashed and decompressed on a thread of its own.
-struct Text {
-    blocks: Option<Receiver<Vec<u8>>>,
-    block: Vec<u8>,
-    taken: usize,
-    thread: Option<JoinHandle<Result<Read_, DrillError>>>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dump::Header;
+    use crate::engine::spool::Writing;
+    use crate::source::{DumpRequest, Dumped, Source, SqliteSource};
+    use crate::types::{Compression, JobId};
 
-/// What the reading thread found.
-struct Read_ {
-    check: Check,
-    stored: StoredFacts,
-}
+    const SCHEMA: &str = "
+        CREATE TABLE a(id INTEGER PRIMARY KEY, name TEXT, b_id INT REFERENCES b(id));
+        CREATE TABLE b(id INTEGER PRIMARY KEY AUTOINCREMENT, v);
+        CREATE TABLE loose(x, y); CREATE INDEX i ON loose(y);
+        CREATE VIEW v AS SELECT * FROM a; -- last
+        CREATE VIRTUAL TABLE f USING fts5(t);
+        CREATE TRIGGER tr AFTER INSERT ON a BEGIN INSERT INTO loose VALUES(1, 'fired'); END;
+        INSERT INTO b(v) VALUES(1), (2.5), ('x'), (X'00ff'), (NULL), (zeroblob(300000));
+        INSERT INTO a VALUES(7, 'seven', 1), (9, replace(hex(zeroblob(60000)), '0', 'ab'), 2);
+        DELETE FROM loose WHERE rowid = 1;
+        INSERT INTO f VALUES('hello world');
+        PRAGMA user_version = 42;";
 
-impl Text {
-    fn open(partial: &Partial, progress: &Progress) -> Result<Self, DrillError> {
-        let file = File::open(partial.path()).map_err(|e| DrillError::Spool(e.to_string()))?;
-        let _ = progress;
-        let stored = partial.stored;
-        let (sender, blocks) = sync_channel(WAITING_BLOCKS);
-        let thread = std::thread::Builder::new()
-            .name("drill-read".to_owned())
-            .spawn(move || read_all(file, stored, &sender))
-            .map_err(|error| DrillError::Scratch(error.to_string()))?;
-        Ok(Self {
-            blocks: Some(blocks),
-            block: Vec::new(),
-            taken: 0,
-            thread: Some(thread),
-        })
+    struct Case {
+        folder: tempfile::TempDir,
+        compression: Compression,
     }
 
-    /// Proves that the text was complete and the file's bytes are those that were written.
-    fn finish(mut self, partial: &Partial) -> Result<(), DrillError> {
-        self.blocks = None;
-        let thread = self.thread.take();
-        let outcome = thread.and_then(|thread| thread.join().ok());
-        let read = outcome
-            .unwrap_or_else(|| Err(DrillError::Scratch("the reading thread panicked".to_owned())))?;
-        if read.stored != partial.stored {
-            let (found, written) = (read.stored.sha256, partial.stored.sha256);
-            return Err(DrillError::Spool(format!("wrote {written}, read {found}")));
+    impl Case {
+        fn new(compression: Compression) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let connection = Connection::open(folder.path().join("source.db")).unwrap();
+            connection.execute_batch(SCHEMA).unwrap();
+            Self {
+                folder,
+                compression,
+            }
         }
-        let summary = read.check.finish()?;
-        if summary.sha256 != partial.plain.sha256 {
-            let (found, written) = (summary.sha256, partial.plain.sha256);
-            return Err(DrillError::Spool(format!("wrote {written}, read {found}")));
-        }
-        Ok(())
-    }
-}
 
-impl Read for Text {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.taken == self.block.len() {
-            let next = self.blocks.as_ref().and_then(|blocks| blocks.recv().ok());
-            let Some(block) = next else {
-                // The thread's own error is told by `finish`, which every path calls or which is not reached.
-                return match self.thread.take().map(JoinHandle::join) {
-                    Some(Ok(Err(error))) => Err(io::Error::other(error.to_string())),
-                    Some(Ok(Ok(read))) => {
-                        self.thread = std::thread::Builder::new().spawn(move || Ok(read)).ok();
-                        Ok(0)
-                    }
-                    _ => Err(io::Error::other("the reading thread panicked")),
-                };
+        fn dump(&self, skip_data: &[String]) -> (Partial, Dumped) {
+            let source = SqliteSource::new(
+                self.folder.path().join("source.db"),
+                self.folder.path().to_owned(),
+            );
+            let header = Header {
+                agent: "test".to_owned(),
+                database: "source".parse().unwrap(),
+                generated: chrono::DateTime::UNIX_EPOCH,
+                job: JobId::random(),
+                source: "sqlite source.db".to_owned(),
             };
-            self.block = block;
-            self.taken = 0;
+            let request = DumpRequest {
+                header: &header,
+                skip_data,
+                progress: &Progress::default(),
+                stop: &CancellationToken::new(),
+            };
+            let path = self.folder.path().join("source.partial");
+            let mut writing = Writing::create(&path, self.compression).unwrap();
+            let dumped = source.dump(&request, &mut writing).unwrap();
+            (writing.finish().unwrap(), dumped)
         }
-        let count = out.len().min(self.block.len() - self.taken);
-        out[..count].copy_from_slice(&self.block[self.taken..self.taken + count]);
-        self.taken += count;
-        Ok(count)
-    }
-}
 
-fn read_all(
-    file: File,
-    stored: StoredFacts,
-    blocks: &SyncSender<Vec<u8>>,
-) -> Result<Read_, DrillError> {
-    todo!()
+        fn prove(
+            &self,
+            partial: Partial,
+            evidence: &SourceEvidence,
+            skip_data: &[String],
+        ) -> Result<Ready, DrillError> {
+            let outcome = prove(
+                partial,
+                &Trial {
+                    evidence,
+                    skip_data,
+                    scratch: &self.folder.path().join("scratch.db"),
+                    progress: &Arc::default(),
+                    stop: &CancellationToken::new(),
+                },
+            );
+            assert!(!self.folder.path().join("scratch.db").exists());
+            assert!(!self.folder.path().join("source.partial").exists());
+            outcome
+        }
+    }
+
+    #[test]
+    fn a_true_dump_becomes_ready_in_every_compression() {
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            let case = Case::new(compression);
+            let (partial, dumped) = case.dump(&[]);
+            let ready = case.prove(partial, &dumped.evidence, &[]).unwrap();
+            assert!(ready.path().ends_with("source.ready"));
+        }
+    }
+
+    #[test]
+    fn a_table_without_its_rows_is_compared_without_them() {
+        let case = Case::new(Compression::None);
+        let skip_data = ["B".to_owned()];
+        let (partial, dumped) = case.dump(&skip_data);
+        case.prove(partial, &dumped.evidence, &skip_data).unwrap();
+    }
+
+    #[test]
+    fn evidence_of_another_content_is_a_difference_that_names_the_table() {
+        let case = Case::new(Compression::None);
+        let (partial, mut dumped) = case.dump(&[]);
+        let table = dumped
+            .evidence
+            .tables
+            .iter_mut()
+            .find(|t| t.name == "b")
+            .unwrap();
+        table.hash = Some(crate::types::Sha256::of(b"other"));
+        let error = case.prove(partial, &dumped.evidence, &[]).unwrap_err();
+        assert!(
+            error.to_string().contains("table `b` has other values"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_spool_that_was_cut_or_changed_on_disk_is_refused() {
+        let damages: [(&str, fn(&mut Vec<u8>)); 3] = [
+            ("cut at a line's end", |text| {
+                let end = memchr::memrchr(b'\n', &text[..text.len() - 400]).unwrap();
+                text.truncate(end + 1);
+            }),
+            ("a changed value", |text| {
+                let at = memchr::memmem::find(text, b"'seven'").unwrap();
+                text[at + 1] = b'S';
+            }),
+            ("more behind the end", |text| {
+                text.extend_from_slice(b"SELECT 1;\n")
+            }),
+        ];
+        for (what, damage) in damages {
+            let case = Case::new(Compression::None);
+            let (partial, dumped) = case.dump(&[]);
+            let mut text = fs::read(partial.path()).unwrap();
+            damage(&mut text);
+            fs::write(partial.path(), text).unwrap();
+            assert!(
+                case.prove(partial, &dumped.evidence, &[]).is_err(),
+                "{what}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_dump_may_not_reach_beyond_the_scratch_database() {
+        let case = Case::new(Compression::None);
+        for sql in [
+            "ATTACH 'elsewhere.db' AS other;",
+            "VACUUM INTO 'elsewhere.db';",
+            "PRAGMA journal_mode=WAL;",
+            "SELECT load_extension('x');",
+            "CREATE TEMP TABLE t(x);",
+            "PRAGMA writable_schema=ON;",
+        ] {
+            let plain = PlainFacts {
+                sha256: crate::types::Sha256::of(b""),
+                size_bytes: 0,
+            };
+            let path = case.folder.path().join("permit.db");
+            let connection = open_scratch(&path, plain, &CancellationToken::new()).unwrap();
+            assert!(connection.execute_batch(sql).is_err(), "{sql}");
+        }
+        assert!(!case.folder.path().join("elsewhere.db").exists());
+    }
 }
