@@ -2,4 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod store;
+mod store_contract;
 mod tidy;

@@ -1,0 +1,269 @@
+//! Keeps objects as files below one folder. Invariant: under a key lies a whole object or nothing, whatever
+//! dies when.
+
+use std::io::{self, SeekFrom};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rustix::io::Errno;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+
+use crate::types::{BackupDate, ObjectKey, Sha256};
+
+use super::tree::{Content, Refusal, Tree, object_stat};
+use super::{
+    Body, Listing, ObjectStat, Operation, Prune, Reader, Store, StoreError, StoreErrorKind,
+};
+
+/// A store in a directory, on a local disk or a mounted share.
+///
+/// Files are made with mode 0600 and directories with 0700. Symbolic links below the directory are never
+/// followed; the directory itself may be one.
+#[derive(Clone)]
+pub struct DirStore {
+    name: Arc<str>,
+    tree: Arc<Tree>,
+}
+
+impl DirStore {
+    /// Opens the store in `root`, creating the directory where absent, and sweeps it.
+    ///
+    /// `instance` is this installation's id: several may share one directory.
+    ///
+    /// # Errors
+    /// Where the directory cannot be created, opened or read.
+    pub fn open(name: &str, root: &Path, instance: &str) -> Result<Self, StoreError> {
+        // An instance id is free text; its hash is fit for a file name.
+        let mark = Sha256::of(instance.as_bytes()).to_string();
+        let tree = Tree::open(root, &mark[..16]).map_err(|cause| {
+            let kind = kind_of(&cause, root);
+            StoreError::new(name, Operation::Prepare, None, kind)
+        })?;
+        let (name, tree) = (name.into(), Arc::new(tree));
+        let store = Self { name, tree };
+        store.sweep()?;
+        Ok(store)
+    }
+
+    /// Removes the temporary files that dead processes of this instance left. Returns how many.
+    ///
+    /// Files that a living process writes, and those of other instances, stay. Blocks.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read or written.
+    pub fn sweep(&self) -> Result<u64, StoreError> {
+        let swept = self.tree.sweep(&leads_to_keys);
+        swept.map_err(|cause| self.failed(Operation::Prepare, None, &cause))
+    }
+
+    fn failed(
+        &self,
+        operation: Operation,
+        key: Option<&ObjectKey>,
+        cause: &io::Error,
+    ) -> StoreError {
+        let place = match key.and_then(|key| key.as_str().rsplit_once('/')) {
+            Some((folder, _)) => self.tree.root().join(folder),
+            None => self.tree.root().to_owned(),
+        };
+        StoreError::new(&self.name, operation, key, kind_of(cause, &place))
+    }
+
+    fn refused(&self, key: &ObjectKey, refusal: Refusal) -> StoreError {
+        let kind = match refusal {
+            Refusal::Failed(cause) => return self.failed(Operation::Create, Some(key), &cause),
+            Refusal::Unsure(cause) => StoreErrorKind::Unavailable {
+                retryable: true,
+                cause: format!("its folder could not be put on the disk: {cause}"),
+            },
+            Refusal::Taken => StoreErrorKind::Exists,
+            Refusal::Mismatch { expected, found } => StoreErrorKind::Mismatch { expected, found },
+            Refusal::Spool { path, cause } => StoreErrorKind::Other {
+                cause: format!("cannot read the spool file `{}`: {cause}", path.display()),
+            },
+        };
+        StoreError::new(&self.name, Operation::Create, Some(key), kind)
+    }
+
+    /// Runs `work` on the tree where blocking does no harm.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Tree) -> T + Send + 'static,
+    ) -> T {
+        let tree = Arc::clone(&self.tree);
+        match tokio::task::spawn_blocking(move || work(&tree)).await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // Only a runtime that is shutting down cancels; nobody waits for the answer then.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl Store for DirStore {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn create(&self, key: &ObjectKey, body: Body<'_>) -> Result<(), StoreError> {
+        let content = match body {
+            Body::Bytes(bytes) => Content::Bytes(bytes.to_vec()),
+            Body::File { path, .. } => Content::Spool {
+                path: path.to_owned(),
+                expected: body.digest(),
+            },
+        };
+        let path = key.as_str().to_owned();
+        let created = self.blocking(move |tree| tree.create(&path, content)).await;
+        created.map_err(|refusal| self.refused(key, refusal))
+    }
+
+    async fn open(
+        &self,
+        key: &ObjectKey,
+        range: Option<Range<u64>>,
+    ) -> Result<Option<Reader>, StoreError> {
+        let failed = |cause: io::Error| self.failed(Operation::Read, Some(key), &cause);
+        let path = key.as_str().to_owned();
+        let opened = self.blocking(move |tree| tree.read(&path)).await;
+        let Some((file, _)) = opened.map_err(failed)? else {
+            return Ok(None);
+        };
+        let mut file = tokio::fs::File::from_std(file);
+        let Some(range) = range else {
+            return Ok(Some(Box::pin(file)));
+        };
+        let start = SeekFrom::Start(range.start);
+        file.seek(start).await.map_err(failed)?;
+        let length = range.end.saturating_sub(range.start);
+        Ok(Some(Box::pin(file.take(length))))
+    }
+
+    async fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectStat>, StoreError> {
+        let path = key.as_str().to_owned();
+        let found = self.blocking(move |tree| tree.stat(&path)).await;
+        found.map_err(|cause| self.failed(Operation::Stat, Some(key), &cause))
+    }
+
+    async fn list(&self) -> Result<Listing, StoreError> {
+        let listed = self.blocking(listing).await;
+        listed.map_err(|cause| self.failed(Operation::List, None, &cause))
+    }
+}
+
+#[async_trait]
+impl Prune for DirStore {
+    async fn remove(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        let path = key.as_str().to_owned();
+        let removed = self.blocking(move |tree| tree.remove(&path)).await;
+        removed.map_err(|cause| self.failed(Operation::Remove, Some(key), &cause))
+    }
+}
+
+fn listing(tree: &Tree) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    tree.walk(
+        &leads_to_keys,
+        &mut |path, stat| match (path.parse(), object_stat(stat)) {
+            (Ok(key), Ok(stat)) => listing.objects.push((key, stat)),
+            _ => listing.foreign += 1,
+        },
+    )?;
+    listing.objects.sort_by(|one, other| one.0.cmp(&other.0));
+    Ok(listing)
+}
+
+/// Whether keys can lie below the folder `path`; others, such as `lost+found`, are not entered.
+fn leads_to_keys(path: &str) -> bool {
+    match path.strip_prefix("manifests/").unwrap_or(path) {
+        "manifests" => path == "manifests",
+        "daily" | "weekly" => true,
+        other => other
+            .strip_prefix("daily/")
+            .is_some_and(|date| date.parse::<BackupDate>().is_ok()),
+    }
+}
+
+/// What a failure of the filesystem in `place` means.
+fn kind_of(cause: &io::Error, place: &Path) -> StoreErrorKind {
+    let text = format!("{cause} (`{}`)", place.display());
+    let place = place.display().to_string();
+    match Errno::from_io_error(cause) {
+        Some(Errno::NOSPC | Errno::DQUOT) => StoreErrorKind::NoSpace { place },
+        Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => StoreErrorKind::Denied {
+            place,
+            cause: cause.to_string(),
+        },
+        // A share that comes back, a machine out of handles, a folder that expiry removed under our feet.
+        Some(
+            Errno::IO
+            | Errno::STALE
+            | Errno::TIMEDOUT
+            | Errno::AGAIN
+            | Errno::INTR
+            | Errno::MFILE
+            | Errno::NFILE
+            | Errno::NOMEM
+            | Errno::HOSTDOWN
+            | Errno::NETDOWN
+            | Errno::NOENT,
+        ) => StoreErrorKind::Unavailable {
+            retryable: true,
+            cause: text,
+        },
+        _ => StoreErrorKind::Other { cause: text },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_folders_that_can_hold_keys_are_entered() {
+        for path in [
+            "daily",
+            "weekly",
+            "manifests",
+            "daily/2026-11-22",
+            "manifests/daily/2026-11-22",
+        ] {
+            assert!(leads_to_keys(path), "{path}");
+        }
+        for path in [
+            "lost+found",
+            "daily/x",
+            "manifests/manifests",
+            "weekly/2026-W47",
+            "",
+        ] {
+            assert!(!leads_to_keys(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_failure_of_the_filesystem_names_its_place_and_whether_to_try_again() {
+        let kind = |errno: Errno| kind_of(&errno.into(), Path::new("/srv/backups"));
+        for errno in [Errno::NOSPC, Errno::DQUOT] {
+            let place = "/srv/backups".to_owned();
+            assert_eq!(kind(errno), StoreErrorKind::NoSpace { place });
+        }
+        for errno in [Errno::ACCESS, Errno::PERM, Errno::ROFS] {
+            let denied = kind(errno).to_string();
+            assert!(
+                denied.starts_with("permission denied in `/srv/backups`: "),
+                "{denied}"
+            );
+        }
+        for (errno, retryable) in [(Errno::STALE, true), (Errno::NOTDIR, false)] {
+            let error = StoreError::new("nas", Operation::List, None, kind(errno));
+            assert_eq!(error.is_retryable(), retryable, "{error}");
+            assert!(error.to_string().contains("/srv/backups"), "{error}");
+        }
+    }
+}
