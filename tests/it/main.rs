@@ -5,3 +5,4 @@
 mod store;
 mod store_contract;
 mod tidy;
+mod torture;
