@@ -2,5 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod catalog;
+mod catalog_kill;
 mod store;
 mod store_contract;
