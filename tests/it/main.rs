@@ -6,3 +6,4 @@ mod catalog;
 mod catalog_kill;
 mod store;
 mod store_contract;
+mod store_crash;
