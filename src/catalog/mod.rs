@@ -1,1 +1,159 @@
-//! TBD
+//! Remembers jobs, results and copies in one SQLite file. Invariant: what belongs together is written in
+//! one transaction, so that a reader after any crash sees all of it or nothing.
+//!
+//! The file is a cache of what the stores hold, the intent log of running jobs and the record of past ones.
+//! Every call is short and blocks; a second process that writes is waited for up to [`BUSY_TIMEOUT`].
+
+mod error;
+mod query;
+mod record;
+mod row;
+mod run;
+mod schema;
+mod write;
+
+pub use error::CatalogError;
+pub use record::{
+    Committed, CopyFilter, CopyState, Damage, Job, JobResult, JobStatus, NewJob, Placement,
+    ResultStatus, Spooled, StoredCopy,
+};
+pub use run::Run;
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use error::Stop;
+
+/// How long a call waits for another process's transaction before it fails with [`CatalogError::Busy`].
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The metadata database. Clones share one connection.
+#[derive(Clone)]
+pub struct Catalog {
+    path: Arc<Path>,
+    connection: Arc<Mutex<Connection>>,
+}
+
+impl Catalog {
+    /// Opens the catalog for writing; makes it, with mode 0600, or brings it up to date where needed.
+    ///
+    /// # Errors
+    /// [`CatalogError::Newer`], [`CatalogError::NotADatabase`], [`CatalogError::Foreign`] and
+    /// [`CatalogError::Damaged`] where the file is not ours to use, which leaves it untouched; the others
+    /// where the system refuses.
+    pub fn open(path: &Path) -> Result<Self, CatalogError> {
+        create_private(path).map_err(|cause| CatalogError::denied(path, &cause))?;
+        let catalog = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        catalog.with(|connection| schema::prepare(connection, path))?;
+        Ok(catalog)
+    }
+
+    /// Opens the catalog for queries alone. `None`: there is no such file.
+    ///
+    /// # Errors
+    /// As [`Catalog::open`], and [`CatalogError::Older`] where the file was not brought up to date yet.
+    pub fn open_read_only(path: &Path) -> Result<Option<Self>, CatalogError> {
+        if !path
+            .try_exists()
+            .map_err(|cause| CatalogError::denied(path, &cause))?
+        {
+            return Ok(None);
+        }
+        let catalog = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        catalog.with(|connection| schema::check(connection, path))?;
+        Ok(Some(catalog))
+    }
+
+    /// Where the file lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// This installation's id: a random UUID, made on the first call and never changed.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or for the first call written.
+    pub fn instance(&self) -> Result<String, CatalogError> {
+        const SELECT: &str = "SELECT id FROM instance";
+        let known = self.read(|connection| {
+            let mut statement = connection.prepare(SELECT)?;
+            let mut ids = statement.query_map([], |row| row.get(0))?;
+            Ok(ids.next().transpose()?)
+        })?;
+        if let Some(id) = known {
+            return Ok(id);
+        }
+        let id = uuid::Uuid::new_v4().to_string();
+        self.write(|transaction| {
+            transaction.execute("INSERT OR IGNORE INTO instance VALUES (1, ?)", [&id])?;
+            Ok(transaction.query_row(SELECT, [], |row| row.get(0))?)
+        })
+    }
+
+    fn connect(path: &Path, mode: OpenFlags) -> Result<Self, CatalogError> {
+        // No URI: a path is only ever a path.
+        let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)
+            .and_then(|connection| connection.busy_timeout(BUSY_TIMEOUT).map(|()| connection))
+            .map_err(|cause| CatalogError::from_sqlite(path, &cause))?;
+        Ok(Self {
+            path: path.into(),
+            connection: Arc::new(Mutex::new(connection)),
+        })
+    }
+
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, Stop>,
+    ) -> Result<T, CatalogError> {
+        let mut connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        work(&mut connection).map_err(|stop| stop.in_file(&self.path))
+    }
+
+    /// Runs queries that see one state of the file.
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Stop>,
+    ) -> Result<T, CatalogError> {
+        self.with(|connection| work(&connection.transaction()?))
+    }
+
+    /// Runs statements of which all hold or none; durable on return.
+    fn write<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Stop>,
+    ) -> Result<T, CatalogError> {
+        self.with(|connection| {
+            // Taking the lock first is what the busy timeout waits for; upgrading later would just fail.
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        })
+    }
+}
+
+/// Makes an empty file that only its owner reads; SQLite gives its log files the same mode.
+fn create_private(path: &Path) -> io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+    }
+    let mut options = OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}

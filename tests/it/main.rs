@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod catalog;
+mod catalog_kill;
 mod store;
 mod store_contract;
+mod store_crash;
 mod tidy;
 mod torture;

@@ -1,0 +1,212 @@
+//! Says what is wrong with a catalog and the way out. Invariant: every error names the file or the row.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+use crate::types::{DatabaseName, JobId, ObjectKey};
+
+/// Why the catalog did not do what it was asked; nothing of it was done.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// A later Patina changed the tables.
+    #[error(
+        "the catalog `{}` was written by a newer Patina (schema {found}; this one knows {known})\n\
+         hint: run that Patina, or move the file away and let `patina rebuild` make one from the stores",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema's number.
+        found: u32,
+        /// The last schema this program knows.
+        known: u32,
+    },
+    /// An earlier Patina made the tables, and the file was opened for reading alone.
+    #[error(
+        "the catalog `{}` was written by an older Patina (schema {found}; this one needs {known})\n\
+         hint: the next `patina backup` or the daemon's start brings it up to date",
+        path.display()
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its schema's number.
+        found: u32,
+        /// The schema this program needs.
+        known: u32,
+    },
+    /// The file is something else than a SQLite database.
+    #[error(
+        "the catalog `{}` is not a SQLite database\n\
+         hint: look what it is; move it away and `patina rebuild` makes a catalog from the stores",
+        path.display()
+    )]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is a SQLite database of somebody else.
+    #[error(
+        "`{}` is a SQLite database, but not a catalog of Patina; it was left as it is\n\
+         hint: give the catalog a path of its own",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file's content contradicts itself.
+    #[error(
+        "the catalog `{}` is damaged: {cause}\n\
+         hint: no backup is lost; move the file away and `patina rebuild` makes it anew from the stores",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        cause: String,
+    },
+    /// Another process is writing, for longer than anyone should.
+    #[error(
+        "the catalog `{}` is in use by another process\n\
+         hint: try again, or look for a second patina or a tool that has the file open",
+        path.display()
+    )]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The disk is full.
+    #[error(
+        "no space left to write the catalog `{}`\nhint: free space; what is in it is safe",
+        path.display()
+    )]
+    NoSpace {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system does not let us open or write the file.
+    #[error(
+        "cannot open or write the catalog `{}`: {cause}\n\
+         hint: the user who runs patina must own the file and its folder",
+        path.display()
+    )]
+    Denied {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: String,
+    },
+    /// Anything else SQLite says.
+    #[error("the catalog `{}` failed: {cause}", path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        cause: String,
+    },
+    /// A job was to be ended that is not running, because another process took it for dead.
+    #[error("job `{job}` is not running any more")]
+    NotRunning {
+        /// The job.
+        job: JobId,
+    },
+    /// A dump was to be settled or discarded that is not waiting.
+    #[error("job `{job}` has no dump of database `{database}` waiting")]
+    NotSpooled {
+        /// The job.
+        job: JobId,
+        /// The database.
+        database: DatabaseName,
+    },
+    /// A backup was to count that no storage holds.
+    #[error("`{key}` lies in no storage, so it does not count")]
+    Unstored {
+        /// The object.
+        key: ObjectKey,
+    },
+    /// Two different contents claim one key.
+    #[error(
+        "`{key}` in storage `{storage}` is already known with other bytes\n\
+         hint: keys are never written twice; look who else writes to this storage"
+    )]
+    Conflict {
+        /// The object.
+        key: ObjectKey,
+        /// The storage.
+        storage: String,
+    },
+    /// The catalog knows no such copy.
+    #[error("the catalog knows no copy `{key}` in storage `{storage}`")]
+    NoSuchCopy {
+        /// The object.
+        key: ObjectKey,
+        /// The storage.
+        storage: String,
+    },
+}
+
+impl CatalogError {
+    /// Whether the same call may succeed later without anyone doing anything.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Busy { .. })
+    }
+
+    pub(super) fn denied(path: &Path, cause: &io::Error) -> Self {
+        Self::Denied {
+            path: path.to_owned(),
+            cause: cause.to_string(),
+        }
+    }
+
+    pub(super) fn from_sqlite(path: &Path, error: &rusqlite::Error) -> Self {
+        let (path, cause) = (path.to_owned(), error.to_string());
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => Self::NotADatabase { path },
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged { path, cause },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
+            Some(ErrorCode::DiskFull) => Self::NoSpace { path },
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                Self::Denied { path, cause }
+            }
+            Some(_) => Self::Failed { path, cause },
+            None => match error {
+                rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..) => Self::Damaged { path, cause },
+                _ => Self::Failed { path, cause },
+            },
+        }
+    }
+}
+
+/// Why a transaction stopped, before the file's name is added.
+pub(super) enum Stop {
+    Sqlite(rusqlite::Error),
+    Refused(CatalogError),
+}
+
+impl Stop {
+    pub(super) fn in_file(self, path: &Path) -> CatalogError {
+        match self {
+            Self::Sqlite(error) => CatalogError::from_sqlite(path, &error),
+            Self::Refused(error) => error,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Stop {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<CatalogError> for Stop {
+    fn from(error: CatalogError) -> Self {
+        Self::Refused(error)
+    }
+}

@@ -1,0 +1,237 @@
+//! Answers what the catalog knows. Invariant: one answer comes from one state of the file.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use rusqlite::{Connection, Row, params};
+
+use crate::types::{BackupDate, DatabaseName, JobId, ObjectKey};
+
+use super::Catalog;
+use super::error::{CatalogError, Stop};
+use super::record::{CopyFilter, Job, JobResult, Placement, Spooled, StoredCopy};
+use super::row::{
+    CopyStateWord, JobStatusWord, ResultStatusWord, TriggerWord, integer, manifest, number,
+    optional_number, optional_time, parsed, time,
+};
+
+const SELECT_JOB: &str = "
+    SELECT *,
+        (SELECT count(*) FROM backup_results AS result
+            WHERE result.job_id = job.job_id AND result.status = 'skipped') AS skipped_count,
+        (SELECT message FROM job_notes AS note
+            WHERE note.job_id = job.job_id AND note.kind = 'reason') AS reason
+    FROM backup_jobs AS job";
+
+const SELECT_PLACEMENTS: &str = "
+    SELECT manifest, created_at, storage, state, damage, verified_at FROM copies
+    WHERE r2_key = ? ORDER BY storage";
+
+impl Catalog {
+    /// The dumps that wait to be stored, the oldest first.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, as for every query.
+    pub fn spooled(&self) -> Result<Vec<(JobId, Spooled)>, CatalogError> {
+        let sql = "SELECT * FROM spooled ORDER BY created_at, job_id, database_name";
+        self.read(|connection| {
+            let mut statement = connection.prepare(sql)?;
+            let rows = statement.query_map([], |row| {
+                let path = row.get_ref("path")?.as_bytes()?.to_vec();
+                let spooled = Spooled {
+                    database: parsed(row, "database_name")?,
+                    path: OsString::from_vec(path).into(),
+                    manifest: manifest(row)?,
+                    created_at: time(row, "created_at")?,
+                };
+                Ok((parsed(row, "job_id")?, spooled))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The copies that `filter` names, the newest day first and of one day the last committed first.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn copies(&self, filter: &CopyFilter) -> Result<Vec<StoredCopy>, CatalogError> {
+        let sql = "SELECT r2_key FROM copies
+                   WHERE (?1 IS NULL OR database_name = ?1) AND (?2 IS NULL OR backup_date = ?2)
+                   GROUP BY r2_key
+                   ORDER BY max(backup_date) DESC, max(created_at) DESC, r2_key DESC LIMIT ?3";
+        let arguments = params![
+            filter.database.as_ref().map(DatabaseName::as_str),
+            filter.date.map(|date| date.to_string()),
+            filter.limit.map_or(-1, |limit| integer(limit as u64)),
+        ];
+        self.read(|connection| select_copies(connection, sql, arguments))
+    }
+
+    /// One backup. `None`: the catalog knows no such key.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn copy(&self, key: &ObjectKey) -> Result<Option<StoredCopy>, CatalogError> {
+        let sql = "SELECT DISTINCT r2_key FROM copies WHERE r2_key = ?";
+        let copies =
+            self.read(|connection| select_copies(connection, sql, params![key.as_str()]))?;
+        Ok(copies.into_iter().next())
+    }
+
+    /// A database's newest copy that is live in a storage, complete, and of class A or B. `None`: there is
+    /// none.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn last_good(&self, database: &DatabaseName) -> Result<Option<StoredCopy>, CatalogError> {
+        let sql = "SELECT r2_key FROM copies
+                   WHERE database_name = ? AND state = 'live' AND NOT incomplete
+                      AND class IN ('A', 'B')
+                   ORDER BY backup_date DESC, created_at DESC, r2_key DESC LIMIT 1";
+        let copies =
+            self.read(|connection| select_copies(connection, sql, params![database.as_str()]))?;
+        Ok(copies.into_iter().next())
+    }
+
+    /// The last `limit` jobs, the newest first.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn jobs(&self, limit: usize) -> Result<Vec<Job>, CatalogError> {
+        let sql = format!("{SELECT_JOB} ORDER BY started_at DESC, id DESC LIMIT ?");
+        self.read(|connection| select_jobs(connection, &sql, params![integer(limit as u64)]))
+    }
+
+    /// One job. `None`: the catalog knows no such job.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn job(&self, id: JobId) -> Result<Option<Job>, CatalogError> {
+        self.read(|connection| select_job(connection, id))
+    }
+
+    /// What a job did with each of its databases so far, in the order they ended.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn results(&self, job: JobId) -> Result<Vec<JobResult>, CatalogError> {
+        let sql = "SELECT * FROM backup_results WHERE job_id = ? ORDER BY id";
+        self.read(|connection| {
+            let mut statement = connection.prepare(sql)?;
+            let rows = statement.query_map([job.to_string()], result_of)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Whether the day's first key of a database, without a time, was ever used or is about to be.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn daily_key_taken(
+        &self,
+        date: BackupDate,
+        database: &DatabaseName,
+    ) -> Result<bool, CatalogError> {
+        // Neither dates nor names hold a character that GLOB reads.
+        let pattern = format!("daily/{date}/{database}.sql*");
+        let sql = "SELECT EXISTS (SELECT 1 FROM backup_inventory WHERE r2_key GLOB ?1)
+                OR EXISTS (SELECT 1 FROM copies WHERE r2_key GLOB ?1)
+                OR EXISTS (SELECT 1 FROM spooled WHERE json_extract(manifest, '$.key') GLOB ?1)";
+        self.read(|connection| Ok(connection.query_row(sql, [pattern], |row| row.get(0))?))
+    }
+}
+
+pub(super) fn select_job(connection: &Connection, id: JobId) -> Result<Option<Job>, Stop> {
+    let sql = format!("{SELECT_JOB} WHERE job_id = ?");
+    let jobs = select_jobs(connection, &sql, params![id.to_string()])?;
+    Ok(jobs.into_iter().next())
+}
+
+fn select_jobs(
+    connection: &Connection,
+    sql: &str,
+    arguments: &[&dyn rusqlite::ToSql],
+) -> Result<Vec<Job>, Stop> {
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map(arguments, job_of)?;
+    let mut jobs = rows.collect::<Result<Vec<_>, _>>()?;
+    let sql = "SELECT message FROM job_notes WHERE job_id = ? AND kind = 'degraded' ORDER BY id";
+    let mut statement = connection.prepare(sql)?;
+    for job in &mut jobs {
+        let notes = statement.query_map([job.id.to_string()], |row| row.get(0))?;
+        job.degraded = notes.collect::<Result<_, _>>()?;
+    }
+    Ok(jobs)
+}
+
+/// The copies whose keys `sql` selects, in its order.
+fn select_copies(
+    connection: &Connection,
+    sql: &str,
+    arguments: &[&dyn rusqlite::ToSql],
+) -> Result<Vec<StoredCopy>, Stop> {
+    let mut keys = connection.prepare(sql)?;
+    let keys = keys.query_map(arguments, |row| row.get::<_, String>(0))?;
+    let mut placements = connection.prepare(SELECT_PLACEMENTS)?;
+    let mut copies: Vec<StoredCopy> = Vec::new();
+    for key in keys {
+        let mut rows = placements.query([key?])?;
+        let first = rows.next()?.expect("the key was selected from these rows");
+        let mut copy = StoredCopy {
+            manifest: manifest(first)?,
+            created_at: time(first, "created_at")?,
+            placements: vec![placement_of(first)?],
+        };
+        while let Some(row) = rows.next()? {
+            copy.placements.push(placement_of(row)?);
+        }
+        copies.push(copy);
+    }
+    Ok(copies)
+}
+
+fn placement_of(row: &Row<'_>) -> rusqlite::Result<Placement> {
+    Ok(Placement {
+        storage: row.get("storage")?,
+        state: row.get::<_, CopyStateWord>("state")?.0,
+        damage: row.get("damage")?,
+        verified_at: optional_time(row, "verified_at")?,
+    })
+}
+
+fn job_of(row: &Row<'_>) -> rusqlite::Result<Job> {
+    Ok(Job {
+        id: parsed(row, "job_id")?,
+        status: row.get::<_, JobStatusWord>("status")?.0,
+        degraded: Vec::new(),
+        trigger: row.get::<_, TriggerWord>("trigger_type")?.0,
+        reason: row.get("reason")?,
+        started_at: time(row, "started_at")?,
+        completed_at: optional_time(row, "completed_at")?,
+        total: number(row, "total_databases")?,
+        successful: number(row, "successful_count")?,
+        failed: number(row, "failed_count")?,
+        skipped: number(row, "skipped_count")?,
+        total_size_bytes: number(row, "total_size_bytes")?,
+        duration_ms: optional_number(row, "duration_ms")?,
+        error_message: row.get("error_message")?,
+    })
+}
+
+fn result_of(row: &Row<'_>) -> rusqlite::Result<JobResult> {
+    let key: Option<String> = row.get("r2_key")?;
+    Ok(JobResult {
+        job: parsed(row, "job_id")?,
+        database: parsed(row, "database_name")?,
+        database_id: row.get("database_id")?,
+        status: row.get::<_, ResultStatusWord>("status")?.0,
+        key: key.map(|_| parsed(row, "r2_key")).transpose()?,
+        size_bytes: optional_number(row, "size_bytes")?,
+        table_count: optional_number(row, "table_count")?,
+        row_count: optional_number(row, "row_count")?,
+        started_at: time(row, "started_at")?,
+        completed_at: optional_time(row, "completed_at")?,
+        duration_ms: optional_number(row, "duration_ms")?,
+        error_message: row.get("error_message")?,
+    })
+}

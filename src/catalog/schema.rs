@@ -1,0 +1,88 @@
+//! Brings a catalog's tables up to date. Invariant: forward only, each step in one transaction, and never
+//! in a file that is not a catalog.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::error::{CatalogError, Stop};
+
+/// The steps in their order; the file's `user_version` is how many were taken.
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../migrations/001_backup_metadata.sql"),
+    include_str!("../../migrations/002_copies.sql"),
+];
+
+/// The last schema this program knows.
+const KNOWN: u32 = MIGRATIONS.len() as u32;
+
+/// `Ptna`: tells a catalog from other SQLite files.
+const APPLICATION_ID: i64 = 0x5074_6E61;
+
+/// Makes a connection fit for writing and takes the steps that are missing.
+pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Stop> {
+    version(connection, path)?;
+    check_pages(connection, path)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    if mode != "wal" {
+        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    }
+    while version(connection, path)? < KNOWN {
+        step(connection, path)?;
+    }
+    Ok(())
+}
+
+/// Makes sure that a connection for reading sees the tables it expects.
+pub(super) fn check(connection: &mut Connection, path: &Path) -> Result<(), Stop> {
+    let found = version(connection, path)?;
+    if found < KNOWN {
+        let (path, known) = (path.to_owned(), KNOWN);
+        return Err(CatalogError::Older { path, found, known }.into());
+    }
+    Ok(())
+}
+
+/// Takes the next step, unless another process just took it.
+fn step(connection: &mut Connection, path: &Path) -> Result<(), Stop> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let taken = version(&transaction, path)?;
+    let Some(migration) = MIGRATIONS.get(taken as usize) else {
+        return Ok(());
+    };
+    transaction.execute_batch(migration)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", taken + 1)?;
+    Ok(transaction.commit()?)
+}
+
+/// How many steps the file has taken; refuses what is not a catalog or a newer one.
+fn version(connection: &Connection, path: &Path) -> Result<u32, Stop> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (application, found) = (pragma("application_id")?, pragma("user_version")?);
+    let entries = "SELECT count(*) FROM sqlite_schema";
+    let is_empty = connection.query_row(entries, [], |row| row.get::<_, i64>(0))? == 0;
+    let path = path.to_owned();
+    let ours = application == APPLICATION_ID || (is_empty && (application, found) == (0, 0));
+    let Some(found) = u32::try_from(found).ok().filter(|_| ours) else {
+        return Err(CatalogError::Foreign { path }.into());
+    };
+    if found > KNOWN {
+        let known = KNOWN;
+        return Err(CatalogError::Newer { path, found, known }.into());
+    }
+    Ok(found)
+}
+
+fn check_pages(connection: &Connection, path: &Path) -> Result<(), Stop> {
+    let found =
+        connection.pragma_query_value(None, "quick_check", |row| row.get::<_, String>(0))?;
+    if found != "ok" {
+        let (path, cause) = (path.to_owned(), found.replace('\n', "; "));
+        return Err(CatalogError::Damaged { path, cause }.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,404 @@
+//! Writes the rows of one event. Invariant: each function is called inside one transaction.
+
+use std::os::unix::ffi::OsStrExt;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, named_params, params};
+
+use crate::types::{DatabaseName, JobId, Manifest, ObjectKey};
+
+use super::Catalog;
+use super::error::{CatalogError, Stop};
+use super::query::select_job;
+use super::record::{Committed, CopyState, Damage, Job, JobStatus, NewJob, ResultStatus, Spooled};
+use super::row::{compression_word, integer, manifest_text, parsed};
+
+const INTERRUPTED: &str = "the process ended before the job did";
+
+impl Catalog {
+    /// Marks the jobs that a dead process left `running` as `interrupted`, and returns them.
+    ///
+    /// Call it once, on start, under the state directory's lock.
+    ///
+    /// # Errors
+    /// Where the rows cannot be written.
+    pub fn interrupt_running(&self, now: DateTime<Utc>) -> Result<Vec<JobId>, CatalogError> {
+        self.write(|transaction| {
+            let mut statement = transaction.prepare(
+                "UPDATE backup_jobs SET status = 'interrupted', completed_at = ?, error_message = ?
+                 WHERE status = 'running' RETURNING job_id",
+            )?;
+            let jobs = statement.query_map(params![now.timestamp(), INTERRUPTED], |row| {
+                parsed(row, "job_id")
+            })?;
+            Ok(jobs.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Lets a backup count that a restart found or made complete after its job was interrupted; the same
+    /// rows as [`Run::succeed`](super::Run::succeed), and the job stays `interrupted`.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotSpooled`] where it is not waiting, and as `succeed`.
+    pub fn settle_spooled(
+        &self,
+        job: JobId,
+        committed: &Committed<'_>,
+    ) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            remove_spooled(transaction, job, &committed.manifest.database)?;
+            commit(transaction, job, committed)
+        })
+    }
+
+    /// Forgets a dump that waits to be stored, because its file is gone or changed.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotSpooled`] where it is not waiting, and where the row cannot be removed.
+    pub fn discard_spooled(&self, job: JobId, database: &DatabaseName) -> Result<(), CatalogError> {
+        self.write(|transaction| remove_spooled(transaction, job, database))
+    }
+
+    /// Takes in a copy that a store holds and the catalog does not know; known ones stay as they are.
+    /// It counts as never verified.
+    ///
+    /// # Errors
+    /// [`CatalogError::Conflict`] where another content is known under the key, and where the rows cannot
+    /// be written.
+    pub fn adopt(
+        &self,
+        manifest: &Manifest,
+        storage: &str,
+        created_at: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            insert_inventory(transaction, manifest, created_at, expires_at)?;
+            insert_copy(transaction, manifest, storage, created_at, None)
+        })
+    }
+
+    /// Notes that every byte of a copy was read and is right; a damage noted before is over.
+    ///
+    /// # Errors
+    /// [`CatalogError::NoSuchCopy`], and where the row cannot be written.
+    pub fn mark_verified(
+        &self,
+        key: &ObjectKey,
+        storage: &str,
+        at: DateTime<Utc>,
+    ) -> Result<(), CatalogError> {
+        let sql = "UPDATE copies SET state = 'live', damage = NULL, verified_at = ?3
+                   WHERE r2_key = ?1 AND storage = ?2";
+        self.write(|transaction| {
+            let changed =
+                transaction.execute(sql, params![key.as_str(), storage, at.timestamp()])?;
+            known(changed, key, storage)
+        })
+    }
+
+    /// Notes that a copy is gone or changed. It stops being a good one at once.
+    ///
+    /// # Errors
+    /// [`CatalogError::NoSuchCopy`], and where the row cannot be written.
+    pub fn mark_damaged(
+        &self,
+        key: &ObjectKey,
+        storage: &str,
+        damage: Damage,
+        message: &str,
+    ) -> Result<(), CatalogError> {
+        let sql = "UPDATE copies SET state = ?3, damage = ?4 WHERE r2_key = ?1 AND storage = ?2";
+        let state = CopyState::from(damage).as_str();
+        self.write(|transaction| {
+            let changed =
+                transaction.execute(sql, params![key.as_str(), storage, state, message])?;
+            known(changed, key, storage)
+        })
+    }
+}
+
+/// What became of one database.
+pub(super) struct Outcome<'a> {
+    pub(super) database: &'a DatabaseName,
+    pub(super) database_id: &'a str,
+    pub(super) status: ResultStatus,
+    pub(super) message: Option<&'a str>,
+    pub(super) copy: Option<&'a Manifest>,
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) completed_at: DateTime<Utc>,
+}
+
+pub(super) fn insert_job(connection: &Connection, job: &NewJob) -> Result<(), Stop> {
+    connection.execute(
+        "INSERT INTO backup_jobs (job_id, started_at, status, trigger_type, total_databases)
+         VALUES (?, ?, ?, ?, ?)",
+        params![
+            job.id.to_string(),
+            job.started_at.timestamp(),
+            JobStatus::Running.as_str(),
+            job.trigger.as_str(),
+            integer(job.databases as u64),
+        ],
+    )?;
+    match &job.reason {
+        Some(reason) => insert_note(connection, job.id, None, "reason", reason),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn insert_spooled(
+    connection: &Connection,
+    job: JobId,
+    spooled: &Spooled,
+) -> Result<(), Stop> {
+    connection.execute(
+        "INSERT INTO spooled (job_id, database_name, path, manifest, created_at)
+         VALUES (?, ?, CAST(? AS TEXT), ?, ?)",
+        params![
+            job.to_string(),
+            spooled.database.as_str(),
+            // A path need not be UTF-8; SQLite keeps the bytes as they are.
+            spooled.path.as_os_str().as_bytes(),
+            manifest_text(&spooled.manifest),
+            spooled.created_at.timestamp(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Writes everything that makes a backup count.
+pub(super) fn commit(
+    connection: &Connection,
+    job: JobId,
+    committed: &Committed<'_>,
+) -> Result<(), Stop> {
+    let manifest = committed.manifest;
+    if committed.storages.is_empty() {
+        let key = manifest.key.clone();
+        return Err(CatalogError::Unstored { key }.into());
+    }
+    let (created, expires) = (committed.completed_at, committed.expires_at);
+    insert_inventory(connection, manifest, created, expires)?;
+    for storage in &committed.storages {
+        insert_copy(connection, manifest, storage, created, Some(created))?;
+    }
+    for message in &committed.degraded {
+        let database = Some(&manifest.database);
+        insert_note(connection, job, database, "degraded", message)?;
+    }
+    let message = (!committed.degraded.is_empty()).then(|| committed.degraded.join("; "));
+    let outcome = Outcome {
+        database: &manifest.database,
+        database_id: &committed.database_id,
+        status: ResultStatus::Success,
+        message: message.as_deref(),
+        copy: Some(manifest),
+        started_at: committed.started_at,
+        completed_at: committed.completed_at,
+    };
+    insert_result(connection, job, &outcome)
+}
+
+/// Writes a database's result, counts it in its job, and ends its wait in the spool.
+pub(super) fn insert_result(
+    connection: &Connection,
+    job: JobId,
+    outcome: &Outcome<'_>,
+) -> Result<(), Stop> {
+    let size_bytes = outcome.copy.map(|copy| integer(copy.stored.size_bytes));
+    connection.execute(
+        "INSERT INTO backup_results (job_id, database_name, database_id, status, r2_key, size_bytes,
+            table_count, row_count, started_at, completed_at, duration_ms, error_message)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            job.to_string(),
+            outcome.database.as_str(),
+            outcome.database_id,
+            outcome.status.as_str(),
+            outcome.copy.map(|copy| copy.key.as_str()),
+            size_bytes,
+            outcome.copy.map(table_count),
+            outcome.copy.map(row_count),
+            outcome.started_at.timestamp(),
+            outcome.completed_at.timestamp(),
+            duration_ms(outcome.started_at, outcome.completed_at),
+            outcome.message,
+        ],
+    )?;
+    connection.execute(
+        "UPDATE backup_jobs SET successful_count = successful_count + ?2,
+            failed_count = failed_count + ?3, total_size_bytes = total_size_bytes + ?4
+         WHERE job_id = ?1",
+        params![
+            job.to_string(),
+            outcome.status == ResultStatus::Success,
+            outcome.status == ResultStatus::Failed,
+            size_bytes.unwrap_or(0),
+        ],
+    )?;
+    if outcome.status != ResultStatus::Interrupted {
+        delete_spooled(connection, job, outcome.database)?;
+    }
+    Ok(())
+}
+
+/// Ends a running job and returns it as it stands then.
+pub(super) fn end_job(
+    connection: &Connection,
+    job: JobId,
+    failure: Option<&str>,
+    started_at: DateTime<Utc>,
+    at: DateTime<Utc>,
+) -> Result<Job, Stop> {
+    let changed = connection.execute(
+        "UPDATE backup_jobs SET completed_at = ?2, duration_ms = ?3, error_message = ?4,
+            status = CASE
+                WHEN ?4 IS NOT NULL OR failed_count > 0 THEN 'failed'
+                WHEN EXISTS (SELECT 1 FROM backup_results AS result
+                    WHERE result.job_id = ?1 AND result.status = 'interrupted') THEN 'interrupted'
+                ELSE 'completed' END
+         WHERE job_id = ?1 AND status = 'running'",
+        params![
+            job.to_string(),
+            at.timestamp(),
+            duration_ms(started_at, at),
+            failure
+        ],
+    )?;
+    if changed != 1 {
+        return Err(CatalogError::NotRunning { job }.into());
+    }
+    let ended = select_job(connection, job)?;
+    Ok(ended.expect("its row was just written"))
+}
+
+fn insert_note(
+    connection: &Connection,
+    job: JobId,
+    database: Option<&DatabaseName>,
+    kind: &str,
+    message: &str,
+) -> Result<(), Stop> {
+    connection.execute(
+        "INSERT INTO job_notes (job_id, database_name, kind, message) VALUES (?, ?, ?, ?)",
+        params![
+            job.to_string(),
+            database.map(DatabaseName::as_str),
+            kind,
+            message
+        ],
+    )?;
+    Ok(())
+}
+
+fn insert_inventory(
+    connection: &Connection,
+    manifest: &Manifest,
+    created_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+) -> Result<(), Stop> {
+    connection.execute(
+        "INSERT INTO backup_inventory (r2_key, database_name, backup_date, size_bytes, table_count,
+            created_at, expires_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (r2_key) DO NOTHING",
+        params![
+            manifest.key.as_str(),
+            manifest.database.as_str(),
+            manifest.date.to_string(),
+            integer(manifest.stored.size_bytes),
+            table_count(manifest),
+            created_at.timestamp(),
+            expires_at.timestamp(),
+        ],
+    )?;
+    Ok(())
+}
+
+fn insert_copy(
+    connection: &Connection,
+    manifest: &Manifest,
+    storage: &str,
+    created_at: DateTime<Utc>,
+    verified_at: Option<DateTime<Utc>>,
+) -> Result<(), Stop> {
+    let changed = connection.execute(
+        "INSERT INTO copies (r2_key, storage, database_name, backup_date, job_id, state,
+            stored_sha256, stored_bytes, plain_sha256, plain_bytes, compression, class, row_count,
+            table_count, incomplete, created_at, verified_at, manifest)
+         VALUES (:key, :storage, :database, :date, :job, 'live', :stored_sha256, :stored_bytes,
+            :plain_sha256, :plain_bytes, :compression, :class, :row_count, :table_count,
+            :incomplete, :created_at, :verified_at, :manifest)
+         ON CONFLICT (r2_key, storage) DO UPDATE
+            SET verified_at = coalesce(excluded.verified_at, verified_at),
+                state = iif(excluded.verified_at IS NULL, state, 'live'),
+                damage = iif(excluded.verified_at IS NULL, damage, NULL)
+            WHERE stored_sha256 = excluded.stored_sha256",
+        named_params! {
+            ":key": manifest.key.as_str(),
+            ":storage": storage,
+            ":database": manifest.database.as_str(),
+            ":date": manifest.date.to_string(),
+            ":job": manifest.job.to_string(),
+            ":stored_sha256": manifest.stored.sha256.to_string(),
+            ":stored_bytes": integer(manifest.stored.size_bytes),
+            ":plain_sha256": manifest.plain.sha256.to_string(),
+            ":plain_bytes": integer(manifest.plain.size_bytes),
+            ":compression": compression_word(manifest.stored.compression),
+            ":class": format!("{:?}", manifest.class),
+            ":row_count": row_count(manifest),
+            ":table_count": table_count(manifest),
+            ":incomplete": manifest.incomplete,
+            ":created_at": created_at.timestamp(),
+            ":verified_at": verified_at.map(|at| at.timestamp()),
+            ":manifest": manifest_text(manifest),
+        },
+    )?;
+    if changed == 0 {
+        let (key, storage) = (manifest.key.clone(), storage.to_owned());
+        return Err(CatalogError::Conflict { key, storage }.into());
+    }
+    Ok(())
+}
+
+fn remove_spooled(
+    connection: &Connection,
+    job: JobId,
+    database: &DatabaseName,
+) -> Result<(), Stop> {
+    if delete_spooled(connection, job, database)? == 0 {
+        let database = database.clone();
+        return Err(CatalogError::NotSpooled { job, database }.into());
+    }
+    Ok(())
+}
+
+fn delete_spooled(
+    connection: &Connection,
+    job: JobId,
+    database: &DatabaseName,
+) -> Result<usize, Stop> {
+    let sql = "DELETE FROM spooled WHERE job_id = ? AND database_name = ?";
+    Ok(connection.execute(sql, params![job.to_string(), database.as_str()])?)
+}
+
+fn known(changed: usize, key: &ObjectKey, storage: &str) -> Result<(), Stop> {
+    if changed == 0 {
+        let (key, storage) = (key.clone(), storage.to_owned());
+        return Err(CatalogError::NoSuchCopy { key, storage }.into());
+    }
+    Ok(())
+}
+
+fn table_count(manifest: &Manifest) -> i64 {
+    integer(manifest.evidence.tables.len() as u64)
+}
+
+fn row_count(manifest: &Manifest) -> i64 {
+    integer(manifest.evidence.total_rows())
+}
+
+/// Zero where the wall clock went back meanwhile.
+fn duration_ms(from: DateTime<Utc>, to: DateTime<Utc>) -> i64 {
+    (to - from).num_milliseconds().max(0)
+}
