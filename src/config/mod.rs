@@ -1,1 +1,131 @@
-//! TBD
+//! Reads `patina.toml` into a [`Config`], or finds everything wrong with it. Invariant: never half a
+//! configuration.
+//!
+//! Two types: what was typed (`raw`) and what it means (`model`). Between them: [`read`] lays all files in
+//! one tree, `expand` replaces variables, `shape` takes out what does not fit the schema, `validate` checks
+//! the rest. Each step reports and goes on, so one run tells all mistakes.
+
+mod environment;
+mod expand;
+mod finding;
+mod model;
+mod network;
+mod pretty;
+mod problem;
+mod raw;
+mod read;
+mod schema;
+mod secret;
+mod shape;
+mod validate;
+#[cfg(test)]
+mod tests;
+
+pub use environment::{Environment, System};
+pub use model::{
+    Access, Agent, AlertLevel, Alerts, ApiKey, Cloudflare, Config, D1Method, Database, Export,
+    ExportValues, Hooks, Http, Jobs, Loaded, OnError, Retention, S3, Scope, Sink, SinkKind,
+    SourceSpec, Storage, StorageKind, Thresholds, VerifyMode,
+};
+pub use network::Network;
+pub use problem::{Place, Problem, Problems, Severity};
+pub use schema::schema;
+pub use secret::{Secret, SecretOrigin};
+pub use validate::EVENTS;
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use finding::{Findings, Paths};
+use raw::RawConfig;
+use read::Sources;
+
+impl Config {
+    /// Reads the file at `path`, its includes and the secrets it refers to.
+    ///
+    /// The error holds every finding; a file that cannot be read is one of them.
+    pub fn load(path: &Path) -> Result<Loaded, Problems> {
+        let name = path.display().to_string();
+        match System.read(path) {
+            Ok(text) => Self::read(&name, path, text, &System),
+            Err(error) => Err(unreadable(&name, path, &error)),
+        }
+    }
+
+    /// Reads a configuration from its text; `name` is how findings call it, relative paths start at
+    /// `base_dir`.
+    pub fn from_text(
+        text: &str,
+        name: &str,
+        base_dir: &Path,
+        env: &dyn Environment,
+    ) -> Result<Loaded, Problems> {
+        let file = Path::new(name).file_name().unwrap_or_default();
+        Self::read(name, &base_dir.join(file), text.to_owned(), env)
+    }
+
+    fn read(
+        name: &str,
+        path: &Path,
+        text: String,
+        env: &dyn Environment,
+    ) -> Result<Loaded, Problems> {
+        let mut findings = Findings::default();
+        if let Some(problems) = unusable(name, path, &text) {
+            return Err(problems);
+        }
+        let sources = read::sources(name, path.to_owned(), text, env, &mut findings);
+        let mut tree = read::tree(&sources, &mut findings);
+        let paths = Paths::new(&tree);
+        expand::expand(&mut tree, &sources, env, &mut findings);
+        shape::prune(&mut tree, &schema(), &mut findings);
+        let deserializer = toml::de::Deserializer::from(toml::Spanned::new(0..0, tree));
+        let config = match RawConfig::deserialize(deserializer) {
+            Ok(raw) => validate::validate(raw, &sources, env, &mut findings),
+            Err(error) => {
+                // The schema is derived from the type, so this tells of a gap between the two.
+                findings.error(error.span().unwrap_or(0..0), error.message());
+                None
+            }
+        };
+        let problems = findings.into_problems(&sources, &paths);
+        match config {
+            Some(config) if !problems.has_errors() => Ok(Loaded {
+                config,
+                warnings: problems,
+            }),
+            _ => Err(problems),
+        }
+    }
+}
+
+/// A file without any content, or far too long, is refused before anything else is said about it.
+fn unusable(name: &str, path: &Path, text: &str) -> Option<Problems> {
+    let (message, hint) = if text.trim().is_empty() {
+        ("the file is empty", "write a new one: `patina init`")
+    } else if text.len() > read::FILE_BYTES_MAX {
+        (
+            "the file is too long for a configuration",
+            "is it the right one?",
+        )
+    } else {
+        return None;
+    };
+    Some(alone(name, path, message, hint))
+}
+
+fn unreadable(name: &str, path: &Path, error: &std::io::Error) -> Problems {
+    let hint = match error.kind() {
+        std::io::ErrorKind::NotFound => "write a new one: `patina init`",
+        std::io::ErrorKind::PermissionDenied => "let the user that runs patina read it",
+        _ => "it must be a text file in UTF-8",
+    };
+    alone(name, path, &format!("cannot read the file: {error}"), hint)
+}
+
+fn alone(name: &str, path: &Path, message: &str, hint: &str) -> Problems {
+    let mut findings = Findings::default();
+    findings.error(0..0, message).hint(hint);
+    findings.into_problems(&Sources::empty(name, path), &Paths::default())
+}

@@ -1,0 +1,52 @@
+//! Reaches what a configuration refers to: variables and files. Invariant: nothing else in this room does.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What the configuration may look at outside its own text.
+pub trait Environment {
+    /// The value of an environment variable; `None` where it is not set or not UTF-8.
+    fn var(&self, name: &str) -> Option<String>;
+
+    /// The text of a file.
+    fn read(&self, path: &Path) -> io::Result<String>;
+
+    /// The files of a folder, in any order.
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// True where a regular file, or a link to one, is at `path`.
+    fn is_file(&self, path: &Path) -> bool;
+
+    /// The permission bits of a file; `None` where there is no such file.
+    fn mode(&self, path: &Path) -> Option<u32>;
+}
+
+/// The process's own environment and file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct System;
+
+impl Environment for System {
+    fn var(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn read(&self, path: &Path) -> io::Result<String> {
+        std::fs::read_to_string(path)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        std::fs::read_dir(folder)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect()
+    }
+
+    fn is_file(&self, path: &Path) -> bool {
+        path.is_file()
+    }
+
+    fn mode(&self, path: &Path) -> Option<u32> {
+        use std::os::unix::fs::PermissionsExt;
+        let facts = std::fs::metadata(path).ok()?;
+        Some(facts.permissions().mode() & 0o777)
+    }
+}

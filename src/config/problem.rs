@@ -1,0 +1,163 @@
+//! Holds everything that is wrong with a configuration. Invariant: each finding has a place and a way out.
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The file is not used.
+    Error,
+    /// The file is used; somebody should look.
+    Warning,
+}
+
+/// A place in a file; line and column start at 1 and columns count characters.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Place {
+    /// The file, as it was named.
+    pub file: String,
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+    /// What stands there.
+    pub note: String,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file, as it was named.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// The key: ``database[1] `blog`.timeout``; absent where no key can be named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What was refused.
+    pub message: String,
+    /// The way out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The second place, where two conflict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other: Option<Place>,
+    #[serde(skip)]
+    pub(super) mark: Mark,
+    #[serde(skip)]
+    pub(super) other_mark: Option<Mark>,
+}
+
+/// The bytes of one of the files that a finding is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Mark {
+    pub(super) source: usize,
+    pub(super) span: Range<usize>,
+}
+
+/// A file's name and text, for snippets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SourceText {
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+/// Findings in file order.
+#[derive(Debug, Clone, Default)]
+pub struct Problems {
+    pub(super) items: Vec<Problem>,
+    pub(super) sources: Arc<Vec<SourceText>>,
+}
+
+impl Problems {
+    /// The findings in file order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
+        self.items.iter()
+    }
+
+    /// How many findings there are.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// True where nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// True where a finding forbids using the file.
+    pub fn has_errors(&self) -> bool {
+        self.items
+            .iter()
+            .any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// One line per finding, with its hint and its second place on lines of their own.
+    pub fn short(&self) -> String {
+        self.to_string()
+    }
+
+    /// The findings with the lines they are about, for a terminal.
+    pub fn pretty(&self, color: bool) -> String {
+        super::pretty::render(self, color)
+    }
+
+    /// `{"problems": […]}`, each with severity, file, line, column, path, message, hint and other.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({ "problems": self.items })
+    }
+}
+
+impl<'a> IntoIterator for &'a Problems {
+    type Item = &'a Problem;
+    type IntoIter = std::slice::Iter<'a, Problem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.severity {
+            Severity::Error => "",
+            Severity::Warning => "warning: ",
+        };
+        write!(
+            f,
+            "{}:{}:{}: {kind}{}",
+            self.file, self.line, self.column, self.message
+        )?;
+        if let Some(other) = &self.other {
+            write!(
+                f,
+                "\nnote: {} at {}:{}:{}",
+                other.note, other.file, other.line, other.column
+            )?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        for problem in &self.items {
+            writeln!(text, "{problem}")?;
+        }
+        f.write_str(text.trim_end())
+    }
+}
+
+impl std::error::Error for Problems {}

@@ -1,0 +1,69 @@
+//! Keeps secrets. Invariant: a secret cannot be printed; whoever needs it says `expose`.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+
+/// Where a secret came from, as the file says it; safe to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretOrigin {
+    /// `env:NAME`.
+    Env(String),
+    /// `file:/path`.
+    File(String),
+    /// `cred:NAME`: a file in `$CREDENTIALS_DIRECTORY`.
+    Cred(String),
+    /// Written into the configuration.
+    Inline,
+}
+
+impl fmt::Display for SecretOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "env:{name}"),
+            Self::File(path) => write!(f, "file:{path}"),
+            Self::Cred(name) => write!(f, "cred:{name}"),
+            Self::Inline => f.write_str("inline"),
+        }
+    }
+}
+
+/// A value that must not be seen. It has no `Display`, and `Debug` shows only its origin.
+#[derive(Clone)]
+pub struct Secret {
+    value: SecretString,
+    origin: SecretOrigin,
+}
+
+impl Secret {
+    /// A secret and where it came from.
+    pub fn new(value: String, origin: SecretOrigin) -> Self {
+        Self {
+            value: value.into(),
+            origin,
+        }
+    }
+
+    /// The value itself, for the one call that needs it.
+    pub fn expose(&self) -> &str {
+        self.value.expose_secret()
+    }
+
+    /// Where it came from.
+    pub fn origin(&self) -> &SecretOrigin {
+        &self.origin
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({})", self.origin)
+    }
+}
+
+impl PartialEq for Secret {
+    /// Equal where value and origin are; only for comparing two configurations.
+    fn eq(&self, other: &Self) -> bool {
+        self.origin == other.origin && self.expose() == other.expose()
+    }
+}

@@ -1,0 +1,162 @@
+//! Checks `[[database]]` and fills in every default.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::basics::{TIMEOUT_LEAST, texts};
+use super::{Checker, number};
+use crate::config::model::{D1Method, Database, ExportValues, SourceSpec, Thresholds};
+use crate::config::raw::{At, RawConfig, RawDatabase};
+
+const EITHER: &str = "write either `d1 = \"<uuid>\"` or `sqlite = \"<path>\"`";
+
+/// Where names and sources were first seen.
+#[derive(Default)]
+struct Seen {
+    names: HashMap<String, Range<usize>>,
+    sources: HashMap<String, Range<usize>>,
+    told_cloudflare: bool,
+}
+
+impl Checker<'_> {
+    /// The databases by priority, in file order within.
+    pub(super) fn databases(
+        &mut self,
+        raw: &RawConfig,
+        export: ExportValues,
+        thresholds: Thresholds,
+    ) -> Vec<Database> {
+        if raw.database.is_empty() {
+            self.findings.absent(
+                0..0,
+                "the file names no database",
+                "add one: `patina add NAME --sqlite PATH` or `patina add NAME --d1 UUID`",
+            );
+        }
+        let mut seen = Seen::default();
+        let mut databases: Vec<Database> = raw
+            .database
+            .iter()
+            .filter_map(|database| {
+                self.needs_cloudflare(raw, &database.value, &mut seen);
+                self.database(database, export, thresholds, &mut seen)
+            })
+            .collect();
+        databases.sort_by_key(|database| database.priority);
+        databases
+    }
+
+    fn database(
+        &mut self,
+        raw: &At<RawDatabase>,
+        export: ExportValues,
+        thresholds: Thresholds,
+        seen: &mut Seen,
+    ) -> Option<Database> {
+        let name = self.name(&raw.span, "name", &raw.value.name, &mut seen.names);
+        let source = self.source(&raw.span, &raw.value, seen);
+        let raw = &raw.value;
+        let export = ExportValues {
+            timeout: self.duration("timeout", &raw.timeout, export.timeout, TIMEOUT_LEAST),
+            retries: number(&raw.retries, export.retries),
+            compression: number(&raw.compression, export.compression),
+            verify: number(&raw.verify, export.verify),
+        };
+        let database = Database {
+            name: name?.parse().ok()?,
+            source: source?,
+            priority: number(&raw.priority, Default::default()),
+            description: raw
+                .description
+                .as_ref()
+                .map_or(String::new(), |text| text.value.clone()),
+            export,
+            schedule: self.schedule("schedule", &raw.schedule),
+            skip_data: texts(&raw.skip_data),
+            script: raw.script.as_ref().map(|script| self.script(script)),
+            alerts: self.own_thresholds(raw, thresholds),
+        };
+        Some(database)
+    }
+
+    fn source(
+        &mut self,
+        table: &Range<usize>,
+        raw: &RawDatabase,
+        seen: &mut Seen,
+    ) -> Option<SourceSpec> {
+        let (spec, span) = match (&raw.d1, &raw.sqlite) {
+            (None, None) => {
+                let message = "a database needs a source: `d1` or `sqlite`";
+                self.findings.absent(table.clone(), message, EITHER);
+                return None;
+            }
+            (Some(d1), Some(sqlite)) => {
+                let (first, second) = if d1.span.start < sqlite.span.start {
+                    (d1, sqlite)
+                } else {
+                    (sqlite, d1)
+                };
+                self.error(&second.span, "a database has one source, found two")
+                    .hint(EITHER)
+                    .also(first.span.clone(), "the other one");
+                return None;
+            }
+            (Some(d1), None) => (self.d1(d1, number(&raw.method, D1Method::Raw))?, d1),
+            (None, Some(sqlite)) => (self.sqlite(sqlite, raw)?, sqlite),
+        };
+        if let Some(first) = seen.sources.insert(spec.location(), span.span.clone()) {
+            let message = format!("two databases read `{}`", span.value);
+            self.findings
+                .warning(span.span.clone(), message)
+                .hint("each copy is made and stored twice")
+                .also(first, "first read");
+        }
+        Some(spec)
+    }
+
+    fn d1(&mut self, raw: &At<String>, method: D1Method) -> Option<SourceSpec> {
+        let text = raw.value.trim();
+        let parsed = uuid::Uuid::try_parse(text)
+            .ok()
+            .filter(|_| text.len() == uuid::fmt::Hyphenated::LENGTH);
+        match parsed {
+            Some(id) => Some(SourceSpec::D1 {
+                id: id.hyphenated().to_string(),
+                method,
+            }),
+            None => {
+                self.error(&raw.span, format!("`d1` is not a UUID: `{}`", raw.value))
+                    .hint("copy the `database_id` that `wrangler d1 list` shows");
+                None
+            }
+        }
+    }
+
+    fn sqlite(&mut self, raw: &At<String>, database: &RawDatabase) -> Option<SourceSpec> {
+        if let Some(method) = &database.method {
+            self.error(&method.span, "`method` is for `d1` databases")
+                .hint("remove it");
+        }
+        if raw.value.trim().is_empty() || raw.value.contains(":memory:") {
+            self.error(
+                &raw.span,
+                format!("`sqlite` names no file: `{}`", raw.value),
+            )
+            .hint("write the path of a SQLite file");
+            return None;
+        }
+        Some(SourceSpec::Sqlite(self.path(raw)))
+    }
+
+    /// D1 without an account is told once, at the first database that needs it.
+    fn needs_cloudflare(&mut self, raw: &RawConfig, database: &RawDatabase, seen: &mut Seen) {
+        let Some(d1) = &database.d1 else { return };
+        if raw.cloudflare.is_some() || seen.told_cloudflare {
+            return;
+        }
+        seen.told_cloudflare = true;
+        self.error(&d1.span, "a `d1` database needs a `[cloudflare]` section")
+            .hint("add `[cloudflare]` with `account_id` and `api_token`");
+    }
+}

@@ -1,0 +1,110 @@
+//! Reads five-field cron text and says when it falls due. Invariant: every schedule that parses occurs.
+//!
+//! Pure: the time zone and the present moment are parameters. The rules are those of Vixie cron:
+//! when both day fields are restricted, either may match; weekdays 0 and 7 are both Sunday.
+
+mod field;
+mod next;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use field::Fields;
+
+/// When something is due, as a person wrote it: `0 3 * * *`, `*/15 8-18 * * mon-fri`, `@daily`.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    source: String,
+    fields: Fields,
+    clocks: Vec<cron::Schedule>,
+}
+
+impl Schedule {
+    /// The first moment strictly after `after` at which this is due; `None` only beyond the year 2100.
+    ///
+    /// Where minute or hour starts with `*`, every real minute whose wall clock matches counts. A fixed
+    /// time that the clocks skip runs when they resume; one that they repeat runs once, on the first pass.
+    pub fn next_after(&self, tz: Tz, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        next::next_after(self, tz, after)
+    }
+
+    /// The latest due moment in `(after, until]`: what a start or a late wake-up has to make good.
+    pub fn last_between(
+        &self,
+        tz: Tz,
+        after: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        let mut last = None;
+        let mut next = self.next_after(tz, after);
+        while let Some(slot) = next.filter(|slot| *slot <= until) {
+            last = Some(slot);
+            next = self.next_after(tz, slot);
+        }
+        last
+    }
+
+    /// The text it was read from.
+    pub fn as_str(&self) -> &str {
+        &self.source
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.source)
+    }
+}
+
+impl PartialEq for Schedule {
+    /// Equal where the same moments are due, however they are written.
+    fn eq(&self, other: &Self) -> bool {
+        self.fields == other.fields
+    }
+}
+
+impl Eq for Schedule {}
+
+impl FromStr for Schedule {
+    type Err = ScheduleError;
+
+    fn from_str(text: &str) -> Result<Self, ScheduleError> {
+        let fields = parse::fields(text)?;
+        let clocks = fields
+            .canonical()
+            .iter()
+            .map(|text| text.parse())
+            .collect::<Result<_, cron::error::Error>>()
+            .map_err(|error| ScheduleError {
+                offset: 0,
+                length: text.len(),
+                message: format!("`{text}` is not a schedule: {error}"),
+                hint: None,
+            })?;
+        Ok(Self {
+            source: text.to_owned(),
+            fields,
+            clocks,
+        })
+    }
+}
+
+/// Why a text is not a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ScheduleError {
+    /// Where in the text the mistake begins, in bytes.
+    pub offset: usize,
+    /// How many bytes are wrong.
+    pub length: usize,
+    /// What was refused.
+    pub message: String,
+    /// The way out, where there is one.
+    pub hint: Option<String>,
+}
