@@ -59,7 +59,11 @@ impl Bench {
         let out = self.folder.join("stock.out");
         let o = out.display();
         let pairs = [
-            (Compression::None, "dump vs .dump", format!("sqlite3 '{db}' .dump > '{o}'")),
+            (
+                Compression::None,
+                "dump vs .dump",
+                format!("sqlite3 '{db}' .dump > '{o}'"),
+            ),
             (
                 Compression::Gzip,
                 "gzip vs .dump | gzip -6",
@@ -91,7 +95,11 @@ impl Bench {
         for _ in 0..ROUNDS {
             let new = self.folder.join("new.db");
             theirs.push(timed(|| {
-                shell(&format!("sqlite3 '{}' < '{}'", new.display(), dump.display()));
+                shell(&format!(
+                    "sqlite3 '{}' < '{}'",
+                    new.display(),
+                    dump.display()
+                ));
             }));
             std::fs::remove_file(new).expect("the restored database");
             let (partial, dumped) = self.dump(Compression::None);
@@ -188,8 +196,8 @@ impl Numbers {
     /// Words as they stand in prose: few common ones, many rare ones.
     fn prose(&mut self, words: usize) -> String {
         const COMMON: [&str; 16] = [
-            "the", "of", "and", "to", "in", "that", "it's", "was", "for", "on", "with", "as", "grove", "backup",
-            "is", "at",
+            "the", "of", "and", "to", "in", "that", "it's", "was", "for", "on", "with", "as",
+            "grove", "backup", "is", "at",
         ];
         let mut text = String::new();
         for _ in 0..words {
@@ -199,7 +207,9 @@ impl Numbers {
             } else {
                 let letters = 3 + (number >> 20) % 8;
                 for letter in 0..letters {
-                    text.push(char::from(b'a' + ((number >> (24 + 4 * letter)) % 26) as u8));
+                    text.push(char::from(
+                        b'a' + ((number >> (24 + 4 * letter)) % 26) as u8,
+                    ));
                 }
             }
             text.push(if number % 17 == 0 { '\n' } else { ' ' });
@@ -218,9 +228,12 @@ fn mixed(connection: &Connection, megabytes: usize) {
         )
         .expect("tables");
     let mut numbers = Numbers(42);
-    let mut user = connection.prepare("INSERT INTO users VALUES(?,?,?,?,?)").expect("insert");
-    let mut event =
-        connection.prepare("INSERT INTO events VALUES(?,?,?,?,?,?,?)").expect("insert");
+    let mut user = connection
+        .prepare("INSERT INTO users VALUES(?,?,?,?,?)")
+        .expect("insert");
+    let mut event = connection
+        .prepare("INSERT INTO events VALUES(?,?,?,?,?,?,?)")
+        .expect("insert");
     for id in 0..megabytes * 500 {
         let score = numbers.next() as f64 / 1e15;
         let email = format!("user{}@example.com", numbers.next());
@@ -237,7 +250,11 @@ fn mixed(connection: &Connection, megabytes: usize) {
                     1_700_000_000 + numbers.next() % 100_000_000,
                     amount,
                     Option::<String>::None,
-                    format!("{{\"page\":\"/blog/{}\",\"ms\":{}}}", numbers.next() % 1000, numbers.next() % 5000),
+                    format!(
+                        "{{\"page\":\"/blog/{}\",\"ms\":{}}}",
+                        numbers.next() % 1000,
+                        numbers.next() % 5000
+                    ),
                 ])
                 .expect("row");
         }
@@ -246,10 +263,14 @@ fn mixed(connection: &Connection, megabytes: usize) {
 
 fn long_text(connection: &Connection, megabytes: usize) {
     connection
-        .execute_batch("CREATE TABLE posts(id INTEGER PRIMARY KEY, title TEXT, body TEXT, at INTEGER);")
+        .execute_batch(
+            "CREATE TABLE posts(id INTEGER PRIMARY KEY, title TEXT, body TEXT, at INTEGER);",
+        )
         .expect("table");
     let mut numbers = Numbers(43);
-    let mut insert = connection.prepare("INSERT INTO posts VALUES(?,?,?,?)").expect("insert");
+    let mut insert = connection
+        .prepare("INSERT INTO posts VALUES(?,?,?,?)")
+        .expect("insert");
     for id in 0..megabytes * 100 {
         let body = numbers.prose(1800);
         insert
@@ -263,10 +284,16 @@ fn blobs(connection: &Connection, megabytes: usize) {
         .execute_batch("CREATE TABLE files(id INTEGER PRIMARY KEY, name TEXT, data BLOB);")
         .expect("table");
     let mut numbers = Numbers(44);
-    let mut insert = connection.prepare("INSERT INTO files VALUES(?,?,?)").expect("insert");
+    let mut insert = connection
+        .prepare("INSERT INTO files VALUES(?,?,?)")
+        .expect("insert");
     for id in 0..megabytes * 64 {
-        let data: Vec<u8> = (0..2048).flat_map(|_| numbers.next().to_le_bytes()).collect();
-        insert.execute(params![id, format!("{id}.bin"), data]).expect("row");
+        let data: Vec<u8> = (0..2048)
+            .flat_map(|_| numbers.next().to_le_bytes())
+            .collect();
+        insert
+            .execute(params![id, format!("{id}.bin"), data])
+            .expect("row");
     }
 }
 

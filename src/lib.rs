@@ -11,6 +11,7 @@ pub mod progress;
 pub mod source;
 pub mod store;
 pub mod catalog;
+pub mod wiring;
 
 pub mod engine;
 pub mod app;

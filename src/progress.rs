@@ -1,6 +1,9 @@
 //! Counts what a long job has done so far, for the terminal and the event stream. Invariant: counting never waits.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use crate::types::DatabaseName;
 
 /// What is being done to one database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,29 @@ pub struct Progress {
     total_bytes: AtomicU64,
 }
 
+/// The counters of all databases of a job, in the order they will start.
+#[derive(Debug, Default)]
+pub struct Board(Vec<(DatabaseName, Arc<Progress>)>);
+
+impl Board {
+    /// Counters for these databases.
+    pub fn new<'a>(names: impl IntoIterator<Item = &'a DatabaseName>) -> Self {
+        let counters = names.into_iter().map(|name| (name.clone(), Arc::default()));
+        Self(counters.collect())
+    }
+
+    /// The counters of one database; ones that nobody sees where the board has none.
+    pub fn of(&self, name: &DatabaseName) -> Arc<Progress> {
+        let entry = self.0.iter().find(|(known, _)| known == name);
+        entry.map_or_else(Arc::default, |(_, progress)| Arc::clone(progress))
+    }
+
+    /// All databases and their counters.
+    pub fn iter(&self) -> impl Iterator<Item = (&DatabaseName, &Arc<Progress>)> {
+        self.0.iter().map(|(name, progress)| (name, progress))
+    }
+}
+
 /// One reading of the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
@@ -87,7 +113,7 @@ impl Progress {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The counters now.
+    /// The counters now: not of one instant, but each as it was when looked at.
     pub fn read(&self) -> Reading {
         let stage = usize::from(self.stage.load(Ordering::Relaxed));
         Reading {

@@ -1,1 +1,47 @@
-//! TBD
+//! Holds what one job or request works on: an immutable snapshot of the configuration and what was built from it.
+
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::config::{Config, Database};
+use crate::source::Source;
+use crate::store::Store;
+use crate::types::DatabaseName;
+
+/// The configuration and everything built from it.
+pub struct Wiring {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Every configured database, by priority, with its source.
+    pub databases: Vec<WiredDatabase>,
+    /// Every configured storage, in file order; the first is the primary.
+    pub stores: Vec<Arc<dyn Store>>,
+    /// What is known of jobs and copies.
+    pub catalog: Catalog,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A database and how it is read.
+#[derive(Clone)]
+pub struct WiredDatabase {
+    /// What the configuration says of it.
+    pub config: Database,
+    /// Where its content comes from.
+    pub source: Arc<dyn Source>,
+}
+
+impl Wiring {
+    /// The database of this name; `None` where none is configured.
+    pub fn database(&self, name: &DatabaseName) -> Option<&WiredDatabase> {
+        self.databases
+            .iter()
+            .find(|database| database.config.name == *name)
+    }
+
+    /// The store of this name; `None` where none is configured.
+    pub fn store(&self, name: &str) -> Option<&Arc<dyn Store>> {
+        self.stores.iter().find(|store| store.name() == name)
+    }
+}

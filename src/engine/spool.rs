@@ -3,12 +3,14 @@
 //! Formatting happens on the caller's thread; hashing, compressing and writing on another.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use crate::dump::{Encoder, Sink};
+use crate::progress::Progress;
 use crate::types::{Compression, Hasher, PlainFacts, Sha256, StoredFacts};
 
 /// How many blocks of text may wait for the writing thread.
@@ -21,6 +23,7 @@ const WRITE_BYTES: usize = 256 * 1024;
 pub struct Writing {
     path: PathBuf,
     thread: Option<Thread>,
+    progress: Arc<Progress>,
 }
 
 struct Thread {
@@ -50,6 +53,8 @@ pub struct Partial {
 #[derive(Debug)]
 pub struct Ready {
     path: PathBuf,
+    /// The SQL text.
+    pub plain: PlainFacts,
     /// The file's bytes.
     pub stored: StoredFacts,
 }
@@ -68,7 +73,15 @@ impl Writing {
         Ok(Self {
             path: path.to_owned(),
             thread: Some(Thread { messages, handle }),
+            progress: Arc::default(),
         })
+    }
+
+    /// Counts the text's bytes there.
+    #[must_use]
+    pub fn counting(mut self, progress: Arc<Progress>) -> Self {
+        self.progress = progress;
+        self
     }
 
     /// Waits until everything is written.
@@ -112,6 +125,7 @@ impl Writing {
 impl Write for Writing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.send(Message::Text(bytes.to_vec()))?;
+        self.progress.add_bytes(bytes.len() as u64);
         Ok(bytes.len())
     }
 
@@ -158,6 +172,7 @@ impl Partial {
         sync_folder(&ready)?;
         Ok(Ready {
             path: ready,
+            plain: self.plain,
             stored: self.stored,
         })
     }
@@ -173,8 +188,12 @@ impl Drop for Partial {
 
 impl Ready {
     /// A spool that an earlier process left; its bytes were hashed again and are `stored`.
-    pub(super) fn found(path: PathBuf, stored: StoredFacts) -> Self {
-        Self { path, stored }
+    pub(super) fn found(path: PathBuf, plain: PlainFacts, stored: StoredFacts) -> Self {
+        Self {
+            path,
+            plain,
+            stored,
+        }
     }
 
     /// The file.
@@ -191,6 +210,24 @@ impl Ready {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         }
+    }
+}
+
+/// The digest and length of a file: of a spool that an earlier process left.
+///
+/// # Errors
+/// Where the file cannot be read.
+pub(super) fn hash_file(path: &Path) -> io::Result<(Sha256, u64)> {
+    let mut file = File::open(path)?;
+    let mut hasher = Hasher::default();
+    let mut block = vec![0; WRITE_BYTES];
+    loop {
+        let count = file.read(&mut block)?;
+        if count == 0 {
+            let size_bytes = hasher.seen_bytes();
+            return Ok((hasher.finish(), size_bytes));
+        }
+        hasher.update(&block[..count]);
     }
 }
 

@@ -17,6 +17,11 @@ pub trait Source: Send + Sync {
     /// Its kind and id, as the manifest records them.
     fn facts(&self) -> SourceFacts;
 
+    /// About how many bytes a dump will have; `None` where nobody knows before.
+    fn size_hint_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Writes the whole database into `sink` and says what it held. Blocks; `request.stop` ends it early.
     ///
     /// # Errors

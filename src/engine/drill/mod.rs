@@ -108,6 +108,11 @@ pub fn check_only(partial: Partial, trial: &Trial<'_>) -> Result<Ready, DrillErr
     make_ready(partial)
 }
 
+/// The version of the SQLite that drills.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
+
 fn make_ready(partial: Partial) -> Result<Ready, DrillError> {
     partial
         .into_ready()

@@ -188,6 +188,12 @@ impl Source for SqliteSource {
         }
     }
 
+    fn size_hint_bytes(&self) -> Option<u64> {
+        std::fs::metadata(&self.path)
+            .ok()
+            .map(|metadata| metadata.len())
+    }
+
     fn dump(&self, request: &DumpRequest<'_>, sink: &mut dyn Sink) -> Result<Dumped, SourceError> {
         let opened = Opened::open(self, request.stop)?;
         let dumped = self.read(&opened, request, sink)?;

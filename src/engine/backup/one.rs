@@ -1,0 +1,335 @@
+//! Takes one database through steps N1 to N10 of the protocol.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use tokio_util::sync::CancellationToken;
+
+use super::Outcome;
+use crate::catalog::{CatalogError, Committed, Run, Spooled};
+use crate::config::VerifyMode;
+use crate::dump::Header;
+use crate::engine::commit::commit;
+use crate::engine::drill::{self, DrillError, Trial};
+use crate::engine::spool::{Partial, Ready, Writing};
+use crate::engine::state::StateDir;
+use crate::progress::{Progress, Stage};
+use crate::source::{DumpRequest, Dumped, SourceError};
+use crate::store::StoreError;
+use crate::types::{
+    BackupDate, ByteCount, EvidenceClass, MANIFEST_FORMAT, Manifest, ObjectKey, SourceFacts,
+};
+use crate::wiring::{WiredDatabase, Wiring};
+
+/// The wait before the first retry of an export; it doubles for each next one.
+const FIRST_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// A drill takes about as long as the export; one that takes this long is stuck.
+const DRILL_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+
+/// One database's backup in one job.
+pub(super) struct Attempt<'a> {
+    pub(super) wiring: &'a Wiring,
+    pub(super) state: &'a StateDir,
+    pub(super) run: &'a Run,
+    pub(super) database: &'a WiredDatabase,
+    pub(super) progress: &'a Arc<Progress>,
+    pub(super) stop: &'a CancellationToken,
+    pub(super) started_at: DateTime<Utc>,
+}
+
+/// Why a database has no new copy.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(
+        "the export took longer than {timeout}; it had read {rows} rows\nhint: raise `timeout` of this database"
+    )]
+    Timeout { timeout: String, rows: u64 },
+    #[error(transparent)]
+    Drill(#[from] DrillError),
+    #[error("the drill took longer than {0:?}")]
+    DrillTimeout(Duration),
+    #[error("the spool cannot be used: {0}")]
+    Spool(#[from] std::io::Error),
+    #[error(
+        "the spool in `{place}` has {free} free, the database has {needed}\nhint: free space, or move `[agent] state`"
+    )]
+    NoSpace {
+        place: String,
+        free: ByteCount,
+        needed: ByteCount,
+    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("no storage holds the copy: {0}")]
+    NotStored(String),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error("the process was told to end")]
+    Stopped,
+    #[error("a worker thread panicked: {0}")]
+    Panicked(String),
+}
+
+impl Attempt<'_> {
+    /// Runs all steps; only a catalog that fails is an error, everything else an outcome.
+    pub(super) async fn run(&self) -> Result<Outcome, CatalogError> {
+        match self.back_up().await {
+            Ok((manifest, degraded)) => Ok(Outcome::Stored {
+                manifest: Box::new(manifest),
+                degraded,
+            }),
+            Err(Failure::Catalog(error)) => Err(error),
+            Err(_) if self.stop.is_cancelled() => Ok(Outcome::Interrupted),
+            Err(failure) => Ok(Outcome::Failed {
+                message: failure.to_string(),
+            }),
+        }
+    }
+
+    async fn back_up(&self) -> Result<(Manifest, Vec<String>), Failure> {
+        self.check_space()?;
+        let (partial, dumped) = self.export_with_retries().await?;
+        let (ready, class) = self.prove(partial, &dumped).await?;
+        let key = self.choose_key(&ready).await?;
+        let manifest = self.manifest(key, &ready, dumped, class)?;
+        self.run.spooled(&Spooled {
+            database: self.database.config.name.clone(),
+            path: ready.path().to_owned(),
+            manifest: manifest.clone(),
+            created_at: self.wiring.clock.now(),
+        })?;
+        let degraded = self.store(ready, &manifest).await?;
+        Ok((manifest, degraded))
+    }
+
+    /// N1: refuses early what the disk cannot hold.
+    fn check_space(&self) -> Result<(), Failure> {
+        let Some(needed) = self.database.source.size_hint_bytes() else {
+            return Ok(());
+        };
+        let free = self.state.free_bytes()?;
+        if free < needed {
+            return Err(Failure::NoSpace {
+                place: self.state.spool().display().to_string(),
+                free: ByteCount(free),
+                needed: ByteCount(needed),
+            });
+        }
+        Ok(())
+    }
+
+    /// N2 and N3, again where the source says that another try may help.
+    async fn export_with_retries(&self) -> Result<(Partial, Dumped), Failure> {
+        let mut delay = FIRST_RETRY_DELAY;
+        let mut retries_left = self.database.config.export.retries;
+        loop {
+            match self.export().await {
+                Err(Failure::Source(error)) if error.is_retryable() && retries_left > 0 => {
+                    let name = &self.database.config.name;
+                    tracing::warn!(database = %name, retries_left, "{name}: {error}; tried again soon");
+                    retries_left -= 1;
+                    tokio::select! {
+                        () = self.wiring.clock.sleep(delay) => {}
+                        () = self.stop.cancelled() => return Err(Failure::Stopped),
+                    }
+                    delay *= 2;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn export(&self) -> Result<(Partial, Dumped), Failure> {
+        self.progress.enter(Stage::Export, 0);
+        let path = self.file("partial");
+        let compression = self.database.config.export.compression;
+        let header = self.header();
+        let source = Arc::clone(&self.database.source);
+        let skip_data = self.database.config.skip_data.clone();
+        let progress = Arc::clone(self.progress);
+        let stop = self.stop.child_token();
+        let work = tokio::task::spawn_blocking({
+            let stop = stop.clone();
+            move || -> Result<(Partial, Dumped), Failure> {
+                let mut writing = Writing::create(&path, compression)?.counting(progress.clone());
+                let request = DumpRequest {
+                    header: &header,
+                    skip_data: &skip_data,
+                    progress: &progress,
+                    stop: &stop,
+                };
+                let dumped = source.dump(&request, &mut writing)?;
+                Ok((writing.finish()?, dumped))
+            }
+        });
+        let timeout = self.database.config.export.timeout;
+        self.within(timeout, &stop, work).await?.unwrap_or_else(|| {
+            Err(Failure::Timeout {
+                timeout: humantime::format_duration(timeout).to_string(),
+                rows: self.progress.read().rows,
+            })
+        })
+    }
+
+    /// N4: the drill.
+    async fn prove(
+        &self,
+        partial: Partial,
+        dumped: &Dumped,
+    ) -> Result<(Ready, EvidenceClass), Failure> {
+        self.progress.enter(Stage::Drill, partial.plain.size_bytes);
+        let mode = self.database.config.export.verify;
+        let scratch = self.file("scratch");
+        let evidence = dumped.evidence.clone();
+        let skip_data = self.database.config.skip_data.clone();
+        let progress = Arc::clone(self.progress);
+        let stop = self.stop.child_token();
+        let work = tokio::task::spawn_blocking({
+            let stop = stop.clone();
+            move || {
+                let trial = Trial {
+                    evidence: &evidence,
+                    skip_data: &skip_data,
+                    scratch: &scratch,
+                    progress: &progress,
+                    stop: &stop,
+                };
+                match mode {
+                    VerifyMode::Restore => drill::prove(partial, &trial),
+                    VerifyMode::Checksum => drill::check_only(partial, &trial),
+                }
+            }
+        });
+        let proven = self.within(DRILL_TIMEOUT, &stop, work).await?;
+        let ready = proven.ok_or(Failure::DrillTimeout(DRILL_TIMEOUT))??;
+        let class = match mode {
+            VerifyMode::Restore => dumped.class,
+            VerifyMode::Checksum => EvidenceClass::C,
+        };
+        Ok((ready, class))
+    }
+
+    /// Waits for blocking work; past `timeout` it is asked to stop, waited for, and gives `None`.
+    async fn within<T>(
+        &self,
+        timeout: Duration,
+        stop: &CancellationToken,
+        mut work: tokio::task::JoinHandle<T>,
+    ) -> Result<Option<T>, Failure> {
+        tokio::select! {
+            done = &mut work => done.map(Some).map_err(|error| Failure::Panicked(error.to_string())),
+            () = self.wiring.clock.sleep(timeout) => {
+                stop.cancel();
+                // It may have ended just now; what it made is then dropped, and with it its files.
+                let _ = work.await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The day's first copy has the plain key; a later one the time.
+    async fn choose_key(&self, ready: &Ready) -> Result<ObjectKey, Failure> {
+        let date = self.date();
+        let (name, compression) = (&self.database.config.name, ready.stored.compression);
+        let key = ObjectKey::daily(date, name, None, compression);
+        let mut is_taken = self.wiring.catalog.daily_key_taken(date, name)?;
+        for store in &self.wiring.stores {
+            // A store that does not answer is told when the copy is stored.
+            is_taken |= store.stat(&key).await.is_ok_and(|stat| stat.is_some());
+        }
+        let time = self.started_at.time();
+        Ok(match is_taken {
+            true => ObjectKey::daily(date, name, Some(time), compression),
+            false => key,
+        })
+    }
+
+    /// N6 to N10. Gives what went wrong with single storages.
+    async fn store(&self, ready: Ready, manifest: &Manifest) -> Result<Vec<String>, Failure> {
+        let stores = &self.wiring.stores;
+        let total_bytes = ready.stored.size_bytes * stores.len() as u64;
+        self.progress.enter(Stage::Store, total_bytes);
+        let outcome = commit(stores, &ready, manifest, self.progress).await;
+        if outcome.good.is_empty() {
+            let name = &self.database.config.name;
+            self.wiring.catalog.discard_spooled(self.run.id(), name)?;
+            ready.remove()?;
+            return Err(Failure::NotStored(outcome.failed.join("; ")));
+        }
+        self.run.succeed(&Committed {
+            database_id: self.database.source.facts().id,
+            manifest,
+            storages: outcome.good,
+            degraded: outcome.failed.clone(),
+            started_at: self.started_at,
+            completed_at: self.wiring.clock.now(),
+            expires_at: super::super::expires_at(manifest.date, self.wiring),
+        })?;
+        // The copy is committed; a spool that stays is swept at the next start.
+        if let Err(error) = ready.remove() {
+            tracing::warn!(%error, "a spool could not be removed");
+        }
+        Ok(outcome.failed)
+    }
+
+    fn manifest(
+        &self,
+        key: ObjectKey,
+        ready: &Ready,
+        dumped: Dumped,
+        class: EvidenceClass,
+    ) -> Result<Manifest, Failure> {
+        let text = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
+        Ok(Manifest {
+            format: MANIFEST_FORMAT,
+            instance: self.wiring.catalog.instance()?,
+            key,
+            database: self.database.config.name.clone(),
+            date: self.date(),
+            zone: self.wiring.config.agent().timezone.name().to_owned(),
+            job: self.run.id(),
+            source: SourceFacts {
+                bookmark: dumped.bookmark,
+                ..self.database.source.facts()
+            },
+            started_at: text(self.started_at),
+            completed_at: text(self.wiring.clock.now()),
+            plain: ready.plain,
+            stored: ready.stored,
+            evidence: dumped.evidence,
+            class,
+            incomplete: dumped.incomplete,
+            warnings: dumped.warnings,
+            sqlite_version: drill::sqlite_version().to_owned(),
+            patina_version: env!("CARGO_PKG_VERSION").to_owned(),
+        })
+    }
+
+    fn header(&self) -> Header {
+        let facts = self.database.source.facts();
+        Header {
+            agent: self.wiring.config.agent().name.clone(),
+            database: self.database.config.name.clone(),
+            generated: self.started_at,
+            job: self.run.id(),
+            source: format!("{} {}", facts.kind, facts.id),
+        }
+    }
+
+    /// The day this copy stands for.
+    fn date(&self) -> BackupDate {
+        let zone = self.wiring.config.agent().timezone;
+        BackupDate(self.started_at.with_timezone(&zone).date_naive())
+    }
+
+    fn file(&self, extension: &str) -> std::path::PathBuf {
+        let name = &self.database.config.name;
+        self.state
+            .spool()
+            .join(format!("{}-{name}.{extension}", self.run.id()))
+    }
+}

@@ -1,0 +1,196 @@
+//! Puts a proven spool into the stores: object, read-back, manifest. Invariant: the manifest is written last, and
+//! only after the object was read back.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use tokio::io::AsyncReadExt;
+
+use crate::engine::spool::Ready;
+use crate::progress::Progress;
+use crate::store::{Body, Digest, Store, StoreError, digest, read_small};
+use crate::types::{Manifest, ObjectKey};
+
+/// Up to this size the whole object is read back; of a larger one samples, and the rest by `verify`.
+const WHOLE_READ_BACK_BYTES: u64 = 256 * 1024 * 1024;
+
+/// How many pieces of a larger object are read back, and how long each is.
+const SAMPLES: u64 = 64;
+const SAMPLE_BYTES: u64 = 1024 * 1024;
+
+/// No manifest is longer: it has one entry per table.
+pub(super) const MAX_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What became of a copy in all stores.
+#[derive(Debug, Default)]
+pub(super) struct Committed {
+    /// The stores that hold it.
+    pub(super) good: Vec<String>,
+    /// What went wrong with the others.
+    pub(super) failed: Vec<String>,
+}
+
+/// Why a copy is not in a store.
+#[derive(Debug, thiserror::Error)]
+enum CommitError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("storage `{store}`: `{key}` was stored but {what}")]
+    ReadBack {
+        store: String,
+        key: ObjectKey,
+        what: String,
+    },
+}
+
+/// Stores the object and its manifest in every store; a store that already has both, from before a crash, is good.
+pub(super) async fn commit(
+    stores: &[Arc<dyn Store>],
+    ready: &Ready,
+    manifest: &Manifest,
+    progress: &Progress,
+) -> Committed {
+    let mut committed = Committed::default();
+    for store in stores {
+        match commit_to(store.as_ref(), ready, manifest).await {
+            Ok(()) => committed.good.push(store.name().to_owned()),
+            Err(error) => {
+                tracing::warn!(storage = store.name(), key = %manifest.key, %error, "a copy was not stored");
+                committed.failed.push(error.to_string());
+            }
+        }
+        progress.add_bytes(ready.stored.size_bytes);
+    }
+    committed
+}
+
+async fn commit_to(
+    store: &dyn Store,
+    ready: &Ready,
+    manifest: &Manifest,
+) -> Result<(), CommitError> {
+    let body = Body::File {
+        path: ready.path(),
+        size_bytes: ready.stored.size_bytes,
+        sha256: ready.stored.sha256,
+    };
+    create_ours(store, &manifest.key, body).await?;
+    read_back(store, &manifest.key, ready).await?;
+    let text = serde_json::to_vec_pretty(manifest).expect("a manifest has only text keys");
+    let key = manifest.key.manifest();
+    create_ours(store, &key, Body::Bytes(&text)).await?;
+    match read_small(store, &key, MAX_MANIFEST_BYTES).await? {
+        Some(found) if found == text => Ok(()),
+        found => Err(CommitError::ReadBack {
+            store: store.name().to_owned(),
+            key,
+            what: differs(found.map(|bytes| Digest::of(&bytes)), Digest::of(&text)),
+        }),
+    }
+}
+
+/// Creates an object; one that is there with the same bytes is ours, from before a crash.
+async fn create_ours(
+    store: &dyn Store,
+    key: &ObjectKey,
+    body: Body<'_>,
+) -> Result<(), CommitError> {
+    match store.create(key, body).await {
+        Err(error) if error.is_exists() => {
+            let found = digest(store, key).await?;
+            if found == Some(body.digest()) {
+                return Ok(());
+            }
+            Err(error.into())
+        }
+        other => Ok(other?),
+    }
+}
+
+async fn read_back(store: &dyn Store, key: &ObjectKey, ready: &Ready) -> Result<(), CommitError> {
+    let error = |what| CommitError::ReadBack {
+        store: store.name().to_owned(),
+        key: key.clone(),
+        what,
+    };
+    let expected = Digest {
+        size_bytes: ready.stored.size_bytes,
+        sha256: ready.stored.sha256,
+    };
+    if expected.size_bytes <= WHOLE_READ_BACK_BYTES {
+        let found = digest(store, key).await?;
+        if found != Some(expected) {
+            return Err(error(differs(found, expected)));
+        }
+        return Ok(());
+    }
+    let size_bytes = store.stat(key).await?.map(|stat| stat.size_bytes);
+    if size_bytes != Some(expected.size_bytes) {
+        let what = format!(
+            "has {size_bytes:?} bytes instead of {}",
+            expected.size_bytes
+        );
+        return Err(error(what));
+    }
+    for range in samples(expected.size_bytes) {
+        let found = read_range(store, key, range.clone()).await?;
+        let sent = read_file(ready, &range).map_err(|cause| error(cause.to_string()))?;
+        if found.as_deref() != Some(sent.as_slice()) {
+            return Err(error(format!("bytes {range:?} differ")));
+        }
+    }
+    Ok(())
+}
+
+/// Pieces spread evenly over the object, its first and last bytes among them.
+fn samples(size_bytes: u64) -> impl Iterator<Item = Range<u64>> {
+    let last = size_bytes.saturating_sub(SAMPLE_BYTES);
+    (0..SAMPLES).map(move |sample| {
+        let start = u128::from(last) * u128::from(sample) / u128::from(SAMPLES - 1);
+        let start = u64::try_from(start).unwrap_or(last);
+        start..start + SAMPLE_BYTES.min(size_bytes - start)
+    })
+}
+
+async fn read_range(
+    store: &dyn Store,
+    key: &ObjectKey,
+    range: Range<u64>,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let Some(reader) = store.open(key, Some(range)).await? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    let read = reader.take(SAMPLE_BYTES).read_to_end(&mut bytes).await;
+    Ok(read.is_ok().then_some(bytes))
+}
+
+fn read_file(ready: &Ready, range: &Range<u64>) -> std::io::Result<Vec<u8>> {
+    let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; length];
+    File::open(ready.path())?.read_exact_at(&mut bytes, range.start)?;
+    Ok(bytes)
+}
+
+fn differs(found: Option<Digest>, expected: Digest) -> String {
+    match found {
+        None => "is not there when read back".to_owned(),
+        Some(found) => format!("reads back as {found}, not {expected}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_samples_of_a_large_object_reach_from_its_first_to_its_last_byte() {
+        let size_bytes = WHOLE_READ_BACK_BYTES + 12_345;
+        let all: Vec<Range<u64>> = samples(size_bytes).collect();
+        assert_eq!(all.len() as u64, SAMPLES);
+        assert_eq!(all[0].start, 0);
+        assert_eq!(all[all.len() - 1].end, size_bytes);
+    }
+}

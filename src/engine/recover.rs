@@ -1,0 +1,111 @@
+//! Brings the state directory in order after a process that died. Invariant: afterwards every copy is fully there or
+//! not there, and nothing else is left.
+
+use chrono::{DateTime, Utc};
+
+use super::commit::commit;
+use super::spool::{Ready, hash_file};
+use super::state::StateDir;
+use crate::catalog::{CatalogError, Committed, Spooled};
+use crate::progress::Progress;
+use crate::types::{DatabaseName, JobId};
+use crate::wiring::Wiring;
+
+/// What was found and done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Jobs that a dead process left running; they are `interrupted` now.
+    pub interrupted: Vec<JobId>,
+    /// Databases whose proven copy was still stored.
+    pub completed: Vec<DatabaseName>,
+    /// Databases whose copy was given up.
+    pub discarded: Vec<DatabaseName>,
+    /// Left-over files that were removed.
+    pub swept: u64,
+}
+
+/// Why the state cannot be brought in order.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The catalog cannot be read or written.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// Left-over files cannot be removed.
+    #[error("left-over files in `{place}` cannot be removed: {cause}")]
+    Sweep {
+        /// The spool folder.
+        place: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+}
+
+/// Ends what a dead process left: stores copies that were proven, removes what was not.
+///
+/// # Errors
+/// Where the catalog fails or files cannot be removed. Calling it again goes on.
+pub async fn run(wiring: &Wiring, state: &StateDir) -> Result<Recovery, RecoverError> {
+    let mut recovery = Recovery {
+        interrupted: wiring.catalog.interrupt_running(wiring.clock.now())?,
+        ..Recovery::default()
+    };
+    for (job, spooled) in wiring.catalog.spooled()? {
+        let name = spooled.database.clone();
+        if finish(wiring, job, &spooled).await? {
+            recovery.completed.push(name);
+        } else {
+            wiring.catalog.discard_spooled(job, &name)?;
+            recovery.discarded.push(name);
+        }
+    }
+    recovery.swept = state.sweep(&[]).map_err(|cause| RecoverError::Sweep {
+        place: state.spool().display().to_string(),
+        cause,
+    })?;
+    if recovery != Recovery::default() {
+        tracing::warn!(
+            interrupted = recovery.interrupted.len(),
+            completed = recovery.completed.len(),
+            discarded = recovery.discarded.len(),
+            swept = recovery.swept,
+            "the last process ended early; its work was brought in order"
+        );
+    }
+    Ok(recovery)
+}
+
+/// Goes on at N6 where the spool is what was proven; false where it is not, or no store takes it.
+async fn finish(wiring: &Wiring, job: JobId, spooled: &Spooled) -> Result<bool, CatalogError> {
+    let manifest = &spooled.manifest;
+    let is_proven = hash_file(&spooled.path).is_ok_and(|(sha256, size_bytes)| {
+        sha256 == manifest.stored.sha256 && size_bytes == manifest.stored.size_bytes
+    });
+    if !is_proven {
+        return Ok(false);
+    }
+    let ready = Ready::found(spooled.path.clone(), manifest.plain, manifest.stored);
+    let outcome = commit(&wiring.stores, &ready, manifest, &Progress::default()).await;
+    if outcome.good.is_empty() {
+        return Ok(false);
+    }
+    let now = wiring.clock.now();
+    wiring.catalog.settle_spooled(
+        job,
+        &Committed {
+            database_id: manifest.source.id.clone(),
+            manifest,
+            storages: outcome.good,
+            degraded: outcome.failed,
+            started_at: started_at(&manifest.started_at).unwrap_or(now),
+            completed_at: now,
+            expires_at: super::expires_at(manifest.date, wiring),
+        },
+    )?;
+    Ok(true)
+}
+
+fn started_at(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text)
+        .ok()
+        .map(|time| time.to_utc())
+}
