@@ -1,10 +1,13 @@
 //! Reads `patina.toml` into a [`Config`], or finds everything wrong with it. Invariant: never half a
 //! configuration.
 //!
-//! Two types: what was typed (`raw`) and what it means (`model`). Between them: [`read`] lays all files in
+//! Two types: what was typed (`raw`) and what it means (`model`). Between them: `read` lays all files in
 //! one tree, `expand` replaces variables, `shape` takes out what does not fit the schema, `validate` checks
 //! the rest. Each step reports and goes on, so one run tells all mistakes.
 
+mod diff;
+mod duration;
+pub mod edit;
 mod environment;
 mod expand;
 mod finding;
@@ -17,10 +20,14 @@ mod read;
 mod schema;
 mod secret;
 mod shape;
+mod summary;
+mod template;
 mod validate;
 #[cfg(test)]
 mod tests;
 
+pub use diff::diff;
+pub use duration::duration_text;
 pub use environment::{Environment, System};
 pub use model::{
     Access, Agent, AlertLevel, Alerts, ApiKey, Cloudflare, Config, D1Method, Database, Export,
@@ -31,6 +38,8 @@ pub use network::Network;
 pub use problem::{Place, Problem, Problems, Severity};
 pub use schema::schema;
 pub use secret::{Secret, SecretOrigin};
+pub use summary::{NextRun, Summary};
+pub use template::template;
 pub use validate::EVENTS;
 
 use std::path::Path;

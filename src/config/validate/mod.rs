@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Environment;
+use super::duration_text;
 use super::finding::{Finding, Findings};
 use super::model::Config;
 use super::raw::{At, RawConfig};
@@ -103,15 +104,12 @@ impl Checker<'_> {
         match humantime::parse_duration(text) {
             Ok(duration) if duration >= least => duration,
             Ok(_) => {
-                let least = humantime::format_duration(least);
+                let least = duration_text(least);
                 self.error(
                     &raw.span,
                     format!("`{key}` must be at least {least}, found `{text}`"),
                 )
-                .hint(format!(
-                    "the default is `{}`",
-                    humantime::format_duration(default)
-                ));
+                .hint(format!("the default is `{}`", duration_text(default)));
                 default
             }
             Err(_) => {
