@@ -135,6 +135,7 @@ impl Findings {
             text: file.text.clone(),
         });
         Problems {
+            inputs: Vec::new(),
             sources: Arc::new(texts.collect()),
             items: self
                 .items

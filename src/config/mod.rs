@@ -90,15 +90,18 @@ impl Config {
         expand::expand(&mut tree, &sources, env, &mut findings);
         shape::prune(&mut tree, &schema(), &mut findings);
         let deserializer = toml::de::Deserializer::from(toml::Spanned::new(0..0, tree));
+        let files = sources.files.iter().map(|file| file.path.clone());
+        let mut inputs: Vec<_> = files.collect();
         let config = match RawConfig::deserialize(deserializer) {
-            Ok(raw) => validate::validate(raw, &sources, env, &mut findings),
+            Ok(raw) => validate::validate(raw, &sources, env, &mut findings, &mut inputs),
             Err(error) => {
                 // The schema is derived from the type, so this tells of a gap between the two.
                 findings.error(error.span().unwrap_or(0..0), error.message());
                 None
             }
         };
-        let problems = findings.into_problems(&sources, &paths);
+        let mut problems = findings.into_problems(&sources, &paths);
+        problems.inputs = inputs;
         match config {
             Some(config) if !problems.has_errors() => Ok(Loaded {
                 config,
@@ -136,5 +139,7 @@ fn unreadable(name: &str, path: &Path, error: &std::io::Error) -> Problems {
 fn alone(name: &str, path: &Path, message: &str, hint: &str) -> Problems {
     let mut findings = Findings::default();
     findings.error(0..0, message).hint(hint);
-    findings.into_problems(&Sources::empty(name, path), &Paths::default())
+    let mut problems = findings.into_problems(&Sources::empty(name, path), &Paths::default());
+    problems.inputs = vec![path.to_owned()];
+    problems
 }

@@ -179,6 +179,8 @@ fn secrets_come_from_variables_files_and_credentials() {
     ] {
         let problems = read(&format!("{CLOUD}\"{reference}\"\n"), &fake).unwrap_err();
         let problem = problems.iter().next().unwrap();
+        let looked_at = usize::from(message.starts_with("cannot read")) + 1;
+        assert_eq!(problems.inputs().len(), looked_at, "{reference}");
         assert_eq!((problem.line, problem.column), (6, 13), "{problem}");
         assert_eq!(problem.message, message);
         assert!(problem.hint.is_some());

@@ -265,3 +265,31 @@ fn every_default_in_the_schema_is_the_one_that_counts() {
     assert!(written >= 25, "{written}: schema moved?");
     assert_eq!(grove(&text).config, grove(plain).config);
 }
+
+#[test]
+fn a_file_on_disk_is_read_with_its_includes_and_a_missing_one_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("patina.toml");
+    let missing = Config::load(&main).unwrap_err();
+    assert!(
+        missing
+            .short()
+            .contains("hint: write a new one: `patina init`"),
+        "{missing}"
+    );
+    assert_eq!(missing.inputs(), std::slice::from_ref(&main));
+
+    std::fs::create_dir(folder.path().join("conf.d")).unwrap();
+    let part = "[[database]]\nname = \"blog\"\nsqlite = \"../blog.db\"\n";
+    std::fs::write(folder.path().join("conf.d/blog.toml"), part).unwrap();
+    std::fs::write(&main, "include = [\"conf.d/*.toml\"]\n").unwrap();
+    let config = Config::load(&main).unwrap().config;
+    assert_eq!(config.databases()[0].name.as_str(), "blog");
+    assert_eq!(config.inputs().len(), 2);
+    assert_eq!(config.path(), main);
+
+    // Not text, and no file at all.
+    std::fs::write(&main, [0xff, 0xfe]).unwrap();
+    assert!(Config::load(&main).unwrap_err().short().contains("UTF-8"));
+    assert!(Config::load(folder.path()).unwrap_err().has_errors());
+}

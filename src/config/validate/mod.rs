@@ -26,19 +26,20 @@ use crate::schedule::Schedule;
 
 /// Builds the configuration, or at least finds everything wrong with it.
 ///
-/// `None` where too little is left to build one; the findings then say why.
+/// `None` where too little is left to build one; the findings then say why. Files that were looked at are
+/// added to `inputs` in either case.
 pub(super) fn validate(
     raw: RawConfig,
     sources: &Sources,
     env: &dyn Environment,
     findings: &mut Findings,
+    inputs: &mut Vec<PathBuf>,
 ) -> Option<Config> {
-    let files = sources.files.iter().map(|file| file.path.clone());
     let mut checker = Checker {
         sources,
         env,
         findings,
-        inputs: files.collect(),
+        inputs,
     };
     let checker = &mut checker;
     let agent = checker.agent(&raw.agent);
@@ -63,7 +64,7 @@ pub(super) fn validate(
         hooks,
         alerts,
         http: http?,
-        inputs: std::mem::take(&mut checker.inputs),
+        inputs: checker.inputs.clone(),
     })
 }
 
@@ -71,7 +72,7 @@ struct Checker<'a> {
     sources: &'a Sources,
     env: &'a dyn Environment,
     findings: &'a mut Findings,
-    inputs: Vec<PathBuf>,
+    inputs: &'a mut Vec<PathBuf>,
 }
 
 impl Checker<'_> {
