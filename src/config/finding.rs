@@ -65,9 +65,25 @@ impl Findings {
     }
 
     /// Adds a mistake of the TOML itself.
-    pub(super) fn syntax(&mut self, span: Range<usize>, message: &str) {
+    pub(super) fn syntax(&mut self, span: Range<usize>, message: &str) -> &mut Finding {
+        const HINTS: [(&str, &str); 5] = [
+            ("must be quoted", "put the value in quotes: `\"…\"`"),
+            ("basic string", "close the quote on the same line"),
+            ("literal string", "close the quote on the same line"),
+            ("duplicate key", "remove one of the two"),
+            (
+                "table",
+                "write `[name]` for a section and `[[name]]` for an item of a list",
+            ),
+        ];
         self.any_syntax = true;
-        self.error(span, message).syntax = true;
+        let hint = HINTS.iter().find(|(part, _)| message.contains(part));
+        let finding = self.error(span, message);
+        finding.syntax = true;
+        finding.hint(hint.map_or(
+            "see https://toml.io for how values are written",
+            |(_, hint)| hint,
+        ))
     }
 
     /// Adds that something is missing, unless an earlier finding explains its absence.
@@ -102,15 +118,16 @@ impl Findings {
 
     /// All findings with their places, in file order.
     pub(super) fn into_problems(mut self, sources: &Sources, paths: &Paths) -> Problems {
-        let syntax: HashSet<(usize, usize)> = self
+        let shadows: Vec<Range<usize>> = self
             .items
             .iter()
             .filter(|finding| finding.syntax)
-            .map(|finding| line_of(sources, finding.span.start))
+            .map(|finding| shadow(sources, finding.span.start))
             .collect();
         // What the parser made of a broken line is not worth a second finding.
         self.items.retain(|finding| {
-            finding.syntax || !syntax.contains(&line_of(sources, finding.span.start))
+            let at = finding.span.start;
+            finding.syntax || !shadows.iter().any(|shadow| shadow.contains(&at))
         });
         self.items.sort_by_key(|finding| finding.span.start);
         let texts = sources.files.iter().map(|file| SourceText {
@@ -118,6 +135,7 @@ impl Findings {
             text: file.text.clone(),
         });
         Problems {
+            inputs: Vec::new(),
             sources: Arc::new(texts.collect()),
             items: self
                 .items
@@ -148,10 +166,21 @@ impl Finding {
     }
 }
 
-fn line_of(sources: &Sources, offset: usize) -> (usize, usize) {
-    let (index, file) = sources.file_at(offset);
-    let before = file.text.get(..offset - file.base).unwrap_or(&file.text);
-    (index, before.matches('\n').count())
+/// What a syntax error spoils: its line, and below a broken header everything up to the next one.
+fn shadow(sources: &Sources, offset: usize) -> Range<usize> {
+    let (_, file) = sources.file_at(offset);
+    let at = (offset - file.base).min(file.text.len());
+    let bytes = file.text.as_bytes();
+    let start = bytes[..at].iter().rposition(|b| *b == b'\n');
+    let start = start.map_or(0, |newline| newline + 1);
+    let mut lines = file.text.get(start..).unwrap_or("").split_inclusive('\n');
+    let broken = lines.next().unwrap_or("");
+    let mut end = start + broken.len();
+    if broken.trim_start().starts_with('[') {
+        let rest = lines.take_while(|line| !line.trim_start().starts_with('['));
+        end += rest.map(str::len).sum::<usize>();
+    }
+    file.base + start..file.base + end.max(start + 1)
 }
 
 fn locate(sources: &Sources, span: &Range<usize>, note: &str) -> (Place, Mark) {

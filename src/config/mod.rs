@@ -1,10 +1,13 @@
 //! Reads `patina.toml` into a [`Config`], or finds everything wrong with it. Invariant: never half a
 //! configuration.
 //!
-//! Two types: what was typed (`raw`) and what it means (`model`). Between them: [`read`] lays all files in
+//! Two types: what was typed (`raw`) and what it means (`model`). Between them: `read` lays all files in
 //! one tree, `expand` replaces variables, `shape` takes out what does not fit the schema, `validate` checks
 //! the rest. Each step reports and goes on, so one run tells all mistakes.
 
+mod diff;
+mod duration;
+pub mod edit;
 mod environment;
 mod expand;
 mod finding;
@@ -17,10 +20,14 @@ mod read;
 mod schema;
 mod secret;
 mod shape;
+mod summary;
+mod template;
 mod validate;
 #[cfg(test)]
 mod tests;
 
+pub use diff::diff;
+pub use duration::duration_text;
 pub use environment::{Environment, System};
 pub use model::{
     Access, Agent, AlertLevel, Alerts, ApiKey, Cloudflare, Config, D1Method, Database, Export,
@@ -31,6 +38,8 @@ pub use network::Network;
 pub use problem::{Place, Problem, Problems, Severity};
 pub use schema::schema;
 pub use secret::{Secret, SecretOrigin};
+pub use summary::{NextRun, Summary};
+pub use template::template;
 pub use validate::EVENTS;
 
 use std::path::Path;
@@ -81,15 +90,18 @@ impl Config {
         expand::expand(&mut tree, &sources, env, &mut findings);
         shape::prune(&mut tree, &schema(), &mut findings);
         let deserializer = toml::de::Deserializer::from(toml::Spanned::new(0..0, tree));
+        let files = sources.files.iter().map(|file| file.path.clone());
+        let mut inputs: Vec<_> = files.collect();
         let config = match RawConfig::deserialize(deserializer) {
-            Ok(raw) => validate::validate(raw, &sources, env, &mut findings),
+            Ok(raw) => validate::validate(raw, &sources, env, &mut findings, &mut inputs),
             Err(error) => {
                 // The schema is derived from the type, so this tells of a gap between the two.
                 findings.error(error.span().unwrap_or(0..0), error.message());
                 None
             }
         };
-        let problems = findings.into_problems(&sources, &paths);
+        let mut problems = findings.into_problems(&sources, &paths);
+        problems.inputs = inputs;
         match config {
             Some(config) if !problems.has_errors() => Ok(Loaded {
                 config,
@@ -127,5 +139,7 @@ fn unreadable(name: &str, path: &Path, error: &std::io::Error) -> Problems {
 fn alone(name: &str, path: &Path, message: &str, hint: &str) -> Problems {
     let mut findings = Findings::default();
     findings.error(0..0, message).hint(hint);
-    findings.into_problems(&Sources::empty(name, path), &Paths::default())
+    let mut problems = findings.into_problems(&Sources::empty(name, path), &Paths::default());
+    problems.inputs = vec![path.to_owned()];
+    problems
 }

@@ -486,18 +486,6 @@ pub struct Loaded {
 }
 
 impl Config {
-    /// Whether a change from `self` to `new` of these keys waits for a restart: their names.
-    pub fn restart_keys(&self, new: &Self) -> Vec<&'static str> {
-        let mut keys = Vec::new();
-        if self.agent.state != new.agent.state {
-            keys.push("agent.state");
-        }
-        if self.http.listen != new.http.listen {
-            keys.push("http.listen");
-        }
-        keys
-    }
-
     /// The file this was read from.
     pub fn path(&self) -> &Path {
         self.inputs.first().map_or(Path::new(""), PathBuf::as_path)

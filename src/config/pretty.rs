@@ -19,7 +19,7 @@ pub(super) fn render(problems: &Problems, color: bool) -> String {
     };
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_width(WIDTH_COLUMNS)
-        .with_context_lines(0)
+        .with_context_lines(1)
         .without_syntax_highlighting();
     let mut text = String::new();
     for problem in problems {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How bad a finding is.
@@ -75,6 +76,7 @@ pub(super) struct SourceText {
 pub struct Problems {
     pub(super) items: Vec<Problem>,
     pub(super) sources: Arc<Vec<SourceText>>,
+    pub(super) inputs: Vec<PathBuf>,
 }
 
 impl Problems {
@@ -98,6 +100,11 @@ impl Problems {
         self.items
             .iter()
             .any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// The files that were looked at: a change of one of them may cure a finding.
+    pub fn inputs(&self) -> &[PathBuf] {
+        &self.inputs
     }
 
     /// One line per finding, with its hint and its second place on lines of their own.

@@ -126,10 +126,18 @@ pub(super) fn tree<'i>(sources: &'i Sources, findings: &mut Findings) -> DeTable
         let (table, errors) = DeTable::parse_recoverable(&file.text);
         for error in &errors {
             let span = error.span().unwrap_or(0..0);
-            findings.syntax(
-                span.start + file.base..span.end + file.base,
-                error.message(),
-            );
+            let key = file.text.get(span.clone()).unwrap_or("");
+            let first = (error.message() == "duplicate key")
+                .then(|| last_before(table.get_ref(), key, span.start))
+                .flatten();
+            let moved = |span: Range<usize>| span.start + file.base..span.end + file.base;
+            match first {
+                Some(first) => findings
+                    .syntax(moved(span), &format!("`{key}` is set twice"))
+                    .hint("remove one of the two")
+                    .also(moved(first), "first set"),
+                None => findings.syntax(moved(span), error.message()),
+            };
         }
         let mut part = moved(table.into_inner(), file.base);
         if index > 0
@@ -143,6 +151,31 @@ pub(super) fn tree<'i>(sources: &'i Sources, findings: &mut Findings) -> DeTable
         merge(&mut root, part, findings);
     }
     root
+}
+
+/// Where a key of this text last stands before `limit`: the parser keeps the first of two.
+fn last_before(table: &DeTable<'_>, key: &str, limit: usize) -> Option<Range<usize>> {
+    let here = table
+        .keys()
+        .filter(|known| known.get_ref() == key.trim_matches(['"', '\'']))
+        .map(Spanned::span);
+    let below = table
+        .values()
+        .filter_map(|value| last_in(value.get_ref(), key, limit));
+    here.chain(below)
+        .filter(|span| span.start < limit)
+        .max_by_key(|span| span.start)
+}
+
+fn last_in(value: &DeValue<'_>, key: &str, limit: usize) -> Option<Range<usize>> {
+    match value {
+        DeValue::Table(table) => last_before(table, key, limit),
+        DeValue::Array(items) => items
+            .iter()
+            .filter_map(|item| last_in(item.get_ref(), key, limit))
+            .max_by_key(|span| span.start),
+        _ => None,
+    }
 }
 
 /// How an included file is named in findings: from where the main file was named.

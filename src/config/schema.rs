@@ -1,4 +1,4 @@
-//! Describes every key as JSON Schema, for editors and for [`super::shape`].
+//! Describes every key as JSON Schema, for editors and for `shape`.
 
 use serde_json::Value;
 

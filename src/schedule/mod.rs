@@ -35,6 +35,8 @@ impl Schedule {
     }
 
     /// The latest due moment in `(after, until]`: what a start or a late wake-up has to make good.
+    ///
+    /// It visits every moment between; the caller keeps the span short, as `catch_up` does.
     pub fn last_between(
         &self,
         tz: Tz,

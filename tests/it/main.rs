@@ -4,6 +4,7 @@
 
 mod catalog;
 mod catalog_kill;
+mod config;
 mod store;
 mod store_contract;
 mod store_crash;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Checker, number};
+use crate::config::duration_text;
 use crate::config::model::{Alerts, Hooks, Sink, SinkKind, Thresholds};
 use crate::config::raw::{At, RawAlerts, RawConfig, RawDatabase, RawSink};
 use crate::config::shape::did_you_mean;
@@ -96,8 +97,8 @@ impl Checker<'_> {
         if let Some(at) = span
             && found.warn_after >= found.stale_after
         {
-            let show = humantime::format_duration;
-            let (warn, stale) = (show(found.warn_after), show(found.stale_after));
+            let warn = duration_text(found.warn_after);
+            let stale = duration_text(found.stale_after);
             self.error(
                 &at.span,
                 format!("`warn_after` ({warn}) must be shorter than `stale_after` ({stale})"),

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Environment;
+use super::duration_text;
 use super::finding::{Finding, Findings};
 use super::model::Config;
 use super::raw::{At, RawConfig};
@@ -25,19 +26,20 @@ use crate::schedule::Schedule;
 
 /// Builds the configuration, or at least finds everything wrong with it.
 ///
-/// `None` where too little is left to build one; the findings then say why.
+/// `None` where too little is left to build one; the findings then say why. Files that were looked at are
+/// added to `inputs` in either case.
 pub(super) fn validate(
     raw: RawConfig,
     sources: &Sources,
     env: &dyn Environment,
     findings: &mut Findings,
+    inputs: &mut Vec<PathBuf>,
 ) -> Option<Config> {
-    let files = sources.files.iter().map(|file| file.path.clone());
     let mut checker = Checker {
         sources,
         env,
         findings,
-        inputs: files.collect(),
+        inputs,
     };
     let checker = &mut checker;
     let agent = checker.agent(&raw.agent);
@@ -62,7 +64,7 @@ pub(super) fn validate(
         hooks,
         alerts,
         http: http?,
-        inputs: std::mem::take(&mut checker.inputs),
+        inputs: checker.inputs.clone(),
     })
 }
 
@@ -70,7 +72,7 @@ struct Checker<'a> {
     sources: &'a Sources,
     env: &'a dyn Environment,
     findings: &'a mut Findings,
-    inputs: Vec<PathBuf>,
+    inputs: &'a mut Vec<PathBuf>,
 }
 
 impl Checker<'_> {
@@ -103,15 +105,12 @@ impl Checker<'_> {
         match humantime::parse_duration(text) {
             Ok(duration) if duration >= least => duration,
             Ok(_) => {
-                let least = humantime::format_duration(least);
+                let least = duration_text(least);
                 self.error(
                     &raw.span,
                     format!("`{key}` must be at least {least}, found `{text}`"),
                 )
-                .hint(format!(
-                    "the default is `{}`",
-                    humantime::format_duration(default)
-                ));
+                .hint(format!("the default is `{}`", duration_text(default)));
                 default
             }
             Err(_) => {

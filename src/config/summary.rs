@@ -1,0 +1,142 @@
+//! Says in words what a configuration means, for `patina check`.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use super::duration_text;
+use super::model::{Config, Database, StorageKind};
+use crate::schedule::Schedule;
+
+impl Config {
+    /// What the file means, with the next runs after `now` in the agent's time zone.
+    pub fn summary(&self, now: DateTime<Utc>) -> Summary<'_> {
+        Summary { config: self, now }
+    }
+
+    /// The next run of each job after `now`: its name, its schedule, the moment. Own schedules of databases
+    /// follow the four jobs.
+    pub fn next_runs(&self, now: DateTime<Utc>) -> Vec<NextRun<'_>> {
+        let jobs = &self.jobs;
+        let own = self.databases.iter().filter_map(|database| {
+            let schedule = database.schedule.as_ref()?;
+            Some((database.name.as_str(), schedule))
+        });
+        [
+            ("nightly", &jobs.nightly),
+            ("weekly", &jobs.weekly),
+            ("reconcile", &jobs.reconcile),
+            ("verify", &jobs.verify),
+        ]
+        .into_iter()
+        .chain(own)
+        .map(|(name, schedule)| NextRun {
+            name,
+            schedule,
+            at: schedule.next_after(self.agent.timezone, now),
+        })
+        .collect()
+    }
+}
+
+/// When a job runs next.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NextRun<'a> {
+    /// The job, or the database that has a schedule of its own.
+    pub name: &'a str,
+    /// Its schedule.
+    pub schedule: &'a Schedule,
+    /// The moment; `None` beyond the year 2100.
+    pub at: Option<DateTime<Utc>>,
+}
+
+/// What a configuration means; `Display` writes it for people.
+#[derive(Debug)]
+pub struct Summary<'a> {
+    config: &'a Config,
+    now: DateTime<Utc>,
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.config;
+        let tz = config.agent.timezone;
+        writeln!(f, "agent `{}`, time zone {tz}", config.agent.name)?;
+        writeln!(f, "\ndatabases, in the order of export")?;
+        let widest = longest(config.databases.iter().map(|d| d.name.as_str()));
+        for database in &config.databases {
+            write_database(f, database, widest)?;
+        }
+        writeln!(f, "\nnext runs")?;
+        let runs = config.next_runs(self.now);
+        let widest = longest(runs.iter().map(|run| run.name));
+        for run in &runs {
+            let (name, at) = (run.name, local(run.at, tz));
+            writeln!(f, "  {name:widest$}  {at}  ({})", run.schedule)?;
+        }
+        self.write_storages(f)?;
+        self.write_sinks(f)?;
+        write!(
+            f,
+            "\nkept: daily copies {} days, weekly archives {} weeks, never fewer than {} verified",
+            config.retention.daily_days, config.retention.weekly_weeks, config.retention.min_copies
+        )
+    }
+}
+
+impl Summary<'_> {
+    fn write_storages(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\nstorages")?;
+        let storages = self.config.storages();
+        let widest = longest(storages.iter().map(|storage| storage.name.as_str()));
+        for (index, storage) in storages.iter().enumerate() {
+            let place = match &storage.kind {
+                StorageKind::Directory(path) => path.display().to_string(),
+                StorageKind::S3(s3) => {
+                    let prefix = s3.prefix.trim_end_matches('/');
+                    let slash = if prefix.is_empty() { "" } else { "/" };
+                    format!("bucket {}{slash}{prefix} at {}", s3.bucket, s3.endpoint)
+                }
+            };
+            let primary = if index == 0 { "  (primary)" } else { "" };
+            writeln!(f, "  {:widest$}  {place}{primary}", storage.name)?;
+        }
+        Ok(())
+    }
+
+    fn write_sinks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\nalert sinks")?;
+        let sinks = &self.config.alerts.sinks;
+        if sinks.is_empty() {
+            writeln!(f, "  none: alerts stay in the log and on the dashboard")?;
+        }
+        let widest = longest(sinks.iter().map(|sink| sink.name.as_str()));
+        for sink in sinks {
+            let (name, kind, origin) = (&sink.name, sink.kind.as_str(), sink.url.origin());
+            writeln!(f, "  {name:widest$}  {kind} ({origin})")?;
+        }
+        Ok(())
+    }
+}
+
+fn write_database(f: &mut fmt::Formatter<'_>, database: &Database, widest: usize) -> fmt::Result {
+    let (name, priority) = (&database.name, database.priority);
+    let (kind, place) = (database.source.kind(), database.source.location());
+    let timeout = duration_text(database.export.timeout);
+    writeln!(
+        f,
+        "  {name:widest$}  {priority:8}  {kind} {place}, at most {timeout}"
+    )
+}
+
+fn local(at: Option<DateTime<Utc>>, tz: Tz) -> String {
+    at.map_or("never".to_owned(), |at| {
+        let at = at.with_timezone(&tz);
+        at.format("%a %Y-%m-%d %H:%M %Z").to_string()
+    })
+}
+
+fn longest<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    names.map(str::len).max().unwrap_or(0)
+}
