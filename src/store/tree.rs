@@ -173,7 +173,11 @@ impl Tree {
     fn root_folder(&self) -> io::Result<OwnedFd> {
         // The root itself may be a link: it is the user's word where the store is.
         let flags = FOLDER.difference(OFlags::NOFOLLOW);
-        Ok(rustix::fs::open(&self.root, flags, Mode::empty())?)
+        match rustix::fs::open(&self.root, flags, Mode::empty()) {
+            // Not `NotFound`: that would say that an object is absent, and nobody can know.
+            Err(Errno::NOENT) => Err(io::Error::other("the directory is gone; is it mounted?")),
+            result => Ok(result?),
+        }
     }
 
     /// The folders from the root to the one that holds `path`, and the last name.

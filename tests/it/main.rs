@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod catalog;
+mod catalog_file;
 mod catalog_kill;
 mod config;
 mod store;

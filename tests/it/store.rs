@@ -180,6 +180,27 @@ async fn the_directory_itself_may_be_a_link() {
 }
 
 #[tokio::test]
+async fn a_directory_that_is_gone_is_an_error_and_not_an_empty_store() {
+    let root = TempDir::new().unwrap();
+    let store = dir(&root);
+    store.create(&key(KEY), Body::Bytes(b"x")).await.unwrap();
+    fs::rename(root.path(), root.path().with_extension("away")).unwrap();
+    let errors = [
+        store.stat(&key(KEY)).await.map(drop),
+        store.open(&key(KEY), None).await.map(drop),
+        store.list().await.map(drop),
+        store.remove(&key(KEY)).await,
+        store.create(&key(KEY), Body::Bytes(b"x")).await,
+    ];
+    for error in errors {
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains("the directory is gone"), "{text}");
+    }
+    assert!(!root.path().exists(), "a new directory hides the lost one");
+    fs::remove_dir_all(root.path().with_extension("away")).unwrap();
+}
+
+#[tokio::test]
 async fn a_directory_that_is_a_file_says_so() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = DirStore::open("nas", file.path(), "one").err().unwrap();
