@@ -239,7 +239,7 @@ fn only_the_content_of_exempt_tables_may_differ() {
 }
 
 #[test]
-fn an_encoding_and_a_schema_of_windows_are_told_apart() {
+fn the_databases_that_sql_cannot_restore_exactly_hold_their_oddity() {
     let (_folder, path) = folder();
     build_utf16(&path("wide.db"));
     let narrow = Connection::open(path("narrow.db")).unwrap();
@@ -251,6 +251,10 @@ fn an_encoding_and_a_schema_of_windows_are_told_apart() {
     let db = Connection::open(path("crlf.db")).unwrap();
     let crlf = "SELECT count(*) FROM sqlite_schema WHERE sql LIKE '%' || char(13, 10) || '%'";
     assert_eq!(db.query_row(crlf, [], |row| row.get(0)), Ok(2));
+    build_open_comment(&path("open.db"));
+    let db = Connection::open(path("open.db")).unwrap();
+    let open = "SELECT count(*) FROM sqlite_schema WHERE sql LIKE '%/* never; closed'";
+    assert_eq!(db.query_row(open, [], |row| row.get(0)), Ok(1));
 }
 
 #[test]

@@ -103,7 +103,6 @@ fn trailing_comments(db: &Connection) -> Result<()> {
         "INSERT INTO trailing VALUES (1)",
         "CREATE INDEX trailing_index ON trailing(a) -- an index; 'open",
         "CREATE VIEW trailing_view AS SELECT a FROM trailing -- a view",
-        "CREATE VIEW trailing_block AS SELECT a FROM trailing /* never; \"closed */ /* x",
         "CREATE TABLE \"trailing -- name\"(\"-- column\") -- gone",
     ] {
         db.execute(sql, [])?;
