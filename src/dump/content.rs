@@ -1,10 +1,10 @@
 //! Digests a table's rows as SQLite hands them out, without going through the dump's text.
 
 use super::Value;
-use crate::types::{Hasher, Sha256};
+use crate::types::ContentHash;
 
 /// Small values are gathered up to this size before they are hashed.
-const GATHER_BYTES: usize = 16 * 1024;
+const GATHER_BYTES: usize = 32 * 1024;
 
 /// A digest over the rows of one table, each value by its type and bytes. Row and value order count.
 ///
@@ -12,7 +12,7 @@ const GATHER_BYTES: usize = 16 * 1024;
 /// bytes and the bytes. A row ends with `;`.
 #[derive(Default)]
 pub struct ContentHasher {
-    hasher: Hasher,
+    hasher: blake3::Hasher,
     gathered: Vec<u8>,
 }
 
@@ -37,9 +37,9 @@ impl ContentHasher {
     }
 
     /// The digest of all rows.
-    pub fn finish(mut self) -> Sha256 {
+    pub fn finish(mut self) -> ContentHash {
         self.flush();
-        self.hasher.finish()
+        ContentHash::from(*self.hasher.finalize().as_bytes())
     }
 
     fn fixed(&mut self, tag: u8, bytes: [u8; 8]) {
@@ -68,7 +68,7 @@ impl ContentHasher {
 mod tests {
     use super::*;
 
-    fn hash(rows: &[&[Value<'_>]]) -> Sha256 {
+    fn hash(rows: &[&[Value<'_>]]) -> ContentHash {
         let mut hasher = ContentHasher::default();
         for row in rows {
             row.iter().for_each(|value| hasher.value(*value));

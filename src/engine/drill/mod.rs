@@ -422,7 +422,7 @@ mod tests {
             .iter_mut()
             .find(|t| t.name == "b")
             .unwrap();
-        table.hash = Some(crate::types::Sha256::of(b"other"));
+        table.hash = Some([7; 32].into());
         let error = case.prove(partial, &dumped.evidence, &[]).unwrap_err();
         assert!(
             error.to_string().contains("table `b` has other values"),
@@ -432,7 +432,8 @@ mod tests {
 
     #[test]
     fn a_spool_that_was_cut_or_changed_on_disk_is_refused() {
-        let damages: [(&str, fn(&mut Vec<u8>)); 3] = [
+        type Damage = fn(&mut Vec<u8>);
+        let damages: [(&str, Damage); 3] = [
             ("cut at a line's end", |text| {
                 let end = memchr::memrchr(b'\n', &text[..text.len() - 400]).unwrap();
                 text.truncate(end + 1);

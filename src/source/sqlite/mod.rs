@@ -16,7 +16,7 @@ use self::open::Opened;
 use self::schema::{Described, describe};
 use super::{DumpRequest, Dumped, Source, SourceError};
 use crate::dump::{Content, ContentHasher, Database, DumpWriter, Sink, Table, Value};
-use crate::types::{EvidenceClass, Sha256, SourceEvidence, SourceFacts, TableEvidence};
+use crate::types::{ContentHash, EvidenceClass, SourceEvidence, SourceFacts, TableEvidence};
 
 /// How long a lock of another process is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -111,7 +111,7 @@ impl SqliteSource {
         table: &Table,
         request: &DumpRequest<'_>,
         writer: &mut DumpWriter<'_, dyn Sink + '_>,
-    ) -> Result<Sha256, SourceError> {
+    ) -> Result<ContentHash, SourceError> {
         let mut hasher = ContentHasher::default();
         let mut rows = 0;
         let mut write_error = None;
@@ -274,7 +274,7 @@ fn value_of(value: ValueRef<'_>) -> Value<'_> {
     }
 }
 
-fn evidence_of(table: &Table, hash: Option<Sha256>) -> TableEvidence {
+fn evidence_of(table: &Table, hash: Option<ContentHash>) -> TableEvidence {
     TableEvidence {
         name: table.name.clone(),
         rows: table.written_rows(),
