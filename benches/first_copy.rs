@@ -33,10 +33,7 @@ fn main() {
     ];
     println!("{:<44} {:>9} {:>9} {:>7}", "", "stock", "patina", "ratio");
     let only = std::env::var("PATINA_BENCH_ONLY").unwrap_or_default();
-    for (name, fill) in databases
-        .into_iter()
-        .filter(|(name, _)| name.contains(&only))
-    {
+    for (name, fill) in databases {
         let path = folder.path().join("source.db");
         make(&path, fill, megabytes);
         let bench = Bench {
