@@ -6,6 +6,8 @@ mod catalog;
 mod catalog_file;
 mod catalog_kill;
 mod config;
+mod dump_torture;
+mod dumping;
 mod store;
 mod store_contract;
 mod store_crash;

@@ -492,7 +492,8 @@ mod tests {
 
     #[test]
     fn a_spool_that_was_cut_or_changed_on_disk_is_refused() {
-        let damages: [(&str, fn(&mut Vec<u8>)); 3] = [
+        type Damage = fn(&mut Vec<u8>);
+        let damages: [(&str, Damage); 3] = [
             ("cut at a line's end", |text| {
                 let end = memchr::memrchr(b'\n', &text[..text.len() - 400]).unwrap();
                 text.truncate(end + 1);
