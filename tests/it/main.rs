@@ -7,6 +7,8 @@ mod catalog_file;
 mod catalog_kill;
 mod config;
 mod dump_torture;
+mod dump_reading;
+mod dump_values;
 mod dumping;
 mod store;
 mod store_contract;
