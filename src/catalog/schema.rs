@@ -2,8 +2,9 @@
 //! in a file that is not a catalog.
 
 use std::path::Path;
+use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::error::{CatalogError, Stop};
 
@@ -26,14 +27,30 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-    if mode != "wal" {
-        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    }
+    enter_wal_mode(connection)?;
     while version(connection, path)? < KNOWN {
         step(connection, path)?;
     }
     Ok(())
+}
+
+/// Changes the journal mode; SQLite does not wait by itself while another process opens the same new file.
+fn enter_wal_mode(connection: &Connection) -> rusqlite::Result<()> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let mut waited = Duration::ZERO;
+    loop {
+        let change = connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()));
+        match change {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && waited < super::BUSY_TIMEOUT =>
+            {
+                std::thread::sleep(PAUSE);
+                waited += PAUSE;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Makes sure that a connection for reading sees the tables it expects.
