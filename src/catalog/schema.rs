@@ -78,10 +78,11 @@ fn step(connection: &mut Connection, path: &Path) -> Result<(), Stop> {
 
 /// How many steps the file has taken; refuses what is not a catalog or a newer one.
 fn version(connection: &Connection, path: &Path) -> Result<u32, Stop> {
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let (application, found) = (pragma("application_id")?, pragma("user_version")?);
-    let entries = "SELECT count(*) FROM sqlite_schema";
-    let is_empty = connection.query_row(entries, [], |row| row.get::<_, i64>(0))? == 0;
+    // One statement sees one state, also while another process takes a step.
+    let sql = "SELECT application_id, user_version, (SELECT count(*) FROM main.sqlite_schema) = 0
+               FROM pragma_application_id, pragma_user_version";
+    let (application, found, is_empty): (i64, i64, bool) =
+        connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let path = path.to_owned();
     let ours = application == APPLICATION_ID || (is_empty && (application, found) == (0, 0));
     let Some(found) = u32::try_from(found).ok().filter(|_| ours) else {
