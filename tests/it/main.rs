@@ -10,6 +10,7 @@ mod dump_torture;
 mod dump_reading;
 mod dump_values;
 mod dumping;
+mod sqlite_source;
 mod store;
 mod store_contract;
 mod store_crash;
