@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod backup_crash;
 mod catalog;
 mod catalog_file;
 mod catalog_kill;
@@ -10,6 +11,8 @@ mod dump_torture;
 mod dump_reading;
 mod dump_values;
 mod dumping;
+mod night;
+mod sqlite_source;
 mod store;
 mod store_contract;
 mod store_crash;
