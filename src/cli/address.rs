@@ -154,7 +154,7 @@ fn nothing(
         let text = format!("there is no copy of `{database}` yet\nhint: patina backup {database}");
         return Ok(Refusal::failed(text));
     }
-    Ok(unknown(database, catalog, config)?)
+    unknown(database, catalog, config)
 }
 
 /// The refusal of a name that neither the configuration nor the catalog has.

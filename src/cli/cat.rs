@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 
 use super::address::resolve;
 use super::args::CatArgs;
-use super::context::{Context, tell};
+use super::context::{Context, about_stdout, tell};
 use super::exit::{Exit, Refusal};
 use super::names::hint_for;
 use super::reading::{ReadingError, read_copy};
@@ -73,10 +73,11 @@ fn refusal(troubles: &[ReadingError], text: String) -> Refusal {
 
 fn to_stdout(written: Arc<AtomicU64>) -> impl FnMut(&[u8]) -> io::Result<()> + Send + 'static {
     move |block| {
-        let mut out = io::stdout().lock();
-        out.write_all(block)?;
+        // Counted before: a part of it may be out.
         written.fetch_add(block.len() as u64, Ordering::Relaxed);
-        out.flush()
+        let mut out = io::stdout().lock();
+        let done = out.write_all(block).and_then(|()| out.flush());
+        done.map_err(|cause| about_stdout(&cause))
     }
 }
 
@@ -106,7 +107,10 @@ fn holders(
             .map(|placement| placement.storage.as_str())
             .collect();
         let (key, all) = (copy.key(), all.join(", "));
-        let text = format!("no such storage holds `{key}`\nhint: it lies in {all}");
+        let who = asked.map_or("no configured storage holds".to_owned(), |asked| {
+            format!("storage `{asked}` does not hold")
+        });
+        let text = format!("{who} `{key}`\nhint: it lies in {all}");
         return Err(Refusal::failed(text));
     }
     Ok(holders)

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use super::args::{Format, Global};
-use super::exit::Refusal;
+use super::exit::{Exit, Refusal};
 use crate::app;
 use crate::catalog::Catalog;
 use crate::config::{Config, Loaded};
@@ -70,14 +70,30 @@ impl Context {
     /// Writes lines to stdout.
     pub(super) fn print(&self, text: impl Display) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        writeln!(out, "{text}")?;
-        out.flush()
+        let written = writeln!(out, "{text}").and_then(|()| out.flush());
+        written.map_err(|cause| about_stdout(&cause))
     }
 
     /// Writes one JSON document to stdout.
     pub(super) fn print_json(&self, document: &serde_json::Value) -> io::Result<()> {
         self.print(format_args!("{document:#}"))
     }
+}
+
+/// The same error, told in a way that stands alone; its kind still says whether the reader just went away.
+pub(super) fn about_stdout(cause: &io::Error) -> io::Error {
+    io::Error::new(cause.kind(), format!("stdout cannot be written: {cause}"))
+}
+
+/// How a command ends that did its work and then could not show it: as the work went.
+pub(super) fn in_spite_of(shown: io::Result<()>, exit: Exit) -> Exit {
+    match shown {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            tell(format_args!("error: {error}"));
+        }
+        _ => {}
+    }
+    exit
 }
 
 /// Writes a line to stderr; where that is closed, nobody wants to know.

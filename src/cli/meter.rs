@@ -1,11 +1,12 @@
 //! Shows how a job comes along: bars on a terminal, a few lines elsewhere. Invariant: stdout is never touched.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::io::{self, IsTerminal};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -38,9 +39,21 @@ pub(super) fn byte_bar(context: &Context, total_bytes: u64) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = BARS.add(ProgressBar::new(total_bytes));
-    let template = "{bar:24} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left  {msg}";
+    let template = "{bar:24} {done} of {all}, {rate}/s, {eta} left  {msg}";
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+        // One way to write sizes everywhere; indicatif's own differs.
+        bar.set_style(
+            style
+                .with_key("done", |state: &ProgressState, out: &mut dyn Write| {
+                    let _ = write!(out, "{}", ByteCount(state.pos()));
+                })
+                .with_key("all", |state: &ProgressState, out: &mut dyn Write| {
+                    let _ = write!(out, "{}", ByteCount(state.len().unwrap_or_default()));
+                })
+                .with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
+                    let _ = write!(out, "{}", ByteCount(state.per_sec() as u64));
+                }),
+        );
     }
     bar
 }
@@ -118,11 +131,13 @@ impl Watch {
             }
             match view {
                 View::Bars(bars) => show_bar(bars, name, &reading, now - seen.since),
-                View::Lines if is_new || now - seen.told >= LINE_EVERY => {
+                View::Lines if is_new => {
                     seen.told = now;
-                    if reading.stage != Stage::Waiting {
-                        tell(format_args!("{name}: {}", text(&reading, now - seen.since)));
-                    }
+                    tell(format_args!("{name}: {}", beginning(&reading)));
+                }
+                View::Lines if in_work(reading.stage) && now - seen.told >= LINE_EVERY => {
+                    seen.told = now;
+                    tell(format_args!("{name}: {}", text(&reading, now - seen.since)));
                 }
                 View::Lines => {}
             }
@@ -162,24 +177,42 @@ fn show_bar(
     bar.set_message(text(reading, elapsed));
 }
 
+fn in_work(stage: Stage) -> bool {
+    !matches!(stage, Stage::Waiting | Stage::Ended)
+}
+
+/// What begins, and how much of it there is.
+fn beginning(reading: &Reading) -> String {
+    let word = reading.stage.word();
+    match reading.stage {
+        Stage::Waiting => word.to_owned(),
+        // Whether well or not, the report tells.
+        Stage::Ended => format!("ended after {} rows", grouped(reading.rows)),
+        Stage::Export if reading.total_rows > 0 => {
+            format!("{word} {} rows", grouped(reading.total_rows))
+        }
+        Stage::Export => word.to_owned(),
+        Stage::Drill | Stage::Store => format!("{word} {}", ByteCount(reading.total_bytes)),
+    }
+}
+
 /// One reading in words; `elapsed` is the time in this stage.
 fn text(reading: &Reading, elapsed: Duration) -> String {
     let (rows, bytes) = (grouped(reading.rows), ByteCount(reading.bytes));
     let mut text = match reading.stage {
-        Stage::Waiting => return reading.stage.word().to_owned(),
-        // Whether well or not, the report tells.
-        Stage::Ended => return format!("ended after {rows} rows"),
+        Stage::Waiting | Stage::Ended => return beginning(reading),
         Stage::Export if reading.total_rows > 0 => {
             let total = grouped(reading.total_rows);
             format!("exporting {rows} of {total} rows, {bytes}")
         }
+        Stage::Export if reading.bytes == 0 => beginning(reading),
         Stage::Export => format!("exporting, {bytes}"),
         Stage::Drill | Stage::Store => {
             let (word, total) = (reading.stage.word(), ByteCount(reading.total_bytes));
             format!("{word} {bytes} of {total}")
         }
     };
-    if elapsed >= LEAST_FOR_RATE {
+    if elapsed >= LEAST_FOR_RATE && reading.bytes > 0 {
         let rate = ByteCount((reading.bytes as f64 / elapsed.as_secs_f64()) as u64);
         text.push_str(&format!(", {rate}/s"));
         if let Some(part) = reading.fraction().filter(|part| *part > 0.0) {
@@ -221,5 +254,13 @@ mod tests {
             "exporting 1,500 of 6,000 rows, 3.0 MB"
         );
         assert_eq!(text(Stage::Ended, 3), "ended after 1,500 rows");
+    }
+
+    #[test]
+    fn a_line_tells_what_begins_and_how_much_it_is() {
+        let line = |stage| beginning(&reading(stage));
+        assert_eq!(line(Stage::Export), "exporting 6,000 rows");
+        assert_eq!(line(Stage::Store), "storing 4.0 MB");
+        assert_eq!(line(Stage::Ended), "ended after 1,500 rows");
     }
 }

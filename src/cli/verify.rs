@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::address::resolve;
 use super::args::VerifyArgs;
-use super::context::{Context, tell};
+use super::context::{Context, in_spite_of, tell};
 use super::exit::{Exit, Refusal};
 use super::meter::byte_bar;
 use super::reading::{ReadingError, check_manifest, read_copy};
@@ -64,8 +64,7 @@ pub(super) async fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<
         }
     }
     bar.finish_and_clear();
-    show(context, &findings)?;
-    Ok(exit(&findings))
+    Ok(show(context, &findings))
 }
 
 /// The copies that were asked for, each once.
@@ -143,12 +142,33 @@ fn exit(findings: &[Finding]) -> Exit {
     }
 }
 
-fn show(context: &Context, findings: &[Finding]) -> anyhow::Result<()> {
+fn show(context: &Context, findings: &[Finding]) -> Exit {
+    let exit = exit(findings);
     if context.json {
         let all: Vec<Value> = findings.iter().map(document).collect();
-        context.print_json(&json!({ "findings": all }))?;
-        return Ok(());
+        return in_spite_of(context.print_json(&json!({ "findings": all })), exit);
     }
+    let right = findings.iter().filter(|finding| finding.found.is_ok());
+    let bytes = ByteCount(right.clone().map(|finding| finding.size_bytes).sum());
+    let (right, all) = (right.count(), findings.len());
+    let shown = context.print(format_args!(
+        "{}\n\n{right} of {all} right: {bytes} read, every size, hash and trailer compared",
+        table(findings)
+    ));
+    for finding in findings {
+        if let Err(error) = &finding.found {
+            tell(format_args!("error: {error}"));
+        }
+    }
+    if exit == Exit::Damage {
+        tell(
+            "hint: look at the storage; `patina backup` makes a new copy, and other copies are untouched",
+        );
+    }
+    in_spite_of(shown, exit)
+}
+
+fn table(findings: &[Finding]) -> Table<4> {
     let mut table = Table::new([
         ("RESULT", Side::Left),
         ("STORAGE", Side::Left),
@@ -163,24 +183,7 @@ fn show(context: &Context, findings: &[Finding]) -> anyhow::Result<()> {
             finding.key.to_string(),
         ]);
     }
-    context.print(table)?;
-    let right = findings.iter().filter(|finding| finding.found.is_ok());
-    let bytes = ByteCount(right.clone().map(|finding| finding.size_bytes).sum());
-    let (right, all) = (right.count(), findings.len());
-    context.print(format_args!(
-        "\n{right} of {all} right: {bytes} read, every size, hash and trailer compared"
-    ))?;
-    for finding in findings {
-        if let Err(error) = &finding.found {
-            tell(format_args!("error: {error}"));
-        }
-    }
-    if exit(findings) == Exit::Damage {
-        tell(
-            "hint: look at the storage; `patina backup` makes a new copy, and other copies are untouched",
-        );
-    }
-    Ok(())
+    table
 }
 
 fn document(finding: &Finding) -> Value {

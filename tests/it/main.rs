@@ -5,6 +5,7 @@
 mod catalog;
 mod catalog_file;
 mod catalog_kill;
+mod cli;
 mod config;
 mod store;
 mod store_contract;

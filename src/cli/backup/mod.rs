@@ -46,14 +46,12 @@ pub(super) async fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<
         reason: args.reason.clone(),
     };
     let night = take(context, loaded.config, &request).await?;
-    report::show(context, &night)?;
-    Ok(report::exit(&night.report))
+    Ok(show(context, &night))
 }
 
-/// Shows what `patina backup` shows at its end, and how it would end.
-pub(super) fn show(context: &Context, night: &Night) -> anyhow::Result<Exit> {
-    report::show(context, night)?;
-    Ok(report::exit(&night.report))
+/// Shows what `patina backup` shows at its end, and says how it ends.
+pub(super) fn show(context: &Context, night: &Night) -> Exit {
+    report::show(context, night)
 }
 
 /// Locks the state, brings it in order, and runs the job; a signal ends it early.

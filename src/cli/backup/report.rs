@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Night;
-use crate::cli::context::{Context, printable, tell};
+use crate::cli::context::{Context, in_spite_of, printable, tell};
 use crate::cli::exit::Exit;
 use crate::cli::table::{Side, Table};
 use crate::engine::backup::{DatabaseReport, Outcome, Report};
@@ -13,7 +13,7 @@ use crate::engine::recover::Recovery;
 use crate::types::{ByteCount, DatabaseName, EvidenceClass, Manifest, grouped};
 
 /// How a job's end looks to the shell.
-pub(super) fn exit(report: &Report) -> Exit {
+fn exit(report: &Report) -> Exit {
     let outcomes = report.databases.iter().map(|database| &database.outcome);
     let stored = outcomes
         .filter(|outcome| matches!(outcome, Outcome::Stored { .. }))
@@ -25,20 +25,20 @@ pub(super) fn exit(report: &Report) -> Exit {
     }
 }
 
-/// Writes it all.
-pub(super) fn show(context: &Context, night: &Night) -> std::io::Result<()> {
+/// Writes it all, and says how the command ends.
+pub(super) fn show(context: &Context, night: &Night) -> Exit {
     if night.recovery != Recovery::default() {
         tell(recovered(&night.recovery));
     }
-    if context.json {
-        return context.print_json(&document(night));
-    }
-    context.print(table(&night.report))?;
-    context.print(format_args!("\n{}", summary(&night.report)))?;
-    for line in troubles(&night.report) {
+    let report = &night.report;
+    let shown = match context.json {
+        true => context.print_json(&document(night)),
+        false => context.print(format_args!("{}\n\n{}", table(report), summary(report))),
+    };
+    for line in troubles(report).iter().filter(|_| !context.json) {
         tell(line);
     }
-    Ok(())
+    in_spite_of(shown, exit(report))
 }
 
 fn recovered(recovery: &Recovery) -> String {

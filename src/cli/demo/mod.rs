@@ -41,7 +41,7 @@ pub(super) async fn run(context: &Context, folder: &Path) -> anyhow::Result<Exit
     };
     let config: Config = loaded.config;
     let night = backup::take(&context, config, &request).await?;
-    let exit = backup::show(&context, &night)?;
+    let exit = backup::show(&context, &night);
     if exit == Exit::Ok && !context.json {
         context.print(next_steps(&context.config))?;
     }
@@ -83,7 +83,7 @@ Try next:
   {patina} list
   {patina} show autumnsgrove-posts
   {patina} cat groveauth | head -n 40
-  {patina} cat scout-db | sqlite3 restored.db
+  rm -f restored.db; {patina} cat scout-db | sqlite3 restored.db
   {patina} verify
   {patina} check",
         folder = config.parent().unwrap_or(Path::new(".")).display(),
