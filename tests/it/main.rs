@@ -6,6 +6,7 @@ mod backup_crash;
 mod catalog;
 mod catalog_file;
 mod catalog_kill;
+mod cli;
 mod config;
 mod dump_torture;
 mod dump_reading;
