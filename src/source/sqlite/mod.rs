@@ -3,7 +3,6 @@
 
 mod open;
 mod schema;
-mod virtual_table;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::open::Opened;
 use self::schema::{Described, describe};
-use super::{DumpRequest, Dumped, Source, SourceError};
+use super::{DumpRequest, Dumped, Source, SourceError, virtual_table};
 use crate::dump::{Content, ContentHasher, Database, DumpWriter, Sink, Table, Value};
 use crate::types::{EvidenceClass, Sha256, SourceEvidence, SourceFacts, TableEvidence};
 
