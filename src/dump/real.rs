@@ -3,10 +3,10 @@
 //! 3.40.1 reads a decimal through an 80-bit intermediate, so a shortest form that lies close to the middle between
 //! two doubles may come back one unit in the last place off. Three forms avoid that:
 //! the shortest one where an exact computation shows it far enough from the middle; 19 digits otherwise; and a
-//! product of powers of two below 1e-290, where 3.40.1 divides twice.
+//! product of powers of two below 1e-289, where 3.40.1 divides twice.
 
-/// Below this, 3.40.1 scales in two roundings.
-const SMALLEST_SAFE_DECIMAL: f64 = 1e-290;
+/// Below this, 3.40.1 scales in two roundings: 19 digits of it end beyond the 308th decimal place.
+const SMALLEST_SAFE_DECIMAL: f64 = 1e-289;
 
 /// Doubles up to here hold every integer.
 const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;

@@ -1,8 +1,13 @@
 //! Turns what was read of a schema into the dump's description of it: the same for every engine, so that a copy
 //! restored into SQLite is described as its source was. Pure.
 
+use std::collections::HashSet;
+
 use super::virtual_table::{FullText, Module};
-use crate::dump::{Content, Rowid, SchemaObject, Table, TextEncoding, parents_first, quoted_name};
+use crate::dump::{
+    Content, Rowid, SchemaObject, Table, TextEncoding, ends_in_open_comment, parents_first,
+    quoted_name,
+};
 use crate::types::{Hasher, Sha256};
 
 /// One row of `sqlite_schema`.
@@ -249,17 +254,21 @@ pub(super) fn in_dump_order(tables: Vec<Table>) -> Vec<Table> {
         .collect()
 }
 
-/// Indexes, then views, then triggers; each group in schema order.
-pub(super) fn objects_of(entries: &[Entry]) -> Vec<SchemaObject> {
+/// The indexes named in `early`; then the other indexes, views and triggers. Each group is in schema order.
+pub(super) fn objects_of(
+    entries: &[Entry],
+    early: &HashSet<String>,
+) -> (Vec<SchemaObject>, Vec<SchemaObject>) {
     let of_kind = |kind: &'static str| entries.iter().filter(move |entry| entry.kind == kind);
     let entries = ["index", "view", "trigger"].into_iter().flat_map(of_kind);
+    let object = |entry: &Entry| SchemaObject {
+        kind: entry.kind.clone(),
+        name: entry.name.clone(),
+        sql: entry.sql.clone(),
+    };
     entries
-        .map(|entry| SchemaObject {
-            kind: entry.kind.clone(),
-            name: entry.name.clone(),
-            sql: entry.sql.clone(),
-        })
-        .collect()
+        .map(object)
+        .partition(|object| object.kind == "index" && early.contains(&object.name))
 }
 
 /// The digest of every schema entry, `sqlite_sequence` and the text encoding.
@@ -285,6 +294,51 @@ pub(super) fn digest(
     }
     add(encoding.pragma_name());
     hasher.finish()
+}
+
+/// Brings texts into the form that a restore keeps: one that ends in a comment cannot be ended as it stands.
+pub(super) fn make_texts_end_well(entries: &mut [Entry], warnings: &mut Vec<String>) {
+    for Entry {
+        kind, name, sql, ..
+    } in entries
+    {
+        // `CREATE INDEX … -- why` needs a newline before its `;`, and SQLite keeps that newline.
+        let length = sql.trim_end_matches([' ', '\t', '\n', '\r', '\x0c']).len();
+        sql.truncate(length);
+        if ends_in_open_comment(sql) {
+            sql.push_str(" */");
+            warnings.push(format!(
+                "the text of {kind} `{name}` ends inside a comment, which the dump closes"
+            ));
+        }
+    }
+}
+
+/// A foreign key: the parent, and the columns it names there, lower case and sorted; none means the primary key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ForeignKey {
+    pub(super) parent: String,
+    pub(super) columns: Vec<String>,
+}
+
+/// A `CREATE UNIQUE INDEX` over all rows: its table, and its columns, lower case and sorted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UniqueIndex {
+    pub(super) name: String,
+    pub(super) table: String,
+    pub(super) columns: Vec<String>,
+}
+
+/// The indexes that foreign keys rest on. A key may refer to columns that are unique only through an index of its
+/// own; with foreign keys on, no child's row can be written before that index exists.
+pub(super) fn indexes_for_keys(keys: &[ForeignKey], indexes: &[UniqueIndex]) -> HashSet<String> {
+    let is_needed = |index: &&UniqueIndex| {
+        keys.iter().any(|key| {
+            key.parent.eq_ignore_ascii_case(&index.table) && key.columns == index.columns
+        })
+    };
+    let needed = indexes.iter().filter(is_needed);
+    needed.map(|index| index.name.clone()).collect()
 }
 
 /// Schema text stays verbatim, so what a tool changes in it cannot be avoided, only told.

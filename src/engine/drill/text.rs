@@ -5,9 +5,8 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::DrillError;
+use super::{DrillError, DumpFile};
 use crate::dump::{Check, decoder};
-use crate::engine::spool::Partial;
 use crate::progress::Progress;
 use crate::types::{Compression, Hasher, Sha256};
 
@@ -36,9 +35,9 @@ struct End {
 }
 
 impl Text {
-    pub(super) fn open(partial: &Partial, progress: &Arc<Progress>) -> Result<Self, DrillError> {
-        let file = File::open(partial.path()).map_err(|e| DrillError::Spool(e.to_string()))?;
-        let compression = partial.stored.compression;
+    pub(super) fn open(dump: &DumpFile<'_>, progress: &Arc<Progress>) -> Result<Self, DrillError> {
+        let file = File::open(dump.path).map_err(|e| DrillError::Spool(e.to_string()))?;
+        let compression = dump.stored.compression;
         let progress = Arc::clone(progress);
         let (sender, blocks) = sync_channel(WAITING_BLOCKS);
         std::thread::Builder::new()
@@ -62,19 +61,19 @@ impl Text {
     }
 
     /// Proves that the text was read to a complete end, and the file's bytes are those that were written.
-    pub(super) fn finish(self, partial: &Partial) -> Result<(), DrillError> {
+    pub(super) fn finish(self, dump: &DumpFile<'_>) -> Result<(), DrillError> {
         let Some(end) = self.end else {
             return Err(DrillError::Spool("it was not read to its end".to_owned()));
         };
         let differs = |written: Sha256, found: Sha256| {
             Err(DrillError::Spool(format!("wrote {written}, read {found}")))
         };
-        if end.stored != partial.stored.sha256 {
-            return differs(partial.stored.sha256, end.stored);
+        if end.stored != dump.stored.sha256 {
+            return differs(dump.stored.sha256, end.stored);
         }
         let summary = end.check.finish()?;
-        if summary.sha256 != partial.plain.sha256 {
-            return differs(partial.plain.sha256, summary.sha256);
+        if summary.sha256 != dump.plain.sha256 {
+            return differs(dump.plain.sha256, summary.sha256);
         }
         Ok(())
     }

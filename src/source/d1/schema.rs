@@ -1,13 +1,14 @@
 //! Reads a database's schema over the API, and what the dump must know before the first row.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::answer::Cell;
 use super::error::ApiError;
 use crate::dump::{Content, Database, Table, TextEncoding, quoted_name};
 use crate::source::describe::{
-    self, Column, Entry, Extent, KeyTerm, RowKey, apply_skip_data, in_dump_order, is_cloudflare,
-    objects_of, ordinary_table, virtual_table, warn_of_schema_text,
+    self, Column, Entry, Extent, ForeignKey, KeyTerm, RowKey, UniqueIndex, apply_skip_data,
+    in_dump_order, indexes_for_keys, is_cloudflare, make_texts_end_well, objects_of,
+    ordinary_table, virtual_table, warn_of_schema_text,
 };
 use crate::source::virtual_table::{Module, counts_up};
 use crate::types::Sha256;
@@ -100,6 +101,8 @@ pub(super) struct Schema {
     pub(super) tables: Vec<TableSchema>,
     /// Tables that are missing in the dump.
     pub(super) missing: Vec<String>,
+    /// Indexes that foreign keys rest on.
+    early: HashSet<String>,
     warnings: Vec<String>,
 }
 
@@ -115,7 +118,7 @@ pub(super) struct TableSchema {
 
 impl Schema {
     /// The statements that read it.
-    pub(super) const SQL: [&str; 5] = [
+    pub(super) const SQL: [&str; 6] = [
         "SELECT 'x'||hex(type),'x'||hex(name),'x'||hex(tbl_name),'x'||hex(sql) FROM sqlite_schema \
          WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid",
         "SELECT 'x'||hex(name),'t'||type,quote(wr) FROM pragma_table_list WHERE schema='main'",
@@ -127,14 +130,19 @@ impl Schema {
          JOIN pragma_index_list(l.name) AS i JOIN pragma_index_xinfo(i.name) AS k \
          WHERE l.schema='main' AND l.type='table' AND l.name NOT LIKE '\\_cf\\_%' ESCAPE '\\' \
          AND i.origin='pk' AND k.key=1 ORDER BY l.name,k.seqno",
-        "SELECT DISTINCT 'x'||hex(l.name),'x'||hex(f.\"table\") FROM pragma_table_list AS l \
-         JOIN pragma_foreign_key_list(l.name) AS f \
-         WHERE l.schema='main' AND l.type='table' AND l.name NOT LIKE '\\_cf\\_%' ESCAPE '\\'",
+        "SELECT 'x'||hex(l.name),quote(f.id),'x'||hex(f.\"table\"),CASE WHEN f.\"to\" IS NULL THEN 'NULL' ELSE \
+         'x'||hex(lower(f.\"to\")) END FROM pragma_table_list AS l JOIN pragma_foreign_key_list(l.name) AS f \
+         WHERE l.schema='main' AND l.type='table' AND l.name NOT LIKE '\\_cf\\_%' ESCAPE '\\' \
+         ORDER BY l.name,f.id,f.seq",
+        "SELECT 'x'||hex(l.name),'x'||hex(i.name),CASE WHEN k.name IS NULL THEN 'NULL' ELSE 'x'||hex(lower(k.name)) END \
+         FROM pragma_table_list AS l JOIN pragma_index_list(l.name) AS i JOIN pragma_index_info(i.name) AS k \
+         WHERE l.schema='main' AND l.type='table' AND l.name NOT LIKE '\\_cf\\_%' ESCAPE '\\' \
+         AND i.\"unique\" AND i.origin='c' AND NOT i.partial ORDER BY l.name,i.name",
     ];
 
     /// Reads the answers to [`Self::SQL`].
     pub(super) fn read(answers: &[Rows]) -> Result<Self, ApiError> {
-        let [entries, listed, columns, keys, parents] = answers else {
+        let [entries, listed, columns, keys, foreign, indexes] = answers else {
             return Err(misshapen());
         };
         let (shadow, without_rowid) = read_list(listed)?;
@@ -145,13 +153,16 @@ impl Schema {
         });
         let mut columns = read_columns(columns)?;
         let keys = read_keys(keys)?;
-        let mut parents = read_parents(parents)?;
+        let mut foreign = read_foreign_keys(foreign)?;
         let mut schema = Self {
+            early: HashSet::new(),
             entries: Vec::new(),
             tables: Vec::new(),
             missing: Vec::new(),
             warnings: Vec::new(),
         };
+        make_texts_end_well(&mut entries, &mut schema.warnings);
+        let mut foreign_keys = Vec::new();
         for entry in entries.iter().filter(|entry| entry.kind == "table") {
             let module = entry.module();
             if let Some(module) = module.as_ref().filter(|m| !MODULES.contains(&&*m.name)) {
@@ -172,8 +183,16 @@ impl Schema {
                     keys.get(&entry.name).map(Vec::as_slice),
                 ),
             };
+            let own = foreign.remove(&entry.name).unwrap_or_default();
+            let mut parents: Vec<String> = Vec::new();
+            for key in &own {
+                if !parents.contains(&key.parent) {
+                    parents.push(key.parent.clone());
+                }
+            }
+            foreign_keys.extend(own);
             schema.tables.push(TableSchema {
-                parents: parents.remove(&entry.name).unwrap_or_default(),
+                parents,
                 entry: entry.clone(),
                 module,
                 columns,
@@ -183,6 +202,7 @@ impl Schema {
         let missing = &schema.missing;
         entries.retain(|entry| !missing.contains(&entry.name) && !missing.contains(&entry.table));
         schema.entries = entries;
+        schema.early = indexes_for_keys(&foreign_keys, &read_unique_indexes(indexes)?);
         Ok(schema)
     }
 
@@ -289,6 +309,7 @@ impl Schema {
                 "{violations} rows violate a foreign key: D1 refuses such rows on import"
             ));
         }
+        let (early_indexes, objects) = objects_of(&self.entries, &self.early);
         let digest = describe::digest(&self.entries, sequence.as_deref(), TextEncoding::Utf8);
         let extents = extents
             .into_iter()
@@ -301,7 +322,8 @@ impl Schema {
             extents: extents.collect(),
             database: Database {
                 tables: in_dump_order(tables),
-                objects: objects_of(&self.entries),
+                early_indexes,
+                objects,
                 sequence,
                 ..Database::default()
             },
@@ -483,15 +505,47 @@ fn read_keys(rows: &Rows) -> Result<HashMap<String, Vec<KeyTerm>>, ApiError> {
     Ok(keys)
 }
 
-fn read_parents(rows: &Rows) -> Result<HashMap<String, Vec<String>>, ApiError> {
-    let mut parents: HashMap<String, Vec<String>> = HashMap::new();
+/// The keys of each table; a key that names no column has none.
+fn read_foreign_keys(rows: &Rows) -> Result<HashMap<String, Vec<ForeignKey>>, ApiError> {
+    let mut keys: BTreeMap<(String, i64), ForeignKey> = BTreeMap::new();
     for row in rows {
-        parents
-            .entry(text(row, 0)?)
-            .or_default()
-            .push(text(row, 1)?);
+        let (table, id, parent) = (text(row, 0)?, integer(row, 1)?, text(row, 2)?);
+        let key = keys.entry((table, id)).or_insert(ForeignKey {
+            parent,
+            columns: Vec::new(),
+        });
+        if row.get(3) != Some(&Cell::Null) {
+            key.columns.push(text(row, 3)?);
+        }
     }
-    Ok(parents)
+    let mut of_tables: HashMap<String, Vec<ForeignKey>> = HashMap::new();
+    for ((table, _), mut key) in keys {
+        key.columns.sort_unstable();
+        of_tables.entry(table).or_default().push(key);
+    }
+    Ok(of_tables)
+}
+
+/// Unique indexes over plain columns; a key rests on no other.
+fn read_unique_indexes(rows: &Rows) -> Result<Vec<UniqueIndex>, ApiError> {
+    let mut indexes: BTreeMap<String, Option<UniqueIndex>> = BTreeMap::new();
+    for row in rows {
+        let (table, name) = (text(row, 0)?, text(row, 1)?);
+        let index = indexes.entry(name.clone()).or_insert(Some(UniqueIndex {
+            name,
+            table,
+            columns: Vec::new(),
+        }));
+        match (row.get(2), index.as_mut()) {
+            (Some(Cell::Text(_)), Some(index)) => index.columns.push(text(row, 2)?),
+            _ => *index = None,
+        }
+    }
+    let mut indexes: Vec<UniqueIndex> = indexes.into_values().flatten().collect();
+    indexes
+        .iter_mut()
+        .for_each(|index| index.columns.sort_unstable());
+    Ok(indexes)
 }
 
 pub(super) fn text(row: &[Cell], at: usize) -> Result<String, ApiError> {

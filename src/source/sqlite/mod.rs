@@ -1,6 +1,7 @@
 //! Reads a SQLite file in one read transaction. Invariant: the file is never created, written or left with more
 //! files beside it than before.
 
+mod foreign_key;
 mod open;
 mod schema;
 

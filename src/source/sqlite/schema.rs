@@ -4,9 +4,11 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, Result};
 
+use super::foreign_key::indexes_for_keys;
 use super::virtual_table::{FullText, Module};
 use crate::dump::{
-    Content, Database, Rowid, SchemaObject, Table, TextEncoding, parents_first, quoted_name,
+    Content, Database, Rowid, SchemaObject, Table, TextEncoding, ends_in_open_comment,
+    parents_first, quoted_name,
 };
 use crate::types::Hasher;
 use crate::types::Sha256;
@@ -37,6 +39,7 @@ pub(super) fn describe(connection: &Connection, skip_data: &[String]) -> Result<
     let listed = list_tables(connection)?;
     let modules = list_modules(connection)?;
     let mut entries = read_entries(connection)?;
+    make_texts_end_well(&mut entries, &mut warnings);
     entries.retain(|entry| {
         let is_internal = is_cloudflare(&entry.name) || is_cloudflare(&entry.table);
         if is_internal && entry.kind == "table" {
@@ -80,9 +83,14 @@ pub(super) fn describe(connection: &Connection, skip_data: &[String]) -> Result<
     let encoding = read_encoding(connection)?;
     let digest = digest(&entries, sequence.as_deref(), encoding);
     warn_of_schema_text(&entries, &mut warnings);
+    let early = indexes_for_keys(connection, &tables)?;
+    let (early_indexes, objects) = objects_of(entries)
+        .into_iter()
+        .partition(|object| object.kind == "index" && early.contains(&object.name));
     let database = Database {
         tables: in_dump_order(tables),
-        objects: objects_of(entries),
+        early_indexes,
+        objects,
         sequence,
         user_version: connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
         application_id: connection.pragma_query_value(None, "application_id", |row| row.get(0))?,
@@ -146,6 +154,24 @@ fn read_entries(connection: &Connection) -> Result<Vec<Entry>> {
         })
     })?;
     entries.collect()
+}
+
+/// Brings texts into the form that a restore keeps: one that ends in a comment cannot be ended as it stands.
+fn make_texts_end_well(entries: &mut [Entry], warnings: &mut Vec<String>) {
+    for Entry {
+        kind, name, sql, ..
+    } in entries
+    {
+        // `CREATE INDEX … -- why` needs a newline before its `;`, and SQLite keeps that newline.
+        let length = sql.trim_end_matches([' ', '\t', '\n', '\r', '\x0c']).len();
+        sql.truncate(length);
+        if ends_in_open_comment(sql) {
+            sql.push_str(" */");
+            warnings.push(format!(
+                "the text of {kind} `{name}` ends inside a comment, which the dump closes"
+            ));
+        }
+    }
 }
 
 fn virtual_module(entry: &Entry) -> Option<Module> {
@@ -359,10 +385,11 @@ fn apply_skip_data(tables: &mut [Table], skip_data: &[String], warnings: &mut Ve
 
 /// The sequence values of tables that exist; `None` where no table counts with AUTOINCREMENT.
 fn read_sequence(connection: &Connection, entries: &[Entry]) -> Result<Option<Vec<(String, i64)>>> {
-    let counts = |entry: &Entry| {
-        entry.kind == "table" && entry.sql.to_ascii_lowercase().contains("autoincrement")
-    };
-    if !entries.iter().any(counts) {
+    let mut is_any = false;
+    for entry in entries.iter().filter(|entry| entry.kind == "table") {
+        is_any = is_any || counts_up(connection, entry)?;
+    }
+    if !is_any {
         return Ok(None);
     }
     let mut statement = connection.prepare(
@@ -373,6 +400,24 @@ fn read_sequence(connection: &Connection, entries: &[Entry]) -> Result<Option<Ve
     let mut rows: Vec<(String, i64)> = rows.collect::<Result<_>>()?;
     rows.retain(|(name, _)| entries.iter().any(|entry| entry.name == *name));
     Ok(Some(rows))
+}
+
+/// Whether the table has an AUTOINCREMENT key; the word alone may stand in a comment or a default.
+fn counts_up(connection: &Connection, entry: &Entry) -> Result<bool> {
+    if !entry.sql.to_ascii_lowercase().contains("autoincrement") {
+        return Ok(false);
+    }
+    for column in read_columns(connection, &entry.name)? {
+        let is_counter = |column: &str| -> Result<bool> {
+            let (_, _, _, _, counts) =
+                connection.column_metadata(Some("main"), &*entry.name, column)?;
+            Ok(counts)
+        };
+        if column.key_place > 0 && is_counter(&column.name)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn read_encoding(connection: &Connection) -> Result<TextEncoding> {

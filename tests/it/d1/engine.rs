@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use patina::config::{Cloudflare, Secret, SecretOrigin};
+use patina::dump::Splitter;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -107,8 +108,14 @@ impl Engine {
     }
 
     /// Runs a whole dump as one transaction, as Cloudflare's import does.
-    pub(crate) fn import(&self, id: &str, sql: String) {
-        self.call(reqwest::Method::PUT, &format!("/{id}/import"), sql);
+    pub(crate) fn import(&self, id: &str, dump: &Path) {
+        let mut splitter = Splitter::new(fs::File::open(dump).unwrap(), 1 << 20);
+        let mut statements = Vec::new();
+        while let Some((_, statement)) = splitter.next_statement().unwrap() {
+            statements.push(String::from_utf8(statement.to_vec()).unwrap());
+        }
+        let body = serde_json::to_string(&statements).unwrap();
+        self.call(reqwest::Method::PUT, &format!("/{id}/import"), body);
     }
 
     /// Runs some statements.

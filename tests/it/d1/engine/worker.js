@@ -51,8 +51,8 @@ export class Database {
     }));
   }
 
-  import(text) {
-    this.sql.exec(text);
+  import(statements) {
+    for (const statement of statements) this.sql.exec(statement);
     return { size: this.sql.databaseSize };
   }
 
@@ -146,8 +146,8 @@ export default {
         }
         return ask(database, { action: rest[0], body });
       }
-      case "PUT import": // not Cloudflare's: the whole text as one transaction
-        return ask(database, { action: "import", body: await request.text() });
+      case "PUT import": // not Cloudflare's: a dump's statements as one transaction
+        return ask(database, { action: "import", body: await request.json() });
       default:
         return refusal(405, 10405, "Method not allowed for this authentication scheme");
     }
