@@ -14,7 +14,7 @@ mod stage;
 mod writer;
 
 pub use compress::{Decoder, Encoder, decoder};
-pub use content::ContentHasher;
+pub use content::{ContentHasher, RowBlock};
 pub use literal::{Literals, TextEncoding, Value, quoted_name, write_name};
 pub use order::parents_first;
 pub use reader::{Check, DumpHeader, ReadError, Summary};

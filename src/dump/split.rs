@@ -397,7 +397,7 @@ mod tests {
 
     #[test]
     fn only_a_comment_that_is_not_closed_is_open() {
-        for open in ["a /* b", "a /* b *", "a; /*/", "'/*' /* '*/'; -- */\n /*--"] {
+        for open in ["a /* b", "a /* b *", "a; /*/", "'/*' /* '*/; -- */\n /*--"] {
             assert!(ends_in_open_comment(open), "{open}");
         }
         for closed in [

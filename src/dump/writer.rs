@@ -24,7 +24,7 @@ const LITERAL_EXTRA_BYTES: usize = 80;
 const RULE: &str = "-- ================================================";
 
 /// Where a dump's text goes: anything that also knows the digest of what it was given.
-pub trait Sink: Write {
+pub trait Sink: Write + Send {
     /// The SHA-256 and the length of everything written so far.
     ///
     /// # Errors

@@ -482,7 +482,7 @@ mod tests {
             .iter_mut()
             .find(|t| t.name == "b")
             .unwrap();
-        table.hash = Some(crate::types::Sha256::of(b"other"));
+        table.hash = Some([7; 32].into());
         let error = case.prove(partial, &dumped.evidence, &[]).unwrap_err();
         assert!(
             error.to_string().contains("table `b` has other values"),

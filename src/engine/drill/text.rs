@@ -31,7 +31,8 @@ enum Block {
 /// What the thread knows at the end of the text.
 struct End {
     check: Check,
-    stored: Sha256,
+    /// The file's digest; `None` where the file is the text.
+    stored: Option<Sha256>,
 }
 
 impl Text {
@@ -68,8 +69,10 @@ impl Text {
         let differs = |written: Sha256, found: Sha256| {
             Err(DrillError::Spool(format!("wrote {written}, read {found}")))
         };
-        if end.stored != dump.stored.sha256 {
-            return differs(dump.stored.sha256, end.stored);
+        if let Some(found) = end.stored
+            && found != dump.stored.sha256
+        {
+            return differs(dump.stored.sha256, found);
         }
         let summary = end.check.finish()?;
         if summary.sha256 != dump.plain.sha256 {
@@ -112,7 +115,7 @@ fn send_all(
 ) -> io::Result<Option<End>> {
     let mut hashing = Hashing {
         file,
-        hasher: Hasher::default(),
+        hasher: (compression != Compression::None).then(Hasher::default),
     };
     let mut check = Check::default();
     {
@@ -134,20 +137,22 @@ fn send_all(
     }
     // Bytes after the end of the compressed text are part of the file, too.
     io::copy(&mut hashing, &mut io::sink())?;
-    let stored = hashing.hasher.finish();
+    let stored = hashing.hasher.map(Hasher::finish);
     Ok(Some(End { check, stored }))
 }
 
-/// A file that is hashed as it is read.
+/// A file that is hashed as it is read, where wanted.
 struct Hashing {
     file: File,
-    hasher: Hasher,
+    hasher: Option<Hasher>,
 }
 
 impl Read for Hashing {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(out)?;
-        self.hasher.update(&out[..count]);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&out[..count]);
+        }
         Ok(count)
     }
 }

@@ -11,7 +11,7 @@ use super::select::{Begin, Limit, Reader};
 use crate::dump::{Content, ContentHasher, Database, DumpWriter, Rowid, Sink, Table};
 use crate::source::describe::{Extent, RowKey};
 use crate::source::{Dumped, SourceError};
-use crate::types::{EvidenceClass, Sha256};
+use crate::types::{ContentHash, EvidenceClass};
 
 use std::sync::atomic::Ordering;
 
@@ -55,7 +55,7 @@ enum Stillness {
 
 /// What one table's rows were.
 struct Copied {
-    hash: Sha256,
+    hash: ContentHash,
     rows: u64,
 }
 

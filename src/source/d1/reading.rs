@@ -9,7 +9,7 @@ use super::error::ApiError;
 use super::schema::{Described, Rows, Schema, Skills};
 use crate::dump::{Content, Rowid, Sink, Table, Value};
 use crate::source::{DumpRequest, Dumped, SourceError};
-use crate::types::{EvidenceClass, Sha256, SourceEvidence, TableEvidence};
+use crate::types::{ContentHash, EvidenceClass, SourceEvidence, TableEvidence};
 
 /// So often a schema may change between two requests before it counts as trouble.
 const SCHEMA_TRIES: u32 = 4;
@@ -122,7 +122,7 @@ pub(super) fn values(cells: &[Cell]) -> Vec<Value<'_>> {
     cells.iter().map(Cell::value).collect()
 }
 
-pub(super) fn evidence_of(table: &Table, hash: Option<Sha256>) -> TableEvidence {
+pub(super) fn evidence_of(table: &Table, hash: Option<ContentHash>) -> TableEvidence {
     TableEvidence {
         name: table.name.clone(),
         rows: table.written_rows(),

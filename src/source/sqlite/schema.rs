@@ -205,20 +205,13 @@ fn read_columns(connection: &Connection, table: &str) -> Result<Vec<Column>> {
 
 fn ordinary_table(connection: &Connection, entry: &Entry, has_rowid: bool) -> Result<Table> {
     let columns = read_columns(connection, &entry.name)?;
-    let name = quoted_name(&entry.name);
-    let count: u64 = connection
-        .prepare(&format!("SELECT count(*) FROM main.{name}"))?
-        .query_row([], |row| row.get(0))?;
-    let key_index = primary_key_index(connection, &entry.name)?;
-    let (rowid, order_by) = if has_rowid {
-        let alias = rowid_column(&columns, key_index.as_deref());
-        rowid_of(connection, &name, &columns, alias, count)?
+    let key = if has_rowid {
+        rowid_key(connection, entry, &columns)?
     } else {
-        (Rowid::Implied, key_order(connection, key_index.as_deref())?)
+        let index = primary_key_index(connection, &entry.name)?;
+        RowKey::None(key_order(connection, index.as_deref())?)
     };
-    let mut statement =
-        connection.prepare_cached("SELECT DISTINCT \"table\" FROM pragma_foreign_key_list(?1)")?;
-    let parents = statement.query_map([&entry.name], |row| row.get(0))?;
+    let (rows, rowid, order_by) = count(connection, &entry.name, key)?;
     Ok(Table {
         name: entry.name.clone(),
         sql: entry.sql.clone(),
@@ -226,11 +219,27 @@ fn ordinary_table(connection: &Connection, entry: &Entry, has_rowid: bool) -> Re
         columns: visible(columns),
         rowid,
         order_by,
-        rows: count,
+        rows,
         content: Content::Rows,
         settings: Vec::new(),
-        parents: parents.collect::<Result<_>>()?,
+        parents: read_parents(connection, entry)?,
     })
+}
+
+/// The tables that foreign keys point to; asked only where the text can hold one.
+fn read_parents(connection: &Connection, entry: &Entry) -> Result<Vec<String>> {
+    if !holds_word(&entry.sql, "references") {
+        return Ok(Vec::new());
+    }
+    let mut statement =
+        connection.prepare_cached("SELECT DISTINCT \"table\" FROM pragma_foreign_key_list(?1)")?;
+    let parents = statement.query_map([&entry.name], |row| row.get(0))?;
+    parents.collect()
+}
+
+/// Whether the text holds the word in any case, perhaps inside a longer one.
+fn holds_word(sql: &str, word: &str) -> bool {
+    sql.to_ascii_lowercase().contains(word)
 }
 
 fn visible(columns: Vec<Column>) -> Vec<String> {
@@ -248,49 +257,62 @@ fn primary_key_index(connection: &Connection, table: &str) -> Result<Option<Stri
         .optional()
 }
 
-/// The column that is the rowid: `INTEGER PRIMARY KEY`, for which SQLite makes no index.
-fn rowid_column<'a>(columns: &'a [Column], key_index: Option<&str>) -> Option<&'a str> {
-    let mut keys = columns.iter().filter(|column| column.key_place > 0);
-    let key = keys.next()?;
-    let is_alias = keys.next().is_none()
-        && key.declared.eq_ignore_ascii_case("INTEGER")
-        && key_index.is_none();
-    is_alias.then_some(key.name.as_str())
+/// What identifies the rows of a table.
+enum RowKey {
+    /// This column is the rowid.
+    Column(String),
+    /// The rowid, under this name.
+    Rowid(&'static str),
+    /// Something else; with the `ORDER BY` terms for it.
+    None(String),
 }
 
-/// Whether rowids must be written, and the `ORDER BY` term for them.
-fn rowid_of(
-    connection: &Connection,
-    table: &str,
-    columns: &[Column],
-    alias: Option<&str>,
-    count: u64,
-) -> Result<(Rowid, String)> {
-    if let Some(column) = alias {
-        return Ok((Rowid::Implied, quoted_name(column)));
+/// What identifies the rows of a table that has rowids.
+fn rowid_key(connection: &Connection, entry: &Entry, columns: &[Column]) -> Result<RowKey> {
+    let mut keys = columns.iter().filter(|column| column.key_place > 0);
+    if let (Some(key), None) = (keys.next(), keys.next())
+        && key.declared.eq_ignore_ascii_case("INTEGER")
+        // `INTEGER PRIMARY KEY DESC` is the one that is no rowid; SQLite makes an index for it.
+        && !(holds_word(&entry.sql, "desc") && primary_key_index(connection, &entry.name)?.is_some())
+    {
+        return Ok(RowKey::Column(quoted_name(&key.name)));
     }
     let is_free = |name: &&str| {
         !columns
             .iter()
             .any(|column| column.name.eq_ignore_ascii_case(name))
     };
-    let Some(name) = ["rowid", "_rowid_", "oid"].into_iter().find(is_free) else {
-        // Nobody can see this table's rowids, so nobody can miss them.
-        return Ok((Rowid::Implied, String::new()));
+    let free = ["rowid", "_rowid_", "oid"].into_iter().find(is_free);
+    // Where columns hide all three names, nobody can see this table's rowids, so nobody can miss them.
+    Ok(free.map_or_else(|| RowKey::None(String::new()), RowKey::Rowid))
+}
+
+/// Counts a table's rows; gives what to do about its rowids, and the `ORDER BY` terms.
+fn count(connection: &Connection, table: &str, key: RowKey) -> Result<(u64, Rowid, String)> {
+    let table = quoted_name(table);
+    let count = format!("(SELECT count(*) FROM main.{table})");
+    let ask = |sql: String, read: fn(&rusqlite::Row<'_>) -> Result<(u64, bool)>| {
+        connection.prepare(&sql)?.query_row([], read)
     };
-    let sql = format!(
-        "SELECT (SELECT min({name}) FROM main.{table}), (SELECT max({name}) FROM main.{table})"
-    );
-    let (first, last): (Option<i64>, Option<i64>) = connection
-        .prepare(&sql)?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let is_gapless = count == 0 || first == Some(1) && last == i64::try_from(count).ok();
-    let rowid = if is_gapless {
-        Rowid::Implied
-    } else {
-        Rowid::Kept(name)
-    };
-    Ok((rowid, name.to_owned()))
+    match key {
+        RowKey::Column(order_by) | RowKey::None(order_by) => {
+            let (rows, _) = ask(format!("SELECT {count}"), |row| Ok((row.get(0)?, true)))?;
+            Ok((rows, Rowid::Implied, order_by))
+        }
+        RowKey::Rowid(name) => {
+            let sql = format!(
+                "SELECT n, n = 0 OR (SELECT min({name}) FROM main.{table}) = 1 \
+                 AND (SELECT max({name}) FROM main.{table}) = n FROM (SELECT {count} AS n)"
+            );
+            let (rows, is_gapless) = ask(sql, |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let rowid = if is_gapless {
+                Rowid::Implied
+            } else {
+                Rowid::Kept(name)
+            };
+            Ok((rows, rowid, name.to_owned()))
+        }
+    }
 }
 
 /// The key order of a WITHOUT ROWID table; empty where only a scan of the table gives it.
@@ -404,7 +426,7 @@ fn read_sequence(connection: &Connection, entries: &[Entry]) -> Result<Option<Ve
 
 /// Whether the table has an AUTOINCREMENT key; the word alone may stand in a comment or a default.
 fn counts_up(connection: &Connection, entry: &Entry) -> Result<bool> {
-    if !entry.sql.to_ascii_lowercase().contains("autoincrement") {
+    if !holds_word(&entry.sql, "autoincrement") {
         return Ok(false);
     }
     for column in read_columns(connection, &entry.name)? {
