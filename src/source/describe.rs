@@ -8,7 +8,7 @@ use crate::dump::{
     Content, Rowid, SchemaObject, Table, TextEncoding, ends_in_open_comment, parents_first,
     quoted_name,
 };
-use crate::types::{Hasher, Sha256};
+use crate::types::{ContentHash, Hasher, Sha256, TableEvidence};
 
 /// One row of `sqlite_schema`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -269,6 +269,19 @@ pub(super) fn objects_of(
     entries
         .map(object)
         .partition(|object| object.kind == "index" && early.contains(&object.name))
+}
+
+/// What is remembered of a table: as many rows as are written, and their digest.
+pub(super) fn evidence_of(table: &Table, hash: Option<ContentHash>) -> TableEvidence {
+    TableEvidence {
+        name: table.name.clone(),
+        rows: table.written_rows(),
+        hash,
+        omitted: match &table.content {
+            Content::Omitted(reason) => Some(reason.clone()),
+            Content::Rows | Content::Rebuilt => None,
+        },
+    }
 }
 
 /// The digest of every schema entry, `sqlite_sequence` and the text encoding.

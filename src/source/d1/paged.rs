@@ -5,11 +5,11 @@ use std::time::Instant;
 use super::OnChange;
 use super::answer::Cell;
 use super::error::ApiError;
-use super::reading::{Reading, evidence_of, is_kept, values};
+use super::reading::{Reading, is_kept, values};
 use super::schema::{Described, Pulse, Rows, Schema};
 use super::select::{Begin, Limit, Reader};
 use crate::dump::{Content, ContentHasher, Database, DumpWriter, Rowid, Sink, Table};
-use crate::source::describe::{Extent, RowKey};
+use crate::source::describe::{Extent, RowKey, evidence_of};
 use crate::source::{Dumped, SourceError};
 use crate::types::{ContentHash, EvidenceClass};
 

@@ -7,9 +7,9 @@ use super::answer::Cell;
 use super::client::DatabaseInfo;
 use super::error::ApiError;
 use super::schema::{Described, Rows, Schema, Skills};
-use crate::dump::{Content, Rowid, Sink, Table, Value};
+use crate::dump::{Rowid, Sink, Value};
 use crate::source::{DumpRequest, Dumped, SourceError};
-use crate::types::{ContentHash, EvidenceClass, SourceEvidence, TableEvidence};
+use crate::types::{EvidenceClass, SourceEvidence, TableEvidence};
 
 /// So often a schema may change between two requests before it counts as trouble.
 const SCHEMA_TRIES: u32 = 4;
@@ -120,18 +120,6 @@ fn is_about_size(error: &ApiError) -> bool {
 
 pub(super) fn values(cells: &[Cell]) -> Vec<Value<'_>> {
     cells.iter().map(Cell::value).collect()
-}
-
-pub(super) fn evidence_of(table: &Table, hash: Option<ContentHash>) -> TableEvidence {
-    TableEvidence {
-        name: table.name.clone(),
-        rows: table.written_rows(),
-        hash,
-        omitted: match &table.content {
-            Content::Omitted(reason) => Some(reason.clone()),
-            Content::Rows | Content::Rebuilt => None,
-        },
-    }
 }
 
 /// The rowid decision for evidence: what a restored copy of just these rows will be asked.

@@ -4,10 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 use super::error::ApiError;
-use super::reading::{Reading, evidence_of, values};
+use super::reading::{Reading, values};
 use super::schema::{Described, Pulse, Rows, Schema, misshapen};
 use super::select::{Begin, Limit, Reader};
 use crate::dump::{Content, ContentHasher, DumpWriter, Sink};
+use crate::source::describe::evidence_of;
 use crate::source::{Dumped, SourceError};
 use crate::types::EvidenceClass;
 
