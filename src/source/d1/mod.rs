@@ -7,10 +7,12 @@ mod client;
 mod error;
 mod paged;
 mod reading;
+mod row_store;
 mod schema;
 mod select;
 mod snapshot;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -28,6 +30,9 @@ pub use error::ApiError;
 /// A database up to this size is read in one request, which is one transaction.
 const SNAPSHOT_BYTES: u64 = 8 * 1024 * 1024;
 
+/// What the values of a page may hold; as JSON they are up to twice as long.
+const PAGE_BYTES: u64 = 1024 * 1024;
+
 /// What to do about a database that is written to while its pages are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnChange {
@@ -43,8 +48,11 @@ pub struct D1Source {
     id: String,
     method: D1Method,
     on_change: OnChange,
+    /// Where rows wait that cannot be written before all are read.
+    scratch: PathBuf,
     runtime: Handle,
     snapshot_bytes: u64,
+    page_bytes: u64,
     /// The last dump ended because the database was written to.
     changed_before: AtomicBool,
     /// The size of its file when it was last read; 0 where nobody knows.
@@ -52,16 +60,24 @@ pub struct D1Source {
 }
 
 impl D1Source {
-    /// The database `id` of the client's account. Requests run on `runtime`, which must have more threads than the
-    /// one that dumps.
-    pub fn new(client: Arc<Client>, id: String, method: D1Method, runtime: Handle) -> Self {
+    /// The database `id` of the client's account. Rows that must wait do so in the folder `scratch`. Requests run on
+    /// `runtime`, a multi-threaded one; never dump on one of its own threads but in `spawn_blocking`.
+    pub fn new(
+        client: Arc<Client>,
+        id: String,
+        method: D1Method,
+        scratch: PathBuf,
+        runtime: Handle,
+    ) -> Self {
         Self {
             client,
             id,
             method,
             on_change: OnChange::ReadAgain,
+            scratch,
             runtime,
             snapshot_bytes: SNAPSHOT_BYTES,
+            page_bytes: PAGE_BYTES,
             changed_before: AtomicBool::new(false),
             size_bytes: AtomicU64::new(0),
         }
@@ -80,6 +96,12 @@ impl D1Source {
             snapshot_bytes,
             ..self
         }
+    }
+
+    /// The same source, asking for pages of about so many bytes.
+    #[must_use]
+    pub fn with_page_bytes(self, page_bytes: u64) -> Self {
+        Self { page_bytes, ..self }
     }
 
     fn what(&self) -> String {

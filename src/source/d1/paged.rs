@@ -1,25 +1,23 @@
 //! Reads a database page by page, and judges at the end whether it stood still meanwhile.
 
+use std::io;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::OnChange;
 use super::answer::Cell;
 use super::error::ApiError;
-use super::reading::{Reading, is_kept, values};
-use super::schema::{Described, Pulse, Rows, Schema};
+use super::reading::{Reading, values};
+use super::row_store::RowStore;
+use super::schema::{Described, Pulse, Rows, Schema, Sizes, misshapen};
 use super::select::{Begin, Limit, Reader};
-use crate::dump::{Content, ContentHasher, Database, DumpWriter, Rowid, Sink, Table};
+use crate::dump::{Content, ContentHasher, DumpWriter, Rowid, Sink, Table};
 use crate::source::describe::{Extent, RowKey, evidence_of};
 use crate::source::{Dumped, SourceError};
-use crate::types::{ContentHash, EvidenceClass};
+use crate::types::EvidenceClass;
 
-use std::sync::atomic::Ordering;
-
-/// What the values of a page may hold; as JSON they are up to twice as long.
-const PAGE_BYTES: u64 = 1024 * 1024;
-
-/// Where the largest values would make a page longer than this, D1 itself counts how many rows fit.
-const WORST_PAGE_BYTES: u64 = 8 * 1024 * 1024;
+/// Where the largest values would make a page so many times longer than it should be, D1 counts how many rows fit.
+const WORST_PAGE_FACTOR: u64 = 8;
 
 /// The most rows of a page.
 const PAGE_ROWS: u64 = 20_000;
@@ -37,7 +35,7 @@ const SLICES_PER_BATCH: usize = 4;
 const FACTS_PER_BATCH: usize = 60;
 
 /// A page that fails so often in a row will not be read.
-const PAGE_TRIES: u32 = 12;
+const PAGE_TRIES: u32 = 20;
 /// A page whose answer does not come so often in a row: the database is not there.
 const TIMEOUT_TRIES: u32 = 3;
 
@@ -46,6 +44,9 @@ const ROWS_MOVED: &str = "lost or gained rows";
 const WAS_WRITTEN: &str = "was written to";
 const SCHEMA_CHANGED: &str = "changed its schema";
 
+const NOT_A_POINT_IN_TIME: &str = "not a point in time: the database was written to while it was read; rows of \
+    different tables may not belong together";
+
 /// How the database's content compares to what it was at the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stillness {
@@ -53,11 +54,15 @@ enum Stillness {
     Moved,
 }
 
-/// What one table's rows were.
-struct Copied {
-    hash: ContentHash,
-    rows: u64,
+/// What is known before the rows are read.
+pub(super) struct Plan {
+    pub(super) schema: Schema,
+    pub(super) described: Described,
+    pub(super) started: Instant,
 }
+
+/// Takes the rows of a page, each with its rowid where the table has one beside its columns.
+pub(super) type Take<'t> = dyn FnMut(&Reader<'_>, &Rows) -> io::Result<()> + 't;
 
 impl Reading<'_> {
     pub(super) fn copy_pages(
@@ -70,53 +75,141 @@ impl Reading<'_> {
             || self.source.changed_before.load(Ordering::Relaxed);
         self.skills.sizes = true;
         let (schema, pulse) = self.schema().map_err(|error| self.source.told(error))?;
-        let mut described = self
+        let described = self
             .facts(&schema)
             .map_err(|error| self.source.told(error))?;
-        if accepts {
-            keep_all_rowids(&schema, &mut described.database);
-        }
-        let mut watch = Watch {
-            first: pulse,
-            accepts,
-            moved: false,
-        };
         self.request
             .progress
             .expect_rows(described.database.total_rows());
-        let mut writer = DumpWriter::start(sink, self.request.header, &described.database)?;
-        let mut tables = Vec::with_capacity(described.database.tables.len());
-        for at in 0..described.database.tables.len() {
-            let table = &described.database.tables[at];
-            writer.begin_table(&described.database, table)?;
-            if table.content != Content::Rows {
-                writer.end_table();
-                tables.push(evidence_of(table, None));
-                continue;
-            }
-            let copied = self.copy_table(&schema, &described, table, &mut writer, &mut watch)?;
-            writer.end_table();
-            if copied.rows != table.rows {
-                if !accepts {
+        let watch = Watch {
+            first: pulse,
+            accepts,
+            before,
+        };
+        let plan = Plan {
+            schema,
+            described,
+            started,
+        };
+        match accepts {
+            true => self.gather(plan, watch, sink),
+            false => self.stream(plan, watch, sink),
+        }
+    }
+
+    /// Writes the rows as they come, and gives up where the database does not stand still.
+    fn stream(
+        &mut self,
+        plan: Plan,
+        watch: Watch,
+        sink: &mut dyn Sink,
+    ) -> Result<Dumped, SourceError> {
+        let Plan {
+            schema,
+            described,
+            started,
+        } = plan;
+        let database = &described.database;
+        let mut writer = DumpWriter::start(sink, self.request.header, database)?;
+        let mut tables = Vec::with_capacity(database.tables.len());
+        for table in &database.tables {
+            writer.begin_table(database, table)?;
+            let mut hash = None;
+            if table.content == Content::Rows {
+                let mut hasher = ContentHasher::default();
+                let mut take = |reader: &Reader<'_>, rows: &Rows| {
+                    for row in rows {
+                        let values = values(reader.written(row, table.rowid));
+                        values.iter().for_each(|value| hasher.value(*value));
+                        hasher.end_row();
+                        writer.row(&values)?;
+                    }
+                    Ok(())
+                };
+                let extent = self.copy_table(&schema, &described, table, &watch, &mut take)?;
+                let is_numbered =
+                    matches!(schema.key(table), RowKey::Rowid(_)) && !table.is_virtual;
+                let counted = described.extents.get(&table.name);
+                let is_same = |counted: &Extent| match is_numbered {
+                    true => *counted == extent,
+                    false => counted.rows == extent.rows,
+                };
+                if !counted.is_some_and(is_same) {
                     return Err(self.source.changed(ROWS_MOVED));
                 }
-                watch.moved = true;
+                hash = Some(hasher.finish());
             }
-            let table = &mut described.database.tables[at];
-            table.rows = copied.rows;
-            tables.push(evidence_of(table, Some(copied.hash)));
+            writer.end_table();
+            tables.push(evidence_of(table, hash));
         }
-        let stillness = self.judge(&schema, &described, &watch, before.as_deref())?;
-        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        writer.finish(&described.database, duration_ms)?;
+        // It is an error where the database did not stand still.
+        self.judge(&schema, &described, &watch)?;
+        writer.finish(database, milliseconds(started))?;
+        Ok(self.dumped(described, &schema, tables, watch.before, EvidenceClass::A))
+    }
+
+    /// Writes nothing before all rows are here: until then nobody knows how many there are.
+    fn gather(
+        &mut self,
+        plan: Plan,
+        watch: Watch,
+        sink: &mut dyn Sink,
+    ) -> Result<Dumped, SourceError> {
+        let Plan {
+            schema,
+            mut described,
+            started,
+        } = plan;
+        let mut store = RowStore::create(&self.source.scratch)?;
+        let mut extents = Vec::new();
+        for table in &described.database.tables {
+            let mut extent = Extent::default();
+            if table.content == Content::Rows {
+                let mut take = |_: &Reader<'_>, rows: &Rows| store.push(rows);
+                extent = self.copy_table(&schema, &described, table, &watch, &mut take)?;
+            }
+            store.end_table()?;
+            extents.push(extent);
+        }
+        let stillness = self.judge(&schema, &described, &watch)?;
+        for (table, extent) in described.database.tables.iter_mut().zip(extents) {
+            table.rows = extent.rows;
+            if let (RowKey::Rowid(name), false) = (schema.key(table), table.is_virtual) {
+                table.rowid = match extent.is_gapless() {
+                    true => Rowid::Implied,
+                    false => Rowid::Kept(name),
+                };
+            }
+        }
+        let database = &described.database;
+        let mut stored = store.read()?;
+        let mut writer = DumpWriter::start(sink, self.request.header, database)?;
+        let mut tables = Vec::with_capacity(database.tables.len());
+        for table in &database.tables {
+            writer.begin_table(database, table)?;
+            let reader = Reader::new(table, schema.key(table), false);
+            let skipped = match table.rowid {
+                Rowid::Kept(_) => 0,
+                Rowid::Implied => reader.first_column(),
+            };
+            let mut hasher = ContentHasher::default();
+            while let Some(block) = stored.next_block()? {
+                block.each_row(|values| {
+                    let values = &values[skipped..];
+                    values.iter().for_each(|value| hasher.value(*value));
+                    hasher.end_row();
+                    writer.row(values)
+                })?;
+            }
+            writer.end_table();
+            let has_rows = table.content == Content::Rows;
+            tables.push(evidence_of(table, has_rows.then(|| hasher.finish())));
+        }
+        writer.finish(database, milliseconds(started))?;
         let (class, bookmark) = match stillness {
-            Stillness::Still => (EvidenceClass::A, before),
+            Stillness::Still => (EvidenceClass::A, watch.before),
             Stillness::Moved => {
-                described.warnings.push(
-                    "not a point in time: the database was written to while it was read, twice in a row; rows of \
-                     different tables may not belong together"
-                        .to_owned(),
-                );
+                described.warnings.push(NOT_A_POINT_IN_TIME.to_owned());
                 (EvidenceClass::B, None)
             }
         };
@@ -139,14 +232,15 @@ impl Reading<'_> {
         }
     }
 
+    /// Hands each page of a table to `take`; gives what was read.
     fn copy_table(
         &self,
         schema: &Schema,
         described: &Described,
         table: &Table,
-        writer: &mut DumpWriter<'_, dyn Sink + '_>,
-        watch: &mut Watch,
-    ) -> Result<Copied, SourceError> {
+        watch: &Watch,
+        take: &mut Take<'_>,
+    ) -> Result<Extent, SourceError> {
         let sizes = described.sizes.get(&table.name);
         let mut reader = Reader::new(table, schema.key(table), self.skills.atan2);
         reader.largest = sizes.map(|sizes| &*sizes.largest);
@@ -154,57 +248,32 @@ impl Reading<'_> {
             .extents
             .get(&table.name)
             .and_then(|extent| extent.last);
-        let mut size = PageSize::new(sizes.map(|sizes| (&*sizes.largest, sizes.total)), table);
-        let mut tally = Tally::default();
+        let mut size = PageSize::new(self.source.page_bytes, sizes, table);
+        let mut extent = Extent::default();
         let mut begin = Begin::Start;
         loop {
             let limit = size.limit();
-            let (rows, pulse) = self.page(&mut reader, &begin, &mut size)?;
+            let (mut rows, pulse) = self.page(&mut reader, &begin, &mut size)?;
             self.heed(watch, &pulse)?;
-            let count = rows.len();
-            let mut from = begin;
-            for mut row in rows {
-                self.fetch_large(&reader, &from, &mut row)?;
-                from = reader.after(&row, tally.extent.rows + 1);
-                tally.add(&reader, &row);
-                writer.row(&values(reader.written(&row, table.rowid)))?;
+            for row in &mut rows {
+                self.fetch_large(&reader, &begin, row)?;
+                let rowid = reader.rowid(row);
+                extent.rows += 1;
+                extent.first = extent.first.or(rowid);
+                extent.last = rowid;
+                begin = reader.after(row, extent.rows);
             }
-            begin = from;
-            self.request.progress.add_rows(count as u64);
+            take(&reader, &rows)?;
+            let count = rows.len() as u64;
+            self.request.progress.add_rows(count);
             let is_last = match limit {
-                Limit::Rows(most) if size.limit() == limit => (count as u64) < most,
+                Limit::Rows(most) if size.limit() == limit => count < most,
                 _ => count == 0,
             };
             if is_last {
-                break;
+                return Ok(extent);
             }
         }
-        self.finish_table(schema, table, tally)
-    }
-
-    /// The evidence of a table: with rowids where a copy of just these rows would keep them.
-    fn finish_table(
-        &self,
-        schema: &Schema,
-        table: &Table,
-        tally: Tally,
-    ) -> Result<Copied, SourceError> {
-        let is_kept_in_copy = match schema.key(table) {
-            RowKey::Rowid(_) if !table.is_virtual => !tally.extent.is_gapless(),
-            _ => is_kept(table.rowid),
-        };
-        if is_kept_in_copy && !is_kept(table.rowid) {
-            // They would be written without their rowids, which do not come back by themselves.
-            return Err(self.source.changed(ROWS_MOVED));
-        }
-        let hasher = match is_kept_in_copy {
-            true => tally.with_rowid,
-            false => tally.without_rowid,
-        };
-        Ok(Copied {
-            hash: hasher.finish(),
-            rows: tally.extent.rows,
-        })
     }
 
     /// One page, smaller where D1 cannot manage it.
@@ -225,7 +294,7 @@ impl Reading<'_> {
                 Ok(mut answers) => {
                     let pulse =
                         Pulse::read(&answers.remove(0)).map_err(|error| self.source.told(error))?;
-                    let rows = reader.join(answers).ok_or_else(super::schema::misshapen);
+                    let rows = reader.join(answers).ok_or_else(misshapen);
                     let rows = rows.map_err(|error| self.source.told(error))?;
                     let doubtful = reader.doubtful(&rows);
                     if doubtful.is_empty() {
@@ -287,17 +356,14 @@ impl Reading<'_> {
     }
 
     /// Ends a dump early where it is known to be in vain.
-    fn heed(&self, watch: &mut Watch, pulse: &Pulse) -> Result<(), SourceError> {
+    fn heed(&self, watch: &Watch, pulse: &Pulse) -> Result<(), SourceError> {
         if pulse.has_other_schema(&watch.first) {
             return Err(self.source.changed(SCHEMA_CHANGED));
         }
-        if pulse.changes > watch.first.changes {
-            watch.moved = true;
-            if !watch.accepts {
-                return Err(self.source.changed(WAS_WRITTEN));
-            }
+        match pulse.changes > watch.first.changes && !watch.accepts {
+            true => Err(self.source.changed(WAS_WRITTEN)),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// The bookmark decides; without one, the count of changes and the number of rows.
@@ -306,25 +372,23 @@ impl Reading<'_> {
         schema: &Schema,
         described: &Described,
         watch: &Watch,
-        before: Option<&str>,
     ) -> Result<Stillness, SourceError> {
         let (found, pulse) = self.schema().map_err(|error| self.source.told(error))?;
         if found.entries != schema.entries {
             return Err(self.source.changed(SCHEMA_CHANGED));
         }
-        let is_still = match before {
-            Some(before) => {
+        let is_still = match &watch.before {
+            Some(_) => {
                 let after = self.bookmark().map_err(|error| self.source.told(error))?;
-                after.as_deref() == Some(before)
+                after == watch.before
             }
             None => {
-                // A count that starts again from 0 hides what came before.
                 let again = self
                     .facts(schema)
                     .map_err(|error| self.source.told(error))?;
+                // A count that starts again from 0 hides what came before, so 0 proves nothing.
                 pulse == watch.first
                     && pulse.changes > 0
-                    && !watch.moved
                     && again.extents == described.extents
                     && again.digest == described.digest
             }
@@ -337,37 +401,13 @@ impl Reading<'_> {
     }
 }
 
-/// What is known of writes during a dump.
+/// By what writes during a dump are noticed.
 struct Watch {
     first: Pulse,
     /// Whether a dump of a database that moves is better than none.
     accepts: bool,
-    moved: bool,
-}
-
-/// The rows of a table as they come.
-#[derive(Default)]
-struct Tally {
-    extent: Extent,
-    with_rowid: ContentHasher,
-    without_rowid: ContentHasher,
-}
-
-impl Tally {
-    fn add(&mut self, reader: &Reader<'_>, row: &[Cell]) {
-        let rowid = reader.rowid(row);
-        self.extent.rows += 1;
-        self.extent.first = self.extent.first.or(rowid);
-        self.extent.last = rowid;
-        let both = [
-            (&mut self.with_rowid, row),
-            (&mut self.without_rowid, &row[reader.first_column()..]),
-        ];
-        for (hasher, cells) in both {
-            cells.iter().for_each(|cell| hasher.value(cell.value()));
-            hasher.end_row();
-        }
-    }
+    /// The bookmark from before the first row.
+    before: Option<String>,
 }
 
 /// How much to ask for at once.
@@ -376,19 +416,22 @@ struct PageSize {
     /// The bytes of a usual row, and of the largest one that there could be.
     row: Option<(u64, u64)>,
     page_bytes: u64,
+    worst_page_bytes: u64,
     most_rows: u64,
 }
 
 impl PageSize {
-    fn new(sizes: Option<(&[u64], u64)>, table: &Table) -> Self {
+    fn new(page_bytes: u64, sizes: Option<&Sizes>, table: &Table) -> Self {
         let beside = CELL_BYTES * (table.columns.len() as u64 + 1);
         Self {
-            row: sizes.map(|(largest, total)| {
-                let usual = total / table.rows.max(1) + beside;
-                (usual, largest.iter().sum::<u64>() + beside)
+            row: sizes.map(|sizes| {
+                let usual = sizes.total / table.rows.max(1) + beside;
+                (usual, sizes.largest.iter().sum::<u64>() + beside)
             }),
-            page_bytes: PAGE_BYTES,
-            most_rows: PAGE_ROWS,
+            page_bytes,
+            worst_page_bytes: page_bytes.saturating_mul(WORST_PAGE_FACTOR),
+            // One more than there are: a page that is not full is the last.
+            most_rows: PAGE_ROWS.min(table.rows + 1),
         }
     }
 
@@ -397,7 +440,7 @@ impl PageSize {
             return Limit::RowsAndBytes(self.most_rows.min(BLIND_PAGE_ROWS), self.page_bytes);
         };
         let rows = (self.page_bytes / usual).clamp(1, self.most_rows);
-        match rows.saturating_mul(worst) <= WORST_PAGE_BYTES || rows == 1 {
+        match rows.saturating_mul(worst) <= self.worst_page_bytes || rows == 1 {
             true => Limit::Rows(rows),
             false => Limit::RowsAndBytes(rows, self.page_bytes),
         }
@@ -415,11 +458,6 @@ impl PageSize {
     }
 }
 
-/// A dump of rows that come and go must not renumber them.
-fn keep_all_rowids(schema: &Schema, database: &mut Database) {
-    for table in &mut database.tables {
-        if let (RowKey::Rowid(name), false) = (schema.key(table), table.is_virtual) {
-            table.rowid = Rowid::Kept(name);
-        }
-    }
+fn milliseconds(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

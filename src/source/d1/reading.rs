@@ -7,7 +7,7 @@ use super::answer::Cell;
 use super::client::DatabaseInfo;
 use super::error::ApiError;
 use super::schema::{Described, Rows, Schema, Skills};
-use crate::dump::{Rowid, Sink, Value};
+use crate::dump::{Sink, Value};
 use crate::source::{DumpRequest, Dumped, SourceError};
 use crate::types::{EvidenceClass, SourceEvidence, TableEvidence};
 
@@ -120,9 +120,4 @@ fn is_about_size(error: &ApiError) -> bool {
 
 pub(super) fn values(cells: &[Cell]) -> Vec<Value<'_>> {
     cells.iter().map(Cell::value).collect()
-}
-
-/// The rowid decision for evidence: what a restored copy of just these rows will be asked.
-pub(super) fn is_kept(rowid: Rowid) -> bool {
-    matches!(rowid, Rowid::Kept(_))
 }

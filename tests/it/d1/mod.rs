@@ -1,6 +1,9 @@
 //! Backs up databases of the real D1 engine, over the REST API, and holds the copies against them.
 
+mod changes;
 mod engine;
+mod faults;
+mod proxy;
 
 mod torture;
 
@@ -53,7 +56,14 @@ impl Bench {
 
     fn source_of(&self, client: Client, engine: &Engine, id: &str) -> D1Source {
         let runtime = engine.runtime().handle().clone();
-        D1Source::new(Arc::new(client), id.to_owned(), D1Method::Raw, runtime)
+        let scratch = self.folder.path().to_owned();
+        D1Source::new(
+            Arc::new(client),
+            id.to_owned(),
+            D1Method::Raw,
+            scratch,
+            runtime,
+        )
     }
 
     /// Dumps into `dump.sql`, proves it by a drill, and gives what was dumped.

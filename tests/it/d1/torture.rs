@@ -98,3 +98,18 @@ fn the_torture_database_comes_back_from_one_request_and_goes_into_d1_again() {
 fn the_torture_database_comes_back_page_by_page() {
     check(0, false);
 }
+
+/// Every kind of key, over and over: some pages hold one row only.
+#[test]
+fn the_torture_database_comes_back_in_tiny_pages() {
+    let bench = Bench::new();
+    let engine = Engine::start();
+    let id = torture(&bench, &engine, false);
+    let source = bench.source(&engine, &id).with_snapshot_up_to(0);
+    let dumped = bench.dump(&source.with_page_bytes(600)).unwrap();
+    assert_eq!(dumped.class, EvidenceClass::A);
+    let whole = bench.path("whole.sql");
+    fs::rename(bench.path("dump.sql"), &whole).unwrap();
+    let source = bench.source(&engine, &id).with_snapshot_up_to(u64::MAX);
+    assert_eq!(bench.dump(&source).unwrap().evidence, dumped.evidence);
+}
