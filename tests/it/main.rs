@@ -8,6 +8,7 @@ mod catalog_file;
 mod catalog_kill;
 mod cli;
 mod config;
+mod d1;
 mod dump_torture;
 mod dump_reading;
 mod dump_values;
