@@ -6,6 +6,7 @@ mod catalog;
 mod catalog_file;
 mod catalog_kill;
 mod config;
+mod s3;
 mod store;
 mod store_contract;
 mod store_crash;
