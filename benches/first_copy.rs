@@ -1,7 +1,7 @@
 //! Times the dump, the compressed spool and the drill against what a user would otherwise run, in the same run.
 //!
 //! `cargo bench --bench first_copy` prints one line per measurement: both medians and their ratio.
-//! `PATINA_BENCH_MB` sets the size of the databases (default 100).
+//! `PATINA_BENCH_MB` sets the size of the databases (default 100), `PATINA_BENCH_ONLY` picks by a part of a line's name.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -32,6 +32,7 @@ fn main() {
         ("2,000 small tables", small_tables),
     ];
     println!("{:<44} {:>9} {:>9} {:>7}", "", "stock", "patina", "ratio");
+    let only = std::env::var("PATINA_BENCH_ONLY").unwrap_or_default();
     for (name, fill) in databases {
         let path = folder.path().join("source.db");
         make(&path, fill, megabytes);
@@ -39,6 +40,7 @@ fn main() {
             name,
             folder: folder.path().to_owned(),
             database: path.clone(),
+            only: only.clone(),
         };
         bench.run();
         for suffix in ["", "-wal", "-shm"] {
@@ -51,6 +53,7 @@ struct Bench {
     name: &'static str,
     folder: PathBuf,
     database: PathBuf,
+    only: String,
 }
 
 impl Bench {
@@ -76,6 +79,9 @@ impl Bench {
             ),
         ];
         for (compression, what, stock) in pairs {
+            if !self.is_wanted(what) {
+                continue;
+            }
             let (mut theirs, mut ours) = (Vec::new(), Vec::new());
             let mut size_bytes = 0;
             for _ in 0..ROUNDS {
@@ -88,6 +94,9 @@ impl Bench {
             self.print(what, theirs, ours);
             let stock_bytes = std::fs::metadata(&out).expect("stock output").len();
             println!("{:<44} {stock_bytes:>9} {size_bytes:>9} bytes", "");
+        }
+        if !self.is_wanted("drill") {
+            return;
         }
         let dump = self.folder.join("stock.sql");
         shell(&format!("sqlite3 '{db}' .dump > '{}'", dump.display()));
@@ -106,6 +115,10 @@ impl Bench {
             ours.push(timed(|| self.prove(partial, &dumped)));
         }
         self.print("drill vs sqlite3 new.db < dump.sql", theirs, ours);
+    }
+
+    fn is_wanted(&self, what: &str) -> bool {
+        format!("{}: {what}", self.name).contains(&self.only)
     }
 
     fn dump(&self, compression: Compression) -> (Partial, Dumped) {
@@ -202,7 +215,7 @@ impl Numbers {
         let mut text = String::new();
         for _ in 0..words {
             let number = self.next();
-            if number % 3 > 0 {
+            if !number.is_multiple_of(3) {
                 text.push_str(COMMON[(number >> 8) as usize % COMMON.len()]);
             } else {
                 let letters = 3 + (number >> 20) % 8;
@@ -212,7 +225,7 @@ impl Numbers {
                     ));
                 }
             }
-            text.push(if number % 17 == 0 { '\n' } else { ' ' });
+            text.push(if number.is_multiple_of(17) { '\n' } else { ' ' });
         }
         text
     }

@@ -14,10 +14,10 @@ mod stage;
 mod writer;
 
 pub use compress::{Decoder, Encoder, decoder};
-pub use content::ContentHasher;
+pub use content::{ContentHasher, RowBlock};
 pub use literal::{Literals, TextEncoding, Value, quoted_name, write_name};
 pub use order::parents_first;
 pub use reader::{Check, DumpHeader, ReadError, Summary};
 pub use schema::{Content, Database, Rowid, SchemaObject, Table};
-pub use split::{SplitError, Splitter};
+pub use split::{SplitError, Splitter, ends_in_open_comment};
 pub use writer::{DumpWriter, Header, MAX_STATEMENT_BYTES, Sink};

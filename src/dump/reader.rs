@@ -2,7 +2,7 @@
 
 use memchr::memmem;
 
-use crate::types::{Hasher, Sha256};
+use crate::types::{Hasher, Sha256, grouped};
 
 const RULE: &str = "-- ================================================";
 const TRAILER_START: &str =
@@ -77,6 +77,14 @@ pub enum ReadError {
         /// What the lines give.
         found: Sha256,
     },
+    /// A line of the trailer is not what the writer would have written there.
+    #[error(
+        "the dump's trailer says `{line}`, which the lines above it contradict: it was changed"
+    )]
+    Contradicts {
+        /// The line.
+        line: String,
+    },
 }
 
 impl Check {
@@ -121,10 +129,39 @@ impl Check {
             let stated = stated.to_owned();
             return Err(ReadError::Changed { stated, found });
         }
+        let header = DumpHeader::read(&self.head);
+        check_trailer(&lines, &header, size_bytes)?;
         Ok(Summary {
-            header: DumpHeader::read(&self.head),
+            header,
             sha256: whole.finish(),
             size_bytes,
         })
     }
+}
+
+/// Holds the trailer's own lines, which no digest covers, against what is known.
+fn check_trailer(lines: &[&str], header: &DumpHeader, size_bytes: u64) -> Result<(), ReadError> {
+    let rows = header.get("Total Rows").unwrap_or_default();
+    let expected = [
+        RULE.to_owned(),
+        "-- Backup Complete".to_owned(),
+        "-- Duration: ".to_owned(),
+        format!("-- Total Rows: {rows}"),
+        format!("-- Size: {} bytes", grouped(size_bytes)),
+        DIGEST_LABEL.to_owned(),
+        RULE.to_owned(),
+    ];
+    let is_right = |line: &str, expected: &str| match expected.strip_suffix(": ") {
+        Some(_) => line.starts_with(expected),
+        None => line == expected,
+    };
+    for at in 0..lines.len().max(expected.len()) {
+        let line = lines.get(at).copied().unwrap_or_default();
+        let is_duration_odd = at == 2 && !line.ends_with('s');
+        if is_duration_odd || !expected.get(at).is_some_and(|known| is_right(line, known)) {
+            let line = line.to_owned();
+            return Err(ReadError::Contradicts { line });
+        }
+    }
+    Ok(())
 }

@@ -3,10 +3,10 @@
 //! 3.40.1 reads a decimal through an 80-bit intermediate, so a shortest form that lies close to the middle between
 //! two doubles may come back one unit in the last place off. Three forms avoid that:
 //! the shortest one where an exact computation shows it far enough from the middle; 19 digits otherwise; and a
-//! product of powers of two below 1e-290, where 3.40.1 divides twice.
+//! product of powers of two below 1e-289, where 3.40.1 divides twice.
 
-/// Below this, 3.40.1 scales in two roundings.
-const SMALLEST_SAFE_DECIMAL: f64 = 1e-290;
+/// Below this, 3.40.1 scales in two roundings: 19 digits of it end beyond the 308th decimal place.
+const SMALLEST_SAFE_DECIMAL: f64 = 1e-289;
 
 /// Doubles up to here hold every integer.
 const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
@@ -110,16 +110,29 @@ fn is_far_from_the_middle(decimal: &[u8], number: f64) -> bool {
     }
 }
 
-/// The digits and decimal exponent of ryu's text, sign left out.
+/// The digits and decimal exponent of ryu's text, sign left out; `None` where 64 bits do not hold the digits.
 fn parse(decimal: &[u8]) -> Option<(u64, i32)> {
-    let text = std::str::from_utf8(decimal).ok()?;
-    let text = text.strip_prefix('-').unwrap_or(text);
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let fraction = if fraction == "0" { "" } else { fraction };
-    let digits: u64 = format!("{whole}{fraction}").parse().ok()?;
-    let exponent: i32 = exponent.parse().ok()?;
-    Some((digits, exponent - fraction.len() as i32))
+    let (mut digits, mut exponent) = (0u64, 0i32);
+    let mut is_fraction = false;
+    let mut rest = decimal.iter();
+    while let Some(&byte) = rest.next() {
+        match byte {
+            b'-' => {}
+            b'.' => is_fraction = true,
+            b'e' => {
+                let stated: i32 = std::str::from_utf8(rest.as_slice()).ok()?.parse().ok()?;
+                exponent += stated;
+                break;
+            }
+            digit => {
+                digits = digits
+                    .checked_mul(10)?
+                    .checked_add(u64::from(digit - b'0'))?;
+                exponent -= i32::from(is_fraction);
+            }
+        }
+    }
+    Some((digits, exponent))
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use super::{TextEncoding, quoted_name};
 pub struct Database {
     /// Tables in dump order: ordinary ones parents first, then virtual ones.
     pub tables: Vec<Table>,
-    /// Indexes, then views, then triggers; each group in schema order.
+    /// Unique indexes that foreign keys refer to, in schema order: they must exist before a child's row does.
+    pub early_indexes: Vec<SchemaObject>,
+    /// The other indexes, then views, then triggers; each group in schema order.
     pub objects: Vec<SchemaObject>,
     /// `sqlite_sequence`: table name and value, as SQLite stores them; `None` where there is no such table.
     pub sequence: Option<Vec<(String, i64)>>,
@@ -76,7 +78,7 @@ pub enum Rowid {
 pub enum Content {
     /// They are written.
     Rows,
-    /// They are an index over another table, which FTS builds again.
+    /// They are an index over another table or a view, which FTS builds again once that is there.
     Rebuilt,
     /// They are left out, for this reason.
     Omitted(String),

@@ -136,6 +136,16 @@ impl<R: Read> Splitter<R> {
     }
 }
 
+/// Whether `sql` ends inside a `/*` comment, which SQLite allows; anything after it would be part of the comment.
+pub fn ends_in_open_comment(sql: &str) -> bool {
+    let mut lexer = Lexer::default();
+    let mut rest = sql.as_bytes();
+    while let Some(length) = lexer.scan(rest) {
+        rest = &rest[length..];
+    }
+    matches!(lexer.place, Place::BlockComment | Place::BlockCommentStar)
+}
+
 /// What the statement is so far, as far as finding its end needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Phase {
@@ -382,6 +392,24 @@ mod tests {
                 matches!(error, SplitError::Incomplete { at_bytes: 9, .. }),
                 "{error}"
             );
+        }
+    }
+
+    #[test]
+    fn only_a_comment_that_is_not_closed_is_open() {
+        for open in ["a /* b", "a /* b *", "a; /*/", "'/*' /* '*/; -- */\n /*--"] {
+            assert!(ends_in_open_comment(open), "{open}");
+        }
+        for closed in [
+            "",
+            "a /* b */",
+            "/**/",
+            "'/*",
+            "\"/*\"",
+            "-- /*",
+            "[/*] / * a",
+        ] {
+            assert!(!ends_in_open_comment(closed), "{closed}");
         }
     }
 

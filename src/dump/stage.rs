@@ -59,7 +59,7 @@ impl Stage {
             .iter()
             .map(|value| small_literal(literals, *value))
             .collect();
-        self.evict_until_it_fits(insert.len(), &mut row);
+        self.evict_until_it_fits(insert.len(), &mut row, values);
         let mut pieces = 0;
         for (column, cell) in row.iter().enumerate() {
             if cell.is_none() {
@@ -91,7 +91,12 @@ impl Stage {
     }
 
     /// Stages the largest values until the rest fits a statement.
-    fn evict_until_it_fits(&self, insert_bytes: usize, row: &mut [Option<Vec<u8>>]) {
+    fn evict_until_it_fits(
+        &self,
+        insert_bytes: usize,
+        row: &mut [Option<Vec<u8>>],
+        values: &[Value<'_>],
+    ) {
         let reference_bytes = self.piece_of(row.len()).len() + "CAST( AS TEXT)".len();
         loop {
             let cells: usize = row
@@ -103,6 +108,9 @@ impl Stage {
             }
             let largest = row
                 .iter_mut()
+                .zip(values)
+                .filter(|(_, value)| matches!(value, Value::Text(_) | Value::Blob(_)))
+                .map(|(cell, _)| cell)
                 .max_by_key(|cell| cell.as_ref().map_or(0, Vec::len))
                 .filter(|cell| cell.as_ref().is_some_and(|c| c.len() > reference_bytes));
             match largest {
@@ -171,7 +179,7 @@ fn encoded<'a>(literals: &Literals, value: Value<'a>) -> std::borrow::Cow<'a, [u
         }
         Value::Text(bytes) | Value::Blob(bytes) => bytes.into(),
         Value::Null | Value::Integer(_) | Value::Real(_) => {
-            unreachable!("a number's literal is shorter than a reference to a piece")
+            unreachable!("only texts and blobs are staged")
         }
     }
 }

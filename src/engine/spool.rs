@@ -243,16 +243,18 @@ fn remove_unfinished(path: &Path) {
     }
 }
 
-/// A writer that knows the digest of what went through it.
+/// A writer that knows, where wanted, the digest of what went through it.
 struct Hashing<W> {
     inner: W,
-    hasher: Hasher,
+    hasher: Option<Hasher>,
 }
 
 impl<W: Write> Write for Hashing<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&bytes[..written]);
+        }
         Ok(written)
     }
 
@@ -262,9 +264,11 @@ impl<W: Write> Write for Hashing<W> {
 }
 
 fn write_all(inbox: &Receiver<Message>, file: File, compression: Compression) -> io::Result<Facts> {
+    // Uncompressed, the file is the text: one digest is enough.
+    let hashes_file = compression != Compression::None;
     let file = Hashing {
         inner: file,
-        hasher: Hasher::default(),
+        hasher: hashes_file.then(Hasher::default),
     };
     let mut encoder = Encoder::new(compression, BufWriter::with_capacity(WRITE_BYTES, file))?;
     let mut plain = Hasher::default();
@@ -285,13 +289,14 @@ fn write_all(inbox: &Receiver<Message>, file: File, compression: Compression) ->
         .finish()?
         .into_inner()
         .map_err(io::IntoInnerError::into_error)?;
+    let stored = file.hasher.unwrap_or_else(|| plain.clone());
     let plain = PlainFacts {
         size_bytes: plain.seen_bytes(),
         sha256: plain.finish(),
     };
     let stored = StoredFacts {
-        size_bytes: file.hasher.seen_bytes(),
-        sha256: file.hasher.finish(),
+        size_bytes: stored.seen_bytes(),
+        sha256: stored.finish(),
         compression,
     };
     Ok((plain, stored))

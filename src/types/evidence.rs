@@ -1,6 +1,6 @@
 //! Describes a database's content so that a restored copy can be held against its source.
 
-use super::Sha256;
+use super::{ContentHash, Sha256};
 
 /// What one table held.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -12,7 +12,7 @@ pub struct TableEvidence {
     /// A digest over every rowid and every value's type and bytes, in key order. `None` where the content is
     /// not part of the dump: see `omitted`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub hash: Option<Sha256>,
+    pub hash: Option<ContentHash>,
     /// Why the rows are not in the dump: `skip_data`, a contentless index, an unknown module. `None` where
     /// they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! Computes and prints SHA-256 digests.
+//! Computes and prints digests.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,6 +11,12 @@ use super::Refused;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sha256([u8; 32]);
 
+/// A BLAKE3 digest of a table's rows, written as 64 lower-case hexadecimal digits.
+///
+/// Rows are digested while they are read, where SHA-256 would be the slowest part.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContentHash([u8; 32]);
+
 impl Sha256 {
     /// The digest of bytes that are at hand.
     pub fn of(bytes: &[u8]) -> Self {
@@ -20,33 +26,47 @@ impl Sha256 {
     }
 }
 
-impl fmt::Display for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&hex::encode(self.0))
+impl From<[u8; 32]> for ContentHash {
+    fn from(digest: [u8; 32]) -> Self {
+        Self(digest)
     }
 }
 
-impl fmt::Debug for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
+/// Writes and reads a digest as hexadecimal digits.
+macro_rules! hexadecimal {
+    ($type:ident, $what:literal) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&hex::encode(self.0))
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = Refused;
+
+            fn from_str(text: &str) -> Result<Self, Refused> {
+                let mut digest = [0; 32];
+                hex::decode_to_slice(text, &mut digest).map_err(|_| Refused {
+                    what: $what,
+                    value: text.to_owned(),
+                    rule: "use 64 hexadecimal digits",
+                })?;
+                Ok(Self(digest))
+            }
+        }
+
+        super::text_serde!($type);
+    };
 }
 
-impl FromStr for Sha256 {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        let mut digest = [0; 32];
-        hex::decode_to_slice(text, &mut digest).map_err(|_| Refused {
-            what: "SHA-256",
-            value: text.to_owned(),
-            rule: "use 64 hexadecimal digits",
-        })?;
-        Ok(Self(digest))
-    }
-}
-
-super::text_serde!(Sha256);
+hexadecimal!(Sha256, "SHA-256");
+hexadecimal!(ContentHash, "content hash");
 
 /// A SHA-256 over bytes that arrive piece by piece, and their count.
 #[derive(Clone, Default)]

@@ -11,7 +11,7 @@ mod size;
 
 pub use date::{BackupDate, IsoWeek};
 pub use evidence::{EvidenceClass, SourceEvidence, TableEvidence};
-pub use hash::{Hasher, Sha256};
+pub use hash::{ContentHash, Hasher, Sha256};
 pub use job::{JobId, Trigger};
 pub use key::{KeyKind, ObjectKey};
 pub use manifest::{MANIFEST_FORMAT, Manifest, PlainFacts, SourceFacts, StoredFacts};

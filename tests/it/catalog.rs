@@ -29,7 +29,7 @@ pub(crate) fn manifest(job: JobId, database: &str, date: &str) -> Manifest {
     let table = |name: &str, rows| TableEvidence {
         name: name.to_owned(),
         rows,
-        hash: Some(Sha256::of(name.as_bytes())),
+        hash: Some([7; 32].into()),
         omitted: None,
     };
     Manifest {

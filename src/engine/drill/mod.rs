@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio_util::sync::CancellationToken;
 
 use self::text::Text;
@@ -20,7 +20,7 @@ use super::spool::{Partial, Ready};
 use crate::dump::{ReadError, SplitError, Splitter};
 use crate::progress::Progress;
 use crate::source::content_of;
-use crate::types::{PlainFacts, SourceEvidence, TableEvidence};
+use crate::types::{PlainFacts, SourceEvidence, StoredFacts, TableEvidence};
 
 /// Our own statements stay below 90 kB; a schema text may be longer.
 const MAX_STATEMENT_BYTES: usize = 64 * 1024 * 1024;
@@ -32,6 +32,30 @@ const MAX_GROWTH: u64 = 16;
 const MIN_CAP_BYTES: u64 = 64 * 1024 * 1024;
 
 const PAGE_BYTES: u64 = 4096;
+
+/// SQLite instructions between two looks at the request to stop.
+const INSTRUCTIONS_PER_CHECK: i32 = 100_000;
+
+/// A dump's file and what its bytes must be.
+#[derive(Debug, Clone, Copy)]
+pub struct DumpFile<'a> {
+    /// Where it lies.
+    pub path: &'a Path,
+    /// The SQL text.
+    pub plain: PlainFacts,
+    /// The file's bytes.
+    pub stored: StoredFacts,
+}
+
+impl<'a> From<&'a Partial> for DumpFile<'a> {
+    fn from(partial: &'a Partial) -> Self {
+        Self {
+            path: partial.path(),
+            plain: partial.plain,
+            stored: partial.stored,
+        }
+    }
+}
 
 /// What a dump is held against, and where.
 pub struct Trial<'a> {
@@ -89,7 +113,19 @@ pub enum DrillError {
 /// Where the dump is incomplete, does not restore, or differs from the evidence. The spool is then removed.
 pub fn prove(partial: Partial, trial: &Trial<'_>) -> Result<Ready, DrillError> {
     let scratch = Scratch::create(trial.scratch)?;
-    let found = restore_and_read(&partial, trial, &scratch)?;
+    let (progress, stop) = (trial.progress, trial.stop);
+    let mut connection = restore_into(&DumpFile::from(&partial), &scratch.path, progress, stop)?;
+    let found = std::thread::scope(|scope| {
+        let check = scope.spawn(|| check_integrity(&scratch.path, stop));
+        let found = content_of(&mut connection, trial.skip_data, stop).map_err(scratch_error);
+        let panicked = |_| {
+            Err(DrillError::Scratch(
+                "the checking thread panicked".to_owned(),
+            ))
+        };
+        check.join().unwrap_or_else(panicked).and(found)
+    })?;
+    drop(connection);
     if let Some(difference) = difference(trial.evidence, &found) {
         return Err(DrillError::Differs(difference));
     }
@@ -102,10 +138,30 @@ pub fn prove(partial: Partial, trial: &Trial<'_>) -> Result<Ready, DrillError> {
 /// # Errors
 /// Where the dump is incomplete or changed. The spool is then removed.
 pub fn check_only(partial: Partial, trial: &Trial<'_>) -> Result<Ready, DrillError> {
-    let mut text = Text::open(&partial, trial.progress)?;
+    let dump = DumpFile::from(&partial);
+    let mut text = Text::open(&dump, trial.progress)?;
     io::copy(&mut text, &mut io::sink()).map_err(|error| DrillError::Spool(error.to_string()))?;
-    text.finish(&partial)?;
+    text.finish(&dump)?;
     make_ready(partial)
+}
+
+/// Restores a dump into a new database at `into`, with the drill's rights and limits, and keeps it there, durable.
+///
+/// # Errors
+/// Where something is at `into`, the dump is incomplete or changed, or does not restore. No database is then left.
+pub fn restore(
+    dump: &DumpFile<'_>,
+    into: &Path,
+    progress: &Arc<Progress>,
+    stop: &CancellationToken,
+) -> Result<(), DrillError> {
+    let mut scratch = Scratch::create(into)?;
+    drop(restore_into(dump, into, progress, stop)?);
+    check_integrity(into, stop)?;
+    let synced = File::open(into).and_then(|file| file.sync_all());
+    synced.map_err(|error| DrillError::Scratch(error.to_string()))?;
+    scratch.path = PathBuf::new();
+    Ok(())
 }
 
 /// The version of the SQLite that drills.
@@ -119,42 +175,65 @@ fn make_ready(partial: Partial) -> Result<Ready, DrillError> {
         .map_err(|error| DrillError::Spool(error.to_string()))
 }
 
-fn restore_and_read(
-    partial: &Partial,
-    trial: &Trial<'_>,
-    scratch: &Scratch,
-) -> Result<SourceEvidence, DrillError> {
-    let mut connection = open_scratch(&scratch.path, partial.plain, trial.stop)?;
-    let told = |error: rusqlite::Error| match error.sqlite_error_code() {
-        Some(ErrorCode::OperationInterrupted) => DrillError::Stopped,
-        _ => DrillError::Scratch(error.to_string()),
-    };
-    connection.execute_batch("BEGIN").map_err(told)?;
-    execute(&connection, partial, trial)?;
+/// Executes the dump in one transaction and gives the connection, on which statements of ours may run from then on.
+fn restore_into(
+    dump: &DumpFile<'_>,
+    path: &Path,
+    progress: &Arc<Progress>,
+    stop: &CancellationToken,
+) -> Result<Connection, DrillError> {
+    let mut connection = open_scratch(path, dump.plain, stop)?;
+    connection.execute_batch("BEGIN").map_err(scratch_error)?;
+    execute(&connection, dump, progress, stop)?;
     if connection.is_autocommit() {
         let why = "the dump ends its own transaction".to_owned();
         return Err(DrillError::Inconsistent(why));
     }
-    connection.execute_batch("COMMIT").map_err(told)?;
-    // From here on the statements are ours.
+    connection.execute_batch("COMMIT").map_err(scratch_error)?;
     connection
         .authorizer(None::<fn(AuthContext<'_>) -> Authorization>)
-        .map_err(told)?;
-    let verdict: String = connection
-        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
-        .map_err(told)?;
-    if verdict != "ok" {
-        return Err(DrillError::Inconsistent(verdict));
+        .map_err(scratch_error)?;
+    Ok(connection)
+}
+
+/// SQLite's own check of every page, index and constraint, on a connection of its own beside the comparison.
+fn check_integrity(path: &Path, stop: &CancellationToken) -> Result<(), DrillError> {
+    let check = || -> rusqlite::Result<String> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        // A row that breaks a CHECK did so in the source.
+        connection.execute_batch("PRAGMA cache_size=-8000; PRAGMA ignore_check_constraints=ON;")?;
+        stop_when_asked(&mut connection, stop)?;
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+    };
+    match check() {
+        Ok(verdict) if verdict == "ok" => Ok(()),
+        Ok(verdict) => Err(DrillError::Inconsistent(verdict)),
+        Err(error) => Err(scratch_error(error)),
     }
-    content_of(&mut connection, trial.skip_data, trial.stop).map_err(told)
+}
+
+/// SQLite's error about the scratch database.
+fn scratch_error(error: rusqlite::Error) -> DrillError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) => DrillError::Stopped,
+        _ => DrillError::Scratch(error.to_string()),
+    }
+}
+
+/// Lets `stop` interrupt whatever `connection` does.
+fn stop_when_asked(connection: &mut Connection, stop: &CancellationToken) -> rusqlite::Result<()> {
+    let stop = stop.clone();
+    connection.progress_handler(INSTRUCTIONS_PER_CHECK, Some(move || stop.is_cancelled()))
 }
 
 fn execute(
     connection: &Connection,
-    partial: &Partial,
-    trial: &Trial<'_>,
+    dump: &DumpFile<'_>,
+    progress: &Arc<Progress>,
+    stop: &CancellationToken,
 ) -> Result<(), DrillError> {
-    let text = Text::open(partial, trial.progress)?;
+    let text = Text::open(dump, progress)?;
     let mut splitter = Splitter::new(text, MAX_STATEMENT_BYTES);
     while let Some((at_bytes, statement)) = splitter.next_statement()? {
         let refused = |why: String| DrillError::Refused {
@@ -171,11 +250,11 @@ fn execute(
                 Some(ErrorCode::DiskFull) => DrillError::Scratch(error.to_string()),
                 _ => refused(error.to_string()),
             })?;
-        if trial.stop.is_cancelled() {
+        if stop.is_cancelled() {
             return Err(DrillError::Stopped);
         }
     }
-    splitter.into_input().finish(partial)
+    splitter.into_input().finish(dump)
 }
 
 /// The statement's first line of SQL, cut.
@@ -201,14 +280,13 @@ fn open_scratch(
         let mut connection = Connection::open(path)?;
         connection.execute_batch(&format!(
             "PRAGMA page_size={PAGE_BYTES}; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;
-             PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=-16000; PRAGMA foreign_keys=OFF;
+             PRAGMA cache_size=-16000; PRAGMA foreign_keys=OFF;
              PRAGMA max_page_count={pages};"
         ))?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
         connection.authorizer(Some(permit))?;
-        let stop = stop.clone();
-        connection.progress_handler(100_000, Some(move || stop.is_cancelled()))?;
+        stop_when_asked(&mut connection, stop)?;
         Ok(connection)
     };
     open().map_err(|error| DrillError::Scratch(error.to_string()))
@@ -216,8 +294,9 @@ fn open_scratch(
 
 /// What a dump needs, and nothing else.
 fn permit(context: AuthContext<'_>) -> Authorization {
-    const PRAGMAS: [&str; 5] = [
+    const PRAGMAS: [&str; 6] = [
         "defer_foreign_keys",
+        "ignore_check_constraints",
         "user_version",
         "application_id",
         "encoding",
@@ -225,6 +304,11 @@ fn permit(context: AuthContext<'_>) -> Authorization {
     ];
     let is_allowed = match context.action {
         AuthAction::Attach { .. } | AuthAction::Detach { .. } => false,
+        // An R-tree asks for the page size when it is created.
+        AuthAction::Pragma {
+            pragma_name: "page_size",
+            pragma_value: None,
+        } => true,
         AuthAction::Pragma { pragma_name, .. } => PRAGMAS.contains(&pragma_name),
         AuthAction::Function { function_name } => {
             !["load_extension", "writefile", "readfile", "edit"].contains(&function_name)
@@ -289,7 +373,7 @@ fn table_difference(source: &TableEvidence, copy: &TableEvidence) -> Option<Stri
     (source != copy).then(|| format!("table `{name}` has other values"))
 }
 
-/// The scratch database's files; removed when dropped.
+/// The scratch database's file; removed when dropped, unless the path was taken out.
 struct Scratch {
     path: PathBuf,
 }
@@ -306,8 +390,10 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Best effort: what stays is removed at the next start.
-        let _ = fs::remove_file(&self.path);
+        if !self.path.as_os_str().is_empty() {
+            // Best effort: what stays is removed at the next start.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -422,7 +508,7 @@ mod tests {
             .iter_mut()
             .find(|t| t.name == "b")
             .unwrap();
-        table.hash = Some(crate::types::Sha256::of(b"other"));
+        table.hash = Some([7; 32].into());
         let error = case.prove(partial, &dumped.evidence, &[]).unwrap_err();
         assert!(
             error.to_string().contains("table `b` has other values"),
@@ -432,7 +518,8 @@ mod tests {
 
     #[test]
     fn a_spool_that_was_cut_or_changed_on_disk_is_refused() {
-        let damages: [(&str, fn(&mut Vec<u8>)); 3] = [
+        type Damage = fn(&mut Vec<u8>);
+        let damages: [(&str, Damage); 3] = [
             ("cut at a line's end", |text| {
                 let end = memchr::memrchr(b'\n', &text[..text.len() - 400]).unwrap();
                 text.truncate(end + 1);

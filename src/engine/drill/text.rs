@@ -5,9 +5,8 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::DrillError;
+use super::{DrillError, DumpFile};
 use crate::dump::{Check, decoder};
-use crate::engine::spool::Partial;
 use crate::progress::Progress;
 use crate::types::{Compression, Hasher, Sha256};
 
@@ -32,13 +31,14 @@ enum Block {
 /// What the thread knows at the end of the text.
 struct End {
     check: Check,
-    stored: Sha256,
+    /// The file's digest; `None` where the file is the text.
+    stored: Option<Sha256>,
 }
 
 impl Text {
-    pub(super) fn open(partial: &Partial, progress: &Arc<Progress>) -> Result<Self, DrillError> {
-        let file = File::open(partial.path()).map_err(|e| DrillError::Spool(e.to_string()))?;
-        let compression = partial.stored.compression;
+    pub(super) fn open(dump: &DumpFile<'_>, progress: &Arc<Progress>) -> Result<Self, DrillError> {
+        let file = File::open(dump.path).map_err(|e| DrillError::Spool(e.to_string()))?;
+        let compression = dump.stored.compression;
         let progress = Arc::clone(progress);
         let (sender, blocks) = sync_channel(WAITING_BLOCKS);
         std::thread::Builder::new()
@@ -62,19 +62,21 @@ impl Text {
     }
 
     /// Proves that the text was read to a complete end, and the file's bytes are those that were written.
-    pub(super) fn finish(self, partial: &Partial) -> Result<(), DrillError> {
+    pub(super) fn finish(self, dump: &DumpFile<'_>) -> Result<(), DrillError> {
         let Some(end) = self.end else {
             return Err(DrillError::Spool("it was not read to its end".to_owned()));
         };
         let differs = |written: Sha256, found: Sha256| {
             Err(DrillError::Spool(format!("wrote {written}, read {found}")))
         };
-        if end.stored != partial.stored.sha256 {
-            return differs(partial.stored.sha256, end.stored);
+        if let Some(found) = end.stored
+            && found != dump.stored.sha256
+        {
+            return differs(dump.stored.sha256, found);
         }
         let summary = end.check.finish()?;
-        if summary.sha256 != partial.plain.sha256 {
-            return differs(partial.plain.sha256, summary.sha256);
+        if summary.sha256 != dump.plain.sha256 {
+            return differs(dump.plain.sha256, summary.sha256);
         }
         Ok(())
     }
@@ -113,7 +115,7 @@ fn send_all(
 ) -> io::Result<Option<End>> {
     let mut hashing = Hashing {
         file,
-        hasher: Hasher::default(),
+        hasher: (compression != Compression::None).then(Hasher::default),
     };
     let mut check = Check::default();
     {
@@ -135,20 +137,22 @@ fn send_all(
     }
     // Bytes after the end of the compressed text are part of the file, too.
     io::copy(&mut hashing, &mut io::sink())?;
-    let stored = hashing.hasher.finish();
+    let stored = hashing.hasher.map(Hasher::finish);
     Ok(Some(End { check, stored }))
 }
 
-/// A file that is hashed as it is read.
+/// A file that is hashed as it is read, where wanted.
 struct Hashing {
     file: File,
-    hasher: Hasher,
+    hasher: Option<Hasher>,
 }
 
 impl Read for Hashing {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(out)?;
-        self.hasher.update(&out[..count]);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&out[..count]);
+        }
         Ok(count)
     }
 }

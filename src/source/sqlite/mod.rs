@@ -1,11 +1,15 @@
 //! Reads a SQLite file in one read transaction. Invariant: the file is never created, written or left with more
 //! files beside it than before.
 
+mod foreign_key;
 mod open;
 mod schema;
 mod virtual_table;
+mod writing;
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use rusqlite::types::ValueRef;
@@ -14,15 +18,19 @@ use tokio_util::sync::CancellationToken;
 
 use self::open::Opened;
 use self::schema::{Described, describe};
+use self::writing::Step;
 use super::{DumpRequest, Dumped, Source, SourceError};
-use crate::dump::{Content, ContentHasher, Database, DumpWriter, Sink, Table, Value};
-use crate::types::{EvidenceClass, Sha256, SourceEvidence, SourceFacts, TableEvidence};
+use crate::dump::{Content, ContentHasher, Database, RowBlock, Sink, Table, Value};
+use crate::types::{ContentHash, EvidenceClass, SourceEvidence, SourceFacts, TableEvidence};
 
 /// How long a lock of another process is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Between two looks at the request to stop, and two counts of progress.
-const ROWS_PER_CHECK: u64 = 1024;
+/// Rows are handed from the reading to the writing thread in blocks of about this size.
+const BLOCK_BYTES: usize = 128 * 1024;
+
+/// How many blocks may wait for the writing thread.
+const WAITING_STEPS: usize = 4;
 
 /// SQLite instructions between two looks at the request to stop, inside one step.
 const INSTRUCTIONS_PER_CHECK: i32 = 100_000;
@@ -71,20 +79,27 @@ impl SqliteSource {
             mut warnings,
         } = describe(connection, request.skip_data).map_err(told)?;
         request.progress.expect_rows(database.total_rows());
-        let mut writer = DumpWriter::start(sink, request.header, &database)?;
-        let mut tables = Vec::with_capacity(database.tables.len());
-        for table in &database.tables {
-            writer.begin_table(&database, table)?;
-            let hash = match table.content {
-                Content::Rows => Some(self.copy_rows(connection, table, request, &mut writer)?),
-                Content::Rebuilt | Content::Omitted(_) => None,
+        let (tables, violations) = std::thread::scope(|scope| {
+            let (sender, steps) = sync_channel(WAITING_STEPS);
+            let job = writing::Job {
+                sink,
+                header: request.header,
+                database: &database,
+                started,
             };
-            writer.end_table();
-            tables.push(evidence_of(table, hash));
-        }
-        let violations = count_violations(connection, &database).map_err(told)?;
-        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        writer.finish(&database, duration_ms)?;
+            let writer = scope.spawn(move || job.run(&steps));
+            let read = self.send_all(connection, &database, request, Outbox::new(sender));
+            let written = writer
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the writing thread panicked")));
+            match (read, written) {
+                // Whoever failed first is the cause; a reader whose receiver is gone only says so.
+                (Err(Failure::ReceiverGone), Err(error)) => Err(SourceError::Sink(error)),
+                (Err(failure), _) => Err(failure.told(self)),
+                (Ok(_), Err(error)) => Err(SourceError::Sink(error)),
+                (Ok(violations), Ok(tables)) => Ok((tables, violations)),
+            }
+        })?;
         if violations > 0 {
             warnings.push(format!(
                 "{violations} rows violate a foreign key: D1 refuses such rows on import"
@@ -105,44 +120,62 @@ impl SqliteSource {
         })
     }
 
-    fn copy_rows(
+    /// Sends every table's rows; gives the number of foreign-key violations.
+    fn send_all(
+        &self,
+        connection: &Connection,
+        database: &Database,
+        request: &DumpRequest<'_>,
+        mut outbox: Outbox,
+    ) -> Result<u64, Failure> {
+        for (index, table) in database.tables.iter().enumerate() {
+            outbox.put(Step::Begin(index))?;
+            if table.content == Content::Rows {
+                self.send_rows(connection, table, request, &mut outbox)?;
+            }
+            outbox.put(Step::End)?;
+        }
+        let violations = count_violations(connection, database)?;
+        outbox.put(Step::Finish)?;
+        outbox.send()?;
+        Ok(violations)
+    }
+
+    fn send_rows(
         &self,
         connection: &Connection,
         table: &Table,
         request: &DumpRequest<'_>,
-        writer: &mut DumpWriter<'_, dyn Sink + '_>,
-    ) -> Result<Sha256, SourceError> {
-        let mut hasher = ContentHasher::default();
-        let mut rows = 0;
-        let mut write_error = None;
-        let outcome = each_row(connection, table, |values| {
-            values.iter().for_each(|value| hasher.value(*value));
-            hasher.end_row();
+        outbox: &mut Outbox,
+    ) -> Result<(), Failure> {
+        let mut block = RowBlock::default();
+        let (mut rows, mut counted) = (0, 0);
+        let mut is_wanted = true;
+        each_row(connection, table, |values| {
+            block.push_row(values);
             rows += 1;
-            if rows % ROWS_PER_CHECK == 0 {
-                request.progress.add_rows(ROWS_PER_CHECK);
-                if request.stop.is_cancelled() {
-                    return false;
-                }
+            if block.len() >= BLOCK_BYTES {
+                request.progress.add_rows(rows - counted);
+                counted = rows;
+                let full = std::mem::take(&mut block);
+                is_wanted = outbox.put(Step::Rows(full)).is_ok() && !request.stop.is_cancelled();
             }
-            write_error = writer.row(values).err();
-            write_error.is_none()
-        });
-        if let Some(error) = write_error {
-            return Err(error.into());
-        }
-        outcome.map_err(|error| self.told(error))?;
+            is_wanted
+        })?;
         if request.stop.is_cancelled() {
-            return Err(SourceError::Stopped);
+            return Err(Failure::Told(SourceError::Stopped));
         }
-        request.progress.add_rows(rows % ROWS_PER_CHECK);
+        if !is_wanted {
+            return Err(Failure::ReceiverGone);
+        }
+        outbox.put(Step::Rows(block))?;
+        request.progress.add_rows(rows - counted);
         if rows != table.rows {
             let (name, count) = (&table.name, table.rows);
-            return Err(self.damaged(format!(
-                "table `{name}` counts {count} rows but holds {rows}"
-            )));
+            let why = format!("table `{name}` counts {count} rows but holds {rows}");
+            return Err(Failure::Told(self.damaged(why)));
         }
-        Ok(hasher.finish())
+        Ok(())
     }
 
     fn what(&self) -> String {
@@ -176,6 +209,69 @@ impl SqliteSource {
                 retryable: code == Some(ErrorCode::SystemIoFailure),
             },
         }
+    }
+}
+
+/// Why the reading thread ended early.
+enum Failure {
+    Sqlite(rusqlite::Error),
+    Told(SourceError),
+    /// The writing thread ended; it has the reason.
+    ReceiverGone,
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl Failure {
+    fn told(self, source: &SqliteSource) -> SourceError {
+        match self {
+            Self::Sqlite(error) => source.told(error),
+            Self::Told(error) => error,
+            Self::ReceiverGone => {
+                SourceError::Sink(io::Error::other("the writing thread ended early"))
+            }
+        }
+    }
+}
+
+/// Steps on their way to the writing thread, several at a time: waking it for every small table would take longer
+/// than reading one.
+struct Outbox {
+    sender: SyncSender<Vec<Step>>,
+    steps: Vec<Step>,
+    waiting_bytes: usize,
+}
+
+impl Outbox {
+    fn new(sender: SyncSender<Vec<Step>>) -> Self {
+        Self {
+            sender,
+            steps: Vec::new(),
+            waiting_bytes: 0,
+        }
+    }
+
+    fn put(&mut self, step: Step) -> Result<(), Failure> {
+        const STEP_BYTES: usize = 64;
+        self.waiting_bytes += STEP_BYTES;
+        if let Step::Rows(block) = &step {
+            self.waiting_bytes += block.len();
+        }
+        self.steps.push(step);
+        if self.waiting_bytes >= BLOCK_BYTES {
+            return self.send();
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) -> Result<(), Failure> {
+        self.waiting_bytes = 0;
+        let steps = std::mem::take(&mut self.steps);
+        self.sender.send(steps).map_err(|_| Failure::ReceiverGone)
     }
 }
 
@@ -274,7 +370,7 @@ fn value_of(value: ValueRef<'_>) -> Value<'_> {
     }
 }
 
-fn evidence_of(table: &Table, hash: Option<Sha256>) -> TableEvidence {
+fn evidence_of(table: &Table, hash: Option<ContentHash>) -> TableEvidence {
     TableEvidence {
         name: table.name.clone(),
         rows: table.written_rows(),

@@ -2,7 +2,7 @@
 //!
 //! | found | way |
 //! |---|---|
-//! | WAL mode with `-wal` and `-shm` | in place; writers go on |
+//! | WAL mode with `-wal` and `-shm` | in place, the `-shm` mapped read-only; writers go on |
 //! | WAL mode without `-wal` | in place as immutable, because opening it would leave `-wal` and `-shm` behind, owned by us; afterwards it must be unchanged |
 //! | WAL mode with `-wal` but no `-shm` | nobody has it open; a private copy of both |
 //! | rollback journal, small | in place: a writer waits for the moment that takes |
@@ -24,6 +24,9 @@ use super::{SourceError, SqliteSource, shown, stop_when_asked};
 /// A rollback-journal database up to this size is read in place, within a fraction of a second.
 const IN_PLACE_BYTES: u64 = 16 * 1024 * 1024;
 
+/// How many pages a snapshot copies between two looks at the request to stop.
+const PAGES_PER_STEP: i32 = 4096;
+
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// An open database with a read transaction, and what it needs to be trusted afterwards.
@@ -39,15 +42,31 @@ pub(super) struct Opened {
 /// What changes when a file is written.
 #[derive(PartialEq, Eq)]
 struct Stamp {
+    file: Look,
+    header: Vec<u8>,
+    wal: Option<Look>,
+    journal: Option<Look>,
+}
+
+/// A file's length and time of change.
+#[derive(PartialEq, Eq)]
+struct Look {
     size_bytes: u64,
     modified: (i64, i64),
-    header: Vec<u8>,
-    wal_bytes: Option<u64>,
-    journal_bytes: Option<u64>,
+}
+
+impl From<Metadata> for Look {
+    fn from(metadata: Metadata) -> Self {
+        Self {
+            size_bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
 }
 
 enum Way {
     InPlace,
+    Log,
     Immutable,
     Snapshot,
     Copy,
@@ -62,12 +81,17 @@ impl Opened {
         let metadata = fs::metadata(&source.path).map_err(|error| not_readable(source, &error))?;
         refuse_what_is_no_database(source, &metadata)?;
         let mut opened = match way_for(source)? {
-            Way::InPlace => match Self::in_place(source, &metadata) {
+            Way::InPlace => match Self::in_place(source, &source.path, &metadata) {
+                Err(error) if needs_copy(&error) => Self::copied(source, &metadata)?,
+                other => other.map_err(|error| source.told(error))?,
+            },
+            // Without `readonly_shm`, the first reader after a crash would write the `-shm` anew.
+            Way::Log => match Self::in_place(source, &uri(source, "readonly_shm=1"), &metadata) {
                 Err(error) if needs_copy(&error) => Self::copied(source, &metadata)?,
                 other => other.map_err(|error| source.told(error))?,
             },
             Way::Immutable => Self::immutable(source, &metadata)?,
-            Way::Snapshot => match Self::snapshot(source, &metadata) {
+            Way::Snapshot => match Self::snapshot(source, &metadata, stop) {
                 Err(Failure::Sqlite(error)) if needs_copy(&error) => {
                     Self::copied(source, &metadata)?
                 }
@@ -104,8 +128,12 @@ impl Opened {
         Ok(())
     }
 
-    fn in_place(source: &SqliteSource, metadata: &Metadata) -> rusqlite::Result<Self> {
-        let connection = connect(source, &source.path, read_only())?;
+    fn in_place(
+        source: &SqliteSource,
+        place: &Path,
+        metadata: &Metadata,
+    ) -> rusqlite::Result<Self> {
+        let connection = connect(source, place, read_only())?;
         begin(&connection)?;
         Ok(Self {
             connection,
@@ -117,9 +145,7 @@ impl Opened {
 
     fn immutable(source: &SqliteSource, metadata: &Metadata) -> Result<Self, SourceError> {
         let before = Stamp::of(source)?;
-        let uri = immutable_uri(&source.path);
-        let flags = read_only() | OpenFlags::SQLITE_OPEN_URI;
-        let connection = connect(source, Path::new(&uri), flags)
+        let connection = connect(source, &uri(source, "immutable=1"), read_only())
             .and_then(|connection| begin(&connection).map(|()| connection))
             .map_err(|error| source.told(error))?;
         Ok(Self {
@@ -130,15 +156,19 @@ impl Opened {
         })
     }
 
-    fn snapshot(source: &SqliteSource, metadata: &Metadata) -> Result<Self, Failure> {
+    fn snapshot(
+        source: &SqliteSource,
+        metadata: &Metadata,
+        stop: &CancellationToken,
+    ) -> Result<Self, Failure> {
         let folder = scratch_folder(source)?;
         let original = connect(source, &source.path, read_only())?;
         let mut connection = connect(source, &folder.path().join("snapshot.db"), read_write())?;
         connection.execute_batch("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")?;
-        match Backup::new(&original, &mut connection)?.step(-1)? {
-            StepResult::Done | StepResult::More => {}
-            _ => return Err(Failure::Told(locked(source))),
-        }
+        // With the read lock held, all steps copy the same state.
+        begin(&original)?;
+        copy_pages(source, &original, &mut connection, stop)?;
+        drop(original);
         begin(&connection)?;
         Ok(Self {
             connection,
@@ -180,6 +210,25 @@ impl Opened {
     }
 }
 
+fn copy_pages(
+    source: &SqliteSource,
+    from: &Connection,
+    to: &mut Connection,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let backup = Backup::new(from, to)?;
+    loop {
+        match backup.step(PAGES_PER_STEP)? {
+            StepResult::Done => return Ok(()),
+            StepResult::More if stop.is_cancelled() => {
+                return Err(Failure::Told(SourceError::Stopped));
+            }
+            StepResult::More => {}
+            _ => return Err(Failure::Told(locked(source))),
+        }
+    }
+}
+
 enum Failure {
     Sqlite(rusqlite::Error),
     Told(SourceError),
@@ -200,18 +249,12 @@ impl From<SourceError> for Failure {
 impl Stamp {
     fn of(source: &SqliteSource) -> Result<Self, SourceError> {
         let told = |error: std::io::Error| not_readable(source, &error);
-        let metadata = fs::metadata(&source.path).map_err(told)?;
-        let length = |suffix| {
-            fs::metadata(beside(&source.path, suffix))
-                .ok()
-                .map(|m| m.len())
-        };
+        let look = |suffix| fs::metadata(beside(&source.path, suffix)).map(Look::from);
         Ok(Self {
-            size_bytes: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            file: look("").map_err(told)?,
             header: read_header(&source.path).map_err(told)?,
-            wal_bytes: length("-wal"),
-            journal_bytes: length("-journal"),
+            wal: look("-wal").ok(),
+            journal: look("-journal").ok(),
         })
     }
 }
@@ -224,11 +267,11 @@ fn way_for(source: &SqliteSource) -> Result<Way, SourceError> {
         .get(18..20)
         .is_some_and(|versions| versions.contains(&2));
     let has_shm = beside(&source.path, "-shm").exists();
-    Ok(match (is_wal, stamp.wal_bytes, has_shm) {
+    Ok(match (is_wal, stamp.wal, has_shm) {
         (true, None, _) => Way::Immutable,
         (true, Some(_), false) => Way::Copy,
-        (true, Some(_), true) => Way::InPlace,
-        (false, _, _) if stamp.size_bytes <= IN_PLACE_BYTES => Way::InPlace,
+        (true, Some(_), true) => Way::Log,
+        (false, _, _) if stamp.file.size_bytes <= IN_PLACE_BYTES => Way::InPlace,
         (false, _, _) => Way::Snapshot,
     })
 }
@@ -289,7 +332,7 @@ fn begin(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn read_only() -> OpenFlags {
-    OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX
+    OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI
 }
 
 fn read_write() -> OpenFlags {
@@ -298,19 +341,20 @@ fn read_write() -> OpenFlags {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
 }
 
-/// The path as a URI, every byte but the plainest in hexadecimal.
-fn immutable_uri(path: &Path) -> String {
+/// The source's path as a URI with an option, every byte but the plainest in hexadecimal.
+fn uri(source: &SqliteSource, option: &str) -> PathBuf {
     use std::os::unix::ffi::OsStrExt;
     let mut uri = String::from("file:");
-    for byte in path.as_os_str().as_bytes() {
+    for byte in source.path.as_os_str().as_bytes() {
         if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
             uri.push(char::from(*byte));
         } else {
             uri.push_str(&format!("%{byte:02X}"));
         }
     }
-    uri.push_str("?immutable=1");
-    uri
+    uri.push('?');
+    uri.push_str(option);
+    uri.into()
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

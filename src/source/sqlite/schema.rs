@@ -4,9 +4,11 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, Result};
 
+use super::foreign_key::indexes_for_keys;
 use super::virtual_table::{FullText, Module};
 use crate::dump::{
-    Content, Database, Rowid, SchemaObject, Table, TextEncoding, parents_first, quoted_name,
+    Content, Database, Rowid, SchemaObject, Table, TextEncoding, ends_in_open_comment,
+    parents_first, quoted_name,
 };
 use crate::types::Hasher;
 use crate::types::Sha256;
@@ -37,6 +39,7 @@ pub(super) fn describe(connection: &Connection, skip_data: &[String]) -> Result<
     let listed = list_tables(connection)?;
     let modules = list_modules(connection)?;
     let mut entries = read_entries(connection)?;
+    make_texts_end_well(&mut entries, &mut warnings);
     entries.retain(|entry| {
         let is_internal = is_cloudflare(&entry.name) || is_cloudflare(&entry.table);
         if is_internal && entry.kind == "table" {
@@ -80,9 +83,14 @@ pub(super) fn describe(connection: &Connection, skip_data: &[String]) -> Result<
     let encoding = read_encoding(connection)?;
     let digest = digest(&entries, sequence.as_deref(), encoding);
     warn_of_schema_text(&entries, &mut warnings);
+    let early = indexes_for_keys(connection, &tables)?;
+    let (early_indexes, objects) = objects_of(entries)
+        .into_iter()
+        .partition(|object| object.kind == "index" && early.contains(&object.name));
     let database = Database {
         tables: in_dump_order(tables),
-        objects: objects_of(entries),
+        early_indexes,
+        objects,
         sequence,
         user_version: connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
         application_id: connection.pragma_query_value(None, "application_id", |row| row.get(0))?,
@@ -148,6 +156,24 @@ fn read_entries(connection: &Connection) -> Result<Vec<Entry>> {
     entries.collect()
 }
 
+/// Brings texts into the form that a restore keeps: one that ends in a comment cannot be ended as it stands.
+fn make_texts_end_well(entries: &mut [Entry], warnings: &mut Vec<String>) {
+    for Entry {
+        kind, name, sql, ..
+    } in entries
+    {
+        // `CREATE INDEX … -- why` needs a newline before its `;`, and SQLite keeps that newline.
+        let length = sql.trim_end_matches([' ', '\t', '\n', '\r', '\x0c']).len();
+        sql.truncate(length);
+        if ends_in_open_comment(sql) {
+            sql.push_str(" */");
+            warnings.push(format!(
+                "the text of {kind} `{name}` ends inside a comment, which the dump closes"
+            ));
+        }
+    }
+}
+
 fn virtual_module(entry: &Entry) -> Option<Module> {
     let start = entry.sql.get(.."CREATE VIRTUAL".len())?;
     start
@@ -179,20 +205,13 @@ fn read_columns(connection: &Connection, table: &str) -> Result<Vec<Column>> {
 
 fn ordinary_table(connection: &Connection, entry: &Entry, has_rowid: bool) -> Result<Table> {
     let columns = read_columns(connection, &entry.name)?;
-    let name = quoted_name(&entry.name);
-    let count: u64 = connection
-        .prepare(&format!("SELECT count(*) FROM main.{name}"))?
-        .query_row([], |row| row.get(0))?;
-    let key_index = primary_key_index(connection, &entry.name)?;
-    let (rowid, order_by) = if has_rowid {
-        let alias = rowid_column(&columns, key_index.as_deref());
-        rowid_of(connection, &name, &columns, alias, count)?
+    let key = if has_rowid {
+        rowid_key(connection, entry, &columns)?
     } else {
-        (Rowid::Implied, key_order(connection, key_index.as_deref())?)
+        let index = primary_key_index(connection, &entry.name)?;
+        RowKey::None(key_order(connection, index.as_deref())?)
     };
-    let mut statement =
-        connection.prepare_cached("SELECT DISTINCT \"table\" FROM pragma_foreign_key_list(?1)")?;
-    let parents = statement.query_map([&entry.name], |row| row.get(0))?;
+    let (rows, rowid, order_by) = count(connection, &entry.name, key)?;
     Ok(Table {
         name: entry.name.clone(),
         sql: entry.sql.clone(),
@@ -200,11 +219,27 @@ fn ordinary_table(connection: &Connection, entry: &Entry, has_rowid: bool) -> Re
         columns: visible(columns),
         rowid,
         order_by,
-        rows: count,
+        rows,
         content: Content::Rows,
         settings: Vec::new(),
-        parents: parents.collect::<Result<_>>()?,
+        parents: read_parents(connection, entry)?,
     })
+}
+
+/// The tables that foreign keys point to; asked only where the text can hold one.
+fn read_parents(connection: &Connection, entry: &Entry) -> Result<Vec<String>> {
+    if !holds_word(&entry.sql, "references") {
+        return Ok(Vec::new());
+    }
+    let mut statement =
+        connection.prepare_cached("SELECT DISTINCT \"table\" FROM pragma_foreign_key_list(?1)")?;
+    let parents = statement.query_map([&entry.name], |row| row.get(0))?;
+    parents.collect()
+}
+
+/// Whether the text holds the word in any case, perhaps inside a longer one.
+fn holds_word(sql: &str, word: &str) -> bool {
+    sql.to_ascii_lowercase().contains(word)
 }
 
 fn visible(columns: Vec<Column>) -> Vec<String> {
@@ -222,49 +257,62 @@ fn primary_key_index(connection: &Connection, table: &str) -> Result<Option<Stri
         .optional()
 }
 
-/// The column that is the rowid: `INTEGER PRIMARY KEY`, for which SQLite makes no index.
-fn rowid_column<'a>(columns: &'a [Column], key_index: Option<&str>) -> Option<&'a str> {
-    let mut keys = columns.iter().filter(|column| column.key_place > 0);
-    let key = keys.next()?;
-    let is_alias = keys.next().is_none()
-        && key.declared.eq_ignore_ascii_case("INTEGER")
-        && key_index.is_none();
-    is_alias.then_some(key.name.as_str())
+/// What identifies the rows of a table.
+enum RowKey {
+    /// This column is the rowid.
+    Column(String),
+    /// The rowid, under this name.
+    Rowid(&'static str),
+    /// Something else; with the `ORDER BY` terms for it.
+    None(String),
 }
 
-/// Whether rowids must be written, and the `ORDER BY` term for them.
-fn rowid_of(
-    connection: &Connection,
-    table: &str,
-    columns: &[Column],
-    alias: Option<&str>,
-    count: u64,
-) -> Result<(Rowid, String)> {
-    if let Some(column) = alias {
-        return Ok((Rowid::Implied, quoted_name(column)));
+/// What identifies the rows of a table that has rowids.
+fn rowid_key(connection: &Connection, entry: &Entry, columns: &[Column]) -> Result<RowKey> {
+    let mut keys = columns.iter().filter(|column| column.key_place > 0);
+    if let (Some(key), None) = (keys.next(), keys.next())
+        && key.declared.eq_ignore_ascii_case("INTEGER")
+        // `INTEGER PRIMARY KEY DESC` is the one that is no rowid; SQLite makes an index for it.
+        && !(holds_word(&entry.sql, "desc") && primary_key_index(connection, &entry.name)?.is_some())
+    {
+        return Ok(RowKey::Column(quoted_name(&key.name)));
     }
     let is_free = |name: &&str| {
         !columns
             .iter()
             .any(|column| column.name.eq_ignore_ascii_case(name))
     };
-    let Some(name) = ["rowid", "_rowid_", "oid"].into_iter().find(is_free) else {
-        // Nobody can see this table's rowids, so nobody can miss them.
-        return Ok((Rowid::Implied, String::new()));
+    let free = ["rowid", "_rowid_", "oid"].into_iter().find(is_free);
+    // Where columns hide all three names, nobody can see this table's rowids, so nobody can miss them.
+    Ok(free.map_or_else(|| RowKey::None(String::new()), RowKey::Rowid))
+}
+
+/// Counts a table's rows; gives what to do about its rowids, and the `ORDER BY` terms.
+fn count(connection: &Connection, table: &str, key: RowKey) -> Result<(u64, Rowid, String)> {
+    let table = quoted_name(table);
+    let count = format!("(SELECT count(*) FROM main.{table})");
+    let ask = |sql: String, read: fn(&rusqlite::Row<'_>) -> Result<(u64, bool)>| {
+        connection.prepare(&sql)?.query_row([], read)
     };
-    let sql = format!(
-        "SELECT (SELECT min({name}) FROM main.{table}), (SELECT max({name}) FROM main.{table})"
-    );
-    let (first, last): (Option<i64>, Option<i64>) = connection
-        .prepare(&sql)?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let is_gapless = count == 0 || first == Some(1) && last == i64::try_from(count).ok();
-    let rowid = if is_gapless {
-        Rowid::Implied
-    } else {
-        Rowid::Kept(name)
-    };
-    Ok((rowid, name.to_owned()))
+    match key {
+        RowKey::Column(order_by) | RowKey::None(order_by) => {
+            let (rows, _) = ask(format!("SELECT {count}"), |row| Ok((row.get(0)?, true)))?;
+            Ok((rows, Rowid::Implied, order_by))
+        }
+        RowKey::Rowid(name) => {
+            let sql = format!(
+                "SELECT n, n = 0 OR (SELECT min({name}) FROM main.{table}) = 1 \
+                 AND (SELECT max({name}) FROM main.{table}) = n FROM (SELECT {count} AS n)"
+            );
+            let (rows, is_gapless) = ask(sql, |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let rowid = if is_gapless {
+                Rowid::Implied
+            } else {
+                Rowid::Kept(name)
+            };
+            Ok((rows, rowid, name.to_owned()))
+        }
+    }
 }
 
 /// The key order of a WITHOUT ROWID table; empty where only a scan of the table gives it.
@@ -359,10 +407,11 @@ fn apply_skip_data(tables: &mut [Table], skip_data: &[String], warnings: &mut Ve
 
 /// The sequence values of tables that exist; `None` where no table counts with AUTOINCREMENT.
 fn read_sequence(connection: &Connection, entries: &[Entry]) -> Result<Option<Vec<(String, i64)>>> {
-    let counts = |entry: &Entry| {
-        entry.kind == "table" && entry.sql.to_ascii_lowercase().contains("autoincrement")
-    };
-    if !entries.iter().any(counts) {
+    let mut is_any = false;
+    for entry in entries.iter().filter(|entry| entry.kind == "table") {
+        is_any = is_any || counts_up(connection, entry)?;
+    }
+    if !is_any {
         return Ok(None);
     }
     let mut statement = connection.prepare(
@@ -373,6 +422,24 @@ fn read_sequence(connection: &Connection, entries: &[Entry]) -> Result<Option<Ve
     let mut rows: Vec<(String, i64)> = rows.collect::<Result<_>>()?;
     rows.retain(|(name, _)| entries.iter().any(|entry| entry.name == *name));
     Ok(Some(rows))
+}
+
+/// Whether the table has an AUTOINCREMENT key; the word alone may stand in a comment or a default.
+fn counts_up(connection: &Connection, entry: &Entry) -> Result<bool> {
+    if !holds_word(&entry.sql, "autoincrement") {
+        return Ok(false);
+    }
+    for column in read_columns(connection, &entry.name)? {
+        let is_counter = |column: &str| -> Result<bool> {
+            let (_, _, _, _, counts) =
+                connection.column_metadata(Some("main"), &*entry.name, column)?;
+            Ok(counts)
+        };
+        if column.key_place > 0 && is_counter(&column.name)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn read_encoding(connection: &Connection) -> Result<TextEncoding> {
