@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the tests call, and only those that are missing.
+# Installs what the tests call, and only what is missing: Debian packages and an S3 server.
 set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# command:package — sqlite3 restores our dumps, zstd unpacks them, strace counts durable steps.
-needed=(cc:gcc sqlite3:sqlite3 zstd:zstd strace:strace)
+# command:package — sqlite3 restores our dumps, zstd unpacks them, strace counts durable steps, python3 installs the
+# S3 server and setpriv ends it with the test.
+needed=(cc:gcc sqlite3:sqlite3 zstd:zstd strace:strace python3:python3 setpriv:util-linux)
 
 missing=()
 for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -eq 0 ]; then
-    echo "nothing to install"
-    exit 0
+    echo "no package to install"
+    exec bash scripts/seaweedfs.sh
 fi
 
 as_root=()
@@ -31,3 +34,4 @@ echo "installing ${missing[*]}"
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "${missing[@]}"
+exec bash scripts/seaweedfs.sh

@@ -15,6 +15,7 @@ mod dump_values;
 mod dumping;
 mod night;
 mod sqlite_source;
+mod s3;
 mod store;
 mod store_contract;
 mod store_crash;
