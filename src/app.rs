@@ -10,17 +10,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::runtime::Handle;
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Database, SourceSpec, Storage, StorageKind};
 use crate::engine::state::StateDir;
-use crate::source::{Source, SqliteSource};
+use crate::source::{Source, SqliteSource, d1};
 use crate::store::{
-    Body, DirStore, Listing, ObjectStat, Operation, Reader, Retry, RetryPolicy, Store, StoreError,
-    StoreErrorKind,
+    Body, DirStore, Listing, ObjectStat, Operation, Reader, Retry, RetryPolicy, S3Store, Store,
+    StoreError, StoreErrorKind, install_tls,
 };
-use crate::types::{DatabaseName, ObjectKey};
+use crate::types::ObjectKey;
 use crate::wiring::{WiredDatabase, Wiring};
 
 /// Why a configuration cannot be worked on.
@@ -29,36 +30,30 @@ pub enum AppError {
     /// The catalog cannot be used.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// A kind of source that is not built yet.
-    #[error("database `{database}`: this build cannot back up {kind} databases yet\nhint: {hint}")]
-    NotYet {
-        /// The database.
-        database: DatabaseName,
-        /// Its kind, as people call it.
-        kind: &'static str,
-        /// The way out.
-        hint: &'static str,
-    },
+    /// The D1 client cannot be built.
+    #[error(transparent)]
+    Client(#[from] d1::ApiError),
 }
 
-/// Builds everything a job works on, under the lock of `state`. Storages are opened, and made where absent.
+/// Builds everything a job works on, under the lock of `state`. Storages are opened, and made where absent; what a
+/// dead process left unfinished in them is removed.
 ///
 /// # Errors
 /// Where the catalog cannot be opened or a source cannot be built; a storage that fails is part of the wiring.
-pub fn wiring(config: Arc<Config>, state: &StateDir) -> Result<Wiring, AppError> {
+pub async fn wiring(config: Arc<Config>, state: &StateDir) -> Result<Wiring, AppError> {
     let catalog = Catalog::open(&StateDir::catalog_path(state.path()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let instance = catalog.instance()?;
-    let wired = |database: &Database| {
-        Ok(WiredDatabase {
-            config: database.clone(),
-            source: source(database, &state.spool())?,
-        })
+    let client = client(&config, &clock)?;
+    let wired = |database: &Database| WiredDatabase {
+        config: database.clone(),
+        source: source(database, client.as_ref(), &state.spool()),
     };
-    let databases = config.databases().iter().map(wired);
-    let databases = databases.collect::<Result<_, AppError>>()?;
-    let open = |storage: &Storage| store_or_reason(storage, &instance, &clock);
-    let stores = config.storages().iter().map(open).collect();
+    let databases = config.databases().iter().map(wired).collect();
+    let mut stores = Vec::with_capacity(config.storages().len());
+    for storage in config.storages() {
+        stores.push(store_or_reason(storage, &instance, &clock, Unfinished::Remove).await);
+    }
     Ok(Wiring {
         databases,
         stores,
@@ -66,6 +61,19 @@ pub fn wiring(config: Arc<Config>, state: &StateDir) -> Result<Wiring, AppError>
         clock,
         config,
     })
+}
+
+/// The client of the configured Cloudflare account; `None` where none is configured, and then no D1 database is.
+///
+/// # Errors
+/// Where the client cannot be built.
+pub fn client(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<Arc<d1::Client>>, AppError> {
+    install_tls();
+    let client = |cloudflare| d1::Client::new(cloudflare, Arc::clone(clock)).map(Arc::new);
+    Ok(config.cloudflare().map(client).transpose()?)
 }
 
 /// What is known of jobs and copies, for queries alone and without a lock. `None`: nothing was ever backed up.
@@ -82,47 +90,86 @@ pub fn known(config: &Config) -> Result<Option<Catalog>, AppError> {
 ///
 /// # Errors
 /// Where the catalog does not say who we are.
-pub fn stores_to_read(config: &Config, catalog: &Catalog) -> Result<Vec<Arc<dyn Store>>, AppError> {
+pub async fn stores_to_read(
+    config: &Config,
+    catalog: &Catalog,
+) -> Result<Vec<Arc<dyn Store>>, AppError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let instance = catalog.instance()?;
-    let open = |storage: &Storage| match absent_folder(storage) {
-        Some(error) => unopened(storage, error),
-        None => store_or_reason(storage, &instance, &clock),
-    };
-    Ok(config.storages().iter().map(open).collect())
+    let mut stores = Vec::with_capacity(config.storages().len());
+    for storage in config.storages() {
+        stores.push(match absent_folder(storage) {
+            Some(error) => unopened(storage, error),
+            None => store_or_reason(storage, &instance, &clock, Unfinished::Leave).await,
+        });
+    }
+    Ok(stores)
 }
 
-fn source(database: &Database, scratch: &Path) -> Result<Arc<dyn Source>, AppError> {
+fn source(
+    database: &Database,
+    client: Option<&Arc<d1::Client>>,
+    scratch: &Path,
+) -> Arc<dyn Source> {
     match &database.source {
-        SourceSpec::Sqlite(path) => Ok(Arc::new(SqliteSource::new(
-            path.clone(),
-            scratch.to_owned(),
-        ))),
-        SourceSpec::D1 { .. } => Err(AppError::NotYet {
-            database: database.name.clone(),
-            kind: "Cloudflare D1",
-            hint: "name SQLite databases only: `sqlite = \"PATH\"`",
-        }),
-    }
-}
-
-fn store(storage: &Storage, instance: &str) -> Result<Arc<dyn Store>, StoreError> {
-    match &storage.kind {
-        StorageKind::Directory(folder) => {
-            Ok(Arc::new(DirStore::open(&storage.name, folder, instance)?))
+        SourceSpec::Sqlite(path) => Arc::new(SqliteSource::new(path.clone(), scratch.to_owned())),
+        SourceSpec::D1 { id, method } => {
+            let client = client.expect("validate refuses a D1 database without [cloudflare]");
+            let runtime = Handle::current();
+            let scratch = scratch.to_owned();
+            Arc::new(d1::D1Source::new(
+                Arc::clone(client),
+                id.clone(),
+                *method,
+                scratch,
+                runtime,
+            ))
         }
-        StorageKind::S3(_) => Err(not_opened(
-            storage,
-            "this build cannot use S3 buckets yet\nhint: add a [[storage]] with a `directory`",
-        )),
     }
 }
 
-fn store_or_reason(storage: &Storage, instance: &str, clock: &Arc<dyn Clock>) -> Arc<dyn Store> {
-    match store(storage, instance) {
-        Ok(store) => Arc::new(Retry::new(store, Arc::clone(clock), RetryPolicy::default())),
-        Err(error) => unopened(storage, error),
+/// What to do with unfinished uploads of dead processes. Only who holds the state's lock knows that they are dead.
+#[derive(Clone, Copy)]
+enum Unfinished {
+    Remove,
+    Leave,
+}
+
+async fn store_or_reason(
+    storage: &Storage,
+    instance: &str,
+    clock: &Arc<dyn Clock>,
+    unfinished: Unfinished,
+) -> Arc<dyn Store> {
+    let opened = match &storage.kind {
+        StorageKind::Directory(folder) => DirStore::open(&storage.name, folder, instance)
+            .map(|store| retrying(Arc::new(store), clock)),
+        StorageKind::S3(settings) => {
+            match S3Store::connect(&storage.name, settings, instance, Arc::clone(clock)) {
+                Ok(store) => Ok(prepared(store, clock, unfinished).await),
+                Err(error) => Err(error),
+            }
+        }
+    };
+    opened.unwrap_or_else(|error| unopened(storage, error))
+}
+
+async fn prepared(
+    store: S3Store,
+    clock: &Arc<dyn Clock>,
+    unfinished: Unfinished,
+) -> Arc<dyn Store> {
+    if let Unfinished::Remove = unfinished
+        && let Err(error) = store.sweep().await
+    {
+        // Whether it can be written shows when it is; what lies unfinished there is seen by nobody.
+        tracing::warn!(storage = store.name(), %error, "unfinished uploads were not looked for");
     }
+    retrying(Arc::new(store), clock)
+}
+
+fn retrying(store: Arc<dyn Store>, clock: &Arc<dyn Clock>) -> Arc<dyn Store> {
+    Arc::new(Retry::new(store, Arc::clone(clock), RetryPolicy::default()))
 }
 
 fn absent_folder(storage: &Storage) -> Option<StoreError> {

@@ -21,7 +21,7 @@ pub(super) async fn run(context: &Context, args: &CatArgs) -> anyhow::Result<Exi
     let config = context.load()?.config;
     let catalog = context.catalog(&config)?;
     let copy = resolve(&args.copy, &catalog, &config)?;
-    let stores = app::stores_to_read(&config, &catalog)?;
+    let stores = app::stores_to_read(&config, &catalog).await?;
     let stores = holders(&copy, stores, args.storage.as_deref())?;
     let (mut troubles, no_bar) = (Vec::new(), ProgressBar::hidden());
     for store in &stores {

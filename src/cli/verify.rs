@@ -45,7 +45,7 @@ pub(super) async fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<
     let known = context.catalog(&config)?;
     let copies = chosen(args, &known, &config)?;
     let catalog = Catalog::open(known.path())?;
-    let stores = app::stores_to_read(&config, &catalog)?;
+    let stores = app::stores_to_read(&config, &catalog).await?;
     let placed = |copy: &StoredCopy| copy.manifest.stored.size_bytes * copy.placements.len() as u64;
     let bar = byte_bar(context, copies.iter().map(placed).sum());
     let mut findings = Vec::new();

@@ -68,7 +68,7 @@ pub(super) async fn take(
     }
     let config = Arc::new(config);
     let state = StateDir::lock(&config.agent().state)?;
-    let wiring = app::wiring(config, &state)?;
+    let wiring = app::wiring(config, &state).await?;
     let stop = CancellationToken::new();
     let overdue = overdue(stop.clone())?;
     tokio::select! {
