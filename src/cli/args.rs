@@ -9,12 +9,7 @@ use crate::types::{BackupDate, DatabaseName};
 
 /// Backups of SQLite and Cloudflare D1 databases that count only after they were restored and compared.
 #[derive(Debug, Parser)]
-#[command(
-    name = "patina",
-    version,
-    arg_required_else_help = true,
-    infer_long_args = true
-)]
+#[command(name = "patina", version, arg_required_else_help = true)]
 #[command(after_help = "\
 Addresses of copies: `blog` or `blog@latest` (the newest), `blog@latest~2` (two before it), \
 `blog@2026-11-20` (the newest of that day), or an object's key.

@@ -63,7 +63,7 @@ fn without_any_storage_every_database_fails_and_says_why() {
 }
 
 #[test]
-fn an_unmounted_share_is_not_filled_in_its_mount_points_place() {
+fn reading_does_not_make_a_directory_anew_that_is_gone() {
     let place = Place::with(&["a"], "");
     place.ok(&["backup"]);
     std::fs::rename(place.path("backups"), place.path("elsewhere")).unwrap();
