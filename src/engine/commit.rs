@@ -5,9 +5,11 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 
+use crate::clock::Clock;
 use crate::engine::spool::Ready;
 use crate::progress::Progress;
 use crate::store::{Body, Digest, Store, StoreError, digest, read_small};
@@ -43,7 +45,13 @@ enum CommitError {
         key: ObjectKey,
         what: String,
     },
+    #[error("storage `{store}` did not take the copy within {timeout:?}")]
+    Hangs { store: String, timeout: Duration },
 }
+
+/// What a store may take for any copy, and at which rate it must at least go on: a slower one hangs.
+const STORE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+const LEAST_BYTES_PER_SECOND: u64 = 50_000;
 
 /// Stores the object and its manifest in every store; a store that already has both, from before a crash, is good.
 pub(super) async fn commit(
@@ -51,10 +59,21 @@ pub(super) async fn commit(
     ready: &Ready,
     manifest: &Manifest,
     progress: &Progress,
+    clock: &dyn Clock,
 ) -> Committed {
+    // Each byte goes there and back.
+    let seconds = 2 * ready.stored.size_bytes / LEAST_BYTES_PER_SECOND;
+    let timeout = STORE_TIMEOUT + Duration::from_secs(seconds);
     let mut committed = Committed::default();
     for store in stores {
-        match commit_to(store.as_ref(), ready, manifest).await {
+        let outcome = tokio::select! {
+            outcome = commit_to(store.as_ref(), ready, manifest) => outcome,
+            () = clock.sleep(timeout) => Err(CommitError::Hangs {
+                store: store.name().to_owned(),
+                timeout,
+            }),
+        };
+        match outcome {
             Ok(()) => committed.good.push(store.name().to_owned()),
             Err(error) => {
                 tracing::warn!(storage = store.name(), key = %manifest.key, %error, "a copy was not stored");

@@ -84,7 +84,14 @@ async fn finish(wiring: &Wiring, job: JobId, spooled: &Spooled) -> Result<bool, 
         return Ok(false);
     }
     let ready = Ready::found(spooled.path.clone(), manifest.plain, manifest.stored);
-    let outcome = commit(&wiring.stores, &ready, manifest, &Progress::default()).await;
+    let outcome = commit(
+        &wiring.stores,
+        &ready,
+        manifest,
+        &Progress::default(),
+        wiring.clock.as_ref(),
+    )
+    .await;
     if outcome.good.is_empty() {
         return Ok(false);
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::NaiveTime;
+use chrono::{NaiveTime, Timelike};
 
 use super::{BackupDate, Compression, DatabaseName, IsoWeek, Refused};
 
@@ -54,7 +54,8 @@ impl ObjectKey {
         Self::from_kind(KeyKind::Daily {
             date,
             database: database.clone(),
-            time,
+            // The text has whole seconds, and a key is equal to what its text says.
+            time: time.and_then(|time| time.with_nanosecond(0)),
             compression,
         })
     }
@@ -147,6 +148,14 @@ fn parse_kind(text: &str) -> Option<KeyKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_equal_to_what_its_text_says() {
+        let date = "2026-11-22".parse().unwrap();
+        let time = NaiveTime::from_hms_milli_opt(3, 4, 5, 678);
+        let key = ObjectKey::daily(date, &"blog".parse().unwrap(), time, Compression::Zstd);
+        assert_eq!(key.as_str().parse::<ObjectKey>().unwrap(), key);
+    }
 
     #[test]
     fn every_form_of_key_is_read_back_as_it_was_written() {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod backup_crash;
+mod backup_faults;
 mod catalog;
 mod catalog_file;
 mod catalog_kill;
@@ -13,6 +14,7 @@ mod dump_torture;
 mod dump_reading;
 mod dump_values;
 mod dumping;
+mod live;
 mod night;
 mod sqlite_source;
 mod s3;

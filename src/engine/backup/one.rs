@@ -31,6 +31,9 @@ const DRILL_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 /// Copies of one database whose export began in the same second are rare; so many never happen.
 const MAX_KEYS_TRIED: u32 = 60;
 
+/// A store that has not said by then whether a key is free is not asked any longer.
+const STAT_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// One database's backup in one job.
 pub(super) struct Attempt<'a> {
     pub(super) wiring: &'a Wiring,
@@ -255,7 +258,11 @@ impl Attempt<'_> {
     /// Whether a store has an object there; one that does not answer is told when the copy is stored.
     async fn is_in_a_store(&self, key: &ObjectKey) -> bool {
         for store in &self.wiring.stores {
-            if store.stat(key).await.is_ok_and(|stat| stat.is_some()) {
+            let is_there = tokio::select! {
+                stat = store.stat(key) => stat.is_ok_and(|stat| stat.is_some()),
+                () = self.wiring.clock.sleep(STAT_TIMEOUT) => false,
+            };
+            if is_there {
                 return true;
             }
         }
@@ -267,7 +274,14 @@ impl Attempt<'_> {
         let stores = &self.wiring.stores;
         let total_bytes = ready.stored.size_bytes * stores.len() as u64;
         self.progress.enter(Stage::Store, total_bytes);
-        let outcome = commit(stores, &ready, manifest, self.progress).await;
+        let outcome = commit(
+            stores,
+            &ready,
+            manifest,
+            self.progress,
+            self.wiring.clock.as_ref(),
+        )
+        .await;
         if outcome.good.is_empty() {
             let name = &self.database.config.name;
             self.wiring.catalog.discard_spooled(self.run.id(), name)?;
