@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the tests call, and only those that are missing.
+# Installs the Debian packages that the tests call, and only those that are missing; then the D1 engine.
 set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# command:package — sqlite3 restores our dumps, zstd unpacks them, strace counts durable steps.
-needed=(cc:gcc sqlite3:sqlite3 zstd:zstd strace:strace)
+# command:package — sqlite3 restores our dumps, zstd unpacks them, strace counts durable steps, setpriv ends servers
+# with their test, npm brings the D1 engine.
+needed=(cc:gcc sqlite3:sqlite3 zstd:zstd strace:strace setpriv:util-linux npm:npm)
 
 missing=()
 for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
 if [ ${#missing[@]} -eq 0 ]; then
-    echo "nothing to install"
-    exit 0
+    exec bash scripts/d1-engine.sh
 fi
 
 as_root=()
@@ -31,3 +32,4 @@ echo "installing ${missing[*]}"
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "${missing[@]}"
+exec bash scripts/d1-engine.sh
