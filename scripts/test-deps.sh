@@ -1,18 +1,28 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the tests call, and only those that are missing; then the D1 engine.
+# Installs what the tests call, and only what is missing: Debian packages, an S3 server and the D1 engine.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# command:package — sqlite3 restores our dumps, zstd unpacks them, strace counts durable steps, setpriv ends servers
-# with their test, npm brings the D1 engine.
-needed=(cc:gcc sqlite3:sqlite3 zstd:zstd strace:strace setpriv:util-linux npm:npm)
+install_servers() {
+    bash scripts/seaweedfs.sh
+    bash scripts/d1-engine.sh
+}
+
+# command:package — sqlite3 restores our dumps, zstd unpacks them, strace counts durable steps, python3 installs the
+# S3 server, npm the D1 engine, and setpriv ends both with the test.
+needed=(
+    cc:gcc sqlite3:sqlite3 zstd:zstd strace:strace python3:python3 npm:npm setpriv:util-linux
+)
 
 missing=()
 for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -eq 0 ]; then
-    exec bash scripts/d1-engine.sh
+    echo "no package to install"
+    install_servers
+    exit 0
 fi
 
 as_root=()
@@ -32,4 +42,4 @@ echo "installing ${missing[*]}"
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "${missing[@]}"
-exec bash scripts/d1-engine.sh
+install_servers

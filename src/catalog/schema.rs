@@ -2,8 +2,9 @@
 //! in a file that is not a catalog.
 
 use std::path::Path;
+use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::error::{CatalogError, Stop};
 
@@ -26,14 +27,30 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-    if mode != "wal" {
-        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    }
+    enter_wal_mode(connection)?;
     while version(connection, path)? < KNOWN {
         step(connection, path)?;
     }
     Ok(())
+}
+
+/// Changes the journal mode; SQLite does not wait by itself while another process opens the same new file.
+fn enter_wal_mode(connection: &Connection) -> rusqlite::Result<()> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let mut waited = Duration::ZERO;
+    loop {
+        let change = connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()));
+        match change {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && waited < super::BUSY_TIMEOUT =>
+            {
+                std::thread::sleep(PAUSE);
+                waited += PAUSE;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Makes sure that a connection for reading sees the tables it expects.
@@ -61,10 +78,11 @@ fn step(connection: &mut Connection, path: &Path) -> Result<(), Stop> {
 
 /// How many steps the file has taken; refuses what is not a catalog or a newer one.
 fn version(connection: &Connection, path: &Path) -> Result<u32, Stop> {
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let (application, found) = (pragma("application_id")?, pragma("user_version")?);
-    let entries = "SELECT count(*) FROM sqlite_schema";
-    let is_empty = connection.query_row(entries, [], |row| row.get::<_, i64>(0))? == 0;
+    // One statement sees one state, also while another process takes a step.
+    let sql = "SELECT application_id, user_version, (SELECT count(*) FROM main.sqlite_schema) = 0
+               FROM pragma_application_id, pragma_user_version";
+    let (application, found, is_empty): (i64, i64, bool) =
+        connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let path = path.to_owned();
     let ours = application == APPLICATION_ID || (is_empty && (application, found) == (0, 0));
     let Some(found) = u32::try_from(found).ok().filter(|_| ours) else {

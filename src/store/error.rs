@@ -121,10 +121,18 @@ pub enum StoreErrorKind {
     /// The store does not let us.
     #[error("permission denied in `{place}`: {cause}")]
     Denied {
-        /// The directory or bucket.
+        /// The directory.
         place: String,
         /// What it or the system said.
         cause: String,
+    },
+    /// A service turns us away until somebody changes a setting, there or here.
+    #[error("{cause}")]
+    Refused {
+        /// What it means.
+        cause: String,
+        /// What to change.
+        hint: String,
     },
     /// The bytes are not the expected ones; where they were to be stored, nothing was.
     #[error("the bytes are not the expected ones: {found}, not {expected}")]
@@ -152,6 +160,7 @@ impl StoreErrorKind {
                 "let the user who runs patina read and write `{place}`, and see that it is not \
                  mounted read-only"
             )),
+            Self::Refused { hint, .. } => Some(hint.clone()),
             Self::Exists
             | Self::Unavailable { .. }
             | Self::Mismatch { .. }

@@ -1,7 +1,7 @@
 //! Keeps objects under their keys. Invariant: a key that was created is never written again.
 //!
-//! [`Store`] cannot delete; that is [`Prune`]'s door, held by expiry alone. [`DirStore`] and
-//! [`MemoryStore`] keep objects; [`Retry`] and [`FaultStore`] wrap any other store.
+//! [`Store`] cannot delete; that is [`Prune`]'s door, held by expiry alone. [`DirStore`],
+//! [`S3Store`] and [`MemoryStore`] keep objects; [`Retry`] and [`FaultStore`] wrap any other store.
 
 mod dir;
 mod error;
@@ -9,6 +9,7 @@ mod fault;
 mod memory;
 mod read;
 mod retry;
+mod s3;
 mod tree;
 
 pub use dir::DirStore;
@@ -17,6 +18,9 @@ pub use fault::{Fault, FaultStore};
 pub use memory::MemoryStore;
 pub use read::{Digest, digest, read_small};
 pub use retry::{Retry, RetryPolicy};
+pub use s3::{
+    PART_BYTES, PARTS_IN_FLIGHT, S3Patience, S3Store, SINGLE_PUT_MOST_BYTES, install_tls,
+};
 
 use std::ops::Range;
 use std::path::Path;

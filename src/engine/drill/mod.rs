@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio_util::sync::CancellationToken;
 
 use self::text::Text;
@@ -32,6 +32,9 @@ const MAX_GROWTH: u64 = 16;
 const MIN_CAP_BYTES: u64 = 64 * 1024 * 1024;
 
 const PAGE_BYTES: u64 = 4096;
+
+/// SQLite instructions between two looks at the request to stop.
+const INSTRUCTIONS_PER_CHECK: i32 = 100_000;
 
 /// A dump's file and what its bytes must be.
 #[derive(Debug, Clone, Copy)]
@@ -112,7 +115,16 @@ pub fn prove(partial: Partial, trial: &Trial<'_>) -> Result<Ready, DrillError> {
     let scratch = Scratch::create(trial.scratch)?;
     let (progress, stop) = (trial.progress, trial.stop);
     let mut connection = restore_into(&DumpFile::from(&partial), &scratch.path, progress, stop)?;
-    let found = content_of(&mut connection, trial.skip_data, stop).map_err(scratch_error)?;
+    let found = std::thread::scope(|scope| {
+        let check = scope.spawn(|| check_integrity(&scratch.path, stop));
+        let found = content_of(&mut connection, trial.skip_data, stop).map_err(scratch_error);
+        let panicked = |_| {
+            Err(DrillError::Scratch(
+                "the checking thread panicked".to_owned(),
+            ))
+        };
+        check.join().unwrap_or_else(panicked).and(found)
+    })?;
     drop(connection);
     if let Some(difference) = difference(trial.evidence, &found) {
         return Err(DrillError::Differs(difference));
@@ -145,6 +157,7 @@ pub fn restore(
 ) -> Result<(), DrillError> {
     let mut scratch = Scratch::create(into)?;
     drop(restore_into(dump, into, progress, stop)?);
+    check_integrity(into, stop)?;
     let synced = File::open(into).and_then(|file| file.sync_all());
     synced.map_err(|error| DrillError::Scratch(error.to_string()))?;
     scratch.path = PathBuf::new();
@@ -180,24 +193,38 @@ fn restore_into(
     connection
         .authorizer(None::<fn(AuthContext<'_>) -> Authorization>)
         .map_err(scratch_error)?;
-    // A row that breaks a CHECK did so in the source.
-    connection
-        .execute_batch("PRAGMA ignore_check_constraints=ON")
-        .map_err(scratch_error)?;
-    let verdict: String = connection
-        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
-        .map_err(scratch_error)?;
-    if verdict != "ok" {
-        return Err(DrillError::Inconsistent(verdict));
-    }
     Ok(connection)
 }
 
+/// SQLite's own check of every page, index and constraint, on a connection of its own beside the comparison.
+fn check_integrity(path: &Path, stop: &CancellationToken) -> Result<(), DrillError> {
+    let check = || -> rusqlite::Result<String> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        // A row that breaks a CHECK did so in the source.
+        connection.execute_batch("PRAGMA cache_size=-8000; PRAGMA ignore_check_constraints=ON;")?;
+        stop_when_asked(&mut connection, stop)?;
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+    };
+    match check() {
+        Ok(verdict) if verdict == "ok" => Ok(()),
+        Ok(verdict) => Err(DrillError::Inconsistent(verdict)),
+        Err(error) => Err(scratch_error(error)),
+    }
+}
+
+/// SQLite's error about the scratch database.
 fn scratch_error(error: rusqlite::Error) -> DrillError {
     match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => DrillError::Stopped,
         _ => DrillError::Scratch(error.to_string()),
     }
+}
+
+/// Lets `stop` interrupt whatever `connection` does.
+fn stop_when_asked(connection: &mut Connection, stop: &CancellationToken) -> rusqlite::Result<()> {
+    let stop = stop.clone();
+    connection.progress_handler(INSTRUCTIONS_PER_CHECK, Some(move || stop.is_cancelled()))
 }
 
 fn execute(
@@ -253,14 +280,13 @@ fn open_scratch(
         let mut connection = Connection::open(path)?;
         connection.execute_batch(&format!(
             "PRAGMA page_size={PAGE_BYTES}; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;
-             PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=-16000; PRAGMA foreign_keys=OFF;
+             PRAGMA cache_size=-16000; PRAGMA foreign_keys=OFF;
              PRAGMA max_page_count={pages};"
         ))?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
         connection.authorizer(Some(permit))?;
-        let stop = stop.clone();
-        connection.progress_handler(100_000, Some(move || stop.is_cancelled()))?;
+        stop_when_asked(&mut connection, stop)?;
         Ok(connection)
     };
     open().map_err(|error| DrillError::Scratch(error.to_string()))

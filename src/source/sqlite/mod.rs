@@ -88,8 +88,7 @@ impl SqliteSource {
                 started,
             };
             let writer = scope.spawn(move || job.run(&steps));
-            let read = self.send_all(connection, &database, request, &sender);
-            drop(sender);
+            let read = self.send_all(connection, &database, request, Outbox::new(sender));
             let written = writer
                 .join()
                 .unwrap_or_else(|_| Err(io::Error::other("the writing thread panicked")));
@@ -127,17 +126,18 @@ impl SqliteSource {
         connection: &Connection,
         database: &Database,
         request: &DumpRequest<'_>,
-        steps: &SyncSender<Step>,
+        mut outbox: Outbox,
     ) -> Result<u64, Failure> {
         for (index, table) in database.tables.iter().enumerate() {
-            send(steps, Step::Begin(index))?;
+            outbox.put(Step::Begin(index))?;
             if table.content == Content::Rows {
-                self.send_rows(connection, table, request, steps)?;
+                self.send_rows(connection, table, request, &mut outbox)?;
             }
-            send(steps, Step::End)?;
+            outbox.put(Step::End)?;
         }
         let violations = count_violations(connection, database)?;
-        send(steps, Step::Finish)?;
+        outbox.put(Step::Finish)?;
+        outbox.send()?;
         Ok(violations)
     }
 
@@ -146,7 +146,7 @@ impl SqliteSource {
         connection: &Connection,
         table: &Table,
         request: &DumpRequest<'_>,
-        steps: &SyncSender<Step>,
+        outbox: &mut Outbox,
     ) -> Result<(), Failure> {
         let mut block = RowBlock::default();
         let (mut rows, mut counted) = (0, 0);
@@ -158,7 +158,7 @@ impl SqliteSource {
                 request.progress.add_rows(rows - counted);
                 counted = rows;
                 let full = std::mem::take(&mut block);
-                is_wanted = steps.send(Step::Rows(full)).is_ok() && !request.stop.is_cancelled();
+                is_wanted = outbox.put(Step::Rows(full)).is_ok() && !request.stop.is_cancelled();
             }
             is_wanted
         })?;
@@ -168,7 +168,7 @@ impl SqliteSource {
         if !is_wanted {
             return Err(Failure::ReceiverGone);
         }
-        send(steps, Step::Rows(block))?;
+        outbox.put(Step::Rows(block))?;
         request.progress.add_rows(rows - counted);
         if rows != table.rows {
             let (name, count) = (&table.name, table.rows);
@@ -238,8 +238,41 @@ impl Failure {
     }
 }
 
-fn send(steps: &SyncSender<Step>, step: Step) -> Result<(), Failure> {
-    steps.send(step).map_err(|_| Failure::ReceiverGone)
+/// Steps on their way to the writing thread, several at a time: waking it for every small table would take longer
+/// than reading one.
+struct Outbox {
+    sender: SyncSender<Vec<Step>>,
+    steps: Vec<Step>,
+    waiting_bytes: usize,
+}
+
+impl Outbox {
+    fn new(sender: SyncSender<Vec<Step>>) -> Self {
+        Self {
+            sender,
+            steps: Vec::new(),
+            waiting_bytes: 0,
+        }
+    }
+
+    fn put(&mut self, step: Step) -> Result<(), Failure> {
+        const STEP_BYTES: usize = 64;
+        self.waiting_bytes += STEP_BYTES;
+        if let Step::Rows(block) = &step {
+            self.waiting_bytes += block.len();
+        }
+        self.steps.push(step);
+        if self.waiting_bytes >= BLOCK_BYTES {
+            return self.send();
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) -> Result<(), Failure> {
+        self.waiting_bytes = 0;
+        let steps = std::mem::take(&mut self.steps);
+        self.sender.send(steps).map_err(|_| Failure::ReceiverGone)
+    }
 }
 
 impl Source for SqliteSource {

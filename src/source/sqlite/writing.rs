@@ -30,12 +30,12 @@ pub(super) struct Job<'a> {
 
 impl Job<'_> {
     /// Writes the dump; gives the evidence of each table, digested from the rows as they were read.
-    pub(super) fn run(self, steps: &Receiver<Step>) -> io::Result<Vec<TableEvidence>> {
+    pub(super) fn run(self, batches: &Receiver<Vec<Step>>) -> io::Result<Vec<TableEvidence>> {
         let database = self.database;
         let mut writer = DumpWriter::start(self.sink, self.header, database)?;
         let mut evidence = Vec::with_capacity(database.tables.len());
         let mut hasher = ContentHasher::default();
-        for step in steps {
+        for step in batches.iter().flatten() {
             match step {
                 Step::Begin(index) => writer.begin_table(database, &database.tables[index])?,
                 Step::Rows(block) => {

@@ -1,0 +1,134 @@
+//! Speaks to one bucket, one request at a time. Invariant: every name it sends lies below the prefix.
+
+use std::sync::Arc;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::primitives::DateTime as SdkTime;
+use chrono::{DateTime, Utc};
+
+use crate::clock::Clock;
+use crate::config::{self, Secret};
+use crate::types::ObjectKey;
+
+use super::super::{ObjectStat, StoreErrorKind};
+use super::client::{self, S3Patience};
+use super::error::Refusal;
+
+/// A bucket, how to reach it, and where in it we live.
+pub(super) struct Bucket {
+    /// The storage's name in the configuration.
+    pub(super) store_name: String,
+    /// The bucket's own name.
+    pub(super) bucket_name: String,
+    pub(super) endpoint: String,
+    /// Empty, or ending in a slash.
+    pub(super) prefix: String,
+    pub(super) client: Client,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) patience: S3Patience,
+    // To keep them out of texts.
+    pub(super) access_key_id: Secret,
+    pub(super) secret_access_key: Secret,
+}
+
+impl Bucket {
+    pub(super) fn new(
+        store: &str,
+        settings: &config::S3,
+        clock: Arc<dyn Clock>,
+        patience: S3Patience,
+    ) -> Result<Self, StoreErrorKind> {
+        Ok(Self {
+            store_name: store.to_owned(),
+            bucket_name: settings.bucket.clone(),
+            endpoint: settings.endpoint.clone(),
+            prefix: settings.prefix.clone(),
+            client: client::build(settings, &clock, patience)?,
+            clock,
+            patience,
+            access_key_id: settings.access_key_id.clone(),
+            secret_access_key: settings.secret_access_key.clone(),
+        })
+    }
+
+    /// Where the object of `key` lies in the bucket.
+    pub(super) fn path(&self, key: &ObjectKey) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// The key of what lies at `path`; `None`: it is not ours.
+    pub(super) fn key(&self, path: &str) -> Option<ObjectKey> {
+        path.strip_prefix(&self.prefix)?.parse().ok()
+    }
+
+    /// Lets a request be sent once, whoever asked deciding what then.
+    pub(super) fn once(&self) -> aws_sdk_s3::config::Builder {
+        aws_sdk_s3::Config::builder().retry_config(RetryConfig::disabled())
+    }
+
+    /// Looks at an object. An answer to HEAD carries no reason, so where it is not a plain yes, the same question
+    /// is put as a GET, whose answer tells a missing object from a missing bucket and a wrong key from a wrong
+    /// clock.
+    pub(super) async fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectStat>, Refusal> {
+        let asked = self.client.head_object().bucket(&self.bucket_name);
+        match asked.key(self.path(key)).send().await {
+            Ok(found) => stat_of(found.content_length, found.last_modified).map(Some),
+            Err(error) => match self.refusal(&error) {
+                refusal if refusal.is_terse() => self.explain(key, refusal).await,
+                refusal => Err(refusal),
+            },
+        }
+    }
+
+    async fn explain(
+        &self,
+        key: &ObjectKey,
+        terse: Refusal,
+    ) -> Result<Option<ObjectStat>, Refusal> {
+        let asked = self.client.get_object().bucket(&self.bucket_name);
+        match asked.key(self.path(key)).range("bytes=0-0").send().await {
+            // It came into being in between, or HEAD is treated differently: not for us to guess.
+            Ok(_) => Err(Refusal::odd(format!(
+                "HEAD and GET disagree: {}",
+                terse.kind
+            ))),
+            Err(error) => match self.refusal(&error) {
+                refusal if refusal.is_no_key() => Ok(None),
+                refusal => Err(refusal),
+            },
+        }
+    }
+
+    /// Removes what lies at `path`, which may be nothing.
+    pub(super) async fn remove(&self, path: &str) -> Result<(), Refusal> {
+        let asked = self
+            .client
+            .delete_object()
+            .bucket(&self.bucket_name)
+            .key(path);
+        match asked.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match self.refusal(&error) {
+                refusal if refusal.is_no_key() => Ok(()),
+                refusal => Err(refusal),
+            },
+        }
+    }
+}
+
+/// Size and time of an object. Listings give fractions of a second and HEAD does not: both are cut.
+pub(super) fn stat_of(
+    size_bytes: Option<i64>,
+    modified: Option<SdkTime>,
+) -> Result<ObjectStat, Refusal> {
+    let size = size_bytes.and_then(|size| u64::try_from(size).ok());
+    let modified = modified.and_then(|time| DateTime::<Utc>::from_timestamp(time.secs(), 0));
+    match (size, modified) {
+        (Some(size_bytes), Some(modified)) => Ok(ObjectStat {
+            size_bytes,
+            modified,
+        }),
+        _ => Err(Refusal::odd("the answer lacks an object's size or time")),
+    }
+}

@@ -1,0 +1,160 @@
+//! Builds the client. Invariant: it never looks for credentials, and every request has an end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::interceptors::InterceptorContext;
+use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction, RetryConfig};
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedAsyncSleep,
+    SharedHttpClient, StalledStreamProtectionConfig,
+};
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_async::time::TimeSource;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+
+use crate::clock::Clock;
+use crate::config;
+
+use super::super::StoreErrorKind;
+
+const TOO_MANY_REQUESTS: u16 = 429;
+
+/// How long to wait for a service, and how often to ask again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct S3Patience {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the answer to one request; sending its body counts.
+    pub attempt: Duration,
+    /// For the next bytes of an object that is being read.
+    pub idle: Duration,
+    /// How often one request is sent at most.
+    pub attempts: u32,
+    /// How often the reading of one object is taken up again.
+    pub resumes: u32,
+    /// The longest wait before a request is sent again; it doubles each time.
+    pub first_delay: Duration,
+}
+
+impl Default for S3Patience {
+    /// Fit for 16 MiB over a line of 1.2 Mbit/s. A whole operation is repeated by [`super::super::Retry`].
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            attempt: Duration::from_secs(120),
+            idle: Duration::from_secs(60),
+            attempts: 3,
+            resumes: 5,
+            first_delay: Duration::from_secs(1),
+        }
+    }
+}
+
+impl S3Patience {
+    /// The wait after try number `attempt` (from 0).
+    pub(super) fn delay(&self, attempt: u32) -> Duration {
+        self.first_delay
+            .saturating_mul(2u32.saturating_pow(attempt))
+    }
+}
+
+/// Makes ring the process's only cryptography for TLS. Call it first thing in `main` and in tests; more calls do
+/// no harm.
+pub fn install_tls() {
+    // Err: it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+pub(super) fn build(
+    settings: &config::S3,
+    clock: &Arc<dyn Clock>,
+    patience: S3Patience,
+) -> Result<Client, StoreErrorKind> {
+    install_tls();
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(patience.connect)
+        .operation_attempt_timeout(patience.attempt)
+        .build();
+    let retries = RetryConfig::standard()
+        .with_max_attempts(patience.attempts.max(1))
+        .with_initial_backoff(patience.first_delay);
+    let credentials = Credentials::new(
+        settings.access_key_id.expose(),
+        settings.secret_access_key.expose(),
+        None,
+        None,
+        "patina.toml",
+    );
+    let config = aws_sdk_s3::Config::builder()
+        .endpoint_url(&settings.endpoint)
+        .force_path_style(true)
+        .region(Region::new(settings.region.clone()))
+        .credentials_provider(credentials)
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        // It measures by the wall time; the attempt's and the reader's limits cover the same.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        // A clock that far off dates copies wrongly too: it is told, not worked around.
+        .disable_clock_skew_correction(true)
+        .timeout_config(timeouts)
+        .retry_config(retries)
+        .retry_classifier(TooManyRequests)
+        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+        .time_source(WallTime(Arc::clone(clock)))
+        .http_client(http(&settings.endpoint)?)
+        .build();
+    Ok(Client::from_conf(config))
+}
+
+fn http(endpoint: &str) -> Result<SharedHttpClient, StoreErrorKind> {
+    // Without TLS no certificates are loaded: a bare container has none.
+    let trust = match endpoint.starts_with("https://") {
+        true => TrustStore::default(),
+        false => TrustStore::empty(),
+    };
+    let context = TlsContext::builder().with_trust_store(trust).build();
+    let context = context.map_err(|error| StoreErrorKind::Other {
+        cause: format!("TLS cannot be set up: {error}"),
+    })?;
+    Ok(aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(context)
+        .build_https())
+}
+
+/// The SDK does not repeat what was answered with 429, which is R2's way to say "not that fast".
+#[derive(Debug)]
+struct TooManyRequests;
+
+impl ClassifyRetry for TooManyRequests {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let status = context.response().map(|response| response.status());
+        match status.map(|status| status.as_u16()) {
+            Some(TOO_MANY_REQUESTS) => RetryAction::throttling_error(),
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "too many requests"
+    }
+}
+
+struct WallTime(Arc<dyn Clock>);
+
+impl fmt::Debug for WallTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WallTime")
+    }
+}
+
+impl TimeSource for WallTime {
+    fn now(&self) -> SystemTime {
+        self.0.now().into()
+    }
+}
