@@ -1,11 +1,18 @@
 #!/usr/bin/env bash
-# Installs what the tests call, and only what is missing: Debian packages and an S3 server.
+# Installs what the tests call, and only what is missing: Debian packages, an S3 server and the D1 engine.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+install_servers() {
+    bash scripts/seaweedfs.sh
+    bash scripts/d1-engine.sh
+}
+
 # command:package — sqlite3 restores our dumps, zstd unpacks them, strace counts durable steps, python3 installs the
-# S3 server and setpriv ends it with the test.
-needed=(cc:gcc sqlite3:sqlite3 zstd:zstd strace:strace python3:python3 setpriv:util-linux)
+# S3 server, npm the D1 engine, and setpriv ends both with the test.
+needed=(
+    cc:gcc sqlite3:sqlite3 zstd:zstd strace:strace python3:python3 npm:npm setpriv:util-linux
+)
 
 missing=()
 for pair in "${needed[@]}"; do
@@ -14,7 +21,8 @@ done
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -eq 0 ]; then
     echo "no package to install"
-    exec bash scripts/seaweedfs.sh
+    install_servers
+    exit 0
 fi
 
 as_root=()
@@ -34,4 +42,4 @@ echo "installing ${missing[*]}"
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "${missing[@]}"
-exec bash scripts/seaweedfs.sh
+install_servers

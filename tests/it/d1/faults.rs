@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use patina::clock::Clock;
-use patina::config::{Secret, SecretOrigin};
-use patina::source::SourceError;
+use patina::config::{D1Method, Secret, SecretOrigin};
 use patina::source::d1::{ApiError, D1Source, OnChange};
+use patina::source::{Source, SourceError};
 use patina::types::EvidenceClass;
 use tokio_util::sync::CancellationToken;
 
@@ -325,4 +325,111 @@ fn the_list_of_databases_is_whole_or_an_error() {
     let client = bench.client(&engine.account(proxy.url()));
     let listed = engine.runtime().block_on(client.list(&stop));
     assert!(matches!(listed, Err(ApiError::Malformed(_))));
+}
+
+#[test]
+fn a_small_database_is_read_in_one_transaction() {
+    let (bench, engine, id) = small();
+    let proxy = Proxy::start(engine.port, |_| Fate::Pass);
+    let source = bench.source_of(bench.client(&engine.account(proxy.url())), &engine, &id);
+    bench.dump(&source).unwrap();
+    // Size, bookmark, schema, everything, bookmark.
+    assert_eq!(proxy.bodies().len(), 5);
+    assert!(source.size_hint_bytes().is_some());
+    // Text that is not UTF-8 shows only in the answer: everything again, these columns as hex.
+    engine.execute(
+        &id,
+        "INSERT INTO a(t) VALUES (CAST(X'ff' AS TEXT)), (char(65533))",
+    );
+    bench.dump(&source).unwrap();
+    assert_eq!(proxy.bodies().len(), 5 + 6);
+}
+
+/// Refuses every request that holds `word`, with this message.
+fn dump_without(word: &'static str, message: &'static str) -> Vec<String> {
+    let (bench, engine, id) = small();
+    engine.execute(
+        &id,
+        "CREATE VIRTUAL TABLE f USING fts5(t); INSERT INTO f(f, rank) VALUES ('pgsz', 64)",
+    );
+    let proxy = Proxy::start(engine.port, move |seen| match seen.body.contains(word) {
+        true => Fate::refuse(400, 7500, message),
+        false => Fate::Pass,
+    });
+    let client = std::sync::Arc::new(bench.client(&engine.account(proxy.url())));
+    let mut warnings = Vec::new();
+    for snapshot_bytes in [0, u64::MAX] {
+        let runtime = engine.runtime().handle().clone();
+        let scratch = bench.folder.path().to_owned();
+        let source = D1Source::new(client.clone(), id.clone(), D1Method::Raw, scratch, runtime);
+        let dumped = bench
+            .dump(&source.with_snapshot_up_to(snapshot_bytes))
+            .unwrap();
+        assert_eq!(dumped.class, EvidenceClass::A);
+        warnings = dumped.warnings;
+    }
+    warnings
+}
+
+#[test]
+fn what_this_engine_does_not_allow_is_done_without() {
+    assert_eq!(
+        dump_without("atan2", "no such function: atan2: SQLITE_ERROR"),
+        [""; 0]
+    );
+    let warnings = dump_without("f_config", "not authorized: SQLITE_AUTH");
+    assert!(warnings[0].contains("settings"), "{warnings:?}");
+}
+
+#[test]
+fn a_key_that_cannot_be_checked_is_no_reason_to_fail() {
+    let (bench, engine, id) = small();
+    engine.execute(
+        &id,
+        "CREATE TABLE parent(x); CREATE TABLE child(p REFERENCES parent(x))",
+    );
+    for snapshot_bytes in [0, u64::MAX] {
+        let source = bench
+            .source(&engine, &id)
+            .with_snapshot_up_to(snapshot_bytes);
+        assert_eq!(
+            bench.dump(&source).unwrap().evidence.foreign_key_violations,
+            0
+        );
+    }
+}
+
+#[test]
+fn tables_whose_rows_are_not_wanted_are_not_read() {
+    let (bench, engine, id) = small();
+    for snapshot_bytes in [0, u64::MAX] {
+        let proxy = Proxy::start(engine.port, |_| Fate::Pass);
+        let client = bench.client(&engine.account(proxy.url()));
+        let source = bench
+            .source_of(client, &engine, &id)
+            .with_snapshot_up_to(snapshot_bytes);
+        let dumped = bench.dump_without(&source, &["A".to_owned()]).unwrap();
+        assert_eq!(dumped.evidence.total_rows(), 3);
+        let reads = |column: &str| {
+            let term = format!("'t'||\\\"{column}\\\"");
+            proxy.bodies().iter().any(|body| body.contains(&term))
+        };
+        assert!(reads("v") && !reads("t"));
+    }
+}
+
+#[test]
+fn cloudflares_own_export_is_not_offered_in_silence() {
+    let (bench, engine, id) = small();
+    let client = std::sync::Arc::new(bench.client(&engine.account(engine.url())));
+    let (scratch, runtime) = (
+        bench.folder.path().to_owned(),
+        engine.runtime().handle().clone(),
+    );
+    let source = D1Source::new(client, id, D1Method::Export, scratch, runtime);
+    let error = bench.dump(&source).unwrap_err();
+    assert!(
+        !error.is_retryable() && error.to_string().contains("hint:"),
+        "{error}"
+    );
 }
