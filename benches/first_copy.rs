@@ -12,14 +12,20 @@ use patina::dump::Header;
 use patina::engine::drill::{Trial, prove};
 use patina::engine::spool::{Partial, Writing};
 use patina::source::{DumpRequest, Dumped, Source, SqliteSource};
-use patina::types::{Compression, JobId};
+use patina::types::{ByteCount, Compression, JobId};
 use rusqlite::{Connection, params};
 use tokio_util::sync::CancellationToken;
 
 /// Each side runs this often, in turns; the median counts.
 const ROUNDS: usize = 5;
 
+/// Set for the child process whose peak memory is measured: the compression to use.
+const CHILD: &str = "PATINA_BENCH_CHILD";
+
 fn main() {
+    if let Ok(compression) = std::env::var(CHILD) {
+        return child(&compression);
+    }
     let megabytes = std::env::var("PATINA_BENCH_MB")
         .ok()
         .and_then(|text| text.parse().ok())
@@ -43,6 +49,9 @@ fn main() {
             only: only.clone(),
         };
         bench.run();
+        if name == "mixed rows" {
+            bench.peak_memory(megabytes);
+        }
         for suffix in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
         }
@@ -117,6 +126,31 @@ impl Bench {
         self.print("drill vs sqlite3 new.db < dump.sql", theirs, ours);
     }
 
+    /// The most memory that the dump and the drill of a database ten times as large take, in a process of their own.
+    fn peak_memory(&self, megabytes: usize) {
+        if !self.is_wanted("memory") {
+            return;
+        }
+        let path = self.folder.join("large.db");
+        make(&path, mixed, 30 * megabytes);
+        let size = ByteCount(std::fs::metadata(&path).expect("the database").len());
+        for compression in ["none", "gzip", "zstd"] {
+            let program = std::env::current_exe().expect("this program");
+            let output = Command::new(program)
+                .env(CHILD, compression)
+                .env("PATINA_BENCH_DB", &path)
+                .output()
+                .expect("the child process");
+            assert!(output.status.success(), "{output:?}");
+            let what = format!("memory of dump and drill, {compression}, {size}");
+            println!(
+                "{what:<44} {}",
+                String::from_utf8_lossy(&output.stdout).trim()
+            );
+        }
+        std::fs::remove_file(path).expect("the database");
+    }
+
     fn is_wanted(&self, what: &str) -> bool {
         format!("{}: {what}", self.name).contains(&self.only)
     }
@@ -164,6 +198,33 @@ impl Bench {
             ours.as_secs_f64(),
         );
     }
+}
+
+fn child(compression: &str) {
+    let database = PathBuf::from(std::env::var_os("PATINA_BENCH_DB").expect("a database"));
+    let compression = match compression {
+        "gzip" => Compression::Gzip,
+        "zstd" => Compression::Zstd,
+        _ => Compression::None,
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let bench = Bench {
+        name: "memory",
+        folder: folder.path().to_owned(),
+        database,
+        only: String::new(),
+    };
+    let (partial, dumped) = bench.dump(compression);
+    let after_dump = peak();
+    bench.prove(partial, &dumped);
+    println!("{after_dump} after the dump, {} after the drill", peak());
+}
+
+/// The most memory this process has taken so far.
+fn peak() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.expect("a peak").trim().to_owned()
 }
 
 fn timed(work: impl FnOnce()) -> Duration {

@@ -1,1 +1,7 @@
-fn main() {}
+//! Starts the command line.
+
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    patina::cli::main()
+}

@@ -1,1 +1,119 @@
-//! TBD
+//! Reads the arguments, runs one command, and shows what it did. Invariant: results go to stdout, everything else to
+//! stderr; a command's end is one of [`Exit`].
+
+mod address;
+mod args;
+mod backup;
+mod cat;
+mod check;
+mod context;
+mod demo;
+mod edit;
+mod exit;
+mod generate;
+mod list;
+mod log;
+mod meter;
+mod names;
+mod reading;
+mod show;
+mod show_config;
+mod table;
+mod verify;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use self::args::{Arguments, Command, ConfigCommand, Format};
+use self::context::{Context, tell};
+use self::exit::Refusal;
+use crate::config::Problems;
+
+pub use self::exit::Exit;
+
+/// How long blocking work that nobody waits for any more may hold up the end.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
+
+/// Runs the command that the process's arguments name.
+pub fn main() -> ExitCode {
+    // Prints help, version and usage errors itself, the latter with `Exit::Usage`.
+    let arguments = Arguments::parse();
+    log::start(arguments.global.verbose);
+    let context = Context::new(&arguments.global);
+    let exit = match run(&context, arguments.command) {
+        Ok(exit) => exit,
+        Err(error) => report(&context, &error),
+    };
+    exit.into()
+}
+
+fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(async {
+        match command {
+            Command::Backup(args) => backup::run(context, &args).await,
+            Command::List(args) => list::run(context, &args),
+            Command::Show { copy } => show::run(context, &copy),
+            Command::Cat(args) => cat::run(context, &args).await,
+            Command::Verify(args) => verify::run(context, &args).await,
+            Command::Check => check::run(context),
+            Command::Config(ConfigCommand::Schema) => generate::schema(context),
+            Command::Config(ConfigCommand::Show) => show_config::run(context),
+            Command::Init(args) => edit::init(context, &args),
+            Command::Add(args) => edit::add(context, &args),
+            Command::Remove { name } => edit::remove(context, &name),
+            Command::Demo { directory } => demo::run(context, &directory).await,
+            Command::Completions { shell } => generate::completions(context, shell),
+            Command::Man { dir } => generate::man(context, dir.as_deref()),
+        }
+    });
+    runtime.shutdown_timeout(SHUTDOWN_GRACE);
+    ended
+}
+
+/// Tells an error once and says how the process ends.
+fn report(context: &Context, error: &anyhow::Error) -> Exit {
+    if let Some(cause) = error.downcast_ref::<io::Error>()
+        && cause.kind() == io::ErrorKind::BrokenPipe
+    {
+        // Whoever read our output has seen enough, as `head` does.
+        return Exit::Ok;
+    }
+    if let Some(problems) = error.downcast_ref::<Problems>() {
+        tell_problems(context, problems);
+        return Exit::Usage;
+    }
+    tell(format_args!("error: {error:#}"));
+    let refusal = error.downcast_ref::<Refusal>();
+    refusal.map_or(Exit::Failed, |refusal| refusal.exit)
+}
+
+fn tell_problems(context: &Context, problems: &Problems) {
+    if context.json {
+        let _ = context.print_json(&problems.json());
+        return;
+    }
+    match context.format() {
+        Format::Pretty => {
+            let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            tell(problems.pretty(color).trim_end());
+        }
+        Format::Short => tell(problems.short()),
+    }
+    if problems.has_errors() {
+        let errors = problems
+            .iter()
+            .filter(|problem| problem.severity == crate::config::Severity::Error)
+            .count();
+        let plural = if errors == 1 { "" } else { "s" };
+        tell(format_args!(
+            "error: the configuration has {errors} mistake{plural}; nothing was done"
+        ));
+    }
+    let _ = io::stderr().flush();
+}

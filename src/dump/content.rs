@@ -60,6 +60,16 @@ impl RowBlock {
         self.end_row();
     }
 
+    /// The rows as bytes, for [`Self::from_bytes`] of the same program.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The rows that [`Self::as_bytes`] gave.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
     /// How many bytes the rows take.
     pub fn len(&self) -> usize {
         self.0.len()

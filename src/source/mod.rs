@@ -1,6 +1,9 @@
 //! Reads one database out as canonical SQL. Invariant: the evidence comes from the source, never from the dump.
 
+pub mod d1;
+mod describe;
 mod sqlite;
+mod virtual_table;
 
 use std::io;
 

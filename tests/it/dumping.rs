@@ -81,7 +81,7 @@ impl Workshop {
     }
 }
 
-fn header() -> Header {
+pub(crate) fn header() -> Header {
     Header {
         agent: "grove".to_owned(),
         database: "torture".parse().unwrap(),

@@ -2,14 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod backup_crash;
 mod catalog;
 mod catalog_file;
 mod catalog_kill;
+mod cli;
 mod config;
+mod d1;
 mod dump_torture;
 mod dump_reading;
 mod dump_values;
 mod dumping;
+mod night;
+mod sqlite_source;
 mod s3;
 mod store;
 mod store_contract;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
@@ -27,6 +27,9 @@ const FIRST_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// A drill takes about as long as the export; one that takes this long is stuck.
 const DRILL_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+
+/// Copies of one database whose export began in the same second are rare; so many never happen.
+const MAX_KEYS_TRIED: u32 = 60;
 
 /// One database's backup in one job.
 pub(super) struct Attempt<'a> {
@@ -231,21 +234,32 @@ impl Attempt<'_> {
         }
     }
 
-    /// The day's first copy has the plain key; a later one the time.
+    /// The day's first copy has the plain key; a later one the time, or the next second that is free.
     async fn choose_key(&self, ready: &Ready) -> Result<ObjectKey, Failure> {
         let date = self.date();
         let (name, compression) = (&self.database.config.name, ready.stored.compression);
-        let key = ObjectKey::daily(date, name, None, compression);
+        let mut key = ObjectKey::daily(date, name, None, compression);
         let mut is_taken = self.wiring.catalog.daily_key_taken(date, name)?;
-        for store in &self.wiring.stores {
-            // A store that does not answer is told when the copy is stored.
-            is_taken |= store.stat(&key).await.is_ok_and(|stat| stat.is_some());
+        let mut time = self.started_at.time();
+        for _ in 0..MAX_KEYS_TRIED {
+            if !is_taken && !self.is_in_a_store(&key).await {
+                break;
+            }
+            key = ObjectKey::daily(date, name, Some(time), compression);
+            is_taken = self.wiring.catalog.copy(&key)?.is_some();
+            time += TimeDelta::seconds(1);
         }
-        let time = self.started_at.time();
-        Ok(match is_taken {
-            true => ObjectKey::daily(date, name, Some(time), compression),
-            false => key,
-        })
+        Ok(key)
+    }
+
+    /// Whether a store has an object there; one that does not answer is told when the copy is stored.
+    async fn is_in_a_store(&self, key: &ObjectKey) -> bool {
+        for store in &self.wiring.stores {
+            if store.stat(key).await.is_ok_and(|stat| stat.is_some()) {
+                return true;
+            }
+        }
+        false
     }
 
     /// N6 to N10. Gives what went wrong with single storages.

@@ -4,7 +4,6 @@
 mod foreign_key;
 mod open;
 mod schema;
-mod virtual_table;
 mod writing;
 
 use std::io;
@@ -19,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 use self::open::Opened;
 use self::schema::{Described, describe};
 use self::writing::Step;
+use super::describe::evidence_of;
 use super::{DumpRequest, Dumped, Source, SourceError};
 use crate::dump::{Content, ContentHasher, Database, RowBlock, Sink, Table, Value};
-use crate::types::{ContentHash, EvidenceClass, SourceEvidence, SourceFacts, TableEvidence};
+use crate::types::{EvidenceClass, SourceEvidence, SourceFacts};
 
 /// How long a lock of another process is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -367,18 +367,6 @@ fn value_of(value: ValueRef<'_>) -> Value<'_> {
         ValueRef::Real(number) => Value::Real(number),
         ValueRef::Text(bytes) => Value::Text(bytes),
         ValueRef::Blob(bytes) => Value::Blob(bytes),
-    }
-}
-
-fn evidence_of(table: &Table, hash: Option<ContentHash>) -> TableEvidence {
-    TableEvidence {
-        name: table.name.clone(),
-        rows: table.written_rows(),
-        hash,
-        omitted: match &table.content {
-            Content::Omitted(reason) => Some(reason.clone()),
-            Content::Rows | Content::Rebuilt => None,
-        },
     }
 }
 

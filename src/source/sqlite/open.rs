@@ -81,7 +81,7 @@ impl Opened {
         let metadata = fs::metadata(&source.path).map_err(|error| not_readable(source, &error))?;
         refuse_what_is_no_database(source, &metadata)?;
         let mut opened = match way_for(source)? {
-            Way::InPlace => match Self::in_place(source, &source.path, &metadata) {
+            Way::InPlace => match Self::in_place(source, &uri(source, "mode=ro"), &metadata) {
                 Err(error) if needs_copy(&error) => Self::copied(source, &metadata)?,
                 other => other.map_err(|error| source.told(error))?,
             },
@@ -162,7 +162,7 @@ impl Opened {
         stop: &CancellationToken,
     ) -> Result<Self, Failure> {
         let folder = scratch_folder(source)?;
-        let original = connect(source, &source.path, read_only())?;
+        let original = connect(source, &uri(source, "mode=ro"), read_only())?;
         let mut connection = connect(source, &folder.path().join("snapshot.db"), read_write())?;
         connection.execute_batch("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")?;
         // With the read lock held, all steps copy the same state.

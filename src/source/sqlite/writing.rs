@@ -4,8 +4,8 @@ use std::io;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
-use super::evidence_of;
 use crate::dump::{Content, ContentHasher, Database, DumpWriter, Header, RowBlock, Sink};
+use crate::source::describe::evidence_of;
 use crate::types::TableEvidence;
 
 /// What the reading thread has done.

@@ -40,6 +40,11 @@ impl Module {
         })
     }
 
+    /// Whether it is one of SQLite's full-text modules.
+    pub(super) fn is_full_text(&self) -> bool {
+        ["fts3", "fts4", "fts5"].contains(&self.name.as_str())
+    }
+
     /// How a full-text table keeps its text, by its `content` argument.
     pub(super) fn full_text(&self) -> FullText {
         let content = self.arguments.iter().find_map(|argument| {
@@ -53,6 +58,11 @@ impl Module {
             Some(_) => FullText::External,
         }
     }
+}
+
+/// Whether a `CREATE TABLE` text has an AUTOINCREMENT key. No name can be that word without quotes.
+pub(super) fn counts_up(sql: &str) -> bool {
+    Tokens(sql).any(|token| token.eq_ignore_ascii_case("autoincrement"))
 }
 
 fn split_arguments(inner: &str) -> Vec<String> {
@@ -171,5 +181,15 @@ mod tests {
             "fts5",
             FullText::Own,
         );
+    }
+
+    #[test]
+    fn the_word_autoincrement_in_a_comment_or_string_is_no_key() {
+        assert!(counts_up(
+            "CREATE TABLE t(a INTEGER PRIMARY KEY AutoIncrement)"
+        ));
+        let other =
+            "CREATE TABLE t(a -- autoincrement\n, \"autoincrement\" DEFAULT 'autoincrement')";
+        assert!(!counts_up(other));
     }
 }

@@ -1,0 +1,232 @@
+//! Names every command and argument. Invariant: what clap accepts here needs no second check of its form.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+
+use super::address::Address;
+use crate::types::{BackupDate, DatabaseName};
+
+/// Backups of SQLite and Cloudflare D1 databases that count only after they were restored and compared.
+#[derive(Debug, Parser)]
+#[command(
+    name = "patina",
+    version,
+    arg_required_else_help = true,
+    infer_long_args = true
+)]
+#[command(after_help = "\
+Addresses of copies: `blog` or `blog@latest` (the newest), `blog@latest~2` (two before it), \
+`blog@2026-11-20` (the newest of that day), or an object's key.
+
+Exit codes: 0 done; 1 failed, nothing done; 2 wrong arguments or configuration; 3 some databases failed; \
+4 damage found; 5 stale; 75 skipped by a hook.")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(super) struct Global {
+    /// The configuration
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "FILE",
+        env = "PATINA_CONFIG",
+        default_value = "patina.toml"
+    )]
+    pub(super) config: PathBuf,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// How mistakes in the configuration are shown; pretty on a terminal, else short
+    #[arg(long, global = true, value_name = "FORM")]
+    pub(super) format: Option<Format>,
+    /// Log more; twice: everything. `RUST_LOG` says it in detail
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// Show no progress
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+}
+
+/// How mistakes in the configuration are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// One line each, as compilers do
+    Short,
+    /// With the lines they are about
+    Pretty,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Back up databases: export, restore, compare, store
+    Backup(BackupArgs),
+    /// List copies, the newest first
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// Show everything about one copy
+    Show {
+        /// Which copy
+        #[arg(value_name = "DB[@WHEN]")]
+        copy: Address,
+    },
+    /// Write one copy's SQL to stdout
+    Cat(CatArgs),
+    /// Read stored copies again and compare every byte with what was stored
+    Verify(VerifyArgs),
+    /// Say what the configuration means, or every mistake in it
+    Check,
+    /// Print the configuration's schema or meaning
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Write a small commented configuration
+    Init(InitArgs),
+    /// Add a database to the configuration
+    Add(AddArgs),
+    /// Take a database out of the configuration; its copies are kept
+    Remove {
+        /// The database
+        name: DatabaseName,
+    },
+    /// Make six small databases and back them up, to see how it works
+    Demo {
+        /// Where to make them
+        #[arg(value_name = "DIR", default_value = "demo")]
+        directory: PathBuf,
+    },
+    /// Print a completion script
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write those of all commands
+    Man {
+        /// Write one page per command into this folder
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// `patina backup`.
+#[derive(Debug, Args)]
+pub(super) struct BackupArgs {
+    /// The databases; all where none is given
+    #[arg(value_name = "DB")]
+    pub(super) databases: Vec<DatabaseName>,
+    /// Why; kept with the job
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+}
+
+/// `patina list`.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Only this database's copies
+    #[arg(value_name = "DB")]
+    pub(super) database: Option<DatabaseName>,
+    /// Only this day's copies
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(super) date: Option<BackupDate>,
+    /// At most so many, the newest
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(super) limit: Option<usize>,
+}
+
+/// `patina cat`.
+#[derive(Debug, Args)]
+pub(super) struct CatArgs {
+    /// Which copy
+    #[arg(value_name = "DB[@WHEN]")]
+    pub(super) copy: Address,
+    /// Read it from this storage alone
+    #[arg(long, value_name = "NAME")]
+    pub(super) storage: Option<String>,
+}
+
+/// `patina verify`.
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// Which copies; the newest of each database where none is given
+    #[arg(value_name = "DB[@WHEN]")]
+    pub(super) copies: Vec<Address>,
+    /// Every copy
+    #[arg(long, conflicts_with = "copies")]
+    pub(super) all: bool,
+}
+
+/// `patina config …`.
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print the JSON Schema of patina.toml, for editors
+    Schema,
+    /// Print every value that is in force, defaults filled in; of secrets only where they come from
+    Show,
+}
+
+/// `patina init`.
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// The file; by default the one `--config` names
+    #[arg(value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// A database to start with; may be repeated
+    #[arg(long, value_name = "NAME=PATH", value_parser = named_path)]
+    pub(super) sqlite: Vec<(DatabaseName, PathBuf)>,
+}
+
+/// `patina add`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("source").required(true).args(["sqlite", "d1"])))]
+pub(super) struct AddArgs {
+    /// How to call it
+    pub(super) name: DatabaseName,
+    /// A SQLite file
+    #[arg(long, value_name = "PATH")]
+    pub(super) sqlite: Option<PathBuf>,
+    /// A Cloudflare D1 database
+    #[arg(long, value_name = "UUID")]
+    pub(super) d1: Option<String>,
+}
+
+fn named_path(text: &str) -> Result<(DatabaseName, PathBuf), String> {
+    let (name, path) = text
+        .split_once('=')
+        .filter(|(_, path)| !path.is_empty())
+        .ok_or("write NAME=PATH")?;
+    let name = name
+        .parse::<DatabaseName>()
+        .map_err(|error| error.to_string())?;
+    Ok((name, path.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_of_commands_contradicts_itself_nowhere() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_named_path_needs_both_parts() {
+        let (name, path) = named_path("blog=/srv/a=b.db").unwrap();
+        assert_eq!(
+            (name.as_str(), path.as_path()),
+            ("blog", "/srv/a=b.db".as_ref())
+        );
+        for bad in ["blog", "blog=", "=x", "B=x"] {
+            assert!(named_path(bad).is_err(), "{bad}");
+        }
+    }
+}

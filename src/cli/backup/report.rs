@@ -1,0 +1,243 @@
+//! Shows what a backup did: a table or one JSON document on stdout, trouble on stderr.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Night;
+use crate::cli::context::{Context, in_spite_of, printable, tell};
+use crate::cli::exit::Exit;
+use crate::cli::table::{Side, Table};
+use crate::engine::backup::{DatabaseReport, Outcome, Report};
+use crate::engine::recover::Recovery;
+use crate::types::{ByteCount, DatabaseName, EvidenceClass, Manifest, grouped};
+
+/// How a job's end looks to the shell.
+fn exit(report: &Report) -> Exit {
+    let outcomes = report.databases.iter().map(|database| &database.outcome);
+    let stored = outcomes
+        .filter(|outcome| matches!(outcome, Outcome::Stored { .. }))
+        .count();
+    match stored {
+        _ if stored == report.databases.len() => Exit::Ok,
+        0 => Exit::Failed,
+        _ => Exit::Partly,
+    }
+}
+
+/// Writes it all, and says how the command ends.
+pub(super) fn show(context: &Context, night: &Night) -> Exit {
+    if night.recovery != Recovery::default() {
+        tell(recovered(&night.recovery));
+    }
+    let report = &night.report;
+    let shown = match context.json {
+        true => context.print_json(&document(night)),
+        false => context.print(format_args!("{}\n\n{}", table(report), summary(report))),
+    };
+    for line in troubles(report).iter().filter(|_| !context.json) {
+        tell(line);
+    }
+    in_spite_of(shown, exit(report))
+}
+
+fn recovered(recovery: &Recovery) -> String {
+    let list = |names: &[DatabaseName]| {
+        let names: Vec<&str> = names.iter().map(DatabaseName::as_str).collect();
+        names.join(", ")
+    };
+    let mut done = Vec::new();
+    if !recovery.interrupted.is_empty() {
+        done.push(format!(
+            "{} marked interrupted",
+            count(recovery.interrupted.len(), "job")
+        ));
+    }
+    if !recovery.completed.is_empty() {
+        done.push(format!(
+            "the proven copies of {} stored after all",
+            list(&recovery.completed)
+        ));
+    }
+    if !recovery.discarded.is_empty() {
+        done.push(format!(
+            "the copies of {} given up",
+            list(&recovery.discarded)
+        ));
+    }
+    if recovery.swept > 0 {
+        let files = usize::try_from(recovery.swept).unwrap_or(usize::MAX);
+        done.push(format!("{} removed", count(files, "left-over file")));
+    }
+    format!(
+        "note: the last run ended early; brought in order: {}",
+        done.join(", ")
+    )
+}
+
+fn table(report: &Report) -> Table<7> {
+    let mut table = Table::new([
+        ("DATABASE", Side::Left),
+        ("ROWS", Side::Right),
+        ("PLAIN", Side::Right),
+        ("STORED", Side::Right),
+        ("PROOF", Side::Left),
+        ("TIME", Side::Right),
+        ("KEY", Side::Left),
+    ]);
+    for entry in &report.databases {
+        let [rows, plain, stored, proof, key] = match &entry.outcome {
+            Outcome::Stored { manifest, .. } => [
+                grouped(manifest.evidence.total_rows()),
+                ByteCount(manifest.plain.size_bytes).to_string(),
+                ByteCount(manifest.stored.size_bytes).to_string(),
+                format!("{:?}", manifest.class),
+                manifest.key.to_string(),
+            ],
+            Outcome::Failed { .. } => nothing("failed"),
+            Outcome::Interrupted => nothing("interrupted"),
+        };
+        let name = entry.database.to_string();
+        let took = seconds(entry.duration_ms);
+        table.row([name, rows, plain, stored, proof, took, key]);
+    }
+    table
+}
+
+fn nothing(instead: &str) -> [String; 5] {
+    ["-", "-", "-", "-", instead].map(str::to_owned)
+}
+
+fn seconds(duration_ms: u64) -> String {
+    format!("{:.1}s", Duration::from_millis(duration_ms).as_secs_f64())
+}
+
+fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+/// What the letters mean, and how many there are of what.
+fn summary(report: &Report) -> String {
+    let manifests = || report.databases.iter().filter_map(|entry| manifest(entry));
+    let mut text = String::new();
+    for class in [EvidenceClass::A, EvidenceClass::B, EvidenceClass::C] {
+        if manifests().any(|manifest| manifest.class == class) {
+            text.push_str(&format!("proof {}\n", class.meaning()));
+        }
+    }
+    let stored = manifests().count();
+    let bytes = manifests().map(|manifest| manifest.stored.size_bytes).sum();
+    let took = seconds(report.job.duration_ms.unwrap_or_default());
+    let all = report.databases.len();
+    let databases = if all == 1 { "database" } else { "databases" };
+    let bytes = ByteCount(bytes);
+    format!("{text}{stored} of {all} {databases} backed up in {took}, {bytes} stored")
+}
+
+fn manifest(entry: &DatabaseReport) -> Option<&Manifest> {
+    match &entry.outcome {
+        Outcome::Stored { manifest, .. } => Some(manifest),
+        Outcome::Failed { .. } | Outcome::Interrupted => None,
+    }
+}
+
+/// One text per trouble; a hint that several share is given once, at the first.
+fn troubles(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    for entry in &report.databases {
+        let name = &entry.database;
+        match &entry.outcome {
+            Outcome::Stored { manifest, degraded } => {
+                for warning in &manifest.warnings {
+                    lines.push(format!("warning: {name}: {}", printable(warning)));
+                }
+                for message in degraded {
+                    lines.push(format!("warning: {name}: not in every storage: {message}"));
+                }
+                if manifest.incomplete {
+                    lines.push(format!(
+                        "warning: {name}: the copy is incomplete and does not replace an earlier one"
+                    ));
+                }
+            }
+            Outcome::Failed { message } => {
+                lines.push(format!("error: database `{name}`: {message}"));
+            }
+            Outcome::Interrupted => {
+                lines.push(format!(
+                    "error: database `{name}`: interrupted; nothing of it was stored"
+                ));
+            }
+        }
+    }
+    let mut hints = Vec::new();
+    for line in &mut lines {
+        if let Some((text, hint)) = line.split_once("\nhint: ") {
+            if hints.iter().any(|known| known == hint) {
+                *line = text.to_owned();
+            } else {
+                hints.push(hint.to_owned());
+            }
+        }
+    }
+    lines
+}
+
+fn document(night: &Night) -> Value {
+    let Night { recovery, report } = night;
+    let job = &report.job;
+    json!({
+        "job": {
+            "id": job.id,
+            "status": job.status,
+            "trigger": job.trigger,
+            "reason": job.reason,
+            "started_at": job.started_at,
+            "completed_at": job.completed_at,
+            "duration_ms": job.duration_ms,
+            "total": job.total,
+            "successful": job.successful,
+            "failed": job.failed,
+            "degraded": job.degraded,
+            "total_size_bytes": job.total_size_bytes,
+        },
+        "recovered": {
+            "interrupted_jobs": recovery.interrupted,
+            "completed": recovery.completed,
+            "discarded": recovery.discarded,
+            "swept_files": recovery.swept,
+        },
+        "databases": report.databases.iter().map(database).collect::<Vec<_>>(),
+    })
+}
+
+fn database(entry: &DatabaseReport) -> Value {
+    let mut value = json!({
+        "database": entry.database,
+        "duration_ms": entry.duration_ms,
+    });
+    match &entry.outcome {
+        Outcome::Stored { manifest, degraded } => {
+            value["outcome"] = "stored".into();
+            value["key"] = json!(manifest.key);
+            value["tables"] = manifest.evidence.tables.len().into();
+            value["rows"] = manifest.evidence.total_rows().into();
+            value["plain_bytes"] = manifest.plain.size_bytes.into();
+            value["stored_bytes"] = manifest.stored.size_bytes.into();
+            value["compression"] = json!(manifest.stored.compression);
+            value["sha256"] = json!(manifest.stored.sha256);
+            value["class"] = json!(manifest.class);
+            value["evidence"] = manifest.class.meaning().into();
+            value["incomplete"] = manifest.incomplete.into();
+            value["warnings"] = json!(manifest.warnings);
+            value["degraded"] = json!(degraded);
+        }
+        Outcome::Failed { message } => {
+            value["outcome"] = "failed".into();
+            value["message"] = message.as_str().into();
+        }
+        Outcome::Interrupted => value["outcome"] = "interrupted".into(),
+    }
+    value
+}

@@ -1,0 +1,114 @@
+//! Holds what every command is given, and prints. Invariant: a closed stdout or stderr is no panic.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use super::args::{Format, Global};
+use super::exit::{Exit, Refusal};
+use crate::app;
+use crate::catalog::Catalog;
+use crate::config::{Config, Loaded};
+
+/// What the global options say.
+pub(super) struct Context {
+    /// The configuration's path, as it was given.
+    pub(super) config: PathBuf,
+    /// Print JSON.
+    pub(super) json: bool,
+    /// Show no progress.
+    pub(super) quiet: bool,
+    format: Option<Format>,
+}
+
+impl Context {
+    pub(super) fn new(global: &Global) -> Self {
+        Self {
+            config: global.config.clone(),
+            json: global.json,
+            quiet: global.quiet,
+            format: global.format,
+        }
+    }
+
+    /// The same for another configuration.
+    pub(super) fn with_config(&self, config: PathBuf) -> Self {
+        Self {
+            config,
+            json: self.json,
+            quiet: self.quiet,
+            format: self.format,
+        }
+    }
+
+    /// How to show mistakes in a configuration.
+    pub(super) fn format(&self) -> Format {
+        let fitting = match io::stderr().is_terminal() {
+            true => Format::Pretty,
+            false => Format::Short,
+        };
+        self.format.unwrap_or(fitting)
+    }
+
+    /// Reads the configuration.
+    pub(super) fn load(&self) -> anyhow::Result<Loaded> {
+        Ok(Config::load(&self.config)?)
+    }
+
+    /// The catalog, for queries alone.
+    pub(super) fn catalog(&self, config: &Config) -> anyhow::Result<Catalog> {
+        let catalog = app::known(config)?;
+        let state = config.agent().state.display();
+        catalog.ok_or_else(|| {
+            let text = format!(
+                "no backup was taken yet: there is no catalog in `{state}`\nhint: patina backup"
+            );
+            Refusal::failed(text).into()
+        })
+    }
+
+    /// Writes lines to stdout.
+    pub(super) fn print(&self, text: impl Display) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        let written = writeln!(out, "{text}").and_then(|()| out.flush());
+        written.map_err(|cause| about_stdout(&cause))
+    }
+
+    /// Writes one JSON document to stdout.
+    pub(super) fn print_json(&self, document: &serde_json::Value) -> io::Result<()> {
+        self.print(format_args!("{document:#}"))
+    }
+}
+
+/// The same error, told in a way that stands alone; its kind still says whether the reader just went away.
+pub(super) fn about_stdout(cause: &io::Error) -> io::Error {
+    io::Error::new(cause.kind(), format!("stdout cannot be written: {cause}"))
+}
+
+/// How a command ends that did its work and then could not show it: as the work went.
+pub(super) fn in_spite_of(shown: io::Result<()>, exit: Exit) -> Exit {
+    match shown {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            tell(format_args!("error: {error}"));
+        }
+        _ => {}
+    }
+    exit
+}
+
+/// Writes a line to stderr; where that is closed, nobody wants to know.
+pub(super) fn tell(text: impl Display) {
+    let _ = super::meter::aside(|| writeln!(io::stderr().lock(), "{text}"));
+}
+
+/// Text from a database or file, made safe for a terminal.
+pub(super) fn printable(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() {
+            true => safe.extend(character.escape_default()),
+            false => safe.push(character),
+        }
+    }
+    safe
+}

@@ -1,0 +1,55 @@
+//! Makes the demo's files. Invariant: a database is there as a whole or not at all, and one that is there stays.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+use rusqlite::Connection;
+
+use super::dice::Dice;
+use super::{accounts, content, work};
+
+/// Fills an empty database.
+pub(super) type Fill = fn(&Connection, &mut Dice) -> rusqlite::Result<()>;
+
+/// What became of one database.
+pub(super) struct Made {
+    /// False where it was there already.
+    pub(super) is_new: bool,
+}
+
+/// The databases by name, and what fills each.
+const DATABASES: [(&str, Fill); 6] = [
+    ("groveauth", accounts::auth),
+    ("scout-db", accounts::scout),
+    ("grove-engine-db", content::engine),
+    ("autumnsgrove-posts", content::posts),
+    ("autumnsgrove-git-stats", work::git_stats),
+    ("grove-domain-jobs", work::domain_jobs),
+];
+
+/// Makes those that are missing in `folder`.
+pub(super) fn make_all(folder: &Path) -> anyhow::Result<Vec<Made>> {
+    let numbered = DATABASES.iter().zip(1..);
+    let made = numbered.map(|((name, fill), seed)| {
+        let path = folder.join(format!("{name}.db"));
+        let is_new = !path.exists();
+        if is_new {
+            make(&path, *fill, seed).with_context(|| path.display().to_string())?;
+        }
+        Ok(Made { is_new })
+    });
+    made.collect()
+}
+
+fn make(path: &Path, fill: Fill, seed: u64) -> anyhow::Result<()> {
+    let unfinished = path.with_extension("db.new");
+    let _ = fs::remove_file(&unfinished);
+    let connection = Connection::open(&unfinished)?;
+    connection.execute_batch("PRAGMA foreign_keys = ON; BEGIN")?;
+    fill(&connection, &mut Dice::new(seed))?;
+    connection.execute_batch("COMMIT")?;
+    connection.close().map_err(|(_, error)| error)?;
+    fs::rename(&unfinished, path)?;
+    Ok(())
+}

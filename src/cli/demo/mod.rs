@@ -1,0 +1,130 @@
+//! `patina demo`: six small databases like Grove's, and one night's copies of them.
+
+mod accounts;
+mod content;
+mod dice;
+mod files;
+mod work;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use self::files::Made;
+use super::backup;
+use super::context::Context;
+use super::exit::{Exit, Refusal};
+use crate::config::Config;
+use crate::engine::backup::Request;
+use crate::types::Trigger;
+
+/// The configuration of the demo, paths relative to its folder.
+const CONFIG: &str = include_str!("patina.toml");
+
+/// Runs `patina demo`.
+pub(super) async fn run(context: &Context, folder: &Path) -> anyhow::Result<Exit> {
+    let told = || format!("the demo cannot be made in `{}`", folder.display());
+    fs::create_dir_all(folder).with_context(told)?;
+    let config = folder.join("patina.toml");
+    write_config(&config).with_context(told)?;
+    let made = files::make_all(folder).with_context(told)?;
+    if !context.json {
+        introduce(context, folder, &made)?;
+    }
+    let context = context.with_config(config);
+    let loaded = context.load()?;
+    let request = Request {
+        databases: Vec::new(),
+        trigger: Trigger::Manual,
+        reason: Some("patina demo".to_owned()),
+    };
+    let config: Config = loaded.config;
+    let night = backup::take(&context, config, &request).await?;
+    let exit = backup::show(&context, &night);
+    if exit == Exit::Ok && !context.json {
+        context.print(next_steps(&context.config))?;
+    }
+    Ok(exit)
+}
+
+/// Writes the configuration, unless it is there; one of somebody else is left alone.
+fn write_config(path: &Path) -> anyhow::Result<()> {
+    match fs::read_to_string(path) {
+        Ok(text) if text.contains("patina demo") => Ok(()),
+        Ok(_) => {
+            let text =
+                "its patina.toml was not written by `patina demo`\nhint: name another folder";
+            Err(Refusal::usage(text).into())
+        }
+        Err(_) => Ok(fs::write(path, CONFIG)?),
+    }
+}
+
+fn introduce(context: &Context, folder: &Path, made: &[Made]) -> std::io::Result<()> {
+    let place = folder.display();
+    let new = made.iter().filter(|made| made.is_new).count();
+    context.print(match new {
+        0 => format!("The {} databases in {place} are there already.", made.len()),
+        _ => format!("Made {new} SQLite databases in {place}, and a patina.toml that names them."),
+    })?;
+    context.print("Each is now exported, restored into a scratch database, compared row by row, and stored:\n")
+}
+
+/// What to try, as commands that work where this one did.
+fn next_steps(config: &Path) -> String {
+    let patina = format!("{} --config {}", invocation(), quoted(config));
+    format!(
+        "
+What you have now lies in {folder}/backups: plain SQL, one file per database, and the
+manifests that say what each one holds.
+Try next:
+
+  {patina} list
+  {patina} show autumnsgrove-posts
+  {patina} cat groveauth | head -n 40
+  rm -f restored.db; {patina} cat scout-db | sqlite3 restored.db
+  {patina} verify
+  {patina} check",
+        folder = config.parent().unwrap_or(Path::new(".")).display(),
+    )
+}
+
+/// How this process was started, for a person to type again.
+fn invocation() -> String {
+    let program = std::env::args_os()
+        .next()
+        .map_or("patina".into(), PathBuf::from);
+    // Cargo tells the programs it runs where it lies.
+    if std::env::var_os("CARGO").is_none() {
+        return quoted(&program);
+    }
+    let is_release = program
+        .components()
+        .any(|part| part.as_os_str() == "release");
+    let profile = if is_release { "--release " } else { "" };
+    format!("cargo run {profile}--locked --quiet --")
+}
+
+/// A path as a POSIX shell reads it back.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./+=:@%,".contains(c);
+    match text.chars().all(is_plain) && !text.is_empty() {
+        true => text,
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_a_blank_or_quote_is_quoted_for_the_shell() {
+        let quoted = |text: &str| quoted(Path::new(text));
+        assert_eq!(quoted("demo/patina.toml"), "demo/patina.toml");
+        assert_eq!(quoted("my demo"), "'my demo'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+    }
+}

@@ -1,0 +1,42 @@
+//! Tells a misspelt name from an unknown one.
+
+use crate::types::DatabaseName;
+
+/// How near a word must be to be meant.
+const NEAR: f64 = 0.8;
+
+/// What to say to a name that is none of `known`: the nearest, or all.
+pub(super) fn hint_for<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    let scored = known
+        .clone()
+        .map(|known| (strsim::jaro_winkler(name, known), known));
+    let near = scored
+        .filter(|(score, _)| *score >= NEAR)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match near {
+        Some((_, near)) => format!("did you mean `{near}`?"),
+        None => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// The error text for a database that nobody knows.
+pub(super) fn unknown_database<'a>(
+    name: &DatabaseName,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> String {
+    let hint = hint_for(name.as_str(), known);
+    format!("no database is called `{name}`\nhint: {hint}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_name_is_offered_and_a_far_one_gets_the_list() {
+        let known = ["groveauth", "scout-db"];
+        let hint = |name| hint_for(name, known.into_iter());
+        assert_eq!(hint("grovauth"), "did you mean `groveauth`?");
+        assert_eq!(hint("zzz"), "there are groveauth, scout-db");
+    }
+}

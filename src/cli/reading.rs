@@ -1,0 +1,200 @@
+//! Reads a stored copy back as plain SQL. Invariant: the last block is handed on only after every byte was right.
+
+use std::io::{self, Read};
+
+use indicatif::ProgressBar;
+use tokio_util::io::SyncIoBridge;
+
+use crate::dump::{Check, decoder};
+use crate::store::{Digest, Reader, Store, StoreError, read_small};
+use crate::types::{Hasher, Manifest};
+
+/// How much text is handed on at a time.
+const BLOCK_BYTES: usize = 256 * 1024;
+
+/// No manifest is longer: it has one entry per table.
+const MAX_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Why a copy could not be read to a right end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadingError {
+    /// The object or its manifest is not there.
+    #[error("{0}")]
+    Missing(String),
+    /// Its bytes are not those that were stored.
+    #[error("{0}")]
+    Damaged(String),
+    /// The storage did not give it; nothing is known of the bytes.
+    #[error("{0}")]
+    Unread(String),
+    /// Whoever was to take the text did not.
+    #[error(transparent)]
+    Sink(io::Error),
+}
+
+impl From<StoreError> for ReadingError {
+    fn from(error: StoreError) -> Self {
+        Self::Unread(error.to_string())
+    }
+}
+
+/// Compares the manifest in `store` with the one the catalog has.
+pub(super) async fn check_manifest(
+    store: &dyn Store,
+    manifest: &Manifest,
+) -> Result<(), ReadingError> {
+    let (name, key) = (store.name(), manifest.key.manifest());
+    let Some(text) = read_small(store, &key, MAX_MANIFEST_BYTES).await? else {
+        let text = format!("storage `{name}`: `{key}` is missing");
+        return Err(ReadingError::Missing(text));
+    };
+    match serde_json::from_slice::<Manifest>(&text) {
+        Ok(found) if found == *manifest => Ok(()),
+        Ok(_) => Err(ReadingError::Damaged(format!(
+            "storage `{name}`: `{key}` says something else than when it was written"
+        ))),
+        Err(cause) => Err(ReadingError::Damaged(format!(
+            "storage `{name}`: `{key}` is not a manifest any more: {cause}"
+        ))),
+    }
+}
+
+/// Hands the plain text of a copy to `sink`, block by block, and proves it on the way: stored size and hash, plain
+/// size and hash, the dump's own trailer. The last block follows only when all of it was right.
+pub(super) async fn read_copy(
+    store: &dyn Store,
+    manifest: &Manifest,
+    bar: &ProgressBar,
+    sink: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static,
+) -> Result<(), ReadingError> {
+    let (name, key) = (store.name(), &manifest.key);
+    let Some(reader) = store.open(key, None).await? else {
+        let text = format!("storage `{name}`: `{key}` is missing");
+        return Err(ReadingError::Missing(text));
+    };
+    let work = {
+        let (manifest, bar) = (manifest.clone(), bar.clone());
+        move || stream(reader, &manifest, &bar, sink)
+    };
+    let ended = tokio::task::spawn_blocking(work).await;
+    let placed = |text| format!("storage `{name}`: `{key}` {text}");
+    match ended {
+        Ok(Err(ReadingError::Damaged(text))) => Err(ReadingError::Damaged(placed(text))),
+        Ok(Err(ReadingError::Unread(text))) => Err(ReadingError::Unread(placed(text))),
+        Ok(other) => other,
+        Err(panic) => Err(ReadingError::Unread(placed(format!(
+            "could not be read: {panic}"
+        )))),
+    }
+}
+
+fn stream(
+    reader: Reader,
+    manifest: &Manifest,
+    bar: &ProgressBar,
+    mut sink: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<(), ReadingError> {
+    let mut stored = Stored {
+        input: SyncIoBridge::new(reader),
+        hasher: Hasher::default(),
+        broken: None,
+        bar,
+    };
+    let mut check = Check::default();
+    let mut held = Vec::new();
+    let decoded = decode(&mut stored, manifest, &mut |block| {
+        check.update(&block);
+        if !held.is_empty() {
+            sink(&held).map_err(ReadingError::Sink)?;
+        }
+        held = block;
+        Ok(())
+    });
+    if let Some(cause) = stored.broken {
+        let text = format!("could not be read to its end: {cause}");
+        return Err(ReadingError::Unread(text));
+    }
+    let found = Digest {
+        size_bytes: stored.hasher.seen_bytes(),
+        sha256: stored.hasher.finish(),
+    };
+    prove(manifest, found, check, decoded)?;
+    sink(&held).map_err(ReadingError::Sink)
+}
+
+/// Decompresses to the end, and reads what stands behind it.
+fn decode(
+    stored: &mut Stored<'_>,
+    manifest: &Manifest,
+    take: &mut dyn FnMut(Vec<u8>) -> Result<(), ReadingError>,
+) -> Result<(), ReadingError> {
+    let damaged = |cause: io::Error| {
+        ReadingError::Damaged(format!("is damaged: it does not decompress: {cause}"))
+    };
+    {
+        let mut text = decoder(manifest.stored.compression, &mut *stored).map_err(damaged)?;
+        loop {
+            let mut block = Vec::with_capacity(BLOCK_BYTES);
+            (&mut text)
+                .take(BLOCK_BYTES as u64)
+                .read_to_end(&mut block)
+                .map_err(damaged)?;
+            if block.is_empty() {
+                break;
+            }
+            take(block)?;
+        }
+    }
+    // Bytes after the end of the compressed text are part of the object, too.
+    io::copy(stored, &mut io::sink()).map_err(damaged)?;
+    Ok(())
+}
+
+fn prove(
+    manifest: &Manifest,
+    found: Digest,
+    check: Check,
+    decoded: Result<(), ReadingError>,
+) -> Result<(), ReadingError> {
+    decoded?;
+    let expected = Digest {
+        size_bytes: manifest.stored.size_bytes,
+        sha256: manifest.stored.sha256,
+    };
+    if found != expected {
+        let text = format!("is damaged: it has {found}, its manifest says {expected}");
+        return Err(ReadingError::Damaged(text));
+    }
+    let damaged = |what: String| Err(ReadingError::Damaged(format!("is damaged: {what}")));
+    match check.finish() {
+        Err(cause) => damaged(cause.to_string()),
+        Ok(text) if text.sha256 != manifest.plain.sha256 => damaged(format!(
+            "its text has SHA-256 {}, its manifest says {}",
+            text.sha256, manifest.plain.sha256
+        )),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// An object's bytes, hashed and counted as they are read.
+struct Stored<'a> {
+    input: SyncIoBridge<Reader>,
+    hasher: Hasher,
+    broken: Option<String>,
+    bar: &'a ProgressBar,
+}
+
+impl Read for Stored<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(out);
+        match &read {
+            Ok(count) => {
+                self.hasher.update(&out[..*count]);
+                self.bar.inc(*count as u64);
+            }
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+            Err(cause) => self.broken = Some(cause.to_string()),
+        }
+        read
+    }
+}

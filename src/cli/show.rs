@@ -1,0 +1,137 @@
+//! `patina show`: everything that is known of one copy, from its manifest.
+
+use std::fmt::Write as _;
+
+use super::address::{Address, resolve};
+use super::context::{Context, printable};
+use super::exit::Exit;
+use super::list::{age, placements, storage};
+use super::table::{Side, Table};
+use crate::catalog::StoredCopy;
+use crate::clock::{Clock, SystemClock};
+use crate::types::{ByteCount, Manifest, grouped};
+
+/// Runs `patina show`.
+pub(super) fn run(context: &Context, address: &Address) -> anyhow::Result<Exit> {
+    let config = context.load()?.config;
+    let catalog = context.catalog(&config)?;
+    let copy = resolve(address, &catalog, &config)?;
+    if context.json {
+        context.print_json(&serde_json::json!({
+            "manifest": copy.manifest,
+            "created_at": copy.created_at,
+            "storages": placements(&copy),
+        }))?;
+    } else {
+        context.print(text(&copy))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn text(copy: &StoredCopy) -> String {
+    let manifest = &copy.manifest;
+    let mut text = String::new();
+    for (label, value) in facts(copy) {
+        let _ = writeln!(text, "{label:10}  {value}");
+    }
+    let now = SystemClock::new().now();
+    for placement in &copy.placements {
+        let verified = placement
+            .verified_at
+            .map_or("never".to_owned(), |time| age(now - time));
+        let _ = writeln!(
+            text,
+            "{:10}  {}, every byte read {verified}",
+            "storage",
+            storage(placement)
+        );
+        if let Some(damage) = &placement.damage {
+            let _ = writeln!(text, "{:10}  {}", "damage", printable(damage));
+        }
+    }
+    for warning in &manifest.warnings {
+        let _ = writeln!(text, "{:10}  {}", "warning", printable(warning));
+    }
+    let _ = write!(text, "\n{}", tables(manifest));
+    text
+}
+
+fn facts(copy: &StoredCopy) -> Vec<(&'static str, String)> {
+    let manifest = &copy.manifest;
+    let mut facts = vec![
+        ("database", manifest.database.to_string()),
+        ("date", format!("{} ({})", manifest.date, manifest.zone)),
+        ("key", manifest.key.to_string()),
+        (
+            "source",
+            format!(
+                "{} {}",
+                manifest.source.kind,
+                printable(&manifest.source.id)
+            ),
+        ),
+    ];
+    if let Some(bookmark) = &manifest.source.bookmark {
+        facts.push(("bookmark", printable(bookmark)));
+    }
+    let (plain, stored) = (manifest.plain, manifest.stored);
+    facts.extend([
+        ("started", manifest.started_at.clone()),
+        ("completed", manifest.completed_at.clone()),
+        ("job", manifest.job.to_string()),
+        ("proof", manifest.class.meaning().to_owned()),
+    ]);
+    if manifest.incomplete {
+        facts.push((
+            "incomplete",
+            "a table whose schema cannot be read is missing".to_owned(),
+        ));
+    }
+    facts.extend([
+        ("plain", size(plain.size_bytes)),
+        ("", format!("sha256 {}", plain.sha256)),
+        (
+            "stored",
+            format!(
+                "{}, compression {}",
+                size(stored.size_bytes),
+                serde_json::json!(stored.compression)
+                    .as_str()
+                    .unwrap_or_default()
+            ),
+        ),
+        ("", format!("sha256 {}", stored.sha256)),
+        (
+            "written by",
+            format!(
+                "Patina {}, SQLite {}, instance {}",
+                manifest.patina_version, manifest.sqlite_version, manifest.instance
+            ),
+        ),
+    ]);
+    facts
+}
+
+fn size(size_bytes: u64) -> String {
+    match size_bytes {
+        0..1024 => ByteCount(size_bytes).to_string(),
+        _ => format!("{} ({} bytes)", ByteCount(size_bytes), grouped(size_bytes)),
+    }
+}
+
+fn tables(manifest: &Manifest) -> Table<3> {
+    let mut table = Table::new([
+        ("TABLE", Side::Left),
+        ("ROWS", Side::Right),
+        ("CONTENT", Side::Left),
+    ]);
+    for entry in &manifest.evidence.tables {
+        let content = match (&entry.hash, &entry.omitted) {
+            (Some(hash), _) => hash.to_string(),
+            (None, Some(why)) => format!("rows left out: {}", printable(why)),
+            (None, None) => "an index, built anew by a restore".to_owned(),
+        };
+        table.row([printable(&entry.name), grouped(entry.rows), content]);
+    }
+    table
+}

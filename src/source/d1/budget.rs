@@ -1,0 +1,83 @@
+//! Spaces requests so that all databases of one account stay below Cloudflare's limit together.
+//!
+//! <https://developers.cloudflare.com/fundamentals/api/reference/limits/>
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Cloudflare's limit for all tokens of one user.
+const REQUESTS: usize = 1_200;
+
+/// The time it is counted over.
+const WINDOW: Duration = Duration::from_secs(300);
+
+/// When requests were made, and how long none may be.
+#[derive(Debug, Default)]
+pub(super) struct Budget(Mutex<Spent>);
+
+#[derive(Debug, Default)]
+struct Spent {
+    /// One entry per request of the last five minutes.
+    times: VecDeque<Duration>,
+    /// Cloudflare asked for silence until then.
+    quiet_until: Duration,
+}
+
+impl Budget {
+    /// Takes one request at the time `now`, or says how long to wait before asking again.
+    pub(super) fn take(&self, now: Duration) -> Result<(), Duration> {
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if now < spent.quiet_until {
+            return Err(spent.quiet_until.saturating_sub(now));
+        }
+        while spent
+            .times
+            .front()
+            .is_some_and(|time| now >= *time + WINDOW)
+        {
+            spent.times.pop_front();
+        }
+        match spent.times.front() {
+            Some(oldest) if spent.times.len() >= REQUESTS => {
+                Err((*oldest + WINDOW).saturating_sub(now))
+            }
+            _ => {
+                spent.times.push_back(now);
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets no request pass for `pause` from `now` on.
+    pub(super) fn rest(&self, now: Duration, pause: Duration) {
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.quiet_until = spent.quiet_until.max(now + pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_1201_waits_until_the_first_is_five_minutes_old() {
+        let budget = Budget::default();
+        let second = Duration::from_secs(1);
+        for _ in 0..REQUESTS {
+            budget.take(second).unwrap();
+        }
+        assert_eq!(budget.take(11 * second), Err(290 * second));
+        assert_eq!(budget.take(301 * second), Ok(()));
+    }
+
+    #[test]
+    fn a_request_for_silence_counts_for_everyone() {
+        let budget = Budget::default();
+        let second = Duration::from_secs(1);
+        budget.rest(second, 30 * second);
+        budget.rest(second, 10 * second);
+        assert_eq!(budget.take(2 * second), Err(29 * second));
+        assert_eq!(budget.take(31 * second), Ok(()));
+    }
+}

@@ -1,0 +1,368 @@
+//! Speaks Cloudflare's REST API for D1. Invariant: the token is sent to the API's address and shown nowhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::HeaderMap;
+use reqwest::{Method, redirect};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use tokio_util::sync::CancellationToken;
+
+use super::answer::{Answer, Envelope};
+use super::budget::Budget;
+use super::error::{ApiError, shortened};
+use crate::clock::Clock;
+use crate::config::{Cloudflare, Secret};
+
+/// D1 itself ends a query after 30 seconds; the rest is the way there and back.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a request is made again after trouble that passes.
+const RETRIES: u32 = 4;
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(500);
+
+/// Nobody is obeyed who asks to wait longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Cloudflare blocks for minutes, so short waits would only prolong it.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(30);
+/// What is left of the limit is for everything else that the user runs.
+const LEAST_REMAINING: u64 = 100;
+
+/// A database of 8 MB in hexadecimal, and control characters of six bytes each.
+const MAX_ANSWER_BYTES: usize = 96 * 1024 * 1024;
+
+/// The most that the API lists at once.
+const PER_PAGE: usize = 1_000;
+
+/// One account's API, shared by all of its databases.
+pub struct Client {
+    http: reqwest::Client,
+    databases_url: String,
+    token: Secret,
+    budget: Budget,
+    clock: Arc<dyn Clock>,
+    request_timeout: Duration,
+}
+
+/// A database as the account lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ListedDatabase {
+    /// Its id.
+    pub uuid: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// What the API says of one database. Any of it may be missing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct DatabaseInfo {
+    /// Its name.
+    pub name: Option<String>,
+    /// The size of its file.
+    pub file_size: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Bookmark {
+    bookmark: Option<String>,
+}
+
+/// The answers to a batch, and how long their JSON was.
+pub(super) struct Batch {
+    pub(super) answers: Vec<Answer>,
+}
+
+impl Client {
+    /// A client of the account that `cloudflare` names.
+    ///
+    /// # Errors
+    /// Where no TLS provider is installed.
+    pub fn new(cloudflare: &Cloudflare, clock: Arc<dyn Clock>) -> Result<Self, ApiError> {
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            let why = "no TLS provider is installed".to_owned();
+            return Err(ApiError::Setup(why));
+        }
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("patina/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            // A redirect would carry the token elsewhere.
+            .redirect(redirect::Policy::none())
+            .build()
+            .map_err(|error| ApiError::Setup(error.to_string()))?;
+        Ok(Self {
+            http,
+            databases_url: format!(
+                "{}/accounts/{}/d1/database",
+                cloudflare.api_url, cloudflare.account_id
+            ),
+            token: cloudflare.api_token.clone(),
+            budget: Budget::default(),
+            clock,
+            request_timeout: REQUEST_TIMEOUT,
+        })
+    }
+
+    /// The same client, waiting this long for one answer.
+    #[must_use]
+    pub fn with_request_timeout(self, request_timeout: Duration) -> Self {
+        Self {
+            request_timeout,
+            ..self
+        }
+    }
+
+    /// All databases of the account, by name.
+    ///
+    /// # Errors
+    /// Those of the API; never a part of the list.
+    pub async fn list(&self, stop: &CancellationToken) -> Result<Vec<ListedDatabase>, ApiError> {
+        let mut databases: Vec<ListedDatabase> = Vec::new();
+        for page in 1.. {
+            let path = format!("?page={page}&per_page={PER_PAGE}");
+            let envelope: Envelope<Vec<ListedDatabase>> =
+                self.call(Method::GET, &path, None, stop).await?;
+            let listed = result_of(envelope.result)?;
+            let total = envelope.result_info.and_then(|info| info.total_count);
+            let is_last = listed.len() < PER_PAGE;
+            databases.extend(listed);
+            let found = databases.len() as u64;
+            match total {
+                Some(total) if found >= total => break,
+                Some(total) if is_last => {
+                    let text = format!("the account has {total} databases but lists {found}");
+                    return Err(ApiError::Malformed(text));
+                }
+                None if is_last => break,
+                _ => {}
+            }
+        }
+        databases.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(databases)
+    }
+
+    /// What the API says of the database `id`.
+    ///
+    /// # Errors
+    /// Those of the API.
+    pub async fn info(&self, id: &str, stop: &CancellationToken) -> Result<DatabaseInfo, ApiError> {
+        let envelope = self
+            .call(Method::GET, &format!("/{id}"), None, stop)
+            .await?;
+        result_of(envelope.result)
+    }
+
+    /// The Time Travel bookmark of the database's present state; `None` where it has none.
+    ///
+    /// # Errors
+    /// Those of the API.
+    pub async fn bookmark(
+        &self,
+        id: &str,
+        stop: &CancellationToken,
+    ) -> Result<Option<String>, ApiError> {
+        let path = format!("/{id}/time_travel/bookmark");
+        let envelope: Envelope<Bookmark> = self.call(Method::GET, &path, None, stop).await?;
+        Ok(envelope.result.and_then(|result| result.bookmark))
+    }
+
+    /// Runs `statements` in one transaction.
+    pub(super) async fn batch(
+        &self,
+        id: &str,
+        statements: &[String],
+        stop: &CancellationToken,
+    ) -> Result<Batch, ApiError> {
+        let batch: Vec<_> = statements
+            .iter()
+            .map(|sql| serde_json::json!({ "sql": sql }))
+            .collect();
+        let body = serde_json::json!({ "batch": batch }).to_string();
+        let envelope: Envelope<Vec<Answer>> = self
+            .call(Method::POST, &format!("/{id}/raw"), Some(body), stop)
+            .await?;
+        let answers = result_of(envelope.result)?;
+        if answers.len() != statements.len() {
+            let (got, asked) = (answers.len(), statements.len());
+            let text = format!("{got} results for {asked} statements");
+            return Err(ApiError::Malformed(text));
+        }
+        if answers.iter().any(|answer| !answer.success) {
+            let text = "a statement has no success, and no error".to_owned();
+            return Err(ApiError::Malformed(text));
+        }
+        let is_replica = |answer: &Answer| answer.meta.served_by_primary == Some(false);
+        if answers.iter().any(is_replica) {
+            let text = "a replica answered, which may be behind".to_owned();
+            return Err(ApiError::Overloaded(text));
+        }
+        Ok(Batch { answers })
+    }
+
+    /// One request, made again where the trouble may pass.
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+        stop: &CancellationToken,
+    ) -> Result<Envelope<T>, ApiError> {
+        let mut delay = FIRST_RETRY_DELAY;
+        let mut retry = 0;
+        loop {
+            let outcome = tokio::select! {
+                outcome = self.call_once(method.clone(), path, body.clone()) => outcome,
+                () = stop.cancelled() => return Err(ApiError::Stopped),
+            };
+            let error = match outcome {
+                // A smaller request is for the caller to make.
+                Err(error) if error.is_retryable() && !error.wants_less() => error,
+                // Seen as a passing fault, too.
+                Err(error @ (ApiError::WrongAccount(_) | ApiError::MissingPermission(_)))
+                    if retry == 0 =>
+                {
+                    error
+                }
+                done => return done,
+            };
+            if retry == RETRIES {
+                return Err(error);
+            }
+            retry += 1;
+            if let ApiError::RateLimited { retry_after, .. } = &error {
+                let pause = retry_after.unwrap_or(DEFAULT_PAUSE).min(LONGEST_PAUSE);
+                self.budget.rest(self.clock.elapsed(), pause);
+            } else {
+                tokio::select! {
+                    () = self.clock.sleep(delay) => {}
+                    () = stop.cancelled() => return Err(ApiError::Stopped),
+                }
+                delay *= 2;
+            }
+            tracing::debug!(retry, "asking D1 again: {error}");
+        }
+    }
+
+    async fn call_once<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Envelope<T>, ApiError> {
+        while let Err(pause) = self.budget.take(self.clock.elapsed()) {
+            self.clock.sleep(pause).await;
+        }
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.databases_url))
+            .timeout(self.request_timeout)
+            .bearer_auth(self.token.expose());
+        if let Some(body) = body {
+            request = request
+                .header("content-type", "application/json")
+                .body(body);
+        }
+        let mut response = request.send().await.map_err(|error| self.told(error))?;
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        self.rest_where_little_remains(&headers);
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.told(error))? {
+            if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
+                let text = format!("the answer is longer than {MAX_ANSWER_BYTES} bytes");
+                return Err(ApiError::TooMuch(text));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        let is_good = (200..300).contains(&status);
+        if is_good {
+            match serde_json::from_slice::<Envelope<T>>(&bytes) {
+                Ok(envelope) if envelope.success => return Ok(envelope),
+                Ok(_) => {}
+                Err(error) => {
+                    // An answer without success may have any result.
+                    let refusal = serde_json::from_slice::<Envelope<IgnoredAny>>(&bytes);
+                    if refusal.is_ok_and(|envelope| !envelope.success) {
+                        return Err(self.refused(status, &bytes, &headers));
+                    }
+                    return Err(self.malformed(status, &bytes, &error));
+                }
+            }
+        }
+        Err(self.refused(status, &bytes, &headers))
+    }
+
+    fn refused(&self, status: u16, bytes: &[u8], headers: &HeaderMap) -> ApiError {
+        let faults = match serde_json::from_slice::<Envelope<IgnoredAny>>(bytes) {
+            Ok(envelope) => envelope.errors,
+            Err(_) if status >= 500 || status == 429 => Vec::new(),
+            Err(error) => return self.malformed(status, bytes, &error),
+        };
+        let retry_after = seconds_of(headers, "retry-after").map(Duration::from_secs);
+        ApiError::of_answer(status, &faults, retry_after, |text| self.redacted(text))
+    }
+
+    fn malformed(&self, status: u16, bytes: &[u8], error: &serde_json::Error) -> ApiError {
+        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(400)]);
+        let what = match start.trim_start().starts_with('<') {
+            true => "HTML in place of JSON".to_owned(),
+            false if bytes.is_empty() => "an empty body".to_owned(),
+            // Never the body: it may hold the user's rows.
+            false => format!(
+                "line {} column {}: {}",
+                error.line(),
+                error.column(),
+                kind_of(error)
+            ),
+        };
+        ApiError::Malformed(format!("status {status}, {what}"))
+    }
+
+    fn told(&self, error: reqwest::Error) -> ApiError {
+        if error.is_timeout() {
+            return ApiError::Timeout(self.request_timeout);
+        }
+        let error = error.without_url();
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        ApiError::Connection(shortened(&self.redacted(&text)))
+    }
+
+    fn rest_where_little_remains(&self, headers: &HeaderMap) {
+        let remaining = seconds_of(headers, "x-ratelimit-remaining");
+        let reset = seconds_of(headers, "x-ratelimit-reset").map(Duration::from_secs);
+        if let (Some(..LEAST_REMAINING), Some(pause)) = (remaining, reset)
+            && pause <= LONGEST_PAUSE
+        {
+            self.budget.rest(self.clock.elapsed(), pause);
+        }
+    }
+
+    fn redacted(&self, text: &str) -> String {
+        match self.token.expose() {
+            "" => text.to_owned(),
+            token => text.replace(token, "…"),
+        }
+    }
+}
+
+fn result_of<T>(result: Option<T>) -> Result<T, ApiError> {
+    result.ok_or_else(|| ApiError::Malformed("success without a result".to_owned()))
+}
+
+fn seconds_of(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
+}
+
+fn kind_of(error: &serde_json::Error) -> &'static str {
+    match error.classify() {
+        serde_json::error::Category::Eof => "it ends early",
+        serde_json::error::Category::Syntax => "it is not JSON",
+        _ => "it has another form than the API's",
+    }
+}

@@ -1,0 +1,208 @@
+//! Tells the ways apart in which Cloudflare's API fails. Invariant: no text holds the token.
+
+use std::time::Duration;
+
+use super::answer::Fault;
+
+/// Why the API gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// The token is none, was revoked, or has expired.
+    #[error(
+        "Cloudflare does not accept the API token: {0}\nhint: make a new one with Account > D1 > Read, and put it \
+         where `[cloudflare] api_token` points"
+    )]
+    WrongToken(String),
+    /// The token is good for something else.
+    #[error(
+        "the API token may not do this: {0}\nhint: it needs the permission Account > D1 > Read for this account; \
+         restoring needs Edit"
+    )]
+    MissingPermission(String),
+    /// The account is none, or none that the token reaches.
+    #[error(
+        "the account is unknown or closed to this API token: {0}\nhint: compare `[cloudflare] account_id` with the id \
+         on the dashboard's overview page"
+    )]
+    WrongAccount(String),
+    /// The account has no such database.
+    #[error("the account has no such D1 database: {0}")]
+    UnknownDatabase(String),
+    /// All of the user's tokens together asked too often.
+    #[error(
+        "Cloudflare asks to slow down: {message}; it takes 1,200 requests in 5 minutes from all tokens of a user"
+    )]
+    RateLimited {
+        /// Its words.
+        message: String,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The database or Cloudflare itself has trouble that passes.
+    #[error("D1 is overloaded or has a passing fault: {0}")]
+    Overloaded(String),
+    /// The query took more memory or time than D1 gives one.
+    #[error("D1 gave the query up: {0}")]
+    TooMuch(String),
+    /// No answer came in time.
+    #[error("D1 did not answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// The connection could not be made, or broke.
+    #[error("the connection to Cloudflare failed: {0}")]
+    Connection(String),
+    /// An answer came that is not the API's.
+    #[error("Cloudflare's answer cannot be read: {0}")]
+    Malformed(String),
+    /// The API said no.
+    #[error("D1 refused with code {code}: {message}")]
+    Refused {
+        /// The API's number for it.
+        code: i64,
+        /// Its words.
+        message: String,
+    },
+    /// The HTTP client cannot be made.
+    #[error("the HTTP client cannot be made: {0}")]
+    Setup(String),
+    /// It was asked to end.
+    #[error("the request was stopped")]
+    Stopped,
+}
+
+/// D1's words for trouble that passes by itself.
+const PASSING: &[&str] = &[
+    "overloaded",
+    "too many requests queued",
+    "network connection lost",
+    "storage caused object to be reset",
+    "reset because its code was updated",
+    "cannot resolve d1 db due to transient issue",
+    "exceeded timeout which caused object to be reset",
+    "currently processing a long-running",
+    "internal error",
+];
+
+/// D1's words for a query that wants too much.
+const TOO_MUCH: &[&str] = &[
+    "exceeded its memory limit",
+    "exceeded its cpu time limit",
+    "exceeded its cpu limit",
+    "sqlite_nomem",
+    "string or blob too big",
+];
+
+impl ApiError {
+    /// Whether the same request may succeed a little later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::RateLimited { .. }
+            | Self::Overloaded(_)
+            | Self::TooMuch(_)
+            | Self::Timeout(_)
+            | Self::Connection(_)
+            | Self::Malformed(_) => true,
+            Self::WrongToken(_)
+            | Self::MissingPermission(_)
+            | Self::WrongAccount(_)
+            | Self::UnknownDatabase(_)
+            | Self::Refused { .. }
+            | Self::Setup(_)
+            | Self::Stopped => false,
+        }
+    }
+
+    /// Whether a smaller request may succeed where this one did not.
+    pub(super) fn wants_less(&self) -> bool {
+        matches!(self, Self::TooMuch(_) | Self::Timeout(_))
+    }
+
+    /// What an answer with this status and these faults means.
+    pub(super) fn of_answer(
+        status: u16,
+        faults: &[Fault],
+        retry_after: Option<Duration>,
+        redact: impl Fn(&str) -> String,
+    ) -> Self {
+        let code = faults.first().map_or(0, |fault| fault.code);
+        let message = match faults.first() {
+            Some(fault) => redact(&shortened(&fault.message)),
+            None => format!("status {status}"),
+        };
+        let lower = message.to_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+        if says(TOO_MUCH) {
+            return Self::TooMuch(message);
+        }
+        match (status, code) {
+            (_, 971) => Self::RateLimited {
+                message,
+                retry_after,
+            },
+            _ if says(PASSING) => Self::Overloaded(message),
+            (429, _) => Self::RateLimited {
+                message,
+                retry_after,
+            },
+            (_, 7403 | 7003) => Self::WrongAccount(message),
+            (401, _) | (_, 1000 | 6003 | 6111 | 9109) => Self::WrongToken(message),
+            (403, _) | (_, 10000) => Self::MissingPermission(message),
+            (404, _) | (_, 7404) => Self::UnknownDatabase(message),
+            (500.., _) => Self::Overloaded(message),
+            _ => Self::Refused { code, message },
+        }
+    }
+}
+
+/// The first line, cut to what fits one.
+pub(super) fn shortened(text: &str) -> String {
+    let line = text.lines().find(|line| !line.trim().is_empty());
+    line.unwrap_or_default().trim().chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(status: u16, code: i64, message: &str) -> ApiError {
+        let fault = Fault {
+            code,
+            message: message.to_owned(),
+        };
+        ApiError::of_answer(status, &[fault], None, str::to_owned)
+    }
+
+    #[test]
+    fn each_way_to_fail_has_its_own_name() {
+        use ApiError::*;
+        let is =
+            |error: ApiError, wanted: fn(&ApiError) -> bool| assert!(wanted(&error), "{error:?}");
+        is(of(401, 10000, "Authentication error"), |e| {
+            matches!(e, WrongToken(_))
+        });
+        is(of(403, 10000, "Authentication error"), |e| {
+            matches!(e, MissingPermission(_))
+        });
+        is(of(403, 7403, "The given account is not valid"), |e| {
+            matches!(e, WrongAccount(_))
+        });
+        is(of(404, 7404, "not found"), |e| {
+            matches!(e, UnknownDatabase(_))
+        });
+        is(of(429, 971, "Please wait"), |e| {
+            matches!(e, RateLimited { .. })
+        });
+        is(of(429, 7500, "D1 DB is overloaded."), |e| {
+            matches!(e, Overloaded(_))
+        });
+        is(of(500, 7500, "Network connection lost."), |e| {
+            matches!(e, Overloaded(_))
+        });
+        is(of(503, 0, "x"), |e| matches!(e, Overloaded(_)));
+        is(of(400, 7500, "no such table: t"), |e| {
+            matches!(e, Refused { code: 7500, .. })
+        });
+        let memory = "D1 DB's isolate exceeded its memory limit and was reset.";
+        is(of(500, 7500, memory), ApiError::wants_less);
+        assert!(!of(401, 10000, "x").is_retryable() && of(503, 0, "x").is_retryable());
+    }
+}

@@ -1,0 +1,160 @@
+//! Reads a Cloudflare D1 database over its REST API without blocking it. Invariant: what may not be one state of the
+//! database is never called one.
+
+mod answer;
+mod budget;
+mod client;
+mod error;
+mod paged;
+mod reading;
+mod row_store;
+mod schema;
+mod select;
+mod snapshot;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::runtime::Handle;
+
+use self::reading::Reading;
+use super::{DumpRequest, Dumped, Source, SourceError};
+use crate::config::D1Method;
+use crate::dump::Sink;
+use crate::types::SourceFacts;
+
+pub use client::{Client, DatabaseInfo, ListedDatabase};
+pub use error::ApiError;
+
+/// A database up to this size is read in one request, which is one transaction.
+const SNAPSHOT_BYTES: u64 = 8 * 1024 * 1024;
+
+/// What the values of a page may hold; as JSON they are up to twice as long.
+const PAGE_BYTES: u64 = 1024 * 1024;
+
+/// What to do about a database that is written to while its pages are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnChange {
+    /// The first time fails, retryably; the next one is accepted as [`OnChange::Accept`] does.
+    ReadAgain,
+    /// Kept as class B, with a warning that it is not one point in time.
+    Accept,
+}
+
+/// A Cloudflare D1 database.
+pub struct D1Source {
+    client: Arc<Client>,
+    id: String,
+    method: D1Method,
+    on_change: OnChange,
+    /// Where rows wait that cannot be written before all are read.
+    scratch: PathBuf,
+    runtime: Handle,
+    snapshot_bytes: u64,
+    page_bytes: u64,
+    /// The last dump ended because the database was written to.
+    changed_before: AtomicBool,
+    /// The size of its file when it was last read; 0 where nobody knows.
+    size_bytes: AtomicU64,
+}
+
+impl D1Source {
+    /// The database `id` of the client's account. Rows that must wait do so in the folder `scratch`. Requests run on
+    /// `runtime`, a multi-threaded one; never dump on one of its own threads but in `spawn_blocking`.
+    pub fn new(
+        client: Arc<Client>,
+        id: String,
+        method: D1Method,
+        scratch: PathBuf,
+        runtime: Handle,
+    ) -> Self {
+        Self {
+            client,
+            id,
+            method,
+            on_change: OnChange::ReadAgain,
+            scratch,
+            runtime,
+            snapshot_bytes: SNAPSHOT_BYTES,
+            page_bytes: PAGE_BYTES,
+            changed_before: AtomicBool::new(false),
+            size_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// The same source; with no retry to come, a change must be accepted at once.
+    #[must_use]
+    pub fn on_change(self, on_change: OnChange) -> Self {
+        Self { on_change, ..self }
+    }
+
+    /// The same source, reading larger databases than this page by page.
+    #[must_use]
+    pub fn with_snapshot_up_to(self, snapshot_bytes: u64) -> Self {
+        Self {
+            snapshot_bytes,
+            ..self
+        }
+    }
+
+    /// The same source, asking for pages of about so many bytes.
+    #[must_use]
+    pub fn with_page_bytes(self, page_bytes: u64) -> Self {
+        Self { page_bytes, ..self }
+    }
+
+    fn what(&self) -> String {
+        format!("the D1 database `{}`", self.id)
+    }
+
+    /// The API's error in the words of a source.
+    fn told(&self, error: ApiError) -> SourceError {
+        match error {
+            ApiError::Stopped => SourceError::Stopped,
+            error => SourceError::Unavailable {
+                what: self.what(),
+                retryable: error.is_retryable(),
+                why: error.to_string(),
+            },
+        }
+    }
+
+    fn changed(&self, how: &'static str) -> SourceError {
+        self.changed_before.store(true, Ordering::Relaxed);
+        let what = self.what();
+        SourceError::Changed { what, how }
+    }
+}
+
+impl Source for D1Source {
+    fn facts(&self) -> SourceFacts {
+        SourceFacts {
+            kind: "d1".to_owned(),
+            id: self.id.clone(),
+            bookmark: None,
+        }
+    }
+
+    fn size_hint_bytes(&self) -> Option<u64> {
+        match self.size_bytes.load(Ordering::Relaxed) {
+            0 => None,
+            bytes => Some(bytes),
+        }
+    }
+
+    fn dump(&self, request: &DumpRequest<'_>, sink: &mut dyn Sink) -> Result<Dumped, SourceError> {
+        if self.method == D1Method::Export {
+            return Err(SourceError::Unavailable {
+                what: self.what(),
+                why: "method `export` is not built yet: Cloudflare's own export rounds integers and loses bytes\n\
+                      hint: remove `method` from this database; `raw` reads it without blocking it"
+                    .to_owned(),
+                retryable: false,
+            });
+        }
+        let dumped = Reading::new(self, request).dump(sink)?;
+        self.changed_before.store(false, Ordering::Relaxed);
+        Ok(dumped)
+    }
+}

@@ -1,0 +1,123 @@
+//! Takes one dump of one database: what it looks like, then its rows, then whether it stood still.
+
+use std::sync::atomic::Ordering;
+
+use super::D1Source;
+use super::answer::Cell;
+use super::client::DatabaseInfo;
+use super::error::ApiError;
+use super::schema::{Described, Rows, Schema, Skills};
+use crate::dump::{Sink, Value};
+use crate::source::{DumpRequest, Dumped, SourceError};
+use crate::types::{EvidenceClass, SourceEvidence, TableEvidence};
+
+/// So often a schema may change between two requests before it counts as trouble.
+const SCHEMA_TRIES: u32 = 4;
+
+/// One dump in the making.
+pub(super) struct Reading<'a> {
+    pub(super) source: &'a D1Source,
+    pub(super) request: &'a DumpRequest<'a>,
+    pub(super) skills: Skills,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(source: &'a D1Source, request: &'a DumpRequest<'a>) -> Self {
+        Self {
+            source,
+            request,
+            skills: Skills::default(),
+        }
+    }
+
+    pub(super) fn dump(mut self, sink: &mut dyn Sink) -> Result<Dumped, SourceError> {
+        let info = self.info().map_err(|error| self.source.told(error))?;
+        let before = self.bookmark().map_err(|error| self.source.told(error))?;
+        let size = info.file_size;
+        self.source
+            .size_bytes
+            .store(size.unwrap_or(0), Ordering::Relaxed);
+        if size.is_none_or(|bytes| bytes <= self.source.snapshot_bytes) {
+            match self.snapshot(SCHEMA_TRIES) {
+                Ok(snapshot) => return self.write_snapshot(snapshot, before, sink),
+                Err(error) if is_about_size(&error) => {
+                    tracing::debug!("one request is too little for the whole database: {error}");
+                }
+                Err(error) => return Err(self.source.told(error)),
+            }
+        }
+        self.copy_pages(before, sink)
+    }
+
+    fn info(&self) -> Result<DatabaseInfo, ApiError> {
+        let client = &self.source.client;
+        let info = client.info(&self.source.id, self.request.stop);
+        self.source.runtime.block_on(info)
+    }
+
+    /// The state's bookmark; `None` where the API gives none.
+    pub(super) fn bookmark(&self) -> Result<Option<String>, ApiError> {
+        let client = &self.source.client;
+        let bookmark = client.bookmark(&self.source.id, self.request.stop);
+        match self.source.runtime.block_on(bookmark) {
+            Err(
+                ApiError::Refused { .. }
+                | ApiError::MissingPermission(_)
+                | ApiError::UnknownDatabase(_),
+            ) => Ok(None),
+            other => other,
+        }
+    }
+
+    /// Runs `statements` in one transaction.
+    pub(super) fn batch(&self, statements: &[String]) -> Result<Vec<Rows>, ApiError> {
+        let client = &self.source.client;
+        let batch = client.batch(&self.source.id, statements, self.request.stop);
+        let batch = self.source.runtime.block_on(batch)?;
+        Ok(batch
+            .answers
+            .into_iter()
+            .map(|answer| answer.results.rows)
+            .collect())
+    }
+
+    pub(super) fn evidence(
+        &self,
+        described: &Described,
+        tables: Vec<TableEvidence>,
+    ) -> SourceEvidence {
+        SourceEvidence {
+            tables,
+            schema: described.digest,
+            user_version: 0,
+            application_id: 0,
+            foreign_key_violations: described.violations,
+        }
+    }
+
+    pub(super) fn dumped(
+        &self,
+        described: Described,
+        schema: &Schema,
+        tables: Vec<TableEvidence>,
+        bookmark: Option<String>,
+        class: EvidenceClass,
+    ) -> Dumped {
+        Dumped {
+            evidence: self.evidence(&described, tables),
+            class,
+            bookmark,
+            incomplete: !schema.missing.is_empty(),
+            warnings: described.warnings,
+        }
+    }
+}
+
+/// Whether smaller requests may do what one large one could not. Nobody documents how much a batch may hold.
+fn is_about_size(error: &ApiError) -> bool {
+    error.wants_less() || matches!(error, ApiError::Refused { .. })
+}
+
+pub(super) fn values(cells: &[Cell]) -> Vec<Value<'_>> {
+    cells.iter().map(Cell::value).collect()
+}

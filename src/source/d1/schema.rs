@@ -1,0 +1,572 @@
+//! Reads a database's schema over the API, and what the dump must know before the first row.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::answer::Cell;
+use super::error::ApiError;
+use crate::dump::{Content, Database, Table, TextEncoding, quoted_name};
+use crate::source::describe::{
+    self, Column, Entry, Extent, ForeignKey, KeyTerm, RowKey, UniqueIndex, apply_skip_data,
+    in_dump_order, indexes_for_keys, is_cloudflare, make_texts_end_well, objects_of,
+    ordinary_table, virtual_table, warn_of_schema_text,
+};
+use crate::source::virtual_table::{Module, counts_up};
+use crate::types::Sha256;
+
+/// The modules that D1 has; `pragma_module_list` is closed there.
+const MODULES: &[&str] = &["fts5", "fts5vocab", "rtree", "rtree_i32"];
+
+/// A result set of D1 holds 100 columns; two for each of the table's, and three more.
+const SIZED_COLUMNS: usize = 45;
+
+/// The rows that one statement gave.
+pub(super) type Rows = Vec<Vec<Cell>>;
+
+/// What this database can be asked; found out by asking.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Skills {
+    /// `atan2` tells −0.0 from 0.0.
+    pub(super) atan2: bool,
+    /// The settings of full-text tables can be read.
+    pub(super) settings: bool,
+    /// Foreign keys can be checked.
+    pub(super) key_check: bool,
+    /// There is time for the sizes of all values.
+    pub(super) sizes: bool,
+}
+
+impl Default for Skills {
+    fn default() -> Self {
+        Self {
+            atan2: true,
+            settings: true,
+            key_check: true,
+            sizes: true,
+        }
+    }
+}
+
+impl Skills {
+    /// Gives up what `error` speaks of; false where it speaks of nothing that can be given up.
+    pub(super) fn learn(&mut self, error: &ApiError) -> bool {
+        let skill = match error {
+            ApiError::Refused { message, .. } if message.contains("atan2") => &mut self.atan2,
+            ApiError::Refused { message, .. } if message.contains("foreign key mismatch") => {
+                &mut self.key_check
+            }
+            ApiError::Refused { message, .. }
+                if message.contains("_config") || message.contains("not authorized") =>
+            {
+                &mut self.settings
+            }
+            error if error.wants_less() && self.sizes => &mut self.sizes,
+            error if error.wants_less() => &mut self.key_check,
+            _ => return false,
+        };
+        std::mem::replace(skill, false)
+    }
+}
+
+/// A cheap sum over everything that a write or a change of the schema moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pulse {
+    /// Rows changed since the database was loaded; falls back to 0 after some seconds without a request.
+    pub(super) changes: i64,
+    schema: (i64, i64),
+}
+
+impl Pulse {
+    pub(super) const SQL: &str = "SELECT quote(total_changes()),quote(count(*)),\
+        quote(coalesce(sum(length(sql)+length(name)),0)) FROM sqlite_schema";
+
+    pub(super) fn read(rows: &Rows) -> Result<Self, ApiError> {
+        let row = rows.first().ok_or_else(misshapen)?;
+        Ok(Self {
+            changes: integer(row, 0)?,
+            schema: (integer(row, 1)?, integer(row, 2)?),
+        })
+    }
+
+    /// Whether the schema is certainly another one.
+    pub(super) fn has_other_schema(&self, other: &Self) -> bool {
+        self.schema != other.schema
+    }
+}
+
+/// A database's schema.
+#[derive(Debug)]
+pub(super) struct Schema {
+    /// What belongs to the user.
+    pub(super) entries: Vec<Entry>,
+    pub(super) tables: Vec<TableSchema>,
+    /// Tables that are missing in the dump.
+    pub(super) missing: Vec<String>,
+    /// Indexes that foreign keys rest on.
+    early: HashSet<String>,
+    warnings: Vec<String>,
+}
+
+/// One table's schema.
+#[derive(Debug)]
+pub(super) struct TableSchema {
+    entry: Entry,
+    module: Option<Module>,
+    columns: Vec<Column>,
+    key: RowKey,
+    parents: Vec<String>,
+}
+
+impl Schema {
+    /// The statements that read it.
+    pub(super) const SQL: [&str; 6] = [
+        "SELECT 'x'||hex(type),'x'||hex(name),'x'||hex(tbl_name),'x'||hex(sql) FROM sqlite_schema \
+         WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid",
+        "SELECT 'x'||hex(name),'t'||type,quote(wr) FROM pragma_table_list WHERE schema='main'",
+        "SELECT 'x'||hex(l.name),'x'||hex(c.name),'x'||hex(c.type),quote(c.pk),quote(c.hidden) \
+         FROM pragma_table_list AS l JOIN pragma_table_xinfo(l.name) AS c \
+         WHERE l.schema='main' AND l.type IN ('table','virtual') AND l.name NOT LIKE '\\_cf\\_%' ESCAPE '\\' \
+         ORDER BY l.name,c.cid",
+        "SELECT 'x'||hex(l.name),'x'||hex(k.name),quote(k.\"desc\"),'t'||k.coll FROM pragma_table_list AS l \
+         JOIN pragma_index_list(l.name) AS i JOIN pragma_index_xinfo(i.name) AS k \
+         WHERE l.schema='main' AND l.type='table' AND l.name NOT LIKE '\\_cf\\_%' ESCAPE '\\' \
+         AND i.origin='pk' AND k.key=1 ORDER BY l.name,k.seqno",
+        "SELECT 'x'||hex(l.name),quote(f.id),'x'||hex(f.\"table\"),CASE WHEN f.\"to\" IS NULL THEN 'NULL' ELSE \
+         'x'||hex(lower(f.\"to\")) END FROM pragma_table_list AS l JOIN pragma_foreign_key_list(l.name) AS f \
+         WHERE l.schema='main' AND l.type='table' AND l.name NOT LIKE '\\_cf\\_%' ESCAPE '\\' \
+         ORDER BY l.name,f.id,f.seq",
+        "SELECT 'x'||hex(l.name),'x'||hex(i.name),CASE WHEN k.name IS NULL THEN 'NULL' ELSE 'x'||hex(lower(k.name)) END \
+         FROM pragma_table_list AS l JOIN pragma_index_list(l.name) AS i JOIN pragma_index_info(i.name) AS k \
+         WHERE l.schema='main' AND l.type='table' AND l.name NOT LIKE '\\_cf\\_%' ESCAPE '\\' \
+         AND i.\"unique\" AND i.origin='c' AND NOT i.partial ORDER BY l.name,i.name",
+    ];
+
+    /// Reads the answers to [`Self::SQL`].
+    pub(super) fn read(answers: &[Rows]) -> Result<Self, ApiError> {
+        let [entries, listed, columns, keys, foreign, indexes] = answers else {
+            return Err(misshapen());
+        };
+        let (shadow, without_rowid) = read_list(listed)?;
+        let mut entries = read_entries(entries)?;
+        entries.retain(|entry| {
+            let is_internal = is_cloudflare(&entry.name) || is_cloudflare(&entry.table);
+            !is_internal && !shadow.contains(&entry.table)
+        });
+        let mut columns = read_columns(columns)?;
+        let keys = read_keys(keys)?;
+        let mut foreign = read_foreign_keys(foreign)?;
+        let mut schema = Self {
+            early: HashSet::new(),
+            entries: Vec::new(),
+            tables: Vec::new(),
+            missing: Vec::new(),
+            warnings: Vec::new(),
+        };
+        make_texts_end_well(&mut entries, &mut schema.warnings);
+        let mut foreign_keys = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.kind == "table") {
+            let module = entry.module();
+            if let Some(module) = module.as_ref().filter(|m| !MODULES.contains(&&*m.name)) {
+                schema.warnings.push(format!(
+                    "table `{}` is left out: its module `{}` is not one of D1's, so its schema cannot be read",
+                    entry.name, module.name
+                ));
+                schema.missing.push(entry.name.clone());
+                continue;
+            }
+            let columns = columns.remove(&entry.name).unwrap_or_default();
+            let has_rowid = !without_rowid.contains(&entry.name);
+            let key = match module {
+                Some(_) => RowKey::Rowid("rowid"),
+                None => RowKey::of(
+                    &columns,
+                    has_rowid,
+                    keys.get(&entry.name).map(Vec::as_slice),
+                ),
+            };
+            let own = foreign.remove(&entry.name).unwrap_or_default();
+            let mut parents: Vec<String> = Vec::new();
+            for key in &own {
+                if !parents.contains(&key.parent) {
+                    parents.push(key.parent.clone());
+                }
+            }
+            foreign_keys.extend(own);
+            schema.tables.push(TableSchema {
+                parents,
+                entry: entry.clone(),
+                module,
+                columns,
+                key,
+            });
+        }
+        let missing = &schema.missing;
+        entries.retain(|entry| !missing.contains(&entry.name) && !missing.contains(&entry.table));
+        schema.entries = entries;
+        schema.early = indexes_for_keys(&foreign_keys, &read_unique_indexes(indexes)?);
+        Ok(schema)
+    }
+
+    /// The key by which the rows of `table` are told apart.
+    pub(super) fn key(&self, table: &Table) -> &RowKey {
+        let found = self
+            .tables
+            .iter()
+            .find(|other| other.entry.name == table.name);
+        found.map_or(&RowKey::Scan, |table| &table.key)
+    }
+
+    /// The tables in dump order, as far as they are known without counting.
+    pub(super) fn shapes(&self, skip_data: &[String]) -> Vec<Table> {
+        let shape = |table: &TableSchema| table.described(Extent::default(), Vec::new());
+        let mut tables: Vec<Table> = self.tables.iter().map(shape).collect();
+        apply_skip_data(&mut tables, skip_data, &mut Vec::new());
+        in_dump_order(tables)
+    }
+
+    /// The statements that read what [`Self::describe`] takes; in as many requests as the caller likes.
+    pub(super) fn facts_sql(&self, skills: Skills) -> Vec<String> {
+        let mut statements = Vec::new();
+        for table in self.tables.iter().filter(|table| table.has_rows()) {
+            statements.extend(table.facts_sql(skills.sizes));
+        }
+        for table in self
+            .tables
+            .iter()
+            .filter(|table| skills.settings && table.has_settings())
+        {
+            let shadow = quoted_name(&format!("{}_config", table.entry.name));
+            statements.push(format!(
+                "SELECT 'x'||hex(k),'x'||hex(quote(v)) FROM {shadow} WHERE k<>'version' ORDER BY k"
+            ));
+        }
+        if self.has_sequence() {
+            statements.push(
+                "SELECT 'x'||hex(name),quote(seq) FROM sqlite_sequence \
+                 WHERE typeof(name)='text' AND typeof(seq)='integer' ORDER BY rowid"
+                    .to_owned(),
+            );
+        }
+        if skills.key_check && self.has_parents() {
+            statements.push("SELECT quote(count(*)) FROM pragma_foreign_key_check".to_owned());
+        }
+        statements
+    }
+
+    /// Takes the answers to [`Self::facts_sql`] and puts the dump's description together.
+    pub(super) fn describe(
+        &self,
+        answers: Vec<Rows>,
+        skills: Skills,
+        skip_data: &[String],
+    ) -> Result<Described, ApiError> {
+        let mut answers = answers.into_iter();
+        let mut next = || answers.next().ok_or_else(misshapen);
+        let mut extents = HashMap::new();
+        let mut sizes = HashMap::new();
+        for table in self.tables.iter().filter(|table| table.has_rows()) {
+            let (extent, size) = table.read_facts(skills.sizes, &mut next)?;
+            extents.insert(&*table.entry.name, extent);
+            sizes.extend(size.map(|size| (table.entry.name.clone(), size)));
+        }
+        let mut settings: HashMap<&str, Vec<(String, String)>> = HashMap::new();
+        for table in self
+            .tables
+            .iter()
+            .filter(|table| skills.settings && table.has_settings())
+        {
+            let rows = next()?;
+            let pairs = rows.iter().map(|row| Ok((text(row, 0)?, text(row, 1)?)));
+            settings.insert(&table.entry.name, pairs.collect::<Result<_, ApiError>>()?);
+        }
+        let mut sequence = None;
+        if self.has_sequence() {
+            let rows = next()?;
+            let pairs = rows.iter().map(|row| Ok((text(row, 0)?, integer(row, 1)?)));
+            let mut pairs: Vec<(String, i64)> = pairs.collect::<Result<_, ApiError>>()?;
+            pairs.retain(|(name, _)| self.entries.iter().any(|entry| entry.name == *name));
+            sequence = Some(pairs);
+        }
+        let mut violations = 0;
+        if skills.key_check && self.has_parents() {
+            violations = count(next()?.first().ok_or_else(misshapen)?, 0)?;
+        }
+        let mut warnings = self.warnings.clone();
+        if !skills.settings && self.tables.iter().any(TableSchema::has_settings) {
+            warnings.push(
+                "the settings of full-text tables cannot be read and are left out".to_owned(),
+            );
+        }
+        let table = |table: &TableSchema| {
+            let extent = extents.get(&*table.entry.name).copied().unwrap_or_default();
+            let settings = settings.remove(&*table.entry.name).unwrap_or_default();
+            table.described(extent, settings)
+        };
+        let mut tables: Vec<Table> = self.tables.iter().map(table).collect();
+        apply_skip_data(&mut tables, skip_data, &mut warnings);
+        warn_of_schema_text(&self.entries, &mut warnings);
+        if violations > 0 {
+            warnings.push(format!(
+                "{violations} rows violate a foreign key: D1 refuses such rows on import"
+            ));
+        }
+        let (early_indexes, objects) = objects_of(&self.entries, &self.early);
+        let digest = describe::digest(&self.entries, sequence.as_deref(), TextEncoding::Utf8);
+        let extents = extents
+            .into_iter()
+            .map(|(name, extent)| (name.to_owned(), extent));
+        Ok(Described {
+            digest,
+            violations,
+            warnings,
+            sizes,
+            extents: extents.collect(),
+            database: Database {
+                tables: in_dump_order(tables),
+                early_indexes,
+                objects,
+                sequence,
+                ..Database::default()
+            },
+        })
+    }
+
+    fn has_sequence(&self) -> bool {
+        let ordinary = self.tables.iter().filter(|table| table.module.is_none());
+        ordinary
+            .into_iter()
+            .any(|table| counts_up(&table.entry.sql))
+    }
+
+    fn has_parents(&self) -> bool {
+        self.tables.iter().any(|table| !table.parents.is_empty())
+    }
+}
+
+/// A database's description, and what helps to read its rows.
+#[derive(Debug)]
+pub(super) struct Described {
+    pub(super) database: Database,
+    pub(super) digest: Sha256,
+    pub(super) violations: u64,
+    pub(super) warnings: Vec<String>,
+    /// By table, where there was time to look.
+    pub(super) sizes: HashMap<String, Sizes>,
+    /// By table.
+    pub(super) extents: HashMap<String, Extent>,
+}
+
+/// How large a table's values are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// The largest value of each column.
+    pub(super) largest: Vec<u64>,
+    /// The bytes of all values.
+    pub(super) total: u64,
+}
+
+impl TableSchema {
+    fn has_rows(&self) -> bool {
+        match &self.module {
+            None => true,
+            Some(module) => describe::content_of_module(module) == Content::Rows,
+        }
+    }
+
+    fn has_settings(&self) -> bool {
+        self.module
+            .as_ref()
+            .is_some_and(|module| module.name == "fts5")
+    }
+
+    fn described(&self, extent: Extent, settings: Vec<(String, String)>) -> Table {
+        match &self.module {
+            Some(module) => {
+                virtual_table(&self.entry, module, &self.columns, extent.rows, settings)
+            }
+            None => ordinary_table(
+                &self.entry,
+                &self.columns,
+                &self.key,
+                extent,
+                self.parents.clone(),
+            ),
+        }
+    }
+
+    /// Counts the rows, and looks for the first and last rowid and the sizes, in one scan where it can.
+    fn facts_sql(&self, with_sizes: bool) -> Vec<String> {
+        let table = quoted_name(&self.entry.name);
+        let ends = match &self.key {
+            RowKey::Rowid(_) | RowKey::Column(_) if self.module.is_none() => {
+                let key = self.key.order_by();
+                format!(
+                    "quote((SELECT min({key}) FROM {table})),quote((SELECT max({key}) FROM {table}))"
+                )
+            }
+            _ => "'NULL','NULL'".to_owned(),
+        };
+        let mut terms = vec![format!("quote(count(*)),{ends}")];
+        let mut statements = Vec::new();
+        let columns = describe::visible(&self.columns);
+        for columns in columns.chunks(SIZED_COLUMNS).filter(|_| with_sizes) {
+            for column in columns {
+                let column = quoted_name(column);
+                terms.push(format!(
+                    "quote(coalesce(max(octet_length({column})),0)),quote(coalesce(sum(octet_length({column})),0))"
+                ));
+            }
+            statements.push(format!("SELECT {} FROM {table}", terms.join(",")));
+            terms = vec!["'NULL','NULL','NULL'".to_owned()];
+        }
+        if statements.is_empty() {
+            statements.push(format!("SELECT {} FROM {table}", terms.join(",")));
+        }
+        statements
+    }
+
+    fn read_facts(
+        &self,
+        with_sizes: bool,
+        next: &mut impl FnMut() -> Result<Rows, ApiError>,
+    ) -> Result<(Extent, Option<Sizes>), ApiError> {
+        let mut extent = Extent::default();
+        let mut sizes = Sizes::default();
+        for at in 0..self.facts_sql(with_sizes).len() {
+            let rows = next()?;
+            let row = rows.first().ok_or_else(misshapen)?;
+            if at == 0 {
+                let end = |at: usize| match row.get(at) {
+                    Some(Cell::Integer(rowid)) => Some(*rowid),
+                    _ => None,
+                };
+                extent = Extent {
+                    rows: count(row, 0)?,
+                    first: end(1),
+                    last: end(2),
+                };
+            }
+            for at in (3..row.len()).step_by(2) {
+                sizes.largest.push(count(row, at)?);
+                sizes.total += count(row, at + 1)?;
+            }
+        }
+        Ok((extent, with_sizes.then_some(sizes)))
+    }
+}
+
+fn read_entries(rows: &Rows) -> Result<Vec<Entry>, ApiError> {
+    let entry = |row: &Vec<Cell>| {
+        Ok(Entry {
+            kind: text(row, 0)?,
+            name: text(row, 1)?,
+            table: text(row, 2)?,
+            sql: text(row, 3)?,
+        })
+    };
+    rows.iter().map(entry).collect()
+}
+
+/// The names of shadow tables, and of tables without rowids.
+fn read_list(rows: &Rows) -> Result<(Vec<String>, Vec<String>), ApiError> {
+    let (mut shadow, mut without_rowid) = (Vec::new(), Vec::new());
+    for row in rows {
+        let name = text(row, 0)?;
+        if text(row, 1)? == "shadow" {
+            shadow.push(name);
+        } else if integer(row, 2)? != 0 {
+            without_rowid.push(name);
+        }
+    }
+    Ok((shadow, without_rowid))
+}
+
+fn read_columns(rows: &Rows) -> Result<HashMap<String, Vec<Column>>, ApiError> {
+    let mut columns: HashMap<String, Vec<Column>> = HashMap::new();
+    for row in rows {
+        columns.entry(text(row, 0)?).or_default().push(Column {
+            name: text(row, 1)?,
+            declared: text(row, 2)?,
+            key_place: integer(row, 3)?,
+            is_hidden: integer(row, 4)? != 0,
+        });
+    }
+    Ok(columns)
+}
+
+fn read_keys(rows: &Rows) -> Result<HashMap<String, Vec<KeyTerm>>, ApiError> {
+    let mut keys: HashMap<String, Vec<KeyTerm>> = HashMap::new();
+    for row in rows {
+        keys.entry(text(row, 0)?).or_default().push(KeyTerm {
+            column: text(row, 1)?,
+            descends: integer(row, 2)? != 0,
+            collation: text(row, 3)?,
+        });
+    }
+    Ok(keys)
+}
+
+/// The keys of each table; a key that names no column has none.
+fn read_foreign_keys(rows: &Rows) -> Result<HashMap<String, Vec<ForeignKey>>, ApiError> {
+    let mut keys: BTreeMap<(String, i64), ForeignKey> = BTreeMap::new();
+    for row in rows {
+        let (table, id, parent) = (text(row, 0)?, integer(row, 1)?, text(row, 2)?);
+        let key = keys.entry((table, id)).or_insert(ForeignKey {
+            parent,
+            columns: Vec::new(),
+        });
+        if row.get(3) != Some(&Cell::Null) {
+            key.columns.push(text(row, 3)?);
+        }
+    }
+    let mut of_tables: HashMap<String, Vec<ForeignKey>> = HashMap::new();
+    for ((table, _), mut key) in keys {
+        key.columns.sort_unstable();
+        of_tables.entry(table).or_default().push(key);
+    }
+    Ok(of_tables)
+}
+
+/// Unique indexes over plain columns; a key rests on no other.
+fn read_unique_indexes(rows: &Rows) -> Result<Vec<UniqueIndex>, ApiError> {
+    let mut indexes: BTreeMap<String, Option<UniqueIndex>> = BTreeMap::new();
+    for row in rows {
+        let (table, name) = (text(row, 0)?, text(row, 1)?);
+        let index = indexes.entry(name.clone()).or_insert(Some(UniqueIndex {
+            name,
+            table,
+            columns: Vec::new(),
+        }));
+        match (row.get(2), index.as_mut()) {
+            (Some(Cell::Text(_)), Some(index)) => index.columns.push(text(row, 2)?),
+            _ => *index = None,
+        }
+    }
+    let mut indexes: Vec<UniqueIndex> = indexes.into_values().flatten().collect();
+    indexes
+        .iter_mut()
+        .for_each(|index| index.columns.sort_unstable());
+    Ok(indexes)
+}
+
+pub(super) fn text(row: &[Cell], at: usize) -> Result<String, ApiError> {
+    match row.get(at) {
+        Some(Cell::Text(bytes)) => String::from_utf8(bytes.clone())
+            .map_err(|_| ApiError::Malformed("the schema's text is not UTF-8".to_owned())),
+        _ => Err(misshapen()),
+    }
+}
+
+fn integer(row: &[Cell], at: usize) -> Result<i64, ApiError> {
+    match row.get(at) {
+        Some(Cell::Integer(number)) => Ok(*number),
+        _ => Err(misshapen()),
+    }
+}
+
+fn count(row: &[Cell], at: usize) -> Result<u64, ApiError> {
+    u64::try_from(integer(row, at)?).map_err(|_| misshapen())
+}
+
+pub(super) fn misshapen() -> ApiError {
+    ApiError::Malformed("the result has another shape than was asked for".to_owned())
+}

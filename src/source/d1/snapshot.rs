@@ -1,0 +1,186 @@
+//! Reads a small database in one request, which is one transaction: nothing can change within it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
+
+use super::error::ApiError;
+use super::reading::{Reading, values};
+use super::schema::{Described, Pulse, Rows, Schema, misshapen};
+use super::select::{Begin, Limit, Reader};
+use crate::dump::{Content, ContentHasher, DumpWriter, Sink};
+use crate::source::describe::evidence_of;
+use crate::source::{Dumped, SourceError};
+use crate::types::EvidenceClass;
+
+/// Everything a database holds.
+pub(super) struct Snapshot {
+    schema: Schema,
+    described: Described,
+    /// One entry per table of the description; empty where none are written.
+    rows: Vec<Rows>,
+    started: Instant,
+}
+
+impl Reading<'_> {
+    /// Reads everything at once, again where the schema changed between asking for it and reading by it.
+    pub(super) fn snapshot(&mut self, tries: u32) -> Result<Snapshot, ApiError> {
+        let started = Instant::now();
+        self.skills.sizes = false;
+        let mut as_hex: HashMap<String, BTreeSet<usize>> = HashMap::new();
+        let (mut schema, _) = self.schema()?;
+        let mut tries_left = tries;
+        loop {
+            let (found, described, rows) = match self.read_all(&schema, &as_hex) {
+                Err(error) if self.skills.learn(&error) => continue,
+                // A table that is gone is an error, too.
+                Err(ApiError::Refused { .. }) if tries_left > 0 => {
+                    tries_left -= 1;
+                    schema = self.schema()?.0;
+                    continue;
+                }
+                other => other?,
+            };
+            if found.entries != schema.entries {
+                if tries_left == 0 {
+                    let text = "its schema changes all the time".to_owned();
+                    return Err(ApiError::Overloaded(text));
+                }
+                tries_left -= 1;
+                schema = found;
+                continue;
+            }
+            let mut is_doubtful = false;
+            for (table, rows) in described.database.tables.iter().zip(&rows) {
+                let doubtful = Reader::new(table, schema.key(table), false).doubtful(rows);
+                if !doubtful.is_empty() {
+                    is_doubtful = true;
+                    as_hex
+                        .entry(table.name.clone())
+                        .or_default()
+                        .extend(doubtful);
+                }
+            }
+            if !is_doubtful {
+                return Ok(Snapshot {
+                    schema,
+                    described,
+                    rows,
+                    started,
+                });
+            }
+        }
+    }
+
+    /// The schema, and the pulse at that moment.
+    pub(super) fn schema(&mut self) -> Result<(Schema, Pulse), ApiError> {
+        loop {
+            let mut statements = vec![Pulse::SQL.to_owned()];
+            statements.extend(Schema::SQL.map(str::to_owned));
+            if self.skills.atan2 {
+                statements.push("SELECT quote(atan2(0.0,-1))".to_owned());
+            }
+            match self.batch(&statements) {
+                Err(error) if self.skills.learn(&error) => {}
+                Err(error) => return Err(error),
+                Ok(answers) => {
+                    let tables = answers.get(1..=Schema::SQL.len()).ok_or_else(misshapen)?;
+                    return Ok((Schema::read(tables)?, Pulse::read(&answers[0])?));
+                }
+            }
+        }
+    }
+
+    /// One transaction: the schema again, what the dump must know first, and every row.
+    fn read_all(
+        &self,
+        schema: &Schema,
+        as_hex: &HashMap<String, BTreeSet<usize>>,
+    ) -> Result<(Schema, Described, Vec<Rows>), ApiError> {
+        let mut statements: Vec<String> = Schema::SQL.map(str::to_owned).to_vec();
+        let facts = schema.facts_sql(self.skills);
+        let facts_end = statements.len() + facts.len();
+        statements.extend(facts);
+        // Counts play no part in how rows are asked for, so a description without them does.
+        let shapes = schema.shapes(self.request.skip_data);
+        let readers: Vec<Reader<'_>> = shapes
+            .iter()
+            .map(|table| Reader {
+                as_hex: as_hex.get(&table.name).cloned().unwrap_or_default(),
+                ..Reader::new(table, schema.key(table), self.skills.atan2)
+            })
+            .collect();
+        let mut parts = Vec::with_capacity(readers.len());
+        for reader in &readers {
+            let page = match reader.has_rows() {
+                true => reader.page(&Begin::Start, Limit::All),
+                false => Vec::new(),
+            };
+            parts.push(page.len());
+            statements.extend(page);
+        }
+        let mut answers = self.batch(&statements)?;
+        let found = Schema::read(&answers[..Schema::SQL.len()])?;
+        let mut pages = answers.split_off(facts_end).into_iter();
+        let facts = answers.split_off(Schema::SQL.len());
+        let described = schema.describe(facts, self.skills, self.request.skip_data)?;
+        let mut rows = Vec::with_capacity(readers.len());
+        for (reader, count) in readers.iter().zip(parts) {
+            let parts: Vec<Rows> = pages.by_ref().take(count).collect();
+            rows.push(match parts.is_empty() {
+                true => Rows::new(),
+                false => reader.join(parts).ok_or_else(misshapen)?,
+            });
+        }
+        Ok((found, described, rows))
+    }
+
+    pub(super) fn write_snapshot(
+        &self,
+        snapshot: Snapshot,
+        before: Option<String>,
+        sink: &mut dyn Sink,
+    ) -> Result<Dumped, SourceError> {
+        let Snapshot {
+            schema,
+            described,
+            rows,
+            started,
+        } = snapshot;
+        let after = self.bookmark().map_err(|error| self.source.told(error))?;
+        let database = &described.database;
+        self.request.progress.expect_rows(database.total_rows());
+        let mut writer = DumpWriter::start(sink, self.request.header, database)?;
+        let mut tables = Vec::with_capacity(database.tables.len());
+        for (table, rows) in database.tables.iter().zip(rows) {
+            if self.request.stop.is_cancelled() {
+                return Err(SourceError::Stopped);
+            }
+            let reader = Reader::new(table, schema.key(table), false);
+            writer.begin_table(database, table)?;
+            let mut hasher = ContentHasher::default();
+            let count = rows.len() as u64;
+            for row in &rows {
+                let values = values(reader.written(row, table.rowid));
+                values.iter().for_each(|value| hasher.value(*value));
+                hasher.end_row();
+                writer.row(&values)?;
+            }
+            writer.end_table();
+            let has_rows = table.content == Content::Rows;
+            if has_rows && count != table.rows {
+                let text = format!(
+                    "table `{}` counts {} rows but gave {count}",
+                    table.name, table.rows
+                );
+                return Err(self.source.told(ApiError::Malformed(text)));
+            }
+            self.request.progress.add_rows(count);
+            tables.push(evidence_of(table, has_rows.then(|| hasher.finish())));
+        }
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        writer.finish(database, duration_ms)?;
+        // Only a bookmark that stood still is this very state.
+        let bookmark = before.filter(|before| after.as_ref() == Some(before));
+        Ok(self.dumped(described, &schema, tables, bookmark, EvidenceClass::A))
+    }
+}

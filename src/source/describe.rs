@@ -1,0 +1,374 @@
+//! Turns what was read of a schema into the dump's description of it: the same for every engine, so that a copy
+//! restored into SQLite is described as its source was. Pure.
+
+use std::collections::HashSet;
+
+use super::virtual_table::{FullText, Module};
+use crate::dump::{
+    Content, Rowid, SchemaObject, Table, TextEncoding, ends_in_open_comment, parents_first,
+    quoted_name,
+};
+use crate::types::{ContentHash, Hasher, Sha256, TableEvidence};
+
+/// One row of `sqlite_schema`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) table: String,
+    pub(super) sql: String,
+}
+
+impl Entry {
+    /// The module of a virtual table; `None` for every other entry.
+    pub(super) fn module(&self) -> Option<Module> {
+        let start = self.sql.get(.."CREATE VIRTUAL".len())?;
+        start
+            .eq_ignore_ascii_case("CREATE VIRTUAL")
+            .then(|| Module::of(&self.sql))?
+    }
+}
+
+/// A column as `PRAGMA table_xinfo` describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) declared: String,
+    pub(super) key_place: i64,
+    pub(super) is_hidden: bool,
+}
+
+/// One term of a primary key's index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KeyTerm {
+    pub(super) column: String,
+    pub(super) collation: String,
+    pub(super) descends: bool,
+}
+
+/// What tells the rows of a table apart, and orders them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum RowKey {
+    /// A column that is the rowid.
+    Column(String),
+    /// The rowid, under a name that no column uses.
+    Rowid(&'static str),
+    /// The primary key of a WITHOUT ROWID table.
+    Primary(Vec<KeyTerm>),
+    /// Nothing that can be named: only a scan gives the order.
+    Scan,
+}
+
+impl RowKey {
+    /// The key of an ordinary table; `key` is its primary key's index, where it has one.
+    pub(super) fn of(columns: &[Column], has_rowid: bool, key: Option<&[KeyTerm]>) -> Self {
+        if !has_rowid {
+            let known = |term: &KeyTerm| {
+                let collation = term.collation.to_ascii_uppercase();
+                ["BINARY", "NOCASE", "RTRIM"].contains(&collation.as_str())
+            };
+            return match key {
+                Some(terms) if terms.iter().all(known) => Self::Primary(terms.to_vec()),
+                _ => Self::Scan,
+            };
+        }
+        if let Some(column) = rowid_column(columns, key.is_some()) {
+            return Self::Column(column.to_owned());
+        }
+        let is_free = |name: &&str| {
+            !columns
+                .iter()
+                .any(|column| column.name.eq_ignore_ascii_case(name))
+        };
+        let names = ["rowid", "_rowid_", "oid"];
+        // Nobody can see rowids without a name, so nobody can miss them.
+        names
+            .into_iter()
+            .find(is_free)
+            .map_or(Self::Scan, Self::Rowid)
+    }
+
+    /// The `ORDER BY` terms; empty where there is no key.
+    pub(super) fn order_by(&self) -> String {
+        match self {
+            Self::Column(column) => quoted_name(column),
+            Self::Rowid(name) => (*name).to_owned(),
+            Self::Primary(terms) => {
+                let term = |term: &KeyTerm| {
+                    let direction = if term.descends { " DESC" } else { "" };
+                    let column = quoted_name(&term.column);
+                    format!("{column} COLLATE {}{direction}", term.collation)
+                };
+                terms.iter().map(term).collect::<Vec<_>>().join(",")
+            }
+            Self::Scan => String::new(),
+        }
+    }
+}
+
+/// The column that is the rowid: `INTEGER PRIMARY KEY`, for which SQLite makes no index.
+fn rowid_column(columns: &[Column], has_key_index: bool) -> Option<&str> {
+    let mut keys = columns.iter().filter(|column| column.key_place > 0);
+    let key = keys.next()?;
+    let is_alias =
+        keys.next().is_none() && key.declared.eq_ignore_ascii_case("INTEGER") && !has_key_index;
+    is_alias.then_some(key.name.as_str())
+}
+
+/// How many rows a table has, and its first and last rowid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Extent {
+    pub(super) rows: u64,
+    pub(super) first: Option<i64>,
+    pub(super) last: Option<i64>,
+}
+
+impl Extent {
+    /// Whether the rowids run 1…n, so that they come back by themselves.
+    pub(super) fn is_gapless(self) -> bool {
+        self.rows == 0 || self.first == Some(1) && self.last == i64::try_from(self.rows).ok()
+    }
+}
+
+/// An ordinary table.
+pub(super) fn ordinary_table(
+    entry: &Entry,
+    columns: &[Column],
+    key: &RowKey,
+    extent: Extent,
+    parents: Vec<String>,
+) -> Table {
+    let rowid = match key {
+        RowKey::Rowid(name) if !extent.is_gapless() => Rowid::Kept(name),
+        _ => Rowid::Implied,
+    };
+    Table {
+        name: entry.name.clone(),
+        sql: entry.sql.clone(),
+        is_virtual: false,
+        columns: visible(columns),
+        rowid,
+        order_by: key.order_by(),
+        rows: extent.rows,
+        content: Content::Rows,
+        settings: Vec::new(),
+        parents,
+    }
+}
+
+/// A virtual table of a module that SQLite has; `rows` counts only where the content is written.
+pub(super) fn virtual_table(
+    entry: &Entry,
+    module: &Module,
+    columns: &[Column],
+    rows: u64,
+    settings: Vec<(String, String)>,
+) -> Table {
+    let content = content_of_module(module);
+    Table {
+        name: entry.name.clone(),
+        sql: entry.sql.clone(),
+        is_virtual: true,
+        columns: visible(columns),
+        rowid: match module.is_full_text() {
+            true => Rowid::Kept("rowid"),
+            false => Rowid::Implied,
+        },
+        order_by: "rowid".to_owned(),
+        rows: if content == Content::Rows { rows } else { 0 },
+        content,
+        settings,
+        parents: Vec::new(),
+    }
+}
+
+/// What becomes of the rows of a virtual table.
+pub(super) fn content_of_module(module: &Module) -> Content {
+    match module.name.as_str() {
+        "rtree" | "rtree_i32" => Content::Rows,
+        _ if module.is_full_text() => match module.full_text() {
+            FullText::Own => Content::Rows,
+            FullText::External => Content::Rebuilt,
+            FullText::Contentless => Content::Omitted(
+                "a contentless full-text table holds an index of text that it does not keep"
+                    .to_owned(),
+            ),
+        },
+        name => Content::Omitted(format!("the module `{name}` keeps no rows of its own")),
+    }
+}
+
+/// The columns to read and to write.
+pub(super) fn visible(columns: &[Column]) -> Vec<String> {
+    let visible = columns.iter().filter(|column| !column.is_hidden);
+    visible.map(|column| column.name.clone()).collect()
+}
+
+/// D1 keeps tables of its own under such names.
+pub(super) fn is_cloudflare(name: &str) -> bool {
+    name.get(..4)
+        .is_some_and(|start| start.eq_ignore_ascii_case("_cf_"))
+}
+
+/// Leaves out the rows of the tables that `skip_data` names, and tells of every table without rows.
+pub(super) fn apply_skip_data(
+    tables: &mut [Table],
+    skip_data: &[String],
+    warnings: &mut Vec<String>,
+) {
+    for name in skip_data {
+        match tables
+            .iter_mut()
+            .find(|table| table.name.eq_ignore_ascii_case(name))
+        {
+            Some(table) => table.content = Content::Omitted("skip_data".to_owned()),
+            None => warnings.push(format!(
+                "skip_data names table `{name}`, which does not exist"
+            )),
+        }
+    }
+    for table in tables {
+        if let Content::Omitted(reason) = &table.content {
+            warnings.push(format!(
+                "the rows of table `{}` are left out: {reason}",
+                table.name
+            ));
+        }
+    }
+}
+
+/// Ordinary tables parents first, then virtual ones in schema order.
+pub(super) fn in_dump_order(tables: Vec<Table>) -> Vec<Table> {
+    let (ordinary, virtual_tables): (Vec<Table>, Vec<Table>) =
+        tables.into_iter().partition(|table| !table.is_virtual);
+    let links: Vec<(&str, Vec<String>)> = ordinary
+        .iter()
+        .map(|table| (table.name.as_str(), table.parents.clone()))
+        .collect();
+    let order = parents_first(&links);
+    let mut slots: Vec<Option<Table>> = ordinary.into_iter().map(Some).collect();
+    order
+        .into_iter()
+        .filter_map(|index| slots[index].take())
+        .chain(virtual_tables)
+        .collect()
+}
+
+/// The indexes named in `early`; then the other indexes, views and triggers. Each group is in schema order.
+pub(super) fn objects_of(
+    entries: &[Entry],
+    early: &HashSet<String>,
+) -> (Vec<SchemaObject>, Vec<SchemaObject>) {
+    let of_kind = |kind: &'static str| entries.iter().filter(move |entry| entry.kind == kind);
+    let entries = ["index", "view", "trigger"].into_iter().flat_map(of_kind);
+    let object = |entry: &Entry| SchemaObject {
+        kind: entry.kind.clone(),
+        name: entry.name.clone(),
+        sql: entry.sql.clone(),
+    };
+    entries
+        .map(object)
+        .partition(|object| object.kind == "index" && early.contains(&object.name))
+}
+
+/// What is remembered of a table: as many rows as are written, and their digest.
+pub(super) fn evidence_of(table: &Table, hash: Option<ContentHash>) -> TableEvidence {
+    TableEvidence {
+        name: table.name.clone(),
+        rows: table.written_rows(),
+        hash,
+        omitted: match &table.content {
+            Content::Omitted(reason) => Some(reason.clone()),
+            Content::Rows | Content::Rebuilt => None,
+        },
+    }
+}
+
+/// The digest of every schema entry, `sqlite_sequence` and the text encoding.
+pub(super) fn digest(
+    entries: &[Entry],
+    sequence: Option<&[(String, i64)]>,
+    encoding: TextEncoding,
+) -> Sha256 {
+    let mut lines: Vec<[&str; 4]> = entries
+        .iter()
+        .map(|entry| [&*entry.kind, &*entry.name, &*entry.table, &*entry.sql])
+        .collect();
+    lines.sort_unstable();
+    let mut hasher = Hasher::default();
+    let mut add = |text: &str| {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    };
+    lines.iter().flatten().for_each(|text| add(text));
+    for (name, seq) in sequence.unwrap_or_default() {
+        add(name);
+        add(&seq.to_string());
+    }
+    add(encoding.pragma_name());
+    hasher.finish()
+}
+
+/// Brings texts into the form that a restore keeps: one that ends in a comment cannot be ended as it stands.
+pub(super) fn make_texts_end_well(entries: &mut [Entry], warnings: &mut Vec<String>) {
+    for Entry {
+        kind, name, sql, ..
+    } in entries
+    {
+        // `CREATE INDEX … -- why` needs a newline before its `;`, and SQLite keeps that newline.
+        let length = sql.trim_end_matches([' ', '\t', '\n', '\r', '\x0c']).len();
+        sql.truncate(length);
+        if ends_in_open_comment(sql) {
+            sql.push_str(" */");
+            warnings.push(format!(
+                "the text of {kind} `{name}` ends inside a comment, which the dump closes"
+            ));
+        }
+    }
+}
+
+/// A foreign key: the parent, and the columns it names there, lower case and sorted; none means the primary key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ForeignKey {
+    pub(super) parent: String,
+    pub(super) columns: Vec<String>,
+}
+
+/// A `CREATE UNIQUE INDEX` over all rows: its table, and its columns, lower case and sorted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UniqueIndex {
+    pub(super) name: String,
+    pub(super) table: String,
+    pub(super) columns: Vec<String>,
+}
+
+/// The indexes that foreign keys rest on. A key may refer to columns that are unique only through an index of its
+/// own; with foreign keys on, no child's row can be written before that index exists.
+pub(super) fn indexes_for_keys(keys: &[ForeignKey], indexes: &[UniqueIndex]) -> HashSet<String> {
+    let is_needed = |index: &&UniqueIndex| {
+        keys.iter().any(|key| {
+            key.parent.eq_ignore_ascii_case(&index.table) && key.columns == index.columns
+        })
+    };
+    let needed = indexes.iter().filter(is_needed);
+    needed.map(|index| index.name.clone()).collect()
+}
+
+/// Schema text stays verbatim, so what a tool changes in it cannot be avoided, only told.
+pub(super) fn warn_of_schema_text(entries: &[Entry], warnings: &mut Vec<String>) {
+    for Entry {
+        kind, name, sql, ..
+    } in entries
+    {
+        if sql.contains("\r\n") {
+            warnings.push(format!(
+                "the text of {kind} `{name}` has CRLF line ends, which the `sqlite3` shell turns into LF"
+            ));
+        }
+        if sql.contains("BEGIN TRANSACTION") {
+            warnings.push(format!(
+                "the text of {kind} `{name}` holds the words BEGIN TRANSACTION, which wrangler refuses or cuts out"
+            ));
+        }
+    }
+}

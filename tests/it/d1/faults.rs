@@ -1,0 +1,328 @@
+//! Everything that can go wrong on the way: told apart, survived where it passes, never taken for a backup.
+
+use std::time::Duration;
+
+use patina::clock::Clock;
+use patina::config::{Secret, SecretOrigin};
+use patina::source::SourceError;
+use patina::source::d1::{ApiError, D1Source, OnChange};
+use patina::types::EvidenceClass;
+use tokio_util::sync::CancellationToken;
+
+use super::Bench;
+use super::engine::{Engine, TOKEN};
+use super::proxy::{Fate, Proxy, Seen};
+
+/// An engine with a database of two small tables.
+fn small() -> (Bench, Engine, String) {
+    let (bench, engine) = (Bench::new(), Engine::start());
+    let id = engine.create("small");
+    engine.execute(
+        &id,
+        "CREATE TABLE a(id INTEGER PRIMARY KEY, t TEXT); CREATE TABLE b(v);
+         INSERT INTO a(t) VALUES ('one'), ('two'), ('three'); INSERT INTO b VALUES (1), (2.5), (X'00')",
+    );
+    (bench, engine, id)
+}
+
+/// What a dump through `rule` gives, page by page.
+fn dump_through(
+    rule: impl FnMut(&Seen) -> Fate + Send + 'static,
+) -> (Result<EvidenceClass, SourceError>, Duration) {
+    let (bench, engine, id) = small();
+    let proxy = Proxy::start(engine.port, rule);
+    let client = bench
+        .client(&engine.account(proxy.url()))
+        .with_request_timeout(Duration::from_millis(500));
+    let source = bench.source_of(client, &engine, &id).with_snapshot_up_to(0);
+    let outcome = bench.dump(&source).map(|dumped| dumped.class);
+    (outcome, bench.clock.elapsed())
+}
+
+/// The requests of a dump are spoiled by `fate`, one time each; the dump must come through.
+#[track_caller]
+fn survives(fate: Fate) -> Duration {
+    let mut tries = std::collections::HashMap::<String, u32>::new();
+    let (outcome, waited) = dump_through(move |seen| {
+        let tries = tries.entry(seen.line.clone() + &seen.body).or_default();
+        *tries += 1;
+        if *tries == 1 {
+            fate.clone()
+        } else {
+            Fate::Pass
+        }
+    });
+    assert_eq!(outcome.unwrap(), EvidenceClass::A);
+    waited
+}
+
+/// From the fifth request on, all are spoiled by `fate`; the error must say `words`, and whether trying helps.
+#[track_caller]
+fn fails(fate: Fate, is_retryable: bool, words: &str) {
+    let (outcome, _) = dump_through(move |seen| {
+        if seen.index < 4 {
+            Fate::Pass
+        } else {
+            fate.clone()
+        }
+    });
+    let error = outcome.unwrap_err();
+    assert_eq!(error.is_retryable(), is_retryable, "{error}");
+    assert!(error.to_string().contains(words), "{error}");
+    assert!(!format!("{error} {error:?}").contains(TOKEN), "{error}");
+}
+
+fn html(status: u16) -> Fate {
+    Fate::Answer {
+        status,
+        headers: "content-type: text/html\r\n",
+        body: format!("<html><body>Bearer {TOKEN}: Bad gateway</body></html>"),
+    }
+}
+
+#[test]
+fn a_rate_limit_is_obeyed_for_as_long_as_it_asks() {
+    let body = Fate::refuse(
+        429,
+        971,
+        "Please wait and consider throttling your request speed",
+    );
+    let Fate::Answer { status, body, .. } = body else {
+        unreachable!()
+    };
+    let limited = Fate::Answer {
+        status,
+        headers: "retry-after: 77\r\n",
+        body,
+    };
+    assert!(survives(limited.clone()) >= Duration::from_secs(77));
+    fails(limited, true, "slow down");
+}
+
+#[test]
+fn server_errors_pass_or_are_told() {
+    survives(Fate::refuse(503, 7500, "x"));
+    fails(
+        Fate::refuse(500, 7500, "Network connection lost."),
+        true,
+        "Network connection lost",
+    );
+    fails(
+        Fate::refuse(
+            429,
+            7500,
+            "D1 DB is overloaded. Requests queued for too long.",
+        ),
+        true,
+        "overloaded",
+    );
+    fails(html(502), true, "502");
+}
+
+#[test]
+fn html_in_place_of_json_is_no_answer() {
+    survives(html(200));
+    fails(html(200), true, "HTML");
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_asked_for_again() {
+    for percent in [10, 50, 99] {
+        survives(Fate::Cut(percent));
+        let (outcome, _) = dump_through(move |seen| {
+            if seen.index < 4 {
+                Fate::Pass
+            } else {
+                Fate::Cut(percent)
+            }
+        });
+        assert!(outcome.unwrap_err().is_retryable());
+    }
+}
+
+#[test]
+fn a_server_that_never_answers_does_not_hold_the_dump_for_ever() {
+    fails(Fate::Stall, true, "did not answer");
+}
+
+#[test]
+fn one_page_that_stalls_is_asked_for_again() {
+    let mut stalled = false;
+    let (outcome, _) = dump_through(move |seen| {
+        if !stalled && seen.reads_rows_of("a") {
+            stalled = true;
+            return Fate::Stall;
+        }
+        Fate::Pass
+    });
+    assert_eq!(outcome.unwrap(), EvidenceClass::A);
+}
+
+#[test]
+fn a_token_revoked_midway_ends_the_dump_at_once() {
+    fails(
+        Fate::refuse(401, 10000, "Authentication error"),
+        false,
+        "does not accept the API token",
+    );
+    fails(
+        Fate::refuse(403, 10000, "Authentication error"),
+        false,
+        "Account > D1 > Read",
+    );
+}
+
+#[test]
+fn an_answer_without_success_is_told_with_its_code_and_words() {
+    let body = Fate::refuse(200, 7500, "no such table: gone");
+    fails(body, false, "code 7500: no such table: gone");
+    let bare = Fate::Answer {
+        status: 200,
+        headers: "",
+        body: r#"{"success":true,"errors":[],"messages":[],"result":null}"#.to_owned(),
+    };
+    fails(bare, true, "success without a result");
+}
+
+#[test]
+fn a_number_where_text_was_asked_for_is_refused() {
+    let row =
+        r#"{"results":{"columns":["a"],"rows":[[9007199254740993]]},"success":true,"meta":{}}"#;
+    let (outcome, _) = dump_through(move |seen| match seen.reads_rows_of("a") {
+        false => Fate::Pass,
+        true => Fate::Answer {
+            status: 200,
+            headers: "",
+            body: format!(r#"{{"success":true,"errors":[],"messages":[],"result":[{row},{row}]}}"#),
+        },
+    });
+    assert!(outcome.unwrap_err().to_string().contains("cannot be read"));
+}
+
+#[test]
+fn a_page_that_needs_too_much_memory_is_asked_for_in_halves() {
+    let (bench, engine, id) = small();
+    let memory = "D1 DB's isolate exceeded its memory limit and was reset.";
+    let proxy = Proxy::start(engine.port, move |seen| {
+        // Pages of more than one row are too much for this engine.
+        match seen.reads_rows_of("a") && !seen.body.contains("LIMIT 1\"") {
+            true => Fate::refuse(500, 7500, memory),
+            false => Fate::Pass,
+        }
+    });
+    let client = bench.client(&engine.account(proxy.url()));
+    let source = bench.source_of(client, &engine, &id).with_snapshot_up_to(0);
+    let dumped = bench.dump(&source).unwrap();
+    assert_eq!(dumped.class, EvidenceClass::A);
+    let pages = proxy
+        .bodies()
+        .iter()
+        .filter(|body| body.contains("LIMIT 1\""))
+        .count();
+    assert!(pages >= 4, "{pages}");
+}
+
+#[test]
+fn a_database_too_large_for_one_request_is_read_in_pages() {
+    let (bench, engine, id) = small();
+    let proxy = Proxy::start(engine.port, move |seen| {
+        match seen.reads_rows_of("a") && seen.reads_rows_of("b") {
+            true => Fate::refuse(
+                500,
+                7500,
+                "D1 DB's isolate exceeded its memory limit and was reset.",
+            ),
+            false => Fate::Pass,
+        }
+    });
+    let client = bench.client(&engine.account(proxy.url()));
+    let dumped = bench.dump(&bench.source_of(client, &engine, &id)).unwrap();
+    assert_eq!(
+        (dumped.class, dumped.evidence.total_rows()),
+        (EvidenceClass::A, 6)
+    );
+}
+
+#[test]
+fn wrong_token_account_and_database_are_told_apart() {
+    let (bench, engine, id) = small();
+    let stop = CancellationToken::new();
+    let ask = |token: &str, account: &str, id: &str| {
+        let mut cloudflare = engine.account(engine.url());
+        cloudflare.api_token = Secret::new(token.to_owned(), SecretOrigin::Inline);
+        cloudflare.account_id = account.to_owned();
+        let client = bench.client(&cloudflare);
+        engine.runtime().block_on(client.info(id, &stop))
+    };
+    let account = super::engine::ACCOUNT;
+    assert!(ask(TOKEN, account, &id).unwrap().file_size.is_some());
+    assert!(matches!(
+        ask("other", account, &id),
+        Err(ApiError::WrongToken(_))
+    ));
+    assert!(matches!(
+        ask(TOKEN, "0", &id),
+        Err(ApiError::WrongAccount(_))
+    ));
+    assert!(matches!(
+        ask(TOKEN, account, "gone"),
+        Err(ApiError::UnknownDatabase(_))
+    ));
+    let source: D1Source = bench.source(&engine, "gone").on_change(OnChange::Accept);
+    let error = bench.dump(&source).unwrap_err();
+    assert!(
+        !error.is_retryable() && error.to_string().contains("no such D1 database"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_token_that_may_only_read_is_enough() {
+    let (bench, engine, id) = small();
+    let mut account = engine.account(engine.url());
+    account.api_token = Secret::new("read-token".to_owned(), SecretOrigin::Inline);
+    for snapshot_bytes in [0, u64::MAX] {
+        let source = bench.source_of(bench.client(&account), &engine, &id);
+        bench
+            .dump(&source.with_snapshot_up_to(snapshot_bytes))
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_stopped_dump_ends_soon() {
+    let (bench, engine, id) = small();
+    let proxy = Proxy::start(engine.port, |_| Fate::Stall);
+    let client = bench.client(&engine.account(proxy.url()));
+    let stop = CancellationToken::new();
+    let asked = stop.clone();
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        asked.cancel();
+    });
+    let outcome = engine.runtime().block_on(client.info(&id, &stop));
+    assert_eq!(outcome, Err(ApiError::Stopped));
+}
+
+#[test]
+fn the_list_of_databases_is_whole_or_an_error() {
+    let (bench, engine, _) = small();
+    engine.create("another");
+    let stop = CancellationToken::new();
+    let client = bench.client(&engine.account(engine.url()));
+    let listed = engine.runtime().block_on(client.list(&stop)).unwrap();
+    let names: Vec<&str> = listed
+        .iter()
+        .map(|database| database.name.as_str())
+        .collect();
+    assert_eq!(names, ["another", "small"]);
+    let short = r#"{"success":true,"errors":[],"result":[],"result_info":{"total_count":2}}"#;
+    let proxy = Proxy::start(engine.port, move |_| Fate::Answer {
+        status: 200,
+        headers: "",
+        body: short.to_owned(),
+    });
+    let client = bench.client(&engine.account(proxy.url()));
+    let listed = engine.runtime().block_on(client.list(&stop));
+    assert!(matches!(listed, Err(ApiError::Malformed(_))));
+}

@@ -1,0 +1,117 @@
+//! Backs up databases of the real D1 engine, over the REST API, and holds the copies against them.
+
+mod changes;
+mod engine;
+mod faults;
+mod proxy;
+
+mod torture;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::DateTime;
+use patina::clock::{Clock, ManualClock};
+use patina::config::{Cloudflare, D1Method};
+use patina::dump::Header;
+use patina::engine::{drill, spool};
+use patina::progress::Progress;
+use patina::source::d1::{Client, D1Source};
+use patina::source::{DumpRequest, Dumped, Source, SourceError};
+use patina::types::{Compression, JobId};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use engine::Engine;
+
+/// A folder, and what is dumped into it.
+struct Bench {
+    folder: TempDir,
+    clock: Arc<ManualClock>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            clock: Arc::new(ManualClock::at(DateTime::UNIX_EPOCH)),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn client(&self, account: &Cloudflare) -> Client {
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        Client::new(account, clock).unwrap()
+    }
+
+    /// The database `id` of `engine`, without anything in between.
+    fn source(&self, engine: &Engine, id: &str) -> D1Source {
+        let client = self.client(&engine.account(engine.url()));
+        self.source_of(client, engine, id)
+    }
+
+    fn source_of(&self, client: Client, engine: &Engine, id: &str) -> D1Source {
+        let runtime = engine.runtime().handle().clone();
+        let scratch = self.folder.path().to_owned();
+        D1Source::new(
+            Arc::new(client),
+            id.to_owned(),
+            D1Method::Raw,
+            scratch,
+            runtime,
+        )
+    }
+
+    /// Dumps into `dump.sql`, proves it by a drill, and gives what was dumped.
+    fn dump(&self, source: &dyn Source) -> Result<Dumped, SourceError> {
+        self.dump_without(source, &[])
+    }
+
+    fn dump_without(
+        &self,
+        source: &dyn Source,
+        skip_data: &[String],
+    ) -> Result<Dumped, SourceError> {
+        let header = Header {
+            agent: "test".to_owned(),
+            database: "d1".parse().unwrap(),
+            generated: DateTime::UNIX_EPOCH,
+            job: JobId::random(),
+            source: "d1".to_owned(),
+        };
+        let stop = CancellationToken::new();
+        let progress = Arc::<Progress>::default();
+        let request = DumpRequest {
+            header: &header,
+            skip_data,
+            progress: &progress,
+            stop: &stop,
+        };
+        let spool = self.path("spool.partial");
+        let mut writing = spool::Writing::create(&spool, Compression::None).unwrap();
+        let dumped = source.dump(&request, &mut writing)?;
+        let partial = writing.finish().unwrap();
+        let trial = drill::Trial {
+            evidence: &dumped.evidence,
+            skip_data,
+            scratch: &self.path("scratch.db"),
+            progress: &progress,
+            stop: &stop,
+        };
+        fs::copy(&spool, self.path("dump.sql")).unwrap();
+        let ready = drill::prove(partial, &trial).unwrap();
+        ready.remove().unwrap();
+        Ok(dumped)
+    }
+}
+
+/// Asserts that two databases hold the same.
+#[track_caller]
+fn same(a: &Path, b: &Path) {
+    let differences = crate::torture::compare(a, b);
+    assert!(differences.is_empty(), "{differences:#?}");
+}
