@@ -71,9 +71,21 @@ impl Bucket {
     /// is put as a GET, whose answer tells a missing object from a missing bucket and a wrong key from a wrong
     /// clock.
     pub(super) async fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectStat>, Refusal> {
+        let found = self.look(key).await?;
+        Ok(found.map(|(stat, _)| stat))
+    }
+
+    /// As [`Self::stat`], with the ETag, which tells one version of the object from another.
+    pub(super) async fn look(
+        &self,
+        key: &ObjectKey,
+    ) -> Result<Option<(ObjectStat, Option<String>)>, Refusal> {
         let asked = self.client.head_object().bucket(&self.bucket_name);
         match asked.key(self.path(key)).send().await {
-            Ok(found) => stat_of(found.content_length, found.last_modified).map(Some),
+            Ok(found) => {
+                let stat = stat_of(found.content_length, found.last_modified)?;
+                Ok(Some((stat, found.e_tag)))
+            }
             Err(error) => match self.refusal(&error) {
                 refusal if refusal.is_terse() => self.explain(key, refusal).await,
                 refusal => Err(refusal),
@@ -81,11 +93,7 @@ impl Bucket {
         }
     }
 
-    async fn explain(
-        &self,
-        key: &ObjectKey,
-        terse: Refusal,
-    ) -> Result<Option<ObjectStat>, Refusal> {
+    async fn explain<T>(&self, key: &ObjectKey, terse: Refusal) -> Result<Option<T>, Refusal> {
         let asked = self.client.get_object().bucket(&self.bucket_name);
         match asked.key(self.path(key)).range("bytes=0-0").send().await {
             // It came into being in between, or HEAD is treated differently: not for us to guess.

@@ -12,6 +12,7 @@ mod listing;
 mod probe;
 mod spool;
 mod sweep;
+mod turn;
 mod upload;
 
 pub use client::{S3Patience, install_tls};
@@ -21,7 +22,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::OnceCell;
 
 use crate::clock::Clock;
 use crate::config;
@@ -30,6 +31,7 @@ use crate::types::{ObjectKey, Sha256};
 use super::{Body, Listing, ObjectStat, Operation, Prune, Reader, Store, StoreError};
 
 use bucket::Bucket;
+use turn::Turns;
 
 /// A store in a bucket.
 pub struct S3Store {
@@ -37,9 +39,7 @@ pub struct S3Store {
     /// Tells this installation's probes from those of others; fit for a key.
     mark: String,
     conditional: OnceCell<bool>,
-    /// Held between HEAD and write where the service has no conditional write, so that at least our own
-    /// writers do not race.
-    unconditional: Mutex<()>,
+    turns: Turns,
 }
 
 impl S3Store {
@@ -78,7 +78,7 @@ impl S3Store {
             bucket: Arc::new(bucket),
             mark: mark[..16].to_owned(),
             conditional: OnceCell::new(),
-            unconditional: Mutex::new(()),
+            turns: Turns::default(),
         })
     }
 

@@ -36,6 +36,7 @@ const FREE_ONLY: &str = "*";
 impl S3Store {
     pub(super) async fn upload(&self, key: &ObjectKey, body: Body<'_>) -> Result<(), StoreError> {
         let conditional = self.conditional_writes().await?;
+        let _turn = self.turns.take(key).await;
         let size_bytes = body.digest().size_bytes;
         let opened = Spool::open(body).await;
         let mut spool = opened.map_err(|refusal| self.refused(key, refusal))?;
@@ -89,9 +90,11 @@ impl S3Store {
                 .config_override(bucket.once())
                 .send()
                 .await;
-            sent.map(drop).map_err(|error| bucket.refusal(&error))
+            let sent = sent.map_err(|error| bucket.refusal(&error))?;
+            Ok(sent.e_tag)
         })
         .await
+        .map(drop)
     }
 
     async fn complete(
@@ -106,7 +109,7 @@ impl S3Store {
         let parts = CompletedMultipartUpload::builder()
             .set_parts(Some(parts))
             .build();
-        self.commit(key, body, conditional, || async {
+        let committed = self.commit(key, body, conditional, || async {
             let asked = bucket.client.complete_multipart_upload();
             let asked = asked.bucket(&bucket.bucket_name).key(&upload.path);
             let asked = asked
@@ -118,26 +121,31 @@ impl S3Store {
                 .config_override(bucket.once())
                 .send()
                 .await;
-            sent.map(drop).map_err(|error| bucket.refusal(&error))
-        })
-        .await?;
-        // A service may say that it completed an upload and then not have done so.
-        let size_bytes = body.digest().size_bytes;
-        let found = bucket.stat(key).await;
+            let sent = sent.map_err(|error| bucket.refusal(&error))?;
+            Ok(sent.e_tag)
+        });
+        let etag = committed.await?;
+        // A service may say that it completed an upload and then not have done so, or let another one complete
+        // at the same time.
+        let found = self.bucket.look(key).await;
         let found = found.map_err(|refusal| self.refused(key, refusal))?;
-        match found {
-            Some(found) if found.size_bytes == size_bytes => Ok(()),
-            found => {
-                let found = found.map_or("nothing is there".to_owned(), |found| {
-                    format!("{} bytes are there, not {size_bytes}", found.size_bytes)
-                });
-                let cause = format!("the upload was completed, and {found}");
-                Err(self.refused(key, Refusal::odd(cause)))
+        let size_bytes = body.digest().size_bytes;
+        let odd = match found {
+            None => "nothing is there".to_owned(),
+            Some((found, _)) if found.size_bytes != size_bytes => {
+                format!("{} bytes are there, not {size_bytes}", found.size_bytes)
             }
-        }
+            Some((_, found)) if etag.is_some() && found.is_some() && found != etag => {
+                "something else is there".to_owned()
+            }
+            Some(_) => return Ok(()),
+        };
+        let cause = format!("the upload was completed, and {odd}");
+        Err(self.refused(key, Refusal::odd(cause)))
     }
 
-    /// Sends the request that makes the object visible, as often as patience allows.
+    /// Sends the request that makes the object visible, as often as patience allows. Gives the ETag where the
+    /// service told it.
     ///
     /// The SDK would repeat it too, but not tell; whoever knows that an answer was lost can tell our own object
     /// from somebody else's.
@@ -147,21 +155,21 @@ impl S3Store {
         body: Body<'_>,
         conditional: bool,
         send: impl Fn() -> F,
-    ) -> Result<(), StoreError>
+    ) -> Result<Option<String>, StoreError>
     where
-        F: Future<Output = Result<(), Refusal>>,
+        F: Future<Output = Result<Option<String>, Refusal>>,
     {
         let patience = self.bucket.patience;
         let mut attempt = 0;
         let mut unsure = false;
         loop {
             let refusal = match self.send_where_free(key, conditional, &send).await {
-                Ok(()) => return Ok(()),
+                Ok(etag) => return Ok(etag),
                 Err(refusal) => refusal,
             };
             let taken = refusal.kind == StoreErrorKind::Exists;
             if unsure && (taken || refusal.is_no_upload()) {
-                return self.compare(key, body, refusal).await;
+                return self.compare(key, body, refusal).await.map(|()| None);
             }
             attempt += 1;
             if !refusal.is_retryable() || attempt >= patience.attempts {
@@ -188,9 +196,9 @@ impl S3Store {
         key: &ObjectKey,
         conditional: bool,
         send: &impl Fn() -> F,
-    ) -> Result<(), Refusal>
+    ) -> Result<Option<String>, Refusal>
     where
-        F: Future<Output = Result<(), Refusal>>,
+        F: Future<Output = Result<Option<String>, Refusal>>,
     {
         if conditional {
             return send().await.map_err(|refusal| match refusal {
@@ -198,7 +206,6 @@ impl S3Store {
                 refusal => refusal,
             });
         }
-        let _alone = self.unconditional.lock().await;
         match self.bucket.stat(key).await? {
             Some(_) => Err(Refusal::new(StoreErrorKind::Exists)),
             None => send().await,

@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt;
 
 use super::server::{BUCKET, Server};
 use super::{Bench, KEY, LARGE_BYTES, body, spool, store};
-use crate::store_contract::{contract, key};
+use crate::store_contract::{content, contract, key};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_keeps_the_contract() {
@@ -67,6 +67,34 @@ async fn large_objects_are_sent_in_parts_and_stored_whole() {
     assert_eq!(digest(&store, &twice).await.unwrap(), Some(won));
     let names = vec![KEY.to_owned(), twice.to_string()];
     assert_eq!(bench.left("large/").await, (names, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_processes_exactly_one_wins() {
+    const ROUNDS: u8 = 25;
+    let server = Server::start().await;
+    // Two stores know as little of one another as two processes.
+    let stores = [0, 1].map(|_| store(&server.settings("processes/")));
+    for store in &stores {
+        store.conditional_writes().await.unwrap();
+    }
+    let mut wins = [0, 0];
+    for round in 0..ROUNDS {
+        let key = key(&format!("daily/2026-11-22/db{round}.sql"));
+        let (one, two) = tokio::join!(
+            stores[0].create(&key, Body::Bytes(b"one")),
+            stores[1].create(&key, Body::Bytes(b"two"))
+        );
+        let (winner, bytes, loser) = match (one, two) {
+            (Ok(()), Err(error)) => (0, b"one", error),
+            (Err(error), Ok(())) => (1, b"two", error),
+            results => panic!("{results:?}"),
+        };
+        wins[winner] += 1;
+        assert!(loser.is_exists(), "{loser}");
+        assert_eq!(content(&stores[0], &key).await.unwrap(), bytes);
+    }
+    assert_eq!(wins[0] + wins[1], ROUNDS);
 }
 
 #[tokio::test(flavor = "multi_thread")]

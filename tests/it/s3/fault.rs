@@ -104,11 +104,35 @@ async fn an_upload_that_fails_for_good_leaves_nothing() {
     assert!(error.to_string().contains("nothing is there"), "{error}");
     assert_eq!(bench.left("lies/").await, (vec![], 0));
 
+    // Somebody whom the service lets complete at the same time: it is noticed, and theirs is not removed.
+    bench.plan.heal();
+    let store = bench.store("both/").await;
+    bench
+        .plan
+        .break_at(Op::Head, [2], &Fault::Delay(Duration::from_secs(4)));
+    let theirs = async {
+        while bench.plan.seen(Op::Head) < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let put = bench.server.client().put_object().bucket(BUCKET);
+        let put = put
+            .key(format!("both/{KEY}"))
+            .body(vec![7; LARGE_BYTES].into());
+        put.send().await.unwrap();
+    };
+    let orders = key(KEY);
+    let (created, ()) = tokio::join!(store.create(&orders, body(&large)), theirs);
+    let error = created.unwrap_err();
+    assert!(
+        error.to_string().contains("something else is there"),
+        "{error}"
+    );
+    assert_eq!(bench.left("both/").await, (vec![KEY.to_owned()], 0));
+
     // One who stops waiting: the upload is aborted behind him.
     bench.plan.heal();
     let store = bench.store("dropped/").await;
     bench.plan.always(Op::Part, Fault::Hang);
-    let orders = key(KEY);
     let creating = store.create(&orders, body(&large));
     let dropped = tokio::time::timeout(Duration::from_millis(800), creating).await;
     assert!(dropped.is_err());
