@@ -51,7 +51,17 @@ fn write_until_told_to_end() {
         return;
     };
     let mut db = Connection::open(path).unwrap();
-    db.execute_batch("PRAGMA synchronous=NORMAL").unwrap();
+    let journal: String = db
+        .query_row("PRAGMA journal_mode", [], |row| row.get(0))
+        .unwrap();
+    // With a rollback journal, a writer that never rests lets no reader in, whoever reads, and each of its commits
+    // waits for the disk.
+    let (synchronous, rest) = match journal.as_str() {
+        "wal" => ("NORMAL", Duration::ZERO),
+        _ => ("OFF", Duration::from_millis(1)),
+    };
+    db.execute_batch(&format!("PRAGMA synchronous={synchronous}"))
+        .unwrap();
     db.busy_timeout(Duration::from_secs(30)).unwrap();
     let told = std::thread::spawn(|| std::io::stdin().read_to_end(&mut Vec::new()));
     println!("writing");
@@ -61,6 +71,7 @@ fn write_until_told_to_end() {
         transact(&mut db, count).unwrap();
         slowest = slowest.max(began.elapsed());
         count += 1;
+        std::thread::sleep(rest);
     }
     let elapsed = started.elapsed().as_millis();
     println!("wrote {count} {elapsed} {}", slowest.as_millis());
@@ -145,6 +156,7 @@ fn check(journal: &str, longest_wait: Duration) {
     for number in 0..DUMPS {
         std::thread::sleep(Duration::from_millis(100));
         let source = workshop.source(&database);
+        let source = source.with_busy_timeout(Duration::from_secs(30));
         let spooled = workshop.spool(&source, "live.partial", Compression::None);
         let (partial, dumped) = spooled.unwrap();
         let restored = workshop.restore(&partial, &format!("{number}.db")).unwrap();
