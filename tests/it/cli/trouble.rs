@@ -83,14 +83,22 @@ fn the_second_process_is_told_who_works_here() {
 }
 
 #[test]
-fn what_this_build_cannot_do_yet_is_said() {
-    let d1 = "[[database]]\nname = \"d\"\nd1 = \"45eae4c7-8ae7-4078-9218-8e1677a4360f\"\n\
-              [cloudflare]\naccount_id = \"0123456789abcdef0123456789abcdef\"\n\
-              api_token = \"env:HOME\"\n";
-    let place = Place::with(&["a"], d1);
+fn a_d1_database_and_a_bucket_out_of_reach_leave_the_others_alone() {
+    // Nothing listens on port 1.
+    let far = "[[storage]]\nname = \"near\"\ndirectory = \"near\"\n\
+               [[storage]]\nname = \"far\"\n[storage.s3]\nendpoint = \"http://127.0.0.1:1\"\n\
+               bucket = \"b\"\naccess_key_id = \"env:HOME\"\nsecret_access_key = \"env:HOME\"\n\
+               [[database]]\nname = \"d\"\nd1 = \"45eae4c7-8ae7-4078-9218-8e1677a4360f\"\nretries = 0\n\
+               [cloudflare]\naccount_id = \"0123456789abcdef0123456789abcdef\"\n\
+               api_token = \"env:HOME\"\napi_url = \"http://127.0.0.1:1\"\n";
+    let place = Place::with(&["a"], far);
+    let ran = place.ends(3, &["backup"]);
+    ran.says("1 of 2 databases backed up")
+        .complains("error: database `d`: ")
+        .complains("warning: a: not in every storage: storage `far`");
     place
-        .ends(1, &["backup"])
-        .complains("this build cannot back up Cloudflare D1 databases yet\nhint: ");
+        .ok(&["cat", "a", "--storage", "near"])
+        .says("Backup Complete");
 }
 
 /// A backup that waits for a locked database, seen by its first line.
