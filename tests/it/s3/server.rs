@@ -18,7 +18,10 @@ pub(crate) const SECRET_ACCESS_KEY: &str = "patina-test-secret";
 pub(crate) const READER_KEY_ID: &str = "PATINAREADERKEY";
 pub(crate) const READER_SECRET: &str = "patina-reader-secret";
 
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// A port that was free may be taken before the server has it.
+const STARTS: usize = 3;
 
 /// A server that runs until it is dropped.
 pub(crate) struct Server {
@@ -39,6 +42,13 @@ impl Server {
             ports,
             child,
         };
+        for _ in 1..STARTS {
+            if server.serves().await.is_ok() {
+                return server;
+            }
+            server.kill();
+            server.ports = free_ports();
+        }
         server.restart().await;
         server
     }
@@ -54,17 +64,30 @@ impl Server {
 
     /// Starts it anew on what it has stored, and waits until it serves.
     pub(crate) async fn restart(&mut self) {
+        let served = self.serves().await;
+        assert!(served.is_ok(), "{}\n{}", served.unwrap_err(), self.log());
+    }
+
+    async fn serves(&mut self) -> Result<(), String> {
         assert!(self.child.is_none(), "it runs already");
-        self.child = Some(self.command().spawn().unwrap());
-        let started = Instant::now();
-        let client = self.client();
-        while client.head_bucket().bucket(BUCKET).send().await.is_err() {
-            let exited = self.child.as_mut().unwrap().try_wait().unwrap();
-            assert!(exited.is_none(), "it ended: {exited:?}\n{}", self.log());
-            let late = started.elapsed() > READY_WITHIN;
-            assert!(!late, "not ready after {READY_WITHIN:?}\n{}", self.log());
+        let mut child = self.command().spawn().unwrap();
+        let (started, client) = (Instant::now(), self.client());
+        let result = loop {
+            let asked = client.head_bucket().bucket(BUCKET).send();
+            match tokio::time::timeout(READY_WITHIN, asked).await {
+                Ok(Ok(_)) => break Ok(()),
+                _ if started.elapsed() > READY_WITHIN => {
+                    break Err(format!("not ready after {READY_WITHIN:?}"));
+                }
+                _ => {}
+            }
+            if let Some(status) = child.try_wait().unwrap() {
+                break Err(format!("it ended: {status}"));
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        };
+        self.child = Some(child);
+        result
     }
 
     pub(crate) fn endpoint(&self) -> String {
@@ -176,8 +199,11 @@ const PORTS: [&str; 10] = [
 ];
 
 fn free_ports() -> Vec<u16> {
+    // Below 32768, where the system takes the ports of outgoing connections from.
+    let free = std::iter::repeat_with(|| rand::random_range(12_000..32_000));
+    let held = free.filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
     // All are held until all are known, so that they differ.
-    let held = PORTS.map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let held: Vec<TcpListener> = held.take(PORTS.len()).collect();
     let ports = held.iter().map(|held| held.local_addr().unwrap().port());
     ports.collect()
 }
