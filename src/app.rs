@@ -115,15 +115,14 @@ fn source(
         SourceSpec::Sqlite(path) => Arc::new(SqliteSource::new(path.clone(), scratch.to_owned())),
         SourceSpec::D1 { id, method } => {
             let client = client.expect("validate refuses a D1 database without [cloudflare]");
-            let runtime = Handle::current();
-            let scratch = scratch.to_owned();
-            Arc::new(d1::D1Source::new(
-                Arc::clone(client),
-                id.clone(),
-                *method,
-                scratch,
-                runtime,
-            ))
+            let (runtime, scratch) = (Handle::current(), scratch.to_owned());
+            let source =
+                d1::D1Source::new(Arc::clone(client), id.clone(), *method, scratch, runtime);
+            // With no retry to come, a change while it is read must be accepted at once, and marked.
+            Arc::new(source.on_change(match database.export.retries {
+                0 => d1::OnChange::Accept,
+                _ => d1::OnChange::ReadAgain,
+            }))
         }
     }
 }
