@@ -12,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 
-use crate::catalog::{Catalog, CatalogError};
+use crate::catalog::{Catalog, CatalogError, CopyFilter};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Database, SourceSpec, Storage, StorageKind};
 use crate::engine::state::StateDir;
@@ -36,7 +36,8 @@ pub enum AppError {
 }
 
 /// Builds everything a job works on, under the lock of `state`. Storages are opened, and made where absent; what a
-/// dead process left unfinished in them is removed.
+/// dead process left unfinished in them is removed. A folder that held copies and is gone is not made anew: an
+/// unmounted share would be filled on the local disk.
 ///
 /// # Errors
 /// Where the catalog cannot be opened or a source cannot be built; a storage that fails is part of the wiring.
@@ -52,7 +53,11 @@ pub async fn wiring(config: Arc<Config>, state: &StateDir) -> Result<Wiring, App
     let databases = config.databases().iter().map(wired).collect();
     let mut stores = Vec::with_capacity(config.storages().len());
     for storage in config.storages() {
-        stores.push(store_or_reason(storage, &instance, &clock, Unfinished::Remove).await);
+        let is_new = !holds_copies(&catalog, &storage.name)?;
+        stores.push(match absent_folder(storage) {
+            Some(error) if !is_new => unopened(storage, error),
+            _ => store_or_reason(storage, &instance, &clock, Unfinished::Remove).await,
+        });
     }
     Ok(Wiring {
         databases,
@@ -169,6 +174,13 @@ async fn prepared(
 
 fn retrying(store: Arc<dyn Store>, clock: &Arc<dyn Clock>) -> Arc<dyn Store> {
     Arc::new(Retry::new(store, Arc::clone(clock), RetryPolicy::default()))
+}
+
+/// Whether the catalog knows of a copy in this storage.
+fn holds_copies(catalog: &Catalog, storage: &str) -> Result<bool, CatalogError> {
+    let copies = catalog.copies(&CopyFilter::default())?;
+    let mut placements = copies.iter().flat_map(|copy| &copy.placements);
+    Ok(placements.any(|placement| placement.storage == storage))
 }
 
 fn absent_folder(storage: &Storage) -> Option<StoreError> {

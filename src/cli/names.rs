@@ -1,22 +1,12 @@
 //! Tells a misspelt name from an unknown one.
 
+use crate::config::did_you_mean;
 use crate::types::DatabaseName;
-
-/// How near a word must be to be meant.
-const NEAR: f64 = 0.8;
 
 /// What to say to a name that is none of `known`: the nearest, or all.
 pub(super) fn hint_for<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
-    let scored = known
-        .clone()
-        .map(|known| (strsim::jaro_winkler(name, known), known));
-    let near = scored
-        .filter(|(score, _)| *score >= NEAR)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match near {
-        Some((_, near)) => format!("did you mean `{near}`?"),
-        None => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
-    }
+    did_you_mean(name, known.clone())
+        .unwrap_or_else(|| format!("there are {}", known.collect::<Vec<_>>().join(", ")))
 }
 
 /// The error text for a database that nobody knows.

@@ -38,6 +38,7 @@ pub use network::Network;
 pub use problem::{Place, Problem, Problems, Severity};
 pub use schema::schema;
 pub use secret::{Secret, SecretOrigin};
+pub(crate) use shape::did_you_mean;
 pub use summary::{NextRun, Summary};
 pub use template::template;
 pub use validate::EVENTS;

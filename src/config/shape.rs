@@ -278,7 +278,7 @@ fn bounds(
 }
 
 /// `` did you mean `x`? `` where one of the words is near.
-pub(super) fn did_you_mean<'w>(
+pub(crate) fn did_you_mean<'w>(
     word: &str,
     known: impl IntoIterator<Item = &'w str>,
 ) -> Option<String> {

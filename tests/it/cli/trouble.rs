@@ -74,6 +74,20 @@ fn reading_does_not_make_a_directory_anew_that_is_gone() {
 }
 
 #[test]
+fn a_backup_does_not_make_a_directory_anew_that_held_copies() {
+    let place = Place::with(&["a"], "");
+    place.ok(&["backup"]);
+    std::fs::rename(place.path("backups"), place.path("elsewhere")).unwrap();
+    place
+        .ends(1, &["backup"])
+        .complains("error: database `a`: no storage holds the copy: storage `local`")
+        .complains("hint: is it mounted?");
+    assert!(!place.path("backups").exists());
+    std::fs::rename(place.path("elsewhere"), place.path("backups")).unwrap();
+    place.ok(&["backup"]);
+}
+
+#[test]
 fn the_second_process_is_told_who_works_here() {
     let place = Place::with(&["a"], "");
     let _held = StateDir::lock(&place.path("state")).unwrap();
