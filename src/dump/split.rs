@@ -184,6 +184,19 @@ enum Place {
     Word,
 }
 
+/// The bytes that do something outside of strings and comments, in a statement that ends at its first `;`: words are
+/// only words there.
+static MEANS_SOMETHING: [bool; 256] = {
+    let mut table = [false; 256];
+    let bytes = b";'\"`[-/";
+    let mut at = 0;
+    while at < bytes.len() {
+        table[bytes[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
 #[derive(Debug, Default)]
 struct Lexer {
     phase: Phase,
@@ -224,6 +237,12 @@ impl Lexer {
                 Place::Word => {
                     self.place = Place::Open;
                     self.end_word();
+                    continue;
+                }
+                Place::Open if self.phase == Phase::Plain && !MEANS_SOMETHING[byte as usize] => {
+                    let rest = &text[at..];
+                    let skipped = rest.iter().position(|byte| MEANS_SOMETHING[*byte as usize]);
+                    at += skipped?;
                     continue;
                 }
                 Place::Open => {

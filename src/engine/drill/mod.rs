@@ -2,10 +2,9 @@
 //!
 //! Invariant: a dump is executed with no right to touch anything but the scratch database.
 
-mod text;
+mod statements;
 
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,15 +14,12 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio_util::sync::CancellationToken;
 
-use self::text::Text;
+use self::statements::Statements;
 use super::spool::{Partial, Ready};
-use crate::dump::{ReadError, SplitError, Splitter};
+use crate::dump::{ReadError, SplitError};
 use crate::progress::Progress;
 use crate::source::content_of;
 use crate::types::{PlainFacts, SourceEvidence, StoredFacts, TableEvidence};
-
-/// Our own statements stay below 90 kB; a schema text may be longer.
-const MAX_STATEMENT_BYTES: usize = 64 * 1024 * 1024;
 
 /// A restored database may be this many times its dump, for its indexes.
 const MAX_GROWTH: u64 = 16;
@@ -139,9 +135,13 @@ pub fn prove(partial: Partial, trial: &Trial<'_>) -> Result<Ready, DrillError> {
 /// Where the dump is incomplete or changed. The spool is then removed.
 pub fn check_only(partial: Partial, trial: &Trial<'_>) -> Result<Ready, DrillError> {
     let dump = DumpFile::from(&partial);
-    let mut text = Text::open(&dump, trial.progress)?;
-    io::copy(&mut text, &mut io::sink()).map_err(|error| DrillError::Spool(error.to_string()))?;
-    text.finish(&dump)?;
+    let mut statements = Statements::open(&dump, trial.progress)?;
+    while statements.next_block()?.is_some() {
+        if trial.stop.is_cancelled() {
+            return Err(DrillError::Stopped);
+        }
+    }
+    statements.finish(&dump)?;
     make_ready(partial)
 }
 
@@ -233,28 +233,33 @@ fn execute(
     progress: &Arc<Progress>,
     stop: &CancellationToken,
 ) -> Result<(), DrillError> {
-    let text = Text::open(dump, progress)?;
-    let mut splitter = Splitter::new(text, MAX_STATEMENT_BYTES);
-    while let Some((at_bytes, statement)) = splitter.next_statement()? {
-        let refused = |why: String| DrillError::Refused {
-            why,
-            at_bytes,
-            text: shortened(statement),
-        };
-        let sql = std::str::from_utf8(statement)
-            .map_err(|error| refused(format!("the text is not UTF-8: {error}")))?;
-        connection
-            .execute_batch(sql)
-            .map_err(|error| match error.sqlite_error_code() {
-                Some(ErrorCode::OperationInterrupted) => DrillError::Stopped,
-                Some(ErrorCode::DiskFull) => DrillError::Scratch(error.to_string()),
-                _ => refused(error.to_string()),
-            })?;
-        if stop.is_cancelled() {
-            return Err(DrillError::Stopped);
+    let mut statements = Statements::open(dump, progress)?;
+    while let Some(block) = statements.next_block()? {
+        for (at_bytes, statement) in block.statements() {
+            execute_one(connection, at_bytes, statement)?;
+            if stop.is_cancelled() {
+                return Err(DrillError::Stopped);
+            }
         }
     }
-    splitter.into_input().finish(dump)
+    statements.finish(dump)
+}
+
+fn execute_one(connection: &Connection, at_bytes: u64, statement: &[u8]) -> Result<(), DrillError> {
+    let refused = |why: String| DrillError::Refused {
+        why,
+        at_bytes,
+        text: shortened(statement),
+    };
+    let sql = std::str::from_utf8(statement)
+        .map_err(|error| refused(format!("the text is not UTF-8: {error}")))?;
+    connection
+        .execute_batch(sql)
+        .map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted) => DrillError::Stopped,
+            Some(ErrorCode::DiskFull) => DrillError::Scratch(error.to_string()),
+            _ => refused(error.to_string()),
+        })
 }
 
 /// The statement's first line of SQL, cut.
