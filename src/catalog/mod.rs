@@ -4,7 +4,10 @@
 //! The file is a cache of what the stores hold, the intent log of running jobs and the record of past ones.
 //! Every call is short and blocks; a second process that writes is waited for up to [`BUSY_TIMEOUT`].
 
+mod archives;
 mod error;
+mod events;
+mod keeping;
 mod query;
 mod record;
 mod row;
@@ -13,9 +16,11 @@ mod schema;
 mod write;
 
 pub use error::CatalogError;
+pub use keeping::{Care, Lease};
 pub use record::{
-    Committed, CopyFilter, CopyState, Damage, Job, JobResult, JobStatus, NewJob, Placement,
-    ResultStatus, Spooled, StoredCopy,
+    Committed, CopyFilter, CopyState, Damage, Event, EventKind, Item, ItemContent, ItemMember, Job,
+    JobResult, JobStatus, NewJob, Packed, Placement, ResultStatus, Spooled, StoredArchive,
+    StoredCopy,
 };
 pub use run::Run;
 

@@ -1,8 +1,5 @@
 //! Answers what the catalog knows. Invariant: one answer comes from one state of the file.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-
 use rusqlite::{Connection, Row, params};
 
 use crate::types::{BackupDate, DatabaseName, JobId, ObjectKey};
@@ -12,7 +9,7 @@ use super::error::{CatalogError, Stop};
 use super::record::{CopyFilter, Job, JobResult, Placement, Spooled, StoredCopy};
 use super::row::{
     CopyStateWord, JobStatusWord, ResultStatusWord, TriggerWord, integer, manifest, number,
-    optional_number, optional_time, parsed, time,
+    optional_number, optional_time, parsed, path, time,
 };
 
 const SELECT_JOB: &str = "
@@ -37,10 +34,9 @@ impl Catalog {
         self.read(|connection| {
             let mut statement = connection.prepare(sql)?;
             let rows = statement.query_map([], |row| {
-                let path = row.get_ref("path")?.as_bytes()?.to_vec();
                 let spooled = Spooled {
                     database: parsed(row, "database_name")?,
-                    path: OsString::from_vec(path).into(),
+                    path: path(row)?,
                     manifest: manifest(row)?,
                     created_at: time(row, "created_at")?,
                 };
@@ -50,13 +46,15 @@ impl Catalog {
         })
     }
 
-    /// The copies that `filter` names, the newest day first and of one day the last committed first.
+    /// The copies that `filter` names and expiry did not choose, the newest day first and of one day the last committed first.
     ///
     /// # Errors
     /// Where the file cannot be read.
     pub fn copies(&self, filter: &CopyFilter) -> Result<Vec<StoredCopy>, CatalogError> {
-        let sql = "SELECT r2_key FROM copies
+        let sql = "SELECT r2_key FROM copies AS copy
                    WHERE (?1 IS NULL OR database_name = ?1) AND (?2 IS NULL OR backup_date = ?2)
+                      AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
+                          WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
                    GROUP BY r2_key
                    ORDER BY max(backup_date) DESC, max(created_at) DESC, r2_key DESC LIMIT ?3";
         let arguments = params![
@@ -84,9 +82,11 @@ impl Catalog {
     /// # Errors
     /// Where the file cannot be read.
     pub fn last_good(&self, database: &DatabaseName) -> Result<Option<StoredCopy>, CatalogError> {
-        let sql = "SELECT r2_key FROM copies
+        let sql = "SELECT r2_key FROM copies AS copy
                    WHERE database_name = ? AND state = 'live' AND NOT incomplete
                       AND class IN ('A', 'B')
+                      AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
+                          WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
                    ORDER BY backup_date DESC, created_at DESC, r2_key DESC LIMIT 1";
         let copies =
             self.read(|connection| select_copies(connection, sql, params![database.as_str()]))?;
@@ -165,7 +165,7 @@ fn select_jobs(
 }
 
 /// The copies whose keys `sql` selects, in its order.
-fn select_copies(
+pub(super) fn select_copies(
     connection: &Connection,
     sql: &str,
     arguments: &[&dyn rusqlite::ToSql],
@@ -190,7 +190,7 @@ fn select_copies(
     Ok(copies)
 }
 
-fn placement_of(row: &Row<'_>) -> rusqlite::Result<Placement> {
+pub(super) fn placement_of(row: &Row<'_>) -> rusqlite::Result<Placement> {
     Ok(Placement {
         storage: row.get("storage")?,
         state: row.get::<_, CopyStateWord>("state")?.0,

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use crate::types::{BackupDate, DatabaseName, JobId, Manifest, ObjectKey, Trigger};
+use crate::config::AlertLevel;
+use crate::types::{
+    ArchiveManifest, BackupDate, DatabaseName, IsoWeek, JobId, Manifest, ObjectKey, Trigger,
+};
 
 /// A job that is about to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -254,4 +257,138 @@ pub struct CopyFilter {
     pub date: Option<BackupDate>,
     /// At most so many, the newest; `None`: no bound.
     pub limit: Option<usize>,
+}
+
+/// A weekly archive and where it lies.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredArchive {
+    /// Its commit record: key, week, members, sizes, hashes.
+    pub manifest: ArchiveManifest,
+    /// When it was committed, to the second.
+    pub created_at: DateTime<Utc>,
+    /// Every storage that holds or held it, by name; at least one.
+    pub placements: Vec<Placement>,
+}
+
+impl StoredArchive {
+    /// The object's key.
+    pub fn key(&self) -> &ObjectKey {
+        &self.manifest.key
+    }
+
+    /// The storages that hold it undamaged, as far as known.
+    pub fn live(&self) -> impl Iterator<Item = &Placement> {
+        let placements = self.placements.iter();
+        placements.filter(|placement| placement.state == CopyState::Live)
+    }
+}
+
+/// A proven archive in the spool that no storage holds for sure yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Packed {
+    /// The file with the bytes to store.
+    pub path: PathBuf,
+    /// The commit record it will get.
+    pub manifest: ArchiveManifest,
+}
+
+/// An object of ours as expiry, reconciliation and verification see it; without its manifest, for there may be
+/// many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The object's key.
+    pub key: ObjectKey,
+    /// What it holds.
+    pub content: ItemContent,
+    /// The installation that wrote it.
+    pub instance: String,
+    /// Whether it counts as a backup where it is live: of class A or B, and no table is missing.
+    pub is_good: bool,
+    /// Its stored bytes, in each storage.
+    pub size_bytes: u64,
+    /// When it was committed, to the second.
+    pub created_at: DateTime<Utc>,
+    /// When expiry chose it; `None`: it did not.
+    pub marked_at: Option<DateTime<Utc>>,
+    /// Every storage that holds or held it, by name; at least one.
+    pub placements: Vec<Placement>,
+}
+
+/// What an object holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ItemContent {
+    /// One database's dump of one day.
+    Daily {
+        /// The database.
+        database: DatabaseName,
+        /// The day.
+        date: BackupDate,
+    },
+    /// The dumps of a week.
+    Weekly {
+        /// The week.
+        week: IsoWeek,
+        /// The dailies in it.
+        members: Vec<ItemMember>,
+    },
+}
+
+/// A daily copy inside an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemMember {
+    /// The daily's key.
+    pub key: ObjectKey,
+    /// The database.
+    pub database: DatabaseName,
+    /// The day.
+    pub date: BackupDate,
+}
+
+/// What happened, for the words of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// A week was packed.
+    WeeklyCompleted,
+    /// A week was not packed: the next archive holds it, too.
+    WeeklySkipped,
+    /// A stored object is not what was stored.
+    VerifyFailed,
+    /// Expiry deletes nothing of a database until a person looked.
+    ExpiryRefused,
+    /// A storage holds objects under our keys without a manifest.
+    UntrackedObjects,
+    /// A storage lost an object.
+    MissingObject,
+    /// The account has a D1 database that no `[[database]]` names.
+    UnprotectedDatabase,
+}
+
+impl EventKind {
+    /// The word the catalog stores and alerts carry.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WeeklyCompleted => "weekly_completed",
+            Self::WeeklySkipped => "weekly_skipped",
+            Self::VerifyFailed => "verify_failed",
+            Self::ExpiryRefused => "expiry_refused",
+            Self::UntrackedObjects => "untracked_objects",
+            Self::MissingObject => "missing_object",
+            Self::UnprotectedDatabase => "unprotected_database",
+        }
+    }
+}
+
+/// Something that people should hear of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// How grave it is.
+    pub severity: AlertLevel,
+    /// The database it is about; `None` where it is not about one.
+    pub database: Option<DatabaseName>,
+    /// What, where and the way out, in a person's words.
+    pub message: String,
+    /// When, to the second.
+    pub at: DateTime<Utc>,
 }

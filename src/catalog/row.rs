@@ -1,15 +1,21 @@
 //! Turns columns into values and back. Invariant: a column that does not fit is an error, never a default.
 
 use std::error::Error;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, Type, ValueRef};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::types::{Compression, Manifest, Trigger};
+use crate::config::AlertLevel;
+use crate::types::{Compression, Trigger};
 
-use super::record::{CopyState, JobStatus, ResultStatus};
+use super::record::{CopyState, EventKind, JobStatus, ResultStatus};
 
 /// A number that does not go below zero. SQLite's integers end at 2^63, beyond any size or count.
 pub(super) fn integer(number: u64) -> i64 {
@@ -37,6 +43,18 @@ where
     text.parse().map_err(|error| misfit(column, error))
 }
 
+/// The same, where the column may be null.
+pub(super) fn optional_parsed<T>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>>
+where
+    T: FromStr,
+    T::Err: Error + Send + Sync + 'static,
+{
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => parsed(row, column).map(Some),
+    }
+}
+
 pub(super) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<DateTime<Utc>> {
     let seconds = row.get(column)?;
     DateTime::from_timestamp(seconds, 0)
@@ -53,13 +71,36 @@ pub(super) fn optional_time(
     }
 }
 
-pub(super) fn manifest(row: &Row<'_>) -> rusqlite::Result<Manifest> {
+/// A commit record, of a copy or of an archive.
+pub(super) fn manifest<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<T> {
     let text = row.get_ref("manifest")?.as_str()?;
     serde_json::from_str(text).map_err(|error| misfit("manifest", error))
 }
 
-pub(super) fn manifest_text(manifest: &Manifest) -> String {
+pub(super) fn manifest_text(manifest: &impl Serialize) -> String {
     serde_json::to_string(manifest).expect("a manifest has only text keys")
+}
+
+/// A path, as the bytes that it is.
+pub(super) fn path(row: &Row<'_>) -> rusqlite::Result<PathBuf> {
+    let bytes = row.get_ref("path")?.as_bytes()?.to_vec();
+    Ok(OsString::from_vec(bytes).into())
+}
+
+/// The word for a severity.
+pub(super) fn severity_word(severity: AlertLevel) -> &'static str {
+    match severity {
+        AlertLevel::Info => "info",
+        AlertLevel::Warning => "warning",
+        AlertLevel::Critical => "critical",
+    }
+}
+
+pub(super) fn severity(row: &Row<'_>) -> rusqlite::Result<AlertLevel> {
+    let word = row.get_ref("severity")?.as_str()?;
+    let mut all = [AlertLevel::Info, AlertLevel::Warning, AlertLevel::Critical].into_iter();
+    all.find(|severity| severity_word(*severity) == word)
+        .ok_or_else(|| misfit("severity", FromSqlError::InvalidType))
 }
 
 /// The word for a compression, as the manifest spells it.
@@ -113,6 +154,19 @@ words!(
     CopyStateWord,
     CopyState,
     [CopyState::Live, CopyState::Missing, CopyState::Corrupt]
+);
+words!(
+    EventKindWord,
+    EventKind,
+    [
+        EventKind::WeeklyCompleted,
+        EventKind::WeeklySkipped,
+        EventKind::VerifyFailed,
+        EventKind::ExpiryRefused,
+        EventKind::UntrackedObjects,
+        EventKind::MissingObject,
+        EventKind::UnprotectedDatabase
+    ]
 );
 words!(TriggerWord, Trigger, [Trigger::Scheduled, Trigger::Manual]);
 

@@ -9,9 +9,10 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use super::error::{CatalogError, Stop};
 
 /// The steps in their order; the file's `user_version` is how many were taken.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/001_backup_metadata.sql"),
     include_str!("../../migrations/002_copies.sql"),
+    include_str!("../../migrations/003_week.sql"),
 ];
 
 /// The last schema this program knows.

@@ -3,14 +3,18 @@
 use std::os::unix::ffi::OsStrExt;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, named_params, params};
+use rusqlite::{Connection, OptionalExtension, named_params, params};
 
-use crate::types::{DatabaseName, JobId, Manifest, ObjectKey};
+use crate::config::AlertLevel;
+use crate::types::{DatabaseName, JobId, KeyKind, Manifest, ObjectKey};
 
 use super::Catalog;
 use super::error::{CatalogError, Stop};
+use super::events::insert_event;
 use super::query::select_job;
-use super::record::{Committed, CopyState, Damage, Job, JobStatus, NewJob, ResultStatus, Spooled};
+use super::record::{
+    Committed, CopyState, Damage, Event, EventKind, Job, JobStatus, NewJob, ResultStatus, Spooled,
+};
 use super::row::{compression_word, integer, manifest_text, parsed};
 
 const INTERRUPTED: &str = "the process ended before the job did";
@@ -78,7 +82,7 @@ impl Catalog {
         })
     }
 
-    /// Notes that every byte of a copy was read and is right; a damage noted before is over.
+    /// Notes that every byte of a copy or an archive was read and is right; a damage noted before is over.
     ///
     /// # Errors
     /// [`CatalogError::NoSuchCopy`], and where the row cannot be written.
@@ -88,16 +92,20 @@ impl Catalog {
         storage: &str,
         at: DateTime<Utc>,
     ) -> Result<(), CatalogError> {
-        let sql = "UPDATE copies SET state = 'live', damage = NULL, verified_at = ?3
-                   WHERE r2_key = ?1 AND storage = ?2";
+        let sql = format!(
+            "UPDATE {} SET state = 'live', damage = NULL, verified_at = ?3
+             WHERE r2_key = ?1 AND storage = ?2",
+            table_of(key)
+        );
         self.write(|transaction| {
             let changed =
-                transaction.execute(sql, params![key.as_str(), storage, at.timestamp()])?;
+                transaction.execute(&sql, params![key.as_str(), storage, at.timestamp()])?;
             known(changed, key, storage)
         })
     }
 
-    /// Notes that a copy is gone or changed. It stops being a good one at once.
+    /// Notes that a copy or an archive is gone or changed. It stops being a good one at once, and an event tells so,
+    /// once.
     ///
     /// # Errors
     /// [`CatalogError::NoSuchCopy`], and where the row cannot be written.
@@ -107,14 +115,52 @@ impl Catalog {
         storage: &str,
         damage: Damage,
         message: &str,
+        at: DateTime<Utc>,
     ) -> Result<(), CatalogError> {
-        let sql = "UPDATE copies SET state = ?3, damage = ?4 WHERE r2_key = ?1 AND storage = ?2";
+        let table = table_of(key);
+        let found = format!("SELECT state <> ?3 FROM {table} WHERE r2_key = ?1 AND storage = ?2");
+        let update = format!(
+            "UPDATE {table} SET state = ?3, damage = ?4 WHERE r2_key = ?1 AND storage = ?2"
+        );
         let state = CopyState::from(damage).as_str();
         self.write(|transaction| {
-            let changed =
-                transaction.execute(sql, params![key.as_str(), storage, state, message])?;
-            known(changed, key, storage)
+            let is_new = transaction
+                .query_row(&found, params![key.as_str(), storage, state], |row| {
+                    row.get(0)
+                })
+                .optional()?;
+            known(usize::from(is_new.is_some()), key, storage)?;
+            transaction.execute(&update, params![key.as_str(), storage, state, message])?;
+            match is_new {
+                Some(true) => insert_event(transaction, &told(key, damage, message, at)),
+                _ => Ok(()),
+            }
         })
+    }
+}
+
+/// The table that holds the placements of such a key.
+pub(super) fn table_of(key: &ObjectKey) -> &'static str {
+    match key.kind() {
+        KeyKind::Weekly { .. } => "archives",
+        KeyKind::Daily { .. } | KeyKind::Manifest { .. } => "copies",
+    }
+}
+
+fn told(key: &ObjectKey, damage: Damage, message: &str, at: DateTime<Utc>) -> Event {
+    let database = match key.kind() {
+        KeyKind::Daily { database, .. } => Some(database.clone()),
+        KeyKind::Weekly { .. } | KeyKind::Manifest { .. } => None,
+    };
+    Event {
+        kind: match damage {
+            Damage::Missing => EventKind::MissingObject,
+            Damage::Corrupt => EventKind::VerifyFailed,
+        },
+        severity: AlertLevel::Critical,
+        database,
+        message: message.to_owned(),
+        at,
     }
 }
 
@@ -325,10 +371,10 @@ fn insert_copy(
     let changed = connection.execute(
         "INSERT INTO copies (r2_key, storage, database_name, backup_date, job_id, state,
             stored_sha256, stored_bytes, plain_sha256, plain_bytes, compression, class, row_count,
-            table_count, incomplete, created_at, verified_at, manifest)
+            table_count, incomplete, created_at, verified_at, instance, manifest)
          VALUES (:key, :storage, :database, :date, :job, 'live', :stored_sha256, :stored_bytes,
             :plain_sha256, :plain_bytes, :compression, :class, :row_count, :table_count,
-            :incomplete, :created_at, :verified_at, :manifest)
+            :incomplete, :created_at, :verified_at, :instance, :manifest)
          ON CONFLICT (r2_key, storage) DO UPDATE
             SET verified_at = coalesce(excluded.verified_at, verified_at),
                 state = iif(excluded.verified_at IS NULL, state, 'live'),
@@ -351,6 +397,7 @@ fn insert_copy(
             ":incomplete": manifest.incomplete,
             ":created_at": created_at.timestamp(),
             ":verified_at": verified_at.map(|at| at.timestamp()),
+            ":instance": manifest.instance,
             ":manifest": manifest_text(manifest),
         },
     )?;

@@ -116,13 +116,14 @@ async fn look(
 /// Writes it to the catalog; what could not be read stays as it is.
 fn note(catalog: &Catalog, finding: &Finding) -> anyhow::Result<()> {
     let (key, storage) = (&finding.key, finding.storage.as_str());
+    let now = SystemClock::new().now();
     match &finding.found {
-        Ok(()) => catalog.mark_verified(key, storage, SystemClock::new().now())?,
+        Ok(()) => catalog.mark_verified(key, storage, now)?,
         Err(ReadingError::Missing(text)) => {
-            catalog.mark_damaged(key, storage, Damage::Missing, text)?;
+            catalog.mark_damaged(key, storage, Damage::Missing, text, now)?;
         }
         Err(ReadingError::Damaged(text)) => {
-            catalog.mark_damaged(key, storage, Damage::Corrupt, text)?;
+            catalog.mark_damaged(key, storage, Damage::Corrupt, text, now)?;
         }
         Err(ReadingError::Unread(_) | ReadingError::Sink(_)) => {}
     }

@@ -1,5 +1,6 @@
 //! Names the things all rooms share. Invariant: a value of these types was checked when it was made; no I/O.
 
+mod archive;
 mod date;
 mod evidence;
 mod hash;
@@ -9,6 +10,7 @@ mod manifest;
 mod name;
 mod size;
 
+pub use archive::{ARCHIVE_FORMAT, ArchiveManifest, ArchiveMember, LeftOut};
 pub use date::{BackupDate, IsoWeek};
 pub use evidence::{EvidenceClass, SourceEvidence, TableEvidence};
 pub use hash::{ContentHash, Hasher, Sha256};

@@ -327,11 +327,23 @@ fn the_last_good_copy_is_complete_compared_and_live_somewhere() {
     assert_eq!(last().as_ref(), Some(&second));
 
     catalog
-        .mark_damaged(&second, "r2", Damage::Missing, "gone twice")
+        .mark_damaged(
+            &second,
+            "r2",
+            Damage::Missing,
+            "gone twice",
+            at("2026-11-24T00:00:00Z"),
+        )
         .unwrap();
     assert_eq!(last().as_ref(), Some(&second));
     catalog
-        .mark_damaged(&second, "nas", Damage::Corrupt, "hash differs")
+        .mark_damaged(
+            &second,
+            "nas",
+            Damage::Corrupt,
+            "hash differs",
+            at("2026-11-24T00:00:00Z"),
+        )
         .unwrap();
     assert_eq!(last().as_ref(), Some(&first));
     let copy = catalog.copy(&second).unwrap().unwrap();
@@ -380,7 +392,13 @@ fn an_adopted_copy_was_never_verified_and_changes_no_known_one() {
     let (_folder, catalog) = fresh();
     let known = backup(&catalog, "orders", "2026-11-22", |_| ());
     catalog
-        .mark_damaged(&known, "r2", Damage::Corrupt, "hash differs")
+        .mark_damaged(
+            &known,
+            "r2",
+            Damage::Corrupt,
+            "hash differs",
+            at("2026-11-24T00:00:00Z"),
+        )
         .unwrap();
     let (made, ends) = (at("2026-11-22T03:00:00Z"), at("2026-11-29T03:00:00Z"));
     let strange = manifest(JobId::random(), "users", "2026-11-22");

@@ -1,0 +1,267 @@
+//! Keeps weekly archives: those on their way to the storages, those that lie there, and what they hold.
+
+use std::os::unix::ffi::OsStrExt;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, named_params, params};
+
+use crate::types::{ArchiveManifest, BackupDate, ObjectKey};
+
+use super::Catalog;
+use super::error::{CatalogError, Stop};
+use super::events::insert_event;
+use super::query::{placement_of, select_copies};
+use super::record::{Event, Packed, StoredArchive, StoredCopy};
+use super::row::{integer, manifest, manifest_text, path, time};
+
+/// What stands in the inventory's column for a name where an object holds several databases: no name has a star.
+const ALL_DATABASES: &str = "*";
+
+impl Catalog {
+    /// The good copies up to `until` that no live archive holds, by database and day: what the next archive takes.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn unarchived(&self, until: BackupDate) -> Result<Vec<StoredCopy>, CatalogError> {
+        let sql = "SELECT r2_key FROM copies AS copy
+                   WHERE backup_date <= ?1 AND class IN ('A', 'B')
+                      AND NOT EXISTS (SELECT 1 FROM archive_members AS member
+                          JOIN archives AS archive ON archive.r2_key = member.archive_key
+                          WHERE member.r2_key = copy.r2_key AND archive.state = 'live')
+                      AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
+                          WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
+                   GROUP BY r2_key ORDER BY database_name, backup_date, r2_key";
+        self.read(|connection| select_copies(connection, sql, params![until.to_string()]))
+    }
+
+    /// The archives, the newest week first.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn archives(&self) -> Result<Vec<StoredArchive>, CatalogError> {
+        let sql = "SELECT DISTINCT r2_key FROM archives ORDER BY week DESC, r2_key DESC";
+        self.read(|connection| select_archives(connection, sql, params![]))
+    }
+
+    /// One archive. `None`: the catalog knows no such key.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn archive(&self, key: &ObjectKey) -> Result<Option<StoredArchive>, CatalogError> {
+        let sql = "SELECT DISTINCT r2_key FROM archives WHERE r2_key = ?";
+        let found =
+            self.read(|connection| select_archives(connection, sql, params![key.as_str()]))?;
+        Ok(found.into_iter().next())
+    }
+
+    /// The archives that hold a daily copy, the newest first, whether the daily itself still lies anywhere or not.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn archives_of(&self, daily: &ObjectKey) -> Result<Vec<StoredArchive>, CatalogError> {
+        let sql = "SELECT DISTINCT archive.r2_key FROM archives AS archive
+                   JOIN archive_members AS member ON member.archive_key = archive.r2_key
+                   WHERE member.r2_key = ? ORDER BY archive.week DESC, archive.r2_key DESC";
+        self.read(|connection| select_archives(connection, sql, params![daily.as_str()]))
+    }
+
+    /// Notes that a proven archive is about to be stored, so that a restart can go on with it.
+    ///
+    /// # Errors
+    /// Where the row cannot be written.
+    pub fn pack(&self, packed: &Packed) -> Result<(), CatalogError> {
+        let sql = "INSERT INTO packed (r2_key, path, manifest) VALUES (?, CAST(? AS TEXT), ?)
+                   ON CONFLICT (r2_key) DO UPDATE SET path = excluded.path, manifest = excluded.manifest";
+        self.write(|transaction| {
+            transaction.execute(
+                sql,
+                params![
+                    packed.manifest.key.as_str(),
+                    // A path need not be UTF-8; SQLite keeps the bytes as they are.
+                    packed.path.as_os_str().as_bytes(),
+                    manifest_text(&packed.manifest),
+                ],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// The archives that wait to be stored.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn packed(&self) -> Result<Vec<Packed>, CatalogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare("SELECT * FROM packed ORDER BY r2_key")?;
+            let rows = statement.query_map([], |row| {
+                Ok(Packed {
+                    path: path(row)?,
+                    manifest: manifest(row)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Forgets an archive that waits to be stored, because its file is gone or changed, or no storage takes it.
+    ///
+    /// # Errors
+    /// Where the row cannot be removed.
+    pub fn discard_packed(&self, key: &ObjectKey) -> Result<(), CatalogError> {
+        self.write(|transaction| delete_packed(transaction, key))
+    }
+
+    /// Lets an archive count that lies in `storages` and was read back there: inventory, archives and members; its
+    /// `packed` row goes.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unstored`] without a storage, [`CatalogError::Conflict`] where another content is known under
+    /// the key, and where the rows cannot be written.
+    pub fn commit_archive(
+        &self,
+        manifest: &ArchiveManifest,
+        storages: &[String],
+        at: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+        events: &[Event],
+    ) -> Result<(), CatalogError> {
+        if storages.is_empty() {
+            let key = manifest.key.clone();
+            return Err(CatalogError::Unstored { key });
+        }
+        self.write(|transaction| {
+            insert_inventory(transaction, manifest, at, expires_at)?;
+            for storage in storages {
+                insert_archive(transaction, manifest, storage, at, Some(at))?;
+            }
+            delete_packed(transaction, &manifest.key)?;
+            events
+                .iter()
+                .try_for_each(|event| insert_event(transaction, event))
+        })
+    }
+
+    /// Takes in an archive that a store holds and the catalog does not know; known ones stay as they are. It counts
+    /// as never verified.
+    ///
+    /// # Errors
+    /// [`CatalogError::Conflict`] where another content is known under the key, and where the rows cannot be written.
+    pub fn adopt_archive(
+        &self,
+        manifest: &ArchiveManifest,
+        storage: &str,
+        created_at: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            insert_inventory(transaction, manifest, created_at, expires_at)?;
+            insert_archive(transaction, manifest, storage, created_at, None)
+        })
+    }
+}
+
+fn select_archives(
+    connection: &Connection,
+    sql: &str,
+    arguments: &[&dyn rusqlite::ToSql],
+) -> Result<Vec<StoredArchive>, Stop> {
+    let mut keys = connection.prepare(sql)?;
+    let keys = keys.query_map(arguments, |row| row.get::<_, String>(0))?;
+    let mut placements =
+        connection.prepare("SELECT * FROM archives WHERE r2_key = ? ORDER BY storage")?;
+    let mut archives = Vec::new();
+    for key in keys {
+        let mut rows = placements.query([key?])?;
+        let first = rows.next()?.expect("the key was selected from these rows");
+        let mut archive = StoredArchive {
+            manifest: manifest(first)?,
+            created_at: time(first, "created_at")?,
+            placements: vec![placement_of(first)?],
+        };
+        while let Some(row) = rows.next()? {
+            archive.placements.push(placement_of(row)?);
+        }
+        archives.push(archive);
+    }
+    Ok(archives)
+}
+
+fn insert_inventory(
+    connection: &Connection,
+    manifest: &ArchiveManifest,
+    created_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+) -> Result<(), Stop> {
+    let last_day = manifest.members.iter().map(|member| member.manifest.date);
+    let tables = manifest.members.iter();
+    let tables = tables.map(|member| member.manifest.evidence.tables.len() as u64);
+    connection.execute(
+        "INSERT INTO backup_inventory (r2_key, database_name, backup_date, size_bytes, table_count,
+            created_at, expires_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (r2_key) DO NOTHING",
+        params![
+            manifest.key.as_str(),
+            ALL_DATABASES,
+            last_day.max().map_or(String::new(), |day| day.to_string()),
+            integer(manifest.stored.size_bytes),
+            integer(tables.sum()),
+            created_at.timestamp(),
+            expires_at.timestamp(),
+        ],
+    )?;
+    let sql = "INSERT INTO archive_members (archive_key, r2_key, database_name, backup_date)
+               VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
+    let mut statement = connection.prepare(sql)?;
+    for member in &manifest.members {
+        let daily = &member.manifest;
+        statement.execute(params![
+            manifest.key.as_str(),
+            daily.key.as_str(),
+            daily.database.as_str(),
+            daily.date.to_string(),
+        ])?;
+    }
+    Ok(())
+}
+
+fn insert_archive(
+    connection: &Connection,
+    manifest: &ArchiveManifest,
+    storage: &str,
+    created_at: DateTime<Utc>,
+    verified_at: Option<DateTime<Utc>>,
+) -> Result<(), Stop> {
+    let changed = connection.execute(
+        "INSERT INTO archives (r2_key, storage, week, job_id, instance, state, stored_sha256,
+            stored_bytes, created_at, verified_at, manifest)
+         VALUES (:key, :storage, :week, :job, :instance, 'live', :sha256, :bytes, :created_at,
+            :verified_at, :manifest)
+         ON CONFLICT (r2_key, storage) DO UPDATE
+            SET verified_at = coalesce(excluded.verified_at, verified_at),
+                state = iif(excluded.verified_at IS NULL, state, 'live'),
+                damage = iif(excluded.verified_at IS NULL, damage, NULL)
+            WHERE stored_sha256 = excluded.stored_sha256",
+        named_params! {
+            ":key": manifest.key.as_str(),
+            ":storage": storage,
+            ":week": manifest.week.to_string(),
+            ":job": manifest.job.to_string(),
+            ":instance": manifest.instance,
+            ":sha256": manifest.stored.sha256.to_string(),
+            ":bytes": integer(manifest.stored.size_bytes),
+            ":created_at": created_at.timestamp(),
+            ":verified_at": verified_at.map(|at| at.timestamp()),
+            ":manifest": manifest_text(manifest),
+        },
+    )?;
+    if changed == 0 {
+        let (key, storage) = (manifest.key.clone(), storage.to_owned());
+        return Err(CatalogError::Conflict { key, storage }.into());
+    }
+    Ok(())
+}
+
+fn delete_packed(connection: &Connection, key: &ObjectKey) -> Result<(), Stop> {
+    connection.execute("DELETE FROM packed WHERE r2_key = ?", [key.as_str()])?;
+    Ok(())
+}

@@ -1,0 +1,373 @@
+//! Keeps what decides whether an object stays: marks, pins, freezes, leases, absences.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, Row, params};
+
+use crate::types::{DatabaseName, ObjectKey};
+
+use super::Catalog;
+use super::error::{CatalogError, Stop};
+use super::events::insert_event;
+use super::query::placement_of;
+use super::record::{Event, Item, ItemContent, ItemMember};
+use super::row::{number, optional_time, parsed, time};
+use super::write::table_of;
+
+/// What stands between an object and its expiry, beside the object itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Care {
+    /// Keys that a person wants to keep.
+    pub pinned: BTreeSet<ObjectKey>,
+    /// Keys that are read just now.
+    pub leased: BTreeSet<ObjectKey>,
+    /// Databases whose expiry waits for a person, and why.
+    pub frozen: BTreeMap<DatabaseName, String>,
+    /// Databases whose expiry a person let go on in spite of damage.
+    pub acknowledged: BTreeSet<DatabaseName>,
+    /// Before this moment nothing is deleted.
+    pub quiet_until: Option<DateTime<Utc>>,
+}
+
+/// A lease that was taken; it ends by itself at its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a lease that is not released ends only at its time"]
+pub struct Lease(Vec<i64>);
+
+impl Catalog {
+    /// Every object that lies in a storage, or should, in the order of keys.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn items(&self) -> Result<Vec<Item>, CatalogError> {
+        self.read(|connection| {
+            let mut items = select_items(connection, COPIES, |row| {
+                Ok(ItemContent::Daily {
+                    database: parsed(row, "database_name")?,
+                    date: parsed(row, "backup_date")?,
+                })
+            })?;
+            let mut members = select_members(connection)?;
+            items.extend(select_items(connection, ARCHIVES, |row| {
+                Ok(ItemContent::Weekly {
+                    week: parsed(row, "week")?,
+                    members: members
+                        .remove(row.get_ref("r2_key")?.as_str()?)
+                        .unwrap_or_default(),
+                })
+            })?);
+            Ok(items)
+        })
+    }
+
+    /// What stands between the objects and their expiry at `now`.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn care(&self, now: DateTime<Utc>) -> Result<Care, CatalogError> {
+        let now = now.timestamp();
+        self.read(|connection| {
+            let quiet = "SELECT max(until) AS until FROM quiet";
+            Ok(Care {
+                pinned: column(connection, "SELECT r2_key FROM pins", params![])?,
+                leased: column(
+                    connection,
+                    "SELECT r2_key FROM leases WHERE until > ?",
+                    params![now],
+                )?,
+                frozen: frozen(connection)?,
+                acknowledged: column(
+                    connection,
+                    "SELECT database_name FROM acknowledged WHERE until > ?",
+                    params![now],
+                )?,
+                quiet_until: connection.query_row(quiet, [], |row| optional_time(row, "until"))?,
+            })
+        })
+    }
+
+    /// Marks objects for deletion: from now on no query gives them as good copies.
+    ///
+    /// # Errors
+    /// Where the rows cannot be written; nothing is marked then.
+    pub fn mark(&self, keys: &[ObjectKey], at: DateTime<Utc>) -> Result<(), CatalogError> {
+        let sql =
+            "UPDATE backup_inventory SET deleted_at = coalesce(deleted_at, ?2) WHERE r2_key = ?1";
+        self.write(|transaction| {
+            let mut statement = transaction.prepare(sql)?;
+            for key in keys {
+                statement.execute(params![key.as_str(), at.timestamp()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes marks back.
+    ///
+    /// # Errors
+    /// Where the rows cannot be written.
+    pub fn unmark(&self, keys: &[ObjectKey]) -> Result<(), CatalogError> {
+        let sql = "UPDATE backup_inventory SET deleted_at = NULL WHERE r2_key = ?";
+        self.write(|transaction| {
+            let mut statement = transaction.prepare(sql)?;
+            for key in keys {
+                statement.execute([key.as_str()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Notes that a marked object is gone from a storage for good.
+    ///
+    /// # Errors
+    /// Where the rows cannot be written.
+    pub fn removed(&self, key: &ObjectKey, storage: &str) -> Result<(), CatalogError> {
+        let table = table_of(key);
+        let placement = format!("DELETE FROM {table} WHERE r2_key = ? AND storage = ?");
+        let members = format!(
+            "DELETE FROM archive_members WHERE archive_key = ?1
+             AND NOT EXISTS (SELECT 1 FROM {table} WHERE r2_key = ?1)"
+        );
+        self.write(|transaction| {
+            transaction.execute(&placement, params![key.as_str(), storage])?;
+            transaction.execute(
+                "DELETE FROM absences WHERE r2_key = ? AND storage = ?",
+                [key.as_str(), storage],
+            )?;
+            if table == "archives" {
+                transaction.execute(&members, [key.as_str()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Keeps an object whatever its age.
+    ///
+    /// # Errors
+    /// Where the row cannot be written.
+    pub fn pin(
+        &self,
+        key: &ObjectKey,
+        reason: Option<&str>,
+        at: DateTime<Utc>,
+    ) -> Result<(), CatalogError> {
+        let sql = "INSERT INTO pins (r2_key, reason, created_at) VALUES (?, ?, ?)
+                   ON CONFLICT (r2_key) DO UPDATE SET reason = excluded.reason";
+        self.write(|transaction| {
+            transaction.execute(sql, params![key.as_str(), reason, at.timestamp()])?;
+            Ok(())
+        })
+    }
+
+    /// Lets an object go again. False: it was not pinned.
+    ///
+    /// # Errors
+    /// Where the row cannot be removed.
+    pub fn unpin(&self, key: &ObjectKey) -> Result<bool, CatalogError> {
+        let sql = "DELETE FROM pins WHERE r2_key = ?";
+        self.write(|transaction| Ok(transaction.execute(sql, [key.as_str()])? == 1))
+    }
+
+    /// Lets nothing of a database expire until a person looked; an event tells so, once.
+    ///
+    /// # Errors
+    /// Where the rows cannot be written.
+    pub fn freeze(&self, database: &DatabaseName, event: &Event) -> Result<(), CatalogError> {
+        let sql = "INSERT INTO freezes (database_name, reason, created_at) VALUES (?, ?, ?)
+                   ON CONFLICT (database_name) DO NOTHING";
+        self.write(|transaction| {
+            let row = params![database.as_str(), event.message, event.at.timestamp()];
+            match transaction.execute(sql, row)? {
+                0 => Ok(()),
+                _ => insert_event(transaction, event),
+            }
+        })
+    }
+
+    /// Lets expiry go on for a database until `until`, damage or not. False: nothing held it up.
+    ///
+    /// # Errors
+    /// Where the rows cannot be written.
+    pub fn acknowledge(
+        &self,
+        database: &DatabaseName,
+        until: DateTime<Utc>,
+    ) -> Result<bool, CatalogError> {
+        let sql = "INSERT INTO acknowledged (database_name, until) VALUES (?, ?)
+                   ON CONFLICT (database_name) DO UPDATE SET until = excluded.until";
+        self.write(|transaction| {
+            transaction.execute(sql, params![database.as_str(), until.timestamp()])?;
+            let thawed = transaction.execute(
+                "DELETE FROM freezes WHERE database_name = ?",
+                [database.as_str()],
+            )?;
+            Ok(thawed == 1)
+        })
+    }
+
+    /// Keeps objects from expiry while they are read, until `until` at most.
+    ///
+    /// # Errors
+    /// Where the rows cannot be written.
+    pub fn lease(
+        &self,
+        keys: &[ObjectKey],
+        holder: &str,
+        until: DateTime<Utc>,
+    ) -> Result<Lease, CatalogError> {
+        let sql = "INSERT INTO leases (r2_key, holder, until) VALUES (?, ?, ?)";
+        self.write(|transaction| {
+            let mut statement = transaction.prepare(sql)?;
+            let ids = keys.iter().map(|key| {
+                let row = params![key.as_str(), holder, until.timestamp()];
+                Ok(statement.insert(row)?)
+            });
+            Ok(Lease(ids.collect::<Result<_, Stop>>()?))
+        })
+    }
+
+    /// Gives a lease back, and forgets those that ended before `now`.
+    ///
+    /// # Errors
+    /// Where the rows cannot be removed; the lease then ends at its time.
+    pub fn release(&self, lease: Lease, now: DateTime<Utc>) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            for id in lease.0 {
+                transaction.execute("DELETE FROM leases WHERE id = ?", [id])?;
+            }
+            transaction.execute("DELETE FROM leases WHERE until <= ?", [now.timestamp()])?;
+            Ok(())
+        })
+    }
+
+    /// Notes that a storage did not have a known object; gives when that was first seen.
+    ///
+    /// # Errors
+    /// Where the row cannot be written.
+    pub fn note_absence(
+        &self,
+        key: &ObjectKey,
+        storage: &str,
+        at: DateTime<Utc>,
+    ) -> Result<DateTime<Utc>, CatalogError> {
+        let sql = "INSERT INTO absences (r2_key, storage, first_at) VALUES (?1, ?2, ?3)
+                   ON CONFLICT DO UPDATE SET first_at = first_at RETURNING first_at";
+        self.write(|transaction| {
+            let row = params![key.as_str(), storage, at.timestamp()];
+            Ok(transaction.query_row(sql, row, |row| time(row, "first_at"))?)
+        })
+    }
+
+    /// Forgets that a storage did not have an object: it has.
+    ///
+    /// # Errors
+    /// Where the row cannot be removed.
+    pub fn forget_absence(&self, key: &ObjectKey, storage: &str) -> Result<(), CatalogError> {
+        let sql = "DELETE FROM absences WHERE r2_key = ? AND storage = ?";
+        self.write(|transaction| {
+            transaction.execute(sql, [key.as_str(), storage])?;
+            Ok(())
+        })
+    }
+
+    /// Lets nothing be deleted before `until`.
+    ///
+    /// # Errors
+    /// Where the row cannot be written.
+    pub fn keep_quiet(&self, until: DateTime<Utc>) -> Result<(), CatalogError> {
+        let sql = "INSERT INTO quiet (one, until) VALUES (1, ?)
+                   ON CONFLICT (one) DO UPDATE SET until = max(until, excluded.until)";
+        self.write(|transaction| {
+            transaction.execute(sql, [until.timestamp()])?;
+            Ok(())
+        })
+    }
+}
+
+const COPIES: &str = "
+    SELECT copy.*, item.deleted_at, class IN ('A', 'B') AND NOT incomplete AS is_good
+    FROM copies AS copy LEFT JOIN backup_inventory AS item USING (r2_key) ORDER BY r2_key, storage";
+
+const ARCHIVES: &str = "
+    SELECT archive.*, item.deleted_at, 1 AS is_good
+    FROM archives AS archive LEFT JOIN backup_inventory AS item USING (r2_key)
+    ORDER BY r2_key, storage";
+
+/// Rows of one key follow each other and become one item.
+fn select_items(
+    connection: &Connection,
+    sql: &str,
+    mut content: impl FnMut(&Row<'_>) -> rusqlite::Result<ItemContent>,
+) -> Result<Vec<Item>, Stop> {
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let mut items: Vec<Item> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let placement = placement_of(row)?;
+        let key = row
+            .get_ref("r2_key")?
+            .as_str()
+            .map_err(rusqlite::Error::from)?;
+        if let Some(item) = items.last_mut().filter(|item| item.key.as_str() == key) {
+            item.placements.push(placement);
+            continue;
+        }
+        items.push(Item {
+            key: parsed(row, "r2_key")?,
+            content: content(row)?,
+            instance: row.get("instance")?,
+            is_good: row.get("is_good")?,
+            size_bytes: number(row, "stored_bytes")?,
+            created_at: time(row, "created_at")?,
+            marked_at: optional_time(row, "deleted_at")?,
+            placements: vec![placement],
+        });
+    }
+    Ok(items)
+}
+
+/// The members of every archive, by its key.
+fn select_members(connection: &Connection) -> Result<HashMap<String, Vec<ItemMember>>, Stop> {
+    let sql =
+        "SELECT * FROM archive_members ORDER BY archive_key, database_name, backup_date, r2_key";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let mut members: HashMap<String, Vec<ItemMember>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let member = ItemMember {
+            key: parsed(row, "r2_key")?,
+            database: parsed(row, "database_name")?,
+            date: parsed(row, "backup_date")?,
+        };
+        members
+            .entry(row.get("archive_key")?)
+            .or_default()
+            .push(member);
+    }
+    Ok(members)
+}
+
+fn frozen(connection: &Connection) -> Result<BTreeMap<DatabaseName, String>, Stop> {
+    let mut statement = connection.prepare("SELECT database_name, reason FROM freezes")?;
+    let rows = statement.query_map([], |row| {
+        Ok((parsed(row, "database_name")?, row.get("reason")?))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The first column of every row.
+fn column<T>(
+    connection: &Connection,
+    sql: &str,
+    arguments: &[&dyn rusqlite::ToSql],
+) -> Result<BTreeSet<T>, Stop>
+where
+    T: std::str::FromStr + Ord,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let mut statement = connection.prepare(sql)?;
+    let name = statement.column_name(0)?.to_owned();
+    let rows = statement.query_map(arguments, |row| parsed(row, &name))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
