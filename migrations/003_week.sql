@@ -4,6 +4,10 @@
 ALTER TABLE copies ADD COLUMN instance TEXT NOT NULL DEFAULT '';
 UPDATE copies SET instance = json_extract(manifest, '$.instance');
 
+-- When a damage was found; null while live
+ALTER TABLE copies ADD COLUMN damaged_at INTEGER;
+UPDATE copies SET damaged_at = created_at WHERE state <> 'live';
+
 -- Every storage's copy of every weekly archive
 CREATE TABLE archives (
   r2_key TEXT NOT NULL,
@@ -13,6 +17,7 @@ CREATE TABLE archives (
   instance TEXT NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('live', 'missing', 'corrupt')),
   damage TEXT,                           -- What was found; null while live
+  damaged_at INTEGER,                    -- Unix timestamp; null while live
   stored_sha256 TEXT NOT NULL,
   stored_bytes INTEGER NOT NULL,
   created_at INTEGER NOT NULL,           -- Unix timestamp
@@ -55,10 +60,16 @@ CREATE TABLE freezes (
   created_at INTEGER NOT NULL            -- Unix timestamp
 );
 
--- Databases whose expiry a person let go on
+-- Databases whose troubles up to then a person has seen: expiry goes on in spite of them
 CREATE TABLE acknowledged (
   database_name TEXT PRIMARY KEY,
-  until INTEGER NOT NULL                 -- Unix timestamp
+  at INTEGER NOT NULL                    -- Unix timestamp
+);
+
+-- Databases that left the configuration and whose copies a person gave up
+CREATE TABLE forgotten (
+  database_name TEXT PRIMARY KEY,
+  at INTEGER NOT NULL                    -- Unix timestamp
 );
 
 -- Copies in use: neither expired nor removed meanwhile

@@ -90,15 +90,13 @@ pub fn known(config: &Config) -> Result<Option<Catalog>, AppError> {
     Ok(Catalog::open_read_only(&path)?)
 }
 
-/// The storages of `config`, for reading: a folder that is gone is an error of its store and never made anew, or an
-/// unmounted share would look like lost copies.
+/// What a job works on that only looks at stored objects: no lock is needed, no database can be read through it. A
+/// folder that is gone is an error of its store and never made anew, or an unmounted share would look like lost
+/// copies.
 ///
 /// # Errors
 /// Where the catalog does not say who we are.
-pub async fn stores_to_read(
-    config: &Config,
-    catalog: &Catalog,
-) -> Result<Vec<Arc<dyn Store>>, AppError> {
+pub async fn wiring_to_read(config: Arc<Config>, catalog: Catalog) -> Result<Wiring, AppError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let instance = catalog.instance()?;
     let mut stores = Vec::with_capacity(config.storages().len());
@@ -108,7 +106,13 @@ pub async fn stores_to_read(
             None => store_or_reason(storage, &instance, &clock, Unfinished::Leave).await,
         });
     }
-    Ok(stores)
+    Ok(Wiring {
+        databases: Vec::new(),
+        stores,
+        catalog,
+        clock,
+        config,
+    })
 }
 
 fn source(

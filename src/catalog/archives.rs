@@ -140,24 +140,6 @@ impl Catalog {
                 .try_for_each(|event| insert_event(transaction, event))
         })
     }
-
-    /// Takes in an archive that a store holds and the catalog does not know; known ones stay as they are. It counts
-    /// as never verified.
-    ///
-    /// # Errors
-    /// [`CatalogError::Conflict`] where another content is known under the key, and where the rows cannot be written.
-    pub fn adopt_archive(
-        &self,
-        manifest: &ArchiveManifest,
-        storage: &str,
-        created_at: DateTime<Utc>,
-        expires_at: DateTime<Utc>,
-    ) -> Result<(), CatalogError> {
-        self.write(|transaction| {
-            insert_inventory(transaction, manifest, created_at, expires_at)?;
-            insert_archive(transaction, manifest, storage, created_at, None)
-        })
-    }
 }
 
 fn select_archives(
@@ -186,7 +168,7 @@ fn select_archives(
     Ok(archives)
 }
 
-fn insert_inventory(
+pub(super) fn insert_inventory(
     connection: &Connection,
     manifest: &ArchiveManifest,
     created_at: DateTime<Utc>,
@@ -224,7 +206,7 @@ fn insert_inventory(
     Ok(())
 }
 
-fn insert_archive(
+pub(super) fn insert_archive(
     connection: &Connection,
     manifest: &ArchiveManifest,
     storage: &str,
@@ -239,7 +221,8 @@ fn insert_archive(
          ON CONFLICT (r2_key, storage) DO UPDATE
             SET verified_at = coalesce(excluded.verified_at, verified_at),
                 state = iif(excluded.verified_at IS NULL, state, 'live'),
-                damage = iif(excluded.verified_at IS NULL, damage, NULL)
+                damage = iif(excluded.verified_at IS NULL, damage, NULL),
+                damaged_at = iif(excluded.verified_at IS NULL, damaged_at, NULL)
             WHERE stored_sha256 = excluded.stored_sha256",
         named_params! {
             ":key": manifest.key.as_str(),

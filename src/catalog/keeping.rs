@@ -24,8 +24,10 @@ pub struct Care {
     pub leased: BTreeSet<ObjectKey>,
     /// Databases whose expiry waits for a person, and why.
     pub frozen: BTreeMap<DatabaseName, String>,
-    /// Databases whose expiry a person let go on in spite of damage.
-    pub acknowledged: BTreeSet<DatabaseName>,
+    /// Databases whose troubles a person has seen, and when: those from before do not hold expiry up.
+    pub acknowledged: BTreeMap<DatabaseName, DateTime<Utc>>,
+    /// Databases whose copies a person gave up: nothing of them is kept for being the last.
+    pub forgotten: BTreeSet<DatabaseName>,
     /// Before this moment nothing is deleted.
     pub quiet_until: Option<DateTime<Utc>>,
 }
@@ -76,12 +78,11 @@ impl Catalog {
                     "SELECT r2_key FROM leases WHERE until > ?",
                     params![now],
                 )?,
-                frozen: frozen(connection)?,
-                acknowledged: column(
-                    connection,
-                    "SELECT database_name FROM acknowledged WHERE until > ?",
-                    params![now],
-                )?,
+                frozen: by_database(connection, "SELECT * FROM freezes", |row| row.get("reason"))?,
+                acknowledged: by_database(connection, "SELECT * FROM acknowledged", |row| {
+                    time(row, "at")
+                })?,
+                forgotten: column(connection, "SELECT database_name FROM forgotten", params![])?,
                 quiet_until: connection.query_row(quiet, [], |row| optional_time(row, "until"))?,
             })
         })
@@ -185,24 +186,48 @@ impl Catalog {
         })
     }
 
-    /// Lets expiry go on for a database until `until`, damage or not. False: nothing held it up.
+    /// Lets expiry go on for a database in spite of what was found up to now. False: nothing held it up.
     ///
     /// # Errors
     /// Where the rows cannot be written.
     pub fn acknowledge(
         &self,
         database: &DatabaseName,
-        until: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) -> Result<bool, CatalogError> {
-        let sql = "INSERT INTO acknowledged (database_name, until) VALUES (?, ?)
-                   ON CONFLICT (database_name) DO UPDATE SET until = excluded.until";
+        let sql = "INSERT INTO acknowledged (database_name, at) VALUES (?, ?)
+                   ON CONFLICT (database_name) DO UPDATE SET at = excluded.at";
         self.write(|transaction| {
-            transaction.execute(sql, params![database.as_str(), until.timestamp()])?;
+            transaction.execute(sql, params![database.as_str(), now.timestamp()])?;
             let thawed = transaction.execute(
                 "DELETE FROM freezes WHERE database_name = ?",
                 [database.as_str()],
             )?;
             Ok(thawed == 1)
+        })
+    }
+
+    /// Gives up a database's copies: from now on none is kept for being the last.
+    ///
+    /// # Errors
+    /// Where the row cannot be written.
+    pub fn forget(&self, database: &DatabaseName, at: DateTime<Utc>) -> Result<(), CatalogError> {
+        let sql = "INSERT INTO forgotten (database_name, at) VALUES (?, ?) ON CONFLICT DO NOTHING";
+        self.write(|transaction| {
+            transaction.execute(sql, params![database.as_str(), at.timestamp()])?;
+            Ok(())
+        })
+    }
+
+    /// Keeps the copies of a database as those of any other: it is in the configuration again.
+    ///
+    /// # Errors
+    /// Where the row cannot be removed.
+    pub fn remember(&self, database: &DatabaseName) -> Result<(), CatalogError> {
+        let sql = "DELETE FROM forgotten WHERE database_name = ?";
+        self.write(|transaction| {
+            transaction.execute(sql, [database.as_str()])?;
+            Ok(())
         })
     }
 
@@ -348,11 +373,14 @@ fn select_members(connection: &Connection) -> Result<HashMap<String, Vec<ItemMem
     Ok(members)
 }
 
-fn frozen(connection: &Connection) -> Result<BTreeMap<DatabaseName, String>, Stop> {
-    let mut statement = connection.prepare("SELECT database_name, reason FROM freezes")?;
-    let rows = statement.query_map([], |row| {
-        Ok((parsed(row, "database_name")?, row.get("reason")?))
-    })?;
+/// One value for each database that `sql` gives a row of.
+fn by_database<T>(
+    connection: &Connection,
+    sql: &str,
+    value: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<BTreeMap<DatabaseName, T>, Stop> {
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| Ok((parsed(row, "database_name")?, value(row)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

@@ -4,6 +4,7 @@
 //! The file is a cache of what the stores hold, the intent log of running jobs and the record of past ones.
 //! Every call is short and blocks; a second process that writes is waited for up to [`BUSY_TIMEOUT`].
 
+mod adopt;
 mod archives;
 mod error;
 mod events;
@@ -18,9 +19,9 @@ mod write;
 pub use error::CatalogError;
 pub use keeping::{Care, Lease};
 pub use record::{
-    Committed, CopyFilter, CopyState, Damage, Event, EventKind, Item, ItemContent, ItemMember, Job,
-    JobResult, JobStatus, NewJob, Packed, Placement, ResultStatus, Spooled, StoredArchive,
-    StoredCopy,
+    Adoption, Committed, CopyFilter, CopyState, Damage, Event, EventKind, Item, ItemContent,
+    ItemMember, Job, JobResult, JobStatus, NewJob, Packed, Placement, Record, ResultStatus,
+    Spooled, StoredArchive, StoredCopy,
 };
 pub use run::Run;
 

@@ -21,7 +21,7 @@ const SELECT_JOB: &str = "
     FROM backup_jobs AS job";
 
 const SELECT_PLACEMENTS: &str = "
-    SELECT manifest, created_at, storage, state, damage, verified_at FROM copies
+    SELECT manifest, created_at, storage, state, damage, damaged_at, verified_at FROM copies
     WHERE r2_key = ? ORDER BY storage";
 
 impl Catalog {
@@ -195,6 +195,7 @@ pub(super) fn placement_of(row: &Row<'_>) -> rusqlite::Result<Placement> {
         storage: row.get("storage")?,
         state: row.get::<_, CopyStateWord>("state")?.0,
         damage: row.get("damage")?,
+        damaged_at: optional_time(row, "damaged_at")?,
         verified_at: optional_time(row, "verified_at")?,
     })
 }

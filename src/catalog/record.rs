@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 
 use crate::config::AlertLevel;
 use crate::types::{
-    ArchiveManifest, BackupDate, DatabaseName, IsoWeek, JobId, Manifest, ObjectKey, Trigger,
+    ArchiveManifest, BackupDate, DatabaseName, IsoWeek, JobId, Manifest, ObjectKey, StoredFacts,
+    Trigger,
 };
 
 /// A job that is about to start.
@@ -46,6 +47,8 @@ pub struct Committed<'a> {
     pub manifest: &'a Manifest,
     /// The names of the storages that hold and returned it; at least one.
     pub storages: Vec<String>,
+    /// Whether every byte was read back there; false: samples were, and a verification has to read the rest.
+    pub is_read_whole: bool,
     /// What went wrong with the other storages; empty where nothing did.
     pub degraded: Vec<String>,
     /// When work on this database started.
@@ -203,6 +206,8 @@ pub struct Placement {
     pub state: CopyState,
     /// What was found wrong; `None` while live.
     pub damage: Option<String>,
+    /// When that was found; `None` while live.
+    pub damaged_at: Option<DateTime<Utc>>,
     /// When every byte was last read and its hash was right; `None`: never since the catalog knows it.
     pub verified_at: Option<DateTime<Utc>>,
 }
@@ -290,6 +295,44 @@ pub struct Packed {
     pub path: PathBuf,
     /// The commit record it will get.
     pub manifest: ArchiveManifest,
+}
+
+/// A commit record that was found in a store.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    /// Of one database's dump of one day.
+    Daily(Box<Manifest>),
+    /// Of a weekly archive.
+    Weekly(Box<ArchiveManifest>),
+}
+
+impl Record {
+    /// The key of the object it commits.
+    pub fn key(&self) -> &ObjectKey {
+        match self {
+            Self::Daily(manifest) => &manifest.key,
+            Self::Weekly(manifest) => &manifest.key,
+        }
+    }
+
+    /// The bytes of the object it commits.
+    pub fn stored(&self) -> &StoredFacts {
+        match self {
+            Self::Daily(manifest) => &manifest.stored,
+            Self::Weekly(manifest) => &manifest.stored,
+        }
+    }
+}
+
+/// An object that a store holds and the catalog is to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adoption {
+    /// Its commit record.
+    pub record: Record,
+    /// When it was proven.
+    pub created_at: DateTime<Utc>,
+    /// From when on expiry may look at it.
+    pub expires_at: DateTime<Utc>,
 }
 
 /// An object of ours as expiry, reconciliation and verification see it; without its manifest, for there may be

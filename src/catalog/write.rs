@@ -63,25 +63,6 @@ impl Catalog {
         self.write(|transaction| remove_spooled(transaction, job, database))
     }
 
-    /// Takes in a copy that a store holds and the catalog does not know; known ones stay as they are.
-    /// It counts as never verified.
-    ///
-    /// # Errors
-    /// [`CatalogError::Conflict`] where another content is known under the key, and where the rows cannot
-    /// be written.
-    pub fn adopt(
-        &self,
-        manifest: &Manifest,
-        storage: &str,
-        created_at: DateTime<Utc>,
-        expires_at: DateTime<Utc>,
-    ) -> Result<(), CatalogError> {
-        self.write(|transaction| {
-            insert_inventory(transaction, manifest, created_at, expires_at)?;
-            insert_copy(transaction, manifest, storage, created_at, None)
-        })
-    }
-
     /// Notes that every byte of a copy or an archive was read and is right; a damage noted before is over.
     ///
     /// # Errors
@@ -93,7 +74,7 @@ impl Catalog {
         at: DateTime<Utc>,
     ) -> Result<(), CatalogError> {
         let sql = format!(
-            "UPDATE {} SET state = 'live', damage = NULL, verified_at = ?3
+            "UPDATE {} SET state = 'live', damage = NULL, damaged_at = NULL, verified_at = ?3
              WHERE r2_key = ?1 AND storage = ?2",
             table_of(key)
         );
@@ -120,7 +101,8 @@ impl Catalog {
         let table = table_of(key);
         let found = format!("SELECT state <> ?3 FROM {table} WHERE r2_key = ?1 AND storage = ?2");
         let update = format!(
-            "UPDATE {table} SET state = ?3, damage = ?4 WHERE r2_key = ?1 AND storage = ?2"
+            "UPDATE {table} SET state = ?3, damage = ?4, damaged_at = iif(state = ?3, damaged_at, ?5)
+             WHERE r2_key = ?1 AND storage = ?2"
         );
         let state = CopyState::from(damage).as_str();
         self.write(|transaction| {
@@ -130,7 +112,8 @@ impl Catalog {
                 })
                 .optional()?;
             known(usize::from(is_new.is_some()), key, storage)?;
-            transaction.execute(&update, params![key.as_str(), storage, state, message])?;
+            let row = params![key.as_str(), storage, state, message, at.timestamp()];
+            transaction.execute(&update, row)?;
             match is_new {
                 Some(true) => insert_event(transaction, &told(key, damage, message, at)),
                 _ => Ok(()),
@@ -224,10 +207,12 @@ pub(super) fn commit(
         let key = manifest.key.clone();
         return Err(CatalogError::Unstored { key }.into());
     }
-    let (created, expires) = (committed.completed_at, committed.expires_at);
-    insert_inventory(connection, manifest, created, expires)?;
+    // The same time as an adoption of the manifest gives, so that the bucket alone says it.
+    let created = manifest.completed().unwrap_or(committed.completed_at);
+    let verified = committed.is_read_whole.then_some(committed.completed_at);
+    insert_inventory(connection, manifest, created, committed.expires_at)?;
     for storage in &committed.storages {
-        insert_copy(connection, manifest, storage, created, Some(created))?;
+        insert_copy(connection, manifest, storage, created, verified)?;
     }
     for message in &committed.degraded {
         let database = Some(&manifest.database);
@@ -338,7 +323,7 @@ fn insert_note(
     Ok(())
 }
 
-fn insert_inventory(
+pub(super) fn insert_inventory(
     connection: &Connection,
     manifest: &Manifest,
     created_at: DateTime<Utc>,
@@ -361,7 +346,7 @@ fn insert_inventory(
     Ok(())
 }
 
-fn insert_copy(
+pub(super) fn insert_copy(
     connection: &Connection,
     manifest: &Manifest,
     storage: &str,
@@ -378,7 +363,8 @@ fn insert_copy(
          ON CONFLICT (r2_key, storage) DO UPDATE
             SET verified_at = coalesce(excluded.verified_at, verified_at),
                 state = iif(excluded.verified_at IS NULL, state, 'live'),
-                damage = iif(excluded.verified_at IS NULL, damage, NULL)
+                damage = iif(excluded.verified_at IS NULL, damage, NULL),
+                damaged_at = iif(excluded.verified_at IS NULL, damaged_at, NULL)
             WHERE stored_sha256 = excluded.stored_sha256",
         named_params! {
             ":key": manifest.key.as_str(),

@@ -4,32 +4,31 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use indicatif::ProgressBar;
-
 use super::address::resolve;
 use super::args::CatArgs;
 use super::context::{Context, about_stdout, tell};
 use super::exit::{Exit, Refusal};
 use super::names::hint_for;
-use super::reading::{ReadingError, read_copy};
 use crate::app;
 use crate::catalog::StoredCopy;
+use crate::engine::reading::{ReadingError, read_copy};
+use crate::progress::Progress;
 use crate::store::Store;
 
 /// Runs `patina cat`.
 pub(super) async fn run(context: &Context, args: &CatArgs) -> anyhow::Result<Exit> {
-    let config = context.load()?.config;
+    let config = Arc::new(context.load()?.config);
     let catalog = context.catalog(&config)?;
     let copy = resolve(&args.copy, &catalog, &config)?;
-    let stores = app::stores_to_read(&config, &catalog).await?;
-    let stores = holders(&copy, stores, args.storage.as_deref())?;
-    let (mut troubles, no_bar) = (Vec::new(), ProgressBar::hidden());
+    let wiring = app::wiring_to_read(config, catalog).await?;
+    let stores = holders(&copy, wiring.stores, args.storage.as_deref())?;
+    let (mut troubles, unseen) = (Vec::new(), Arc::<Progress>::default());
     for store in &stores {
         let written = Arc::new(AtomicU64::new(0));
         let read = read_copy(
             store.as_ref(),
             &copy.manifest,
-            &no_bar,
+            &unseen,
             to_stdout(Arc::clone(&written)),
         );
         let trouble = match read.await {

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, tell};
-use crate::progress::{Board, Reading, Stage};
+use crate::progress::{Board, Progress, Reading, Stage};
 use crate::types::{ByteCount, DatabaseName, grouped};
 
 /// Between two looks at the counters.
@@ -33,13 +33,53 @@ pub(super) fn aside<T>(work: impl FnOnce() -> T) -> T {
     BARS.suspend(work)
 }
 
-/// A bar over so many bytes; one that nobody sees where there is no terminal.
-pub(super) fn byte_bar(context: &Context, total_bytes: u64) -> ProgressBar {
-    if context.quiet || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
+/// A bar over so many bytes, which follows `progress`; where there is no terminal nobody sees it.
+pub(super) struct ByteMeter {
+    pub(super) progress: Arc<Progress>,
+    end: CancellationToken,
+    watcher: Option<JoinHandle<()>>,
+}
+
+impl ByteMeter {
+    /// Starts to show how much of `total_bytes` is done.
+    pub(super) fn start(context: &Context, total_bytes: u64) -> Self {
+        let progress = Arc::<Progress>::default();
+        let end = CancellationToken::new();
+        let is_seen = !context.quiet && io::stderr().is_terminal();
+        let watcher = is_seen.then(|| {
+            let (progress, end) = (Arc::clone(&progress), end.clone());
+            let bar = byte_bar(total_bytes);
+            tokio::spawn(async move {
+                while !end.is_cancelled() {
+                    bar.set_position(progress.read().bytes);
+                    tokio::select! {
+                        () = end.cancelled() => {}
+                        () = tokio::time::sleep(LOOK_EVERY) => {}
+                    }
+                }
+                bar.finish_and_clear();
+            })
+        });
+        Self {
+            progress,
+            end,
+            watcher,
+        }
     }
+
+    /// Takes the bar away.
+    pub(super) async fn stop(self) {
+        self.end.cancel();
+        if let Some(watcher) = self.watcher {
+            // It cannot fail but by a panic, which told itself.
+            let _ = watcher.await;
+        }
+    }
+}
+
+fn byte_bar(total_bytes: u64) -> ProgressBar {
     let bar = BARS.add(ProgressBar::new(total_bytes));
-    let template = "{bar:24} {done} of {all}, {rate}/s, {eta} left  {msg}";
+    let template = "{bar:24} {done} of {all}, {rate}/s, {eta} left";
     if let Ok(style) = ProgressStyle::with_template(template) {
         // One way to write sizes everywhere; indicatif's own differs.
         bar.set_style(

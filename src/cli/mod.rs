@@ -15,7 +15,6 @@ mod list;
 mod log;
 mod meter;
 mod names;
-mod reading;
 mod show;
 mod show_config;
 mod table;

@@ -2,138 +2,80 @@
 
 use std::sync::Arc;
 
-use indicatif::ProgressBar;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::address::resolve;
 use super::args::VerifyArgs;
 use super::context::{Context, in_spite_of, tell};
 use super::exit::{Exit, Refusal};
-use super::meter::byte_bar;
-use super::reading::{ReadingError, check_manifest, read_copy};
+use super::meter::ByteMeter;
 use super::table::{Side, Table};
 use crate::app;
-use crate::catalog::{Catalog, CopyFilter, Damage, StoredCopy};
-use crate::clock::{Clock, SystemClock};
+use crate::catalog::{Catalog, CopyFilter};
 use crate::config::Config;
-use crate::store::Store;
+use crate::engine::reading::ReadingError;
+use crate::engine::verify::{self, Finding, Scope};
 use crate::types::{ByteCount, ObjectKey};
-
-/// What was found of one copy in one storage.
-struct Finding {
-    key: ObjectKey,
-    storage: String,
-    size_bytes: u64,
-    found: Result<(), ReadingError>,
-}
-
-impl Finding {
-    fn word(&self) -> &'static str {
-        match &self.found {
-            Ok(()) => "right",
-            Err(ReadingError::Missing(_)) => "missing",
-            Err(ReadingError::Damaged(_)) => "damaged",
-            Err(ReadingError::Unread(_) | ReadingError::Sink(_)) => "not read",
-        }
-    }
-}
 
 /// Runs `patina verify`.
 pub(super) async fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Exit> {
-    let config = context.load()?.config;
+    let config = Arc::new(context.load()?.config);
     // Only one that exists is opened for writing.
     let known = context.catalog(&config)?;
-    let copies = chosen(args, &known, &config)?;
-    let catalog = Catalog::open(known.path())?;
-    let stores = app::stores_to_read(&config, &catalog).await?;
-    let placed = |copy: &StoredCopy| copy.manifest.stored.size_bytes * copy.placements.len() as u64;
-    let bar = byte_bar(context, copies.iter().map(placed).sum());
-    let mut findings = Vec::new();
-    for copy in &copies {
-        for placement in &copy.placements {
-            bar.set_message(copy.key().to_string());
-            let found = look(copy, &placement.storage, &stores, &bar).await;
-            let finding = Finding {
-                key: copy.key().clone(),
-                storage: placement.storage.clone(),
-                size_bytes: copy.manifest.stored.size_bytes,
-                found,
-            };
-            note(&catalog, &finding)?;
-            findings.push(finding);
-        }
-    }
-    bar.finish_and_clear();
-    Ok(show(context, &findings))
+    let keys = chosen(args, &known, &config)?;
+    let wiring = app::wiring_to_read(config, Catalog::open(known.path())?).await?;
+    let scope = match args.all {
+        true => Scope::All,
+        false => Scope::Keys(&keys),
+    };
+    let targets = verify::select(&wiring, scope)?;
+    let all_bytes = targets.iter().map(|target| target.size_bytes).sum();
+    let meter = ByteMeter::start(context, all_bytes);
+    let never = CancellationToken::new();
+    let findings = verify::run(&wiring, targets, &meter.progress, &never).await;
+    meter.stop().await;
+    Ok(show(context, &findings?))
 }
 
-/// The copies that were asked for, each once.
-fn chosen(
-    args: &VerifyArgs,
-    catalog: &Catalog,
-    config: &Config,
-) -> anyhow::Result<Vec<StoredCopy>> {
+/// The objects that were asked for by their addresses, or the newest copy of each database.
+fn chosen(args: &VerifyArgs, catalog: &Catalog, config: &Config) -> anyhow::Result<Vec<ObjectKey>> {
     if !args.copies.is_empty() {
-        let mut copies: Vec<StoredCopy> = Vec::new();
-        for address in &args.copies {
+        let resolved = args.copies.iter().map(|address| {
             let copy = resolve(address, catalog, config)?;
-            if copies.iter().all(|known| known.key() != copy.key()) {
-                copies.push(copy);
-            }
-        }
-        return Ok(copies);
+            Ok(copy.key().clone())
+        });
+        return resolved.collect();
     }
-    let mut copies = catalog.copies(&CopyFilter::default())?;
+    let copies = catalog.copies(&CopyFilter::default())?;
     if copies.is_empty() {
         return Err(Refusal::failed("there is no copy yet\nhint: patina backup").into());
     }
-    if !args.all {
-        let mut seen = Vec::new();
-        copies.retain(|copy| {
-            let name = &copy.manifest.database;
-            let is_newest = !seen.contains(name);
+    let mut seen = Vec::new();
+    let mut newest = Vec::new();
+    for copy in copies {
+        let name = &copy.manifest.database;
+        if !seen.contains(name) {
             seen.push(name.clone());
-            is_newest
-        });
+            newest.push(copy.manifest.key);
+        }
     }
-    Ok(copies)
+    Ok(newest)
 }
 
-async fn look(
-    copy: &StoredCopy,
-    storage: &str,
-    stores: &[Arc<dyn Store>],
-    bar: &ProgressBar,
-) -> Result<(), ReadingError> {
-    let Some(store) = stores.iter().find(|store| store.name() == storage) else {
-        let text = format!("storage `{storage}` is not in the configuration any more");
-        return Err(ReadingError::Unread(text));
-    };
-    check_manifest(store.as_ref(), &copy.manifest).await?;
-    read_copy(store.as_ref(), &copy.manifest, bar, |_| Ok(())).await
-}
-
-/// Writes it to the catalog; what could not be read stays as it is.
-fn note(catalog: &Catalog, finding: &Finding) -> anyhow::Result<()> {
-    let (key, storage) = (&finding.key, finding.storage.as_str());
-    let now = SystemClock::new().now();
+fn word(finding: &Finding) -> &'static str {
     match &finding.found {
-        Ok(()) => catalog.mark_verified(key, storage, now)?,
-        Err(ReadingError::Missing(text)) => {
-            catalog.mark_damaged(key, storage, Damage::Missing, text, now)?;
-        }
-        Err(ReadingError::Damaged(text)) => {
-            catalog.mark_damaged(key, storage, Damage::Corrupt, text, now)?;
-        }
-        Err(ReadingError::Unread(_) | ReadingError::Sink(_)) => {}
+        Ok(()) => "right",
+        Err(ReadingError::Missing(_)) => "missing",
+        Err(ReadingError::Damaged(_)) => "damaged",
+        Err(ReadingError::Unread(_) | ReadingError::Sink(_)) => "not read",
     }
-    Ok(())
 }
 
 fn exit(findings: &[Finding]) -> Exit {
-    let count = |word| {
+    let count = |wanted| {
         let findings = findings.iter();
-        findings.filter(|finding| finding.word() == word).count()
+        findings.filter(|finding| word(finding) == wanted).count()
     };
     match (count("damaged") + count("missing"), count("not read")) {
         (0, 0) => Exit::Ok,
@@ -150,7 +92,7 @@ fn show(context: &Context, findings: &[Finding]) -> Exit {
         return in_spite_of(context.print_json(&json!({ "findings": all })), exit);
     }
     let right = findings.iter().filter(|finding| finding.found.is_ok());
-    let bytes = ByteCount(right.clone().map(|finding| finding.size_bytes).sum());
+    let bytes = ByteCount(right.clone().map(|finding| finding.target.size_bytes).sum());
     let (right, all) = (right.count(), findings.len());
     let shown = context.print(format_args!(
         "{}\n\n{right} of {all} right: {bytes} read, every size, hash and trailer compared",
@@ -178,10 +120,10 @@ fn table(findings: &[Finding]) -> Table<4> {
     ]);
     for finding in findings {
         table.row([
-            finding.word().to_owned(),
-            finding.storage.clone(),
-            ByteCount(finding.size_bytes).to_string(),
-            finding.key.to_string(),
+            word(finding).to_owned(),
+            finding.target.storage.clone(),
+            ByteCount(finding.target.size_bytes).to_string(),
+            finding.target.key.to_string(),
         ]);
     }
     table
@@ -189,10 +131,10 @@ fn table(findings: &[Finding]) -> Table<4> {
 
 fn document(finding: &Finding) -> Value {
     json!({
-        "key": finding.key,
-        "storage": finding.storage,
-        "size_bytes": finding.size_bytes,
-        "result": finding.word(),
+        "key": finding.target.key,
+        "storage": finding.target.storage,
+        "size_bytes": finding.target.size_bytes,
+        "result": word(finding),
         "message": finding.found.as_ref().err().map(ToString::to_string),
     })
 }

@@ -4,16 +4,17 @@
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::io::AsyncReadExt;
 
 use crate::clock::Clock;
-use crate::engine::spool::Ready;
 use crate::progress::Progress;
 use crate::store::{Body, Digest, Store, StoreError, digest, read_small};
-use crate::types::{Manifest, ObjectKey};
+use crate::types::{ObjectKey, StoredFacts};
 
 /// Up to this size the whole object is read back; of a larger one samples, and the rest by `verify`.
 const WHOLE_READ_BACK_BYTES: u64 = 256 * 1024 * 1024;
@@ -24,6 +25,18 @@ const SAMPLE_BYTES: u64 = 1024 * 1024;
 
 /// No manifest is longer: it has one entry per table.
 pub(super) const MAX_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
+
+/// A proven file, what it is to be called in the stores, and its commit record.
+pub(super) struct Proven<'a, M> {
+    /// The file.
+    pub(super) path: &'a Path,
+    /// Its bytes.
+    pub(super) stored: StoredFacts,
+    /// The object's key.
+    pub(super) key: &'a ObjectKey,
+    /// What the manifest says.
+    pub(super) manifest: &'a M,
+}
 
 /// What became of a copy in all stores.
 #[derive(Debug, Default)]
@@ -53,21 +66,25 @@ enum CommitError {
 const STORE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 const LEAST_BYTES_PER_SECOND: u64 = 50_000;
 
+/// Whether all of an object of this length is read back when it is stored.
+pub(super) fn is_read_whole(size_bytes: u64) -> bool {
+    size_bytes <= WHOLE_READ_BACK_BYTES
+}
+
 /// Stores the object and its manifest in every store; a store that already has both, from before a crash, is good.
-pub(super) async fn commit(
+pub(super) async fn commit<M: Serialize + Sync>(
     stores: &[Arc<dyn Store>],
-    ready: &Ready,
-    manifest: &Manifest,
+    proven: &Proven<'_, M>,
     progress: &Progress,
     clock: &dyn Clock,
 ) -> Committed {
     // Each byte goes there and back.
-    let seconds = 2 * ready.stored.size_bytes / LEAST_BYTES_PER_SECOND;
+    let seconds = 2 * proven.stored.size_bytes / LEAST_BYTES_PER_SECOND;
     let timeout = STORE_TIMEOUT + Duration::from_secs(seconds);
     let mut committed = Committed::default();
     for store in stores {
         let outcome = tokio::select! {
-            outcome = commit_to(store.as_ref(), ready, manifest) => outcome,
+            outcome = commit_to(store.as_ref(), proven) => outcome,
             () = clock.sleep(timeout) => Err(CommitError::Hangs {
                 store: store.name().to_owned(),
                 timeout,
@@ -76,29 +93,28 @@ pub(super) async fn commit(
         match outcome {
             Ok(()) => committed.good.push(store.name().to_owned()),
             Err(error) => {
-                tracing::warn!(storage = store.name(), key = %manifest.key, %error, "a copy was not stored");
+                tracing::warn!(storage = store.name(), key = %proven.key, %error, "a copy was not stored");
                 committed.failed.push(error.to_string());
             }
         }
-        progress.add_bytes(ready.stored.size_bytes);
+        progress.add_bytes(proven.stored.size_bytes);
     }
     committed
 }
 
-async fn commit_to(
+async fn commit_to<M: Serialize + Sync>(
     store: &dyn Store,
-    ready: &Ready,
-    manifest: &Manifest,
+    proven: &Proven<'_, M>,
 ) -> Result<(), CommitError> {
     let body = Body::File {
-        path: ready.path(),
-        size_bytes: ready.stored.size_bytes,
-        sha256: ready.stored.sha256,
+        path: proven.path,
+        size_bytes: proven.stored.size_bytes,
+        sha256: proven.stored.sha256,
     };
-    create_ours(store, &manifest.key, body).await?;
-    read_back(store, &manifest.key, ready).await?;
-    let text = serde_json::to_vec_pretty(manifest).expect("a manifest has only text keys");
-    let key = manifest.key.manifest();
+    create_ours(store, proven.key, body).await?;
+    read_back(store, proven).await?;
+    let text = serde_json::to_vec_pretty(proven.manifest).expect("a manifest has only text keys");
+    let key = proven.key.manifest();
     create_ours(store, &key, Body::Bytes(&text)).await?;
     match read_small(store, &key, MAX_MANIFEST_BYTES).await? {
         Some(found) if found == text => Ok(()),
@@ -128,17 +144,18 @@ async fn create_ours(
     }
 }
 
-async fn read_back(store: &dyn Store, key: &ObjectKey, ready: &Ready) -> Result<(), CommitError> {
+async fn read_back<M: Sync>(store: &dyn Store, proven: &Proven<'_, M>) -> Result<(), CommitError> {
+    let key = proven.key;
     let error = |what| CommitError::ReadBack {
         store: store.name().to_owned(),
         key: key.clone(),
         what,
     };
     let expected = Digest {
-        size_bytes: ready.stored.size_bytes,
-        sha256: ready.stored.sha256,
+        size_bytes: proven.stored.size_bytes,
+        sha256: proven.stored.sha256,
     };
-    if expected.size_bytes <= WHOLE_READ_BACK_BYTES {
+    if is_read_whole(expected.size_bytes) {
         let found = digest(store, key).await?;
         if found != Some(expected) {
             return Err(error(differs(found, expected)));
@@ -155,7 +172,7 @@ async fn read_back(store: &dyn Store, key: &ObjectKey, ready: &Ready) -> Result<
     }
     for range in samples(expected.size_bytes) {
         let found = read_range(store, key, range.clone()).await?;
-        let sent = read_file(ready, &range).map_err(|cause| error(cause.to_string()))?;
+        let sent = read_file(proven.path, &range).map_err(|cause| error(cause.to_string()))?;
         if found.as_deref() != Some(sent.as_slice()) {
             return Err(error(format!("bytes {range:?} differ")));
         }
@@ -186,10 +203,10 @@ async fn read_range(
     Ok(read.is_ok().then_some(bytes))
 }
 
-fn read_file(ready: &Ready, range: &Range<u64>) -> std::io::Result<Vec<u8>> {
+fn read_file(path: &Path, range: &Range<u64>) -> std::io::Result<Vec<u8>> {
     let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
     let mut bytes = vec![0; length];
-    File::open(ready.path())?.read_exact_at(&mut bytes, range.start)?;
+    File::open(path)?.read_exact_at(&mut bytes, range.start)?;
     Ok(bytes)
 }
 

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::commit::commit;
+use super::commit::{commit, is_read_whole};
 use super::spool::{Ready, hash_file};
 use super::state::StateDir;
 use crate::catalog::{CatalogError, Committed, Spooled};
@@ -86,8 +86,7 @@ async fn finish(wiring: &Wiring, job: JobId, spooled: &Spooled) -> Result<bool, 
     let ready = Ready::found(spooled.path.clone(), manifest.plain, manifest.stored);
     let outcome = commit(
         &wiring.stores,
-        &ready,
-        manifest,
+        &ready.as_proven(manifest),
         &Progress::default(),
         wiring.clock.as_ref(),
     )
@@ -101,6 +100,7 @@ async fn finish(wiring: &Wiring, job: JobId, spooled: &Spooled) -> Result<bool, 
         &Committed {
             database_id: manifest.source.id.clone(),
             manifest,
+            is_read_whole: is_read_whole(manifest.stored.size_bytes),
             storages: outcome.good,
             degraded: outcome.failed,
             started_at: started_at(&manifest.started_at).unwrap_or(now),

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use super::commit::Proven;
 use crate::dump::{Encoder, Sink};
 use crate::progress::Progress;
-use crate::types::{Compression, Hasher, PlainFacts, Sha256, StoredFacts};
+use crate::types::{Compression, Hasher, Manifest, PlainFacts, Sha256, StoredFacts};
 
 /// How many blocks of text may wait for the writing thread.
 const WAITING_BLOCKS: usize = 4;
@@ -199,6 +200,16 @@ impl Ready {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file together with its commit record.
+    pub(super) fn as_proven<'a>(&'a self, manifest: &'a Manifest) -> Proven<'a, Manifest> {
+        Proven {
+            path: &self.path,
+            stored: self.stored,
+            key: &manifest.key,
+            manifest,
+        }
     }
 
     /// Removes the file: every store has it, or none will.

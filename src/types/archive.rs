@@ -1,5 +1,7 @@
 //! Describes a stored weekly archive; its presence in a store commits the archive.
 
+use chrono::{DateTime, Utc};
+
 use super::{IsoWeek, JobId, Manifest, ObjectKey, StoredFacts};
 
 /// The version of the archive manifest's fields.
@@ -32,6 +34,13 @@ pub struct ArchiveManifest {
     pub left_out: Vec<LeftOut>,
     /// The Patina that wrote it.
     pub patina_version: String,
+}
+
+impl ArchiveManifest {
+    /// When it was proven. `None`: the manifest does not say it in a form that is one.
+    pub fn completed(&self) -> Option<DateTime<Utc>> {
+        super::moment(&self.completed_at)
+    }
 }
 
 /// A daily copy inside an archive.

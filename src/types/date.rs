@@ -61,6 +61,14 @@ pub struct IsoWeek {
     week: u32,
 }
 
+impl IsoWeek {
+    /// Its Sunday.
+    pub fn last_day(self) -> BackupDate {
+        let sunday = NaiveDate::from_isoywd_opt(self.year, self.week, chrono::Weekday::Sun);
+        BackupDate(sunday.expect("only weeks that exist are made"))
+    }
+}
+
 impl fmt::Display for IsoWeek {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{:04}-W{:02}", self.year, self.week))

@@ -1,5 +1,7 @@
 //! Describes a stored copy; its presence in a store commits the copy.
 
+use chrono::{DateTime, Utc};
+
 use super::{BackupDate, Compression, DatabaseName, EvidenceClass, JobId, ObjectKey};
 use super::{Sha256, SourceEvidence};
 
@@ -45,6 +47,13 @@ pub struct Manifest {
     pub sqlite_version: String,
     /// The Patina that wrote it.
     pub patina_version: String,
+}
+
+impl Manifest {
+    /// When the copy was proven. `None`: the manifest does not say it in a form that is one.
+    pub fn completed(&self) -> Option<DateTime<Utc>> {
+        super::moment(&self.completed_at)
+    }
 }
 
 /// Where a copy's content came from.

@@ -20,6 +20,8 @@ pub use manifest::{MANIFEST_FORMAT, Manifest, PlainFacts, SourceFacts, StoredFac
 pub use name::{DatabaseName, Priority};
 pub use size::{ByteCount, grouped};
 
+use chrono::{DateTime, Utc};
+
 /// How the bytes of a stored dump are compressed.
 #[derive(
     Debug,
@@ -66,6 +68,12 @@ pub struct Refused {
     pub value: String,
     /// What a valid one looks like.
     pub rule: &'static str,
+}
+
+/// A moment as manifests write it, RFC 3339.
+fn moment(text: &str) -> Option<DateTime<Utc>> {
+    let time = DateTime::parse_from_rfc3339(text).ok()?;
+    Some(time.to_utc())
 }
 
 /// Serializes and reads a type through its `Display` and `FromStr`.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use patina::catalog::{
-    Catalog, CatalogError, Committed, CopyFilter, CopyState, Damage, JobStatus, NewJob,
-    ResultStatus, Run, Spooled,
+    Adoption, Catalog, CatalogError, Committed, CopyFilter, CopyState, Damage, JobStatus, NewJob,
+    Record, ResultStatus, Run, Spooled,
 };
 use patina::types::{
     BackupDate, Compression, DatabaseName, EvidenceClass, JobId, Manifest, ObjectKey, PlainFacts,
@@ -74,6 +74,7 @@ pub(crate) fn manifest(job: JobId, database: &str, date: &str) -> Manifest {
 pub(crate) fn committed<'a>(manifest: &'a Manifest, storages: &[&str]) -> Committed<'a> {
     let started_at = at(&manifest.started_at);
     Committed {
+        is_read_whole: true,
         database_id: "uuid".to_owned(),
         manifest,
         storages: storages.iter().map(|&storage| storage.to_owned()).collect(),
@@ -400,10 +401,17 @@ fn an_adopted_copy_was_never_verified_and_changes_no_known_one() {
             at("2026-11-24T00:00:00Z"),
         )
         .unwrap();
-    let (made, ends) = (at("2026-11-22T03:00:00Z"), at("2026-11-29T03:00:00Z"));
+    let adopt = |manifest: &Manifest| {
+        let adoption = Adoption {
+            record: Record::Daily(Box::new(manifest.clone())),
+            created_at: at("2026-11-22T03:00:00Z"),
+            expires_at: at("2026-11-29T03:00:00Z"),
+        };
+        catalog.adopt_all("r2", &[adoption]).unwrap()
+    };
     let strange = manifest(JobId::random(), "users", "2026-11-22");
-    catalog.adopt(&strange, "r2", made, ends).unwrap();
-    catalog.adopt(&strange, "r2", made, ends).unwrap();
+    assert_eq!(adopt(&strange), []);
+    assert_eq!(adopt(&strange), []);
     let copy = catalog.copy(&strange.key).unwrap().unwrap();
     assert_eq!(copy.manifest, strange);
     assert_eq!(
@@ -412,12 +420,13 @@ fn an_adopted_copy_was_never_verified_and_changes_no_known_one() {
     );
 
     let before = catalog.copy(&known).unwrap().unwrap();
-    catalog.adopt(&before.manifest, "r2", made, ends).unwrap();
+    adopt(&before.manifest);
     assert_eq!(catalog.copy(&known).unwrap().unwrap(), before);
     let mut other = before.manifest;
     other.stored.sha256 = Sha256::of(b"other");
-    let error = catalog.adopt(&other, "r2", made, ends).unwrap_err();
-    assert!(matches!(error, CatalogError::Conflict { .. }), "{error}");
+    let refused = adopt(&other);
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].0, known);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod backup_faults;
 mod catalog;
 mod catalog_file;
 mod catalog_kill;
+mod catalog_week;
 mod cli;
 mod config;
 mod d1;

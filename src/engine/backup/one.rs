@@ -10,7 +10,7 @@ use super::Outcome;
 use crate::catalog::{CatalogError, Committed, Run, Spooled};
 use crate::config::VerifyMode;
 use crate::dump::Header;
-use crate::engine::commit::commit;
+use crate::engine::commit::{commit, is_read_whole};
 use crate::engine::drill::{self, DrillError, Trial};
 use crate::engine::spool::{Partial, Ready, Writing};
 use crate::engine::state::StateDir;
@@ -276,8 +276,7 @@ impl Attempt<'_> {
         self.progress.enter(Stage::Store, total_bytes);
         let outcome = commit(
             stores,
-            &ready,
-            manifest,
+            &ready.as_proven(manifest),
             self.progress,
             self.wiring.clock.as_ref(),
         )
@@ -291,6 +290,7 @@ impl Attempt<'_> {
         self.run.succeed(&Committed {
             database_id: self.database.source.facts().id,
             manifest,
+            is_read_whole: is_read_whole(manifest.stored.size_bytes),
             storages: outcome.good,
             degraded: outcome.failed.clone(),
             started_at: self.started_at,

@@ -1,23 +1,23 @@
 //! Reads a stored copy back as plain SQL. Invariant: the last block is handed on only after every byte was right.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
-use indicatif::ProgressBar;
+use serde::de::DeserializeOwned;
 use tokio_util::io::SyncIoBridge;
 
+use super::commit::MAX_MANIFEST_BYTES;
 use crate::dump::{Check, decoder};
+use crate::progress::Progress;
 use crate::store::{Digest, Reader, Store, StoreError, read_small};
-use crate::types::{Hasher, Manifest};
+use crate::types::{Hasher, Manifest, ObjectKey};
 
 /// How much text is handed on at a time.
 const BLOCK_BYTES: usize = 256 * 1024;
 
-/// No manifest is longer: it has one entry per table.
-const MAX_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
-
 /// Why a copy could not be read to a right end.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReadingError {
+pub enum ReadingError {
     /// The object or its manifest is not there.
     #[error("{0}")]
     Missing(String),
@@ -38,17 +38,18 @@ impl From<StoreError> for ReadingError {
     }
 }
 
-/// Compares the manifest in `store` with the one the catalog has.
-pub(super) async fn check_manifest(
+/// Compares the commit record of `object` in `store` with the one the catalog has.
+pub(super) async fn check_manifest<M: DeserializeOwned + PartialEq>(
     store: &dyn Store,
-    manifest: &Manifest,
+    object: &ObjectKey,
+    manifest: &M,
 ) -> Result<(), ReadingError> {
-    let (name, key) = (store.name(), manifest.key.manifest());
+    let (name, key) = (store.name(), object.manifest());
     let Some(text) = read_small(store, &key, MAX_MANIFEST_BYTES).await? else {
         let text = format!("storage `{name}`: `{key}` is missing");
         return Err(ReadingError::Missing(text));
     };
-    match serde_json::from_slice::<Manifest>(&text) {
+    match serde_json::from_slice::<M>(&text) {
         Ok(found) if found == *manifest => Ok(()),
         Ok(_) => Err(ReadingError::Damaged(format!(
             "storage `{name}`: `{key}` says something else than when it was written"
@@ -60,11 +61,15 @@ pub(super) async fn check_manifest(
 }
 
 /// Hands the plain text of a copy to `sink`, block by block, and proves it on the way: stored size and hash, plain
-/// size and hash, the dump's own trailer. The last block follows only when all of it was right.
-pub(super) async fn read_copy(
+/// size and hash, the dump's own trailer. The last block follows only when all of it was right. The stored bytes are
+/// counted on `progress`.
+///
+/// # Errors
+/// [`ReadingError`]; after [`ReadingError::Damaged`] and [`ReadingError::Unread`] the text handed on so far has no end.
+pub async fn read_copy(
     store: &dyn Store,
     manifest: &Manifest,
-    bar: &ProgressBar,
+    progress: &Arc<Progress>,
     sink: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static,
 ) -> Result<(), ReadingError> {
     let (name, key) = (store.name(), &manifest.key);
@@ -73,8 +78,8 @@ pub(super) async fn read_copy(
         return Err(ReadingError::Missing(text));
     };
     let work = {
-        let (manifest, bar) = (manifest.clone(), bar.clone());
-        move || stream(reader, &manifest, &bar, sink)
+        let (manifest, progress) = (manifest.clone(), Arc::clone(progress));
+        move || stream(reader, &manifest, &progress, sink)
     };
     let ended = tokio::task::spawn_blocking(work).await;
     let placed = |text| format!("storage `{name}`: `{key}` {text}");
@@ -91,14 +96,14 @@ pub(super) async fn read_copy(
 fn stream(
     reader: Reader,
     manifest: &Manifest,
-    bar: &ProgressBar,
+    progress: &Progress,
     mut sink: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(), ReadingError> {
     let mut stored = Stored {
         input: SyncIoBridge::new(reader),
         hasher: Hasher::default(),
         broken: None,
-        bar,
+        progress,
     };
     let mut check = Check::default();
     let mut held = Vec::new();
@@ -181,7 +186,7 @@ struct Stored<'a> {
     input: SyncIoBridge<Reader>,
     hasher: Hasher,
     broken: Option<String>,
-    bar: &'a ProgressBar,
+    progress: &'a Progress,
 }
 
 impl Read for Stored<'_> {
@@ -190,7 +195,7 @@ impl Read for Stored<'_> {
         match &read {
             Ok(count) => {
                 self.hasher.update(&out[..*count]);
-                self.bar.inc(*count as u64);
+                self.progress.add_bytes(*count as u64);
             }
             Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
             Err(cause) => self.broken = Some(cause.to_string()),

@@ -1,0 +1,89 @@
+//! Takes in what the storages hold and the file does not know. Invariant: an adopted object counts as never verified,
+//! and one that is known stays as it is.
+
+use rusqlite::{Connection, params};
+
+use crate::types::ObjectKey;
+
+use super::Catalog;
+use super::archives;
+use super::error::{CatalogError, Stop};
+use super::record::{Adoption, Record};
+use super::write::{self, table_of};
+
+impl Catalog {
+    /// Takes in objects of one storage. Gives those whose key is known with other content, and why they are not.
+    ///
+    /// # Errors
+    /// Where the rows cannot be written; then nothing is taken in.
+    pub fn adopt_all(
+        &self,
+        storage: &str,
+        adoptions: &[Adoption],
+    ) -> Result<Vec<(ObjectKey, String)>, CatalogError> {
+        self.write(|transaction| {
+            let mut refused = Vec::new();
+            for adoption in adoptions {
+                match insert(transaction, storage, adoption) {
+                    Err(Stop::Refused(error @ CatalogError::Conflict { .. })) => {
+                        refused.push((adoption.record.key().clone(), error.to_string()));
+                    }
+                    result => result?,
+                }
+            }
+            Ok(refused)
+        })
+    }
+
+    /// The installations that wrote the known objects, in the order of their ids.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn instances(&self) -> Result<Vec<String>, CatalogError> {
+        let sql = "SELECT instance FROM copies UNION SELECT instance FROM archives ORDER BY 1";
+        self.read(|connection| {
+            let mut statement = connection.prepare(sql)?;
+            let ids = statement.query_map([], |row| row.get(0))?;
+            Ok(ids.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Takes the id of an installation whose catalog was lost, unless this one ran a job under its own.
+    ///
+    /// # Errors
+    /// Where the row cannot be written.
+    pub fn take_over(&self, instance: &str) -> Result<(), CatalogError> {
+        let sql = "UPDATE instance SET id = ? WHERE NOT EXISTS (SELECT 1 FROM backup_jobs)";
+        self.write(|transaction| {
+            transaction.execute(sql, [instance])?;
+            Ok(())
+        })
+    }
+}
+
+fn insert(connection: &Connection, storage: &str, adoption: &Adoption) -> Result<(), Stop> {
+    let key = adoption.record.key();
+    forget_deletion(connection, key)?;
+    let (created_at, expires_at) = (adoption.created_at, adoption.expires_at);
+    match &adoption.record {
+        Record::Daily(manifest) => {
+            write::insert_inventory(connection, manifest, created_at, expires_at)?;
+            write::insert_copy(connection, manifest, storage, created_at, None)
+        }
+        Record::Weekly(manifest) => {
+            archives::insert_inventory(connection, manifest, created_at, expires_at)?;
+            archives::insert_archive(connection, manifest, storage, created_at, None)
+        }
+    }
+}
+
+/// An object that expired and lies there again was put back by a person.
+fn forget_deletion(connection: &Connection, key: &ObjectKey) -> Result<(), Stop> {
+    let sql = format!(
+        "UPDATE backup_inventory SET deleted_at = NULL
+         WHERE r2_key = ?1 AND NOT EXISTS (SELECT 1 FROM {} WHERE r2_key = ?1)",
+        table_of(key)
+    );
+    connection.execute(&sql, params![key.as_str()])?;
+    Ok(())
+}

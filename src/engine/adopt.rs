@@ -1,0 +1,144 @@
+//! Takes in objects that the catalog does not know, by their manifests. Invariant: what was taken in satisfies no
+//! guard until its bytes were read.
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde::de::DeserializeOwned;
+
+use super::commit::MAX_MANIFEST_BYTES;
+use super::{archive_expires_at, expires_at};
+use crate::catalog::{Adoption, CatalogError, Record};
+use crate::store::{ObjectStat, Store, read_small};
+use crate::types::{ARCHIVE_FORMAT, KeyKind, MANIFEST_FORMAT, ObjectKey};
+use crate::wiring::Wiring;
+
+/// How many manifests are read at once: a storage far away answers each one late.
+const AT_ONCE: usize = 16;
+
+/// How many are taken in with one transaction.
+const BATCH: usize = 256;
+
+/// An object that may be taken in: its key, and what the listing says of it. `None`: its manifest alone is listed.
+pub(super) type Candidate = (ObjectKey, Option<ObjectStat>);
+
+/// What became of the candidates of one storage.
+#[derive(Debug, Default)]
+pub(super) struct Adopted {
+    /// Those that the catalog knows now.
+    pub(super) keys: Vec<ObjectKey>,
+    /// Those whose manifest is not right, and why.
+    pub(super) refused: Vec<(ObjectKey, String)>,
+    /// Why a manifest could not be read; nothing is known of it then.
+    pub(super) error: Option<String>,
+}
+
+/// Why an object is not taken in.
+enum Refusal {
+    Wrong(String),
+    Unread(String),
+}
+
+/// Reads the candidates' manifests in `store` and lets the catalog know what is right.
+///
+/// # Errors
+/// Where the catalog fails.
+pub(super) async fn adopt(
+    wiring: &Wiring,
+    store: &dyn Store,
+    candidates: Vec<Candidate>,
+) -> Result<Adopted, CatalogError> {
+    let mut adopted = Adopted::default();
+    let read = |(key, stat): Candidate| async move {
+        let adoption = read(wiring, store, &key, stat).await;
+        (key, adoption)
+    };
+    let mut batches = stream::iter(candidates)
+        .map(read)
+        .buffered(AT_ONCE)
+        .chunks(BATCH);
+    while let Some(batch) = batches.next().await {
+        let mut adoptions = Vec::with_capacity(batch.len());
+        for (key, adoption) in batch {
+            match adoption {
+                Ok(adoption) => adoptions.push(adoption),
+                Err(Refusal::Wrong(why)) => adopted.refused.push((key.manifest(), why)),
+                Err(Refusal::Unread(why)) => {
+                    adopted.error.get_or_insert(why);
+                }
+            }
+        }
+        let refused = wiring.catalog.adopt_all(store.name(), &adoptions)?;
+        let is_refused = |key: &ObjectKey| refused.iter().any(|(known, _)| known == key);
+        let keys = adoptions
+            .iter()
+            .map(|adoption| adoption.record.key().clone());
+        adopted.keys.extend(keys.filter(|key| !is_refused(key)));
+        adopted.refused.extend(refused);
+    }
+    Ok(adopted)
+}
+
+async fn read(
+    wiring: &Wiring,
+    store: &dyn Store,
+    key: &ObjectKey,
+    stat: Option<ObjectStat>,
+) -> Result<Adoption, Refusal> {
+    let text = match read_small(store, &key.manifest(), MAX_MANIFEST_BYTES).await {
+        Ok(Some(text)) => text,
+        Ok(None) => return Err(Refusal::Unread(format!("`{}` went away", key.manifest()))),
+        Err(error) => return Err(Refusal::Unread(error.to_string())),
+    };
+    let record = match key.kind() {
+        KeyKind::Weekly { .. } => parse(&text, ARCHIVE_FORMAT).map(Record::Weekly),
+        KeyKind::Daily { .. } | KeyKind::Manifest { .. } => {
+            parse(&text, MANIFEST_FORMAT).map(Record::Daily)
+        }
+    };
+    let record = record.map_err(Refusal::Wrong)?;
+    let Some(stat) = stat else {
+        return Err(Refusal::Wrong("its object is not there".to_owned()));
+    };
+    let size_bytes = record.stored().size_bytes;
+    if record.key() != key {
+        return Err(Refusal::Wrong(format!(
+            "it is the manifest of `{}`",
+            record.key()
+        )));
+    }
+    if stat.size_bytes != size_bytes {
+        let found = stat.size_bytes;
+        return Err(Refusal::Wrong(format!(
+            "its object has {found} bytes instead of {size_bytes}"
+        )));
+    }
+    let (completed, expires_at) = match &record {
+        Record::Daily(manifest) => (manifest.completed(), expires_at(manifest.date, wiring)),
+        Record::Weekly(manifest) => (
+            manifest.completed(),
+            archive_expires_at(manifest.week, wiring),
+        ),
+    };
+    Ok(Adoption {
+        record,
+        created_at: completed.unwrap_or(stat.modified),
+        expires_at,
+    })
+}
+
+fn parse<M: DeserializeOwned>(text: &[u8], format: u32) -> Result<Box<M>, String> {
+    #[derive(serde::Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let not_one = |cause: serde_json::Error| format!("it is not a manifest: {cause}");
+    let found = serde_json::from_slice::<Format>(text)
+        .map_err(not_one)?
+        .format;
+    if found > format {
+        return Err(format!(
+            "a newer Patina wrote it: it has format {found}, and this one reads up to {format}"
+        ));
+    }
+    serde_json::from_slice(text).map_err(not_one)
+}
