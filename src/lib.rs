@@ -9,6 +9,7 @@ pub mod config;
 pub mod clock;
 pub mod progress;
 pub mod source;
+pub mod archive;
 pub mod store;
 pub mod catalog;
 pub mod wiring;

@@ -5,17 +5,34 @@ use std::os::unix::ffi::OsStrExt;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, named_params, params};
 
-use crate::types::{ArchiveManifest, BackupDate, ObjectKey};
+use crate::types::{ArchiveManifest, BackupDate, DatabaseName, ObjectKey};
 
 use super::Catalog;
 use super::error::{CatalogError, Stop};
 use super::events::insert_event;
 use super::query::{placement_of, select_copies};
-use super::record::{Event, Packed, StoredArchive, StoredCopy};
-use super::row::{integer, manifest, manifest_text, path, time};
+use super::record::{Event, Held, Packed, StoredArchive, StoredCopy};
+use super::row::{integer, manifest, manifest_text, parsed, path, time};
 
 /// What stands in the inventory's column for a name where an object holds several databases: no name has a star.
 const ALL_DATABASES: &str = "*";
+
+/// A copy that is marked is none; what its archive holds as well is held there.
+const HELD: &str = "
+    WITH unmarked AS (
+        SELECT r2_key, database_name, backup_date, max(created_at) AS created_at FROM copies AS copy
+        WHERE database_name = ?1 AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
+            WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
+        GROUP BY r2_key)
+    SELECT r2_key, backup_date, created_at, 0 AS is_archived FROM unmarked
+    WHERE ?2 IS NULL OR backup_date = ?2
+    UNION ALL
+    SELECT DISTINCT r2_key, backup_date, 0, 1 FROM archive_members AS member
+    WHERE database_name = ?1 AND (?2 IS NULL OR backup_date = ?2)
+        AND NOT EXISTS (SELECT 1 FROM unmarked WHERE unmarked.r2_key = member.r2_key)
+        AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
+            WHERE item.r2_key = member.archive_key AND item.deleted_at IS NOT NULL)
+    ORDER BY backup_date DESC, created_at DESC, r2_key DESC LIMIT ?3";
 
 impl Catalog {
     /// The good copies up to `until` that no live archive holds, by database and day: what the next archive takes.
@@ -63,6 +80,35 @@ impl Catalog {
                    JOIN archive_members AS member ON member.archive_key = archive.r2_key
                    WHERE member.r2_key = ? ORDER BY archive.week DESC, archive.r2_key DESC";
         self.read(|connection| select_archives(connection, sql, params![daily.as_str()]))
+    }
+
+    /// The dumps of a database that are stored anywhere and that expiry did not choose, the newest day first and of
+    /// one day the last one first.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn held(
+        &self,
+        database: &DatabaseName,
+        date: Option<BackupDate>,
+        limit: Option<usize>,
+    ) -> Result<Vec<Held>, CatalogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(HELD)?;
+            let arguments = params![
+                database.as_str(),
+                date.map(|date| date.to_string()),
+                limit.map_or(-1, |limit| integer(limit as u64)),
+            ];
+            let rows = statement.query_map(arguments, |row| {
+                Ok(Held {
+                    key: parsed(row, "r2_key")?,
+                    date: parsed(row, "backup_date")?,
+                    is_archived: row.get("is_archived")?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
     }
 
     /// Notes that a proven archive is about to be stored, so that a restart can go on with it.

@@ -19,7 +19,7 @@ mod write;
 pub use error::CatalogError;
 pub use keeping::{Care, Lease};
 pub use record::{
-    Adoption, Committed, CopyFilter, CopyState, Damage, Event, EventKind, Item, ItemContent,
+    Adoption, Committed, CopyFilter, CopyState, Damage, Event, EventKind, Held, Item, ItemContent,
     ItemMember, Job, JobResult, JobStatus, NewJob, Packed, Placement, Record, ResultStatus,
     Spooled, StoredArchive, StoredCopy,
 };

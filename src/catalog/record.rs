@@ -288,6 +288,17 @@ impl StoredArchive {
     }
 }
 
+/// A dump that is stored, as an object of its own or inside an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The key of the daily copy.
+    pub key: ObjectKey,
+    /// The day it stands for.
+    pub date: BackupDate,
+    /// True where it is inside an archive alone.
+    pub is_archived: bool,
+}
+
 /// A proven archive in the spool that no storage holds for sure yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Packed {

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
+
 use super::exit::Refusal;
 use super::names::unknown_database;
-use crate::catalog::{Catalog, CopyFilter, StoredCopy};
+use crate::catalog::{Catalog, CopyFilter, Placement, StoredArchive, StoredCopy};
 use crate::config::Config;
-use crate::types::{BackupDate, DatabaseName, KeyKind, ObjectKey};
+use crate::types::{BackupDate, DatabaseName, KeyKind, Manifest, ObjectKey};
 
 /// One copy, as a person names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +100,53 @@ impl fmt::Display for Address {
     }
 }
 
+/// A copy that was found: an object of its own, or a member of an archive.
+pub(super) enum Found {
+    /// It has its own object.
+    Daily(Box<StoredCopy>),
+    /// It is inside an archive alone.
+    Archived {
+        /// The archive.
+        archive: Box<StoredArchive>,
+        /// The copy's own commit record.
+        manifest: Box<Manifest>,
+    },
+}
+
+impl Found {
+    /// The copy's commit record.
+    pub(super) fn manifest(&self) -> &Manifest {
+        match self {
+            Self::Daily(copy) => &copy.manifest,
+            Self::Archived { manifest, .. } => manifest,
+        }
+    }
+
+    /// The key of the object that holds it.
+    pub(super) fn object(&self) -> &ObjectKey {
+        match self {
+            Self::Daily(copy) => copy.key(),
+            Self::Archived { archive, .. } => archive.key(),
+        }
+    }
+
+    /// When that object was proven.
+    pub(super) fn created_at(&self) -> DateTime<Utc> {
+        match self {
+            Self::Daily(copy) => copy.created_at,
+            Self::Archived { archive, .. } => archive.created_at,
+        }
+    }
+
+    /// The storages that hold or held that object.
+    pub(super) fn placements(&self) -> &[Placement] {
+        match self {
+            Self::Daily(copy) => &copy.placements,
+            Self::Archived { archive, .. } => &archive.placements,
+        }
+    }
+}
+
 /// The copy that `address` names.
 ///
 /// # Errors
@@ -106,12 +155,11 @@ pub(super) fn resolve(
     address: &Address,
     catalog: &Catalog,
     config: &Config,
-) -> anyhow::Result<StoredCopy> {
+) -> anyhow::Result<Found> {
     let (database, when) = match address {
         Address::Key(key) => {
             let text = format!("no copy has the key `{key}`\nhint: `patina list` shows all keys");
-            let copy = catalog.copy(key)?;
-            return Ok(copy.ok_or(Refusal::failed(text))?);
+            return Ok(by_key(key, catalog)?.ok_or(Refusal::failed(text))?);
         }
         Address::Copy { database, when } => (database, when),
     };
@@ -119,15 +167,35 @@ pub(super) fn resolve(
         When::Latest(back) => (None, back),
         When::Day(date) => (Some(date), 0),
     };
-    let filter = CopyFilter {
-        database: Some(database.clone()),
-        date,
-        limit: Some(position.saturating_add(1)),
+    let held = catalog.held(database, date, Some(position.saturating_add(1)))?;
+    let found = match held.get(position) {
+        Some(held) => by_key(&held.key, catalog)?,
+        None => None,
     };
-    match catalog.copies(&filter)?.into_iter().nth(position) {
-        Some(copy) => Ok(copy),
+    match found {
+        Some(found) => Ok(found),
         None => Err(nothing(address, database, catalog, config)?.into()),
     }
+}
+
+/// The daily copy with this key, or what an archive has of it.
+fn by_key(key: &ObjectKey, catalog: &Catalog) -> anyhow::Result<Option<Found>> {
+    if let Some(copy) = catalog.copy(key)? {
+        return Ok(Some(Found::Daily(Box::new(copy))));
+    }
+    let mut archives = catalog.archives_of(key)?;
+    // One without known trouble first; the newest of equals.
+    archives.sort_by_key(|archive| archive.live().next().is_none());
+    let Some(archive) = archives.into_iter().next() else {
+        return Ok(None);
+    };
+    let mut members = archive.manifest.members.iter();
+    let member = members.find(|member| member.manifest.key == *key);
+    let manifest = member.map(|member| Box::new(member.manifest.clone()));
+    Ok(manifest.map(|manifest| Found::Archived {
+        archive: Box::new(archive),
+        manifest,
+    }))
 }
 
 /// Says what exists instead.
@@ -137,13 +205,10 @@ fn nothing(
     catalog: &Catalog,
     config: &Config,
 ) -> anyhow::Result<Refusal> {
-    let copies = catalog.copies(&CopyFilter {
-        database: Some(database.clone()),
-        ..CopyFilter::default()
-    })?;
-    if let (Some(newest), Some(oldest)) = (copies.first(), copies.last()) {
-        let (newest, oldest) = (newest.key(), oldest.key());
-        let what = match copies.len() {
+    let held = catalog.held(database, None, None)?;
+    if let (Some(newest), Some(oldest)) = (held.first(), held.last()) {
+        let (newest, oldest) = (&newest.key, &oldest.key);
+        let what = match held.len() {
             1 => format!("the only copy is {newest}"),
             count => format!("there are {count}; the newest is {newest}, the oldest {oldest}"),
         };

@@ -77,6 +77,26 @@ pub(super) enum Command {
     Cat(CatArgs),
     /// Read stored copies again and compare every byte with what was stored
     Verify(VerifyArgs),
+    /// Compare what the catalog knows with what the storages hold; deletes nothing
+    Reconcile(ReconcileArgs),
+    /// Make a lost catalog anew from the storages; deletes nothing
+    Rebuild(RebuildArgs),
+    /// Keep a copy whatever its age
+    Pin(PinArgs),
+    /// Let a pinned copy go with its age again
+    Unpin {
+        /// Which copy
+        #[arg(value_name = "DB[@WHEN]")]
+        copy: Address,
+    },
+    /// Let expiry go on for databases in spite of the damage found up to now
+    Ack {
+        /// The databases
+        #[arg(value_name = "DB", required = true)]
+        databases: Vec<DatabaseName>,
+    },
+    /// Give up the copies of a database that left the configuration
+    Forget(ForgetArgs),
     /// Say what the configuration means, or every mistake in it
     Check,
     /// Print the configuration's schema or meaning
@@ -155,6 +175,44 @@ pub(super) struct VerifyArgs {
     /// Every copy
     #[arg(long, conflicts_with = "copies")]
     pub(super) all: bool,
+}
+
+/// `patina reconcile`.
+#[derive(Debug, Args)]
+pub(super) struct ReconcileArgs {
+    /// Wait ten minutes where an object is absent, and look for it again
+    #[arg(long)]
+    pub(super) wait: bool,
+}
+
+/// `patina rebuild`.
+#[derive(Debug, Args)]
+pub(super) struct RebuildArgs {
+    /// Go on as this installation, where the storages hold copies of several
+    #[arg(long, value_name = "ID")]
+    pub(super) instance: Option<String>,
+}
+
+/// `patina pin`.
+#[derive(Debug, Args)]
+pub(super) struct PinArgs {
+    /// Which copy
+    #[arg(value_name = "DB[@WHEN]")]
+    pub(super) copy: Address,
+    /// Why; shown by `patina plan`
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+}
+
+/// `patina forget`.
+#[derive(Debug, Args)]
+pub(super) struct ForgetArgs {
+    /// The database
+    #[arg(value_name = "DB")]
+    pub(super) database: DatabaseName,
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
 }
 
 /// `patina config …`.

@@ -4,34 +4,39 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::address::resolve;
+use super::address::{Found, resolve};
 use super::args::CatArgs;
 use super::context::{Context, about_stdout, tell};
 use super::exit::{Exit, Refusal};
 use super::names::hint_for;
 use crate::app;
-use crate::catalog::StoredCopy;
-use crate::engine::reading::{ReadingError, read_copy};
+use crate::catalog::{CopyState, Placement, StoredArchive};
+use crate::engine::reading::{ReadingError, read_copy, read_member};
 use crate::progress::Progress;
 use crate::store::Store;
+use crate::wiring::Wiring;
 
 /// Runs `patina cat`.
 pub(super) async fn run(context: &Context, args: &CatArgs) -> anyhow::Result<Exit> {
     let config = Arc::new(context.load()?.config);
     let catalog = context.catalog(&config)?;
     let copy = resolve(&args.copy, &catalog, &config)?;
+    let manifest = copy.manifest();
+    let archives = catalog.archives_of(&manifest.key)?;
     let wiring = app::wiring_to_read(config, catalog).await?;
-    let stores = holders(&copy, wiring.stores, args.storage.as_deref())?;
+    let ways = ways(&copy, &archives, &wiring, args.storage.as_deref())?;
     let (mut troubles, unseen) = (Vec::new(), Arc::<Progress>::default());
-    for store in &stores {
+    for way in &ways {
         let written = Arc::new(AtomicU64::new(0));
-        let read = read_copy(
-            store.as_ref(),
-            &copy.manifest,
-            &unseen,
-            to_stdout(Arc::clone(&written)),
-        );
-        let trouble = match read.await {
+        let (store, sink) = (way.store.as_ref(), to_stdout(Arc::clone(&written)));
+        let read = match way.archive {
+            None => read_copy(store, manifest, &unseen, sink).await,
+            Some(archive) => {
+                let key = &manifest.key;
+                read_member(store, &archive.manifest, key, &unseen, sink).await
+            }
+        };
+        let trouble = match read {
             Ok(()) => {
                 for trouble in troubles {
                     tell(format_args!("warning: {trouble}"));
@@ -80,37 +85,64 @@ fn to_stdout(written: Arc<AtomicU64>) -> impl FnMut(&[u8]) -> io::Result<()> + S
     }
 }
 
-/// The configured storages that hold the copy, those without known trouble first; or only the one asked for.
-fn holders(
-    copy: &StoredCopy,
-    stores: Vec<Arc<dyn Store>>,
+/// A way to the copy: a storage, and the archive there that holds it where it is not an object of its own.
+struct Way<'a> {
+    store: &'a Arc<dyn Store>,
+    archive: Option<&'a StoredArchive>,
+    is_live: bool,
+}
+
+/// The ways to the copy through configured storages, or the one asked for: those without known trouble first, and of
+/// these its own object before an archive.
+fn ways<'a>(
+    copy: &'a Found,
+    archives: &'a [StoredArchive],
+    wiring: &'a Wiring,
     asked: Option<&str>,
-) -> Result<Vec<Arc<dyn Store>>, Refusal> {
-    if let Some(asked) = asked.filter(|asked| stores.iter().all(|store| store.name() != *asked)) {
-        let hint = hint_for(asked, stores.iter().map(|store| store.name()));
+) -> Result<Vec<Way<'a>>, Refusal> {
+    if let Some(asked) = asked.filter(|asked| wiring.store(asked).is_none()) {
+        let hint = hint_for(asked, wiring.stores.iter().map(|store| store.name()));
         let text = format!("no storage is called `{asked}`\nhint: {hint}");
         return Err(Refusal::usage(text));
     }
-    let holds = |store: &Arc<dyn Store>| {
-        let mut placements = copy.placements.iter();
-        placements.any(|placement| placement.storage == store.name())
-            && asked.is_none_or(|asked| asked == store.name())
+    let own = match copy {
+        Found::Daily(copy) => copy.placements.as_slice(),
+        Found::Archived { .. } => &[],
     };
-    let mut holders: Vec<_> = stores.into_iter().filter(holds).collect();
-    let is_live = |name: &str| copy.live().any(|placement| placement.storage == name);
-    holders.sort_by_key(|store| !is_live(store.name()));
-    if holders.is_empty() {
-        let all: Vec<&str> = copy
-            .placements
-            .iter()
-            .map(|placement| placement.storage.as_str())
-            .collect();
-        let (key, all) = (copy.key(), all.join(", "));
-        let who = asked.map_or("no configured storage holds".to_owned(), |asked| {
-            format!("storage `{asked}` does not hold")
-        });
-        let text = format!("{who} `{key}`\nhint: it lies in {all}");
-        return Err(Refusal::failed(text));
+    let inside = archives.iter().flat_map(|archive| {
+        let placements = archive.placements.iter();
+        placements.map(move |placement| (Some(archive), placement))
+    });
+    let all: Vec<(Option<&StoredArchive>, &Placement)> = own
+        .iter()
+        .map(|placement| (None, placement))
+        .chain(inside)
+        .collect();
+    let is_asked = |placement: &Placement| asked.is_none_or(|asked| asked == placement.storage);
+    let mut ways: Vec<Way<'_>> = all
+        .iter()
+        .filter(|(_, placement)| is_asked(placement))
+        .filter_map(|(archive, placement)| {
+            Some(Way {
+                store: wiring.store(&placement.storage)?,
+                archive: *archive,
+                is_live: placement.state == CopyState::Live,
+            })
+        })
+        .collect();
+    ways.sort_by_key(|way| !way.is_live);
+    if !ways.is_empty() {
+        return Ok(ways);
     }
-    Ok(holders)
+    let mut places: Vec<&str> = all
+        .iter()
+        .map(|(_, placement)| placement.storage.as_str())
+        .collect();
+    places.dedup();
+    let (key, places) = (copy.object(), places.join(", "));
+    let who = asked.map_or("no configured storage holds".to_owned(), |asked| {
+        format!("storage `{asked}` does not hold")
+    });
+    let text = format!("{who} `{key}`\nhint: it lies in {places}");
+    Err(Refusal::failed(text))
 }

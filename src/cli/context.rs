@@ -3,12 +3,14 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::args::{Format, Global};
 use super::exit::{Exit, Refusal};
 use crate::app;
 use crate::catalog::Catalog;
 use crate::config::{Config, Loaded};
+use crate::wiring::Wiring;
 
 /// What the global options say.
 pub(super) struct Context {
@@ -65,6 +67,21 @@ impl Context {
             );
             Refusal::failed(text).into()
         })
+    }
+
+    /// The configuration and its catalog, for writing down what a person decides. It needs no lock.
+    pub(super) fn open(&self) -> anyhow::Result<(Config, Catalog)> {
+        let config = self.load()?.config;
+        // Only one that exists is opened for writing.
+        let known = self.catalog(&config)?;
+        let catalog = Catalog::open(known.path())?;
+        Ok((config, catalog))
+    }
+
+    /// What a command works on that looks at stored objects and writes down what it finds.
+    pub(super) async fn wiring(&self) -> anyhow::Result<Wiring> {
+        let (config, catalog) = self.open()?;
+        Ok(app::wiring_to_read(Arc::new(config), catalog).await?)
     }
 
     /// Writes lines to stdout.

@@ -1,5 +1,7 @@
 //! `patina list`: the inventory, the newest copy first.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -8,9 +10,9 @@ use super::args::ListArgs;
 use super::context::Context;
 use super::exit::{Exit, Refusal};
 use super::table::{Side, Table};
-use crate::catalog::{CopyFilter, CopyState, Placement, StoredCopy};
+use crate::catalog::{Catalog, CopyFilter, CopyState, Placement, StoredArchive, StoredCopy};
 use crate::clock::{Clock, SystemClock};
-use crate::types::{ByteCount, grouped};
+use crate::types::{ByteCount, Manifest, grouped};
 
 /// Runs `patina list`.
 pub(super) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Exit> {
@@ -33,16 +35,42 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Exit> {
             return Err(unknown(name, &catalog, &config)?.into());
         }
     }
+    let archives = archives(args, &catalog)?;
     if context.json {
         let copies: Vec<Value> = copies.iter().map(document).collect();
-        context.print_json(&json!({ "copies": copies }))?;
+        let archives: Vec<Value> = archives.iter().map(archive_document).collect();
+        context.print_json(&json!({ "copies": copies, "archives": archives }))?;
         return Ok(Exit::Ok);
     }
-    if copies.is_empty() {
-        return Err(nothing(args).into());
+    let now = SystemClock::new().now();
+    match (copies.is_empty(), archives.is_empty()) {
+        (true, true) => return Err(nothing(args).into()),
+        (false, true) => context.print(table(&copies, now))?,
+        (true, false) => context.print(archive_table(&archives, now))?,
+        (false, false) => context.print(format_args!(
+            "{}\n\n{}",
+            table(&copies, now),
+            archive_table(&archives, now)
+        ))?,
     }
-    context.print(table(&copies, SystemClock::new().now()))?;
     Ok(Exit::Ok)
+}
+
+/// The weekly archives that hold what was asked for.
+fn archives(args: &ListArgs, catalog: &Catalog) -> anyhow::Result<Vec<StoredArchive>> {
+    let mut archives = catalog.archives()?;
+    let is_asked = |manifest: &Manifest| {
+        args.database
+            .as_ref()
+            .is_none_or(|name| *name == manifest.database)
+            && args.date.is_none_or(|date| date == manifest.date)
+    };
+    archives.retain(|archive| {
+        let mut members = archive.manifest.members.iter();
+        members.any(|member| is_asked(&member.manifest))
+    });
+    archives.truncate(args.limit.unwrap_or(usize::MAX));
+    Ok(archives)
 }
 
 fn nothing(args: &ListArgs) -> Refusal {
@@ -81,7 +109,38 @@ fn table(copies: &[StoredCopy], now: DateTime<Utc>) -> Table<9> {
             grouped(manifest.evidence.total_rows()),
             format!("{:?}", manifest.class),
             storages.join(", "),
-            verified(copy, now),
+            verified(copy.live(), now),
+            manifest.key.to_string(),
+        ]);
+    }
+    table
+}
+
+fn archive_table(archives: &[StoredArchive], now: DateTime<Utc>) -> Table<7> {
+    let mut table = Table::new([
+        ("WEEK", Side::Left),
+        ("SIZE", Side::Right),
+        ("COPIES", Side::Right),
+        ("DATABASES", Side::Right),
+        ("STORAGES", Side::Left),
+        ("VERIFIED", Side::Left),
+        ("KEY", Side::Left),
+    ]);
+    for archive in archives {
+        let manifest = &archive.manifest;
+        let databases: BTreeSet<_> = manifest
+            .members
+            .iter()
+            .map(|member| &member.manifest.database)
+            .collect();
+        let storages: Vec<String> = archive.placements.iter().map(storage).collect();
+        table.row([
+            manifest.week.to_string(),
+            ByteCount(manifest.stored.size_bytes).to_string(),
+            manifest.members.len().to_string(),
+            databases.len().to_string(),
+            storages.join(", "),
+            verified(archive.live(), now),
             manifest.key.to_string(),
         ]);
     }
@@ -97,8 +156,8 @@ pub(super) fn storage(placement: &Placement) -> String {
 }
 
 /// When every byte was last read, by the storage where that is longest ago.
-fn verified(copy: &StoredCopy, now: DateTime<Utc>) -> String {
-    let times: Vec<_> = copy.live().map(|placement| placement.verified_at).collect();
+fn verified<'a>(live: impl Iterator<Item = &'a Placement>, now: DateTime<Utc>) -> String {
+    let times: Vec<_> = live.map(|placement| placement.verified_at).collect();
     match times.iter().min() {
         None => "-".to_owned(),
         Some(None) => "never".to_owned(),
@@ -133,20 +192,44 @@ pub(super) fn document(copy: &StoredCopy) -> Value {
         "rows": manifest.evidence.total_rows(),
         "class": manifest.class,
         "incomplete": manifest.incomplete,
-        "storages": placements(copy),
+        "storages": placements(&copy.placements),
     })
 }
 
-/// Where a copy lies, for `--json`.
-pub(super) fn placements(copy: &StoredCopy) -> Vec<Value> {
-    let placements = copy.placements.iter();
+/// A weekly archive for `--json`.
+fn archive_document(archive: &StoredArchive) -> Value {
+    let manifest = &archive.manifest;
+    let members = manifest.members.iter().map(|member| {
+        json!({
+            "database": member.manifest.database,
+            "date": member.manifest.date,
+            "key": member.manifest.key,
+            "plain_bytes": member.manifest.plain.size_bytes,
+            "rows": member.manifest.evidence.total_rows(),
+            "class": member.manifest.class,
+        })
+    });
+    json!({
+        "week": manifest.week,
+        "key": manifest.key,
+        "created_at": archive.created_at,
+        "stored_bytes": manifest.stored.size_bytes,
+        "sha256": manifest.stored.sha256,
+        "members": members.collect::<Vec<_>>(),
+        "left_out": manifest.left_out,
+        "storages": placements(&archive.placements),
+    })
+}
+
+/// Where an object lies, for `--json`; nothing that the storages do not say themselves.
+pub(super) fn placements(placements: &[Placement]) -> Vec<Value> {
     placements
+        .iter()
         .map(|placement| {
             json!({
                 "storage": placement.storage,
                 "state": placement.state,
                 "damage": placement.damage,
-                "verified_at": placement.verified_at,
             })
         })
         .collect()

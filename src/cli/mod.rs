@@ -11,10 +11,12 @@ mod demo;
 mod edit;
 mod exit;
 mod generate;
+mod keep;
 mod list;
 mod log;
 mod meter;
 mod names;
+mod reconcile;
 mod show;
 mod show_config;
 mod table;
@@ -60,6 +62,12 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Show { copy } => show::run(context, &copy),
             Command::Cat(args) => cat::run(context, &args).await,
             Command::Verify(args) => verify::run(context, &args).await,
+            Command::Reconcile(args) => reconcile::run(context, &args).await,
+            Command::Rebuild(args) => reconcile::rebuild(context, &args).await,
+            Command::Pin(args) => keep::pin(context, &args),
+            Command::Unpin { copy } => keep::unpin(context, &copy),
+            Command::Ack { databases } => keep::acknowledge(context, &databases),
+            Command::Forget(args) => keep::forget(context, &args),
             Command::Check => check::run(context),
             Command::Config(ConfigCommand::Schema) => generate::schema(context),
             Command::Config(ConfigCommand::Show) => show_config::run(context),

@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::address::{Address, resolve};
+use serde_json::{Value, json};
+
+use super::address::{Address, Found, resolve};
 use super::context::{Context, printable};
 use super::exit::Exit;
 use super::list::{age, placements, storage};
 use super::table::{Side, Table};
-use crate::catalog::StoredCopy;
+use crate::catalog::Placement;
 use crate::clock::{Clock, SystemClock};
 use crate::types::{ByteCount, Manifest, grouped};
 
@@ -17,10 +19,11 @@ pub(super) fn run(context: &Context, address: &Address) -> anyhow::Result<Exit> 
     let catalog = context.catalog(&config)?;
     let copy = resolve(address, &catalog, &config)?;
     if context.json {
-        context.print_json(&serde_json::json!({
-            "manifest": copy.manifest,
-            "created_at": copy.created_at,
-            "storages": placements(&copy),
+        context.print_json(&json!({
+            "manifest": copy.manifest(),
+            "object": copy.object(),
+            "created_at": copy.created_at(),
+            "storages": verified_placements(copy.placements()),
         }))?;
     } else {
         context.print(text(&copy))?;
@@ -28,14 +31,23 @@ pub(super) fn run(context: &Context, address: &Address) -> anyhow::Result<Exit> 
     Ok(Exit::Ok)
 }
 
-fn text(copy: &StoredCopy) -> String {
-    let manifest = &copy.manifest;
+/// Where the object lies, with what only this catalog knows of it.
+fn verified_placements(all: &[Placement]) -> Vec<Value> {
+    let mut documents = placements(all);
+    for (document, placement) in documents.iter_mut().zip(all) {
+        document["verified_at"] = json!(placement.verified_at);
+    }
+    documents
+}
+
+fn text(copy: &Found) -> String {
+    let manifest = copy.manifest();
     let mut text = String::new();
     for (label, value) in facts(copy) {
         let _ = writeln!(text, "{label:10}  {value}");
     }
     let now = SystemClock::new().now();
-    for placement in &copy.placements {
+    for placement in copy.placements() {
         let verified = placement
             .verified_at
             .map_or("never".to_owned(), |time| age(now - time));
@@ -56,8 +68,8 @@ fn text(copy: &StoredCopy) -> String {
     text
 }
 
-fn facts(copy: &StoredCopy) -> Vec<(&'static str, String)> {
-    let manifest = &copy.manifest;
+fn facts(copy: &Found) -> Vec<(&'static str, String)> {
+    let manifest = copy.manifest();
     let mut facts = vec![
         ("database", manifest.database.to_string()),
         ("date", format!("{} ({})", manifest.date, manifest.zone)),
@@ -71,6 +83,9 @@ fn facts(copy: &StoredCopy) -> Vec<(&'static str, String)> {
             ),
         ),
     ];
+    if let Found::Archived { archive, .. } = copy {
+        facts.push(("archive", archive.key().to_string()));
+    }
     if let Some(bookmark) = &manifest.source.bookmark {
         facts.push(("bookmark", printable(bookmark)));
     }
@@ -95,9 +110,7 @@ fn facts(copy: &StoredCopy) -> Vec<(&'static str, String)> {
             format!(
                 "{}, compression {}",
                 size(stored.size_bytes),
-                serde_json::json!(stored.compression)
-                    .as_str()
-                    .unwrap_or_default()
+                json!(stored.compression).as_str().unwrap_or_default()
             ),
         ),
         ("", format!("sha256 {}", stored.sha256)),

@@ -1,7 +1,5 @@
 //! `patina verify`: reads stored copies again and compares every byte with what was stored.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +9,6 @@ use super::context::{Context, in_spite_of, tell};
 use super::exit::{Exit, Refusal};
 use super::meter::ByteMeter;
 use super::table::{Side, Table};
-use crate::app;
 use crate::catalog::{Catalog, CopyFilter};
 use crate::config::Config;
 use crate::engine::reading::ReadingError;
@@ -20,11 +17,8 @@ use crate::types::{ByteCount, ObjectKey};
 
 /// Runs `patina verify`.
 pub(super) async fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Exit> {
-    let config = Arc::new(context.load()?.config);
-    // Only one that exists is opened for writing.
-    let known = context.catalog(&config)?;
-    let keys = chosen(args, &known, &config)?;
-    let wiring = app::wiring_to_read(config, Catalog::open(known.path())?).await?;
+    let wiring = context.wiring().await?;
+    let keys = chosen(args, &wiring.catalog, &wiring.config)?;
     let scope = match args.all {
         true => Scope::All,
         false => Scope::Keys(&keys),
@@ -43,7 +37,7 @@ fn chosen(args: &VerifyArgs, catalog: &Catalog, config: &Config) -> anyhow::Resu
     if !args.copies.is_empty() {
         let resolved = args.copies.iter().map(|address| {
             let copy = resolve(address, catalog, config)?;
-            Ok(copy.key().clone())
+            Ok(copy.object().clone())
         });
         return resolved.collect();
     }

@@ -7,10 +7,11 @@ use serde::de::DeserializeOwned;
 use tokio_util::io::SyncIoBridge;
 
 use super::commit::MAX_MANIFEST_BYTES;
+use crate::archive::{self, ArchiveError};
 use crate::dump::{Check, decoder};
 use crate::progress::Progress;
 use crate::store::{Digest, Reader, Store, StoreError, read_small};
-use crate::types::{Hasher, Manifest, ObjectKey};
+use crate::types::{ArchiveManifest, Hasher, Manifest, ObjectKey, StoredFacts};
 
 /// How much text is handed on at a time.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -72,16 +73,67 @@ pub async fn read_copy(
     progress: &Arc<Progress>,
     sink: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static,
 ) -> Result<(), ReadingError> {
-    let (name, key) = (store.name(), &manifest.key);
+    let work = {
+        let (manifest, progress) = (manifest.clone(), Arc::clone(progress));
+        move |reader| stream(reader, &manifest, &progress, sink)
+    };
+    with_reader(store, &manifest.key, work).await
+}
+
+/// Reads a whole archive and proves every byte and every member of it.
+///
+/// # Errors
+/// [`ReadingError`], never [`ReadingError::Sink`].
+pub async fn read_archive(
+    store: &dyn Store,
+    archive: &ArchiveManifest,
+    progress: &Arc<Progress>,
+) -> Result<(), ReadingError> {
+    let work = {
+        let (archive, progress) = (archive.clone(), Arc::clone(progress));
+        move |reader| prove_archive(reader, &archive, &progress)
+    };
+    with_reader(store, &archive.key, work).await
+}
+
+/// Hands the plain text of the copy `member` to `sink`, block by block, out of the archive that holds it, and proves
+/// its size and hash; the last block follows only when they were right. No other text of the archive touches the disk.
+///
+/// # Errors
+/// As [`read_copy`]. A damage of the archive behind the member is none.
+pub async fn read_member(
+    store: &dyn Store,
+    archive: &ArchiveManifest,
+    member: &ObjectKey,
+    progress: &Arc<Progress>,
+    sink: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static,
+) -> Result<(), ReadingError> {
+    let work = {
+        let (archive, progress, key) = (archive.clone(), Arc::clone(progress), member.clone());
+        move |reader| {
+            let mut stored = Stored::new(reader, &progress);
+            let read = archive::read_member(&mut stored, &archive, &key, sink);
+            if read.is_err() {
+                stored.is_whole()?;
+            }
+            read.map_err(of_archive)
+        }
+    };
+    with_reader(store, &archive.key, work).await
+}
+
+/// Opens an object and does blocking work on its bytes; what is found is told with the storage and key.
+async fn with_reader(
+    store: &dyn Store,
+    key: &ObjectKey,
+    work: impl FnOnce(Reader) -> Result<(), ReadingError> + Send + 'static,
+) -> Result<(), ReadingError> {
+    let name = store.name();
     let Some(reader) = store.open(key, None).await? else {
         let text = format!("storage `{name}`: `{key}` is missing");
         return Err(ReadingError::Missing(text));
     };
-    let work = {
-        let (manifest, progress) = (manifest.clone(), Arc::clone(progress));
-        move || stream(reader, &manifest, &progress, sink)
-    };
-    let ended = tokio::task::spawn_blocking(work).await;
+    let ended = tokio::task::spawn_blocking(move || work(reader)).await;
     let placed = |text| format!("storage `{name}`: `{key}` {text}");
     match ended {
         Ok(Err(ReadingError::Damaged(text))) => Err(ReadingError::Damaged(placed(text))),
@@ -93,18 +145,34 @@ pub async fn read_copy(
     }
 }
 
+fn prove_archive(
+    reader: Reader,
+    archive: &ArchiveManifest,
+    progress: &Progress,
+) -> Result<(), ReadingError> {
+    let mut stored = Stored::new(reader, progress);
+    let read = archive::read(&mut stored, archive);
+    // Bytes after the end of the compressed text are part of the object, too.
+    let rest = io::copy(&mut stored, &mut io::sink()).map_err(ArchiveError::Io);
+    let found = stored.end()?;
+    read.and(rest.map(|_| ())).map_err(of_archive)?;
+    prove_stored(&archive.stored, found)
+}
+
+fn of_archive(error: ArchiveError) -> ReadingError {
+    match error {
+        ArchiveError::Sink(cause) => ReadingError::Sink(cause),
+        other => ReadingError::Damaged(format!("is damaged: {other}")),
+    }
+}
+
 fn stream(
     reader: Reader,
     manifest: &Manifest,
     progress: &Progress,
     mut sink: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(), ReadingError> {
-    let mut stored = Stored {
-        input: SyncIoBridge::new(reader),
-        hasher: Hasher::default(),
-        broken: None,
-        progress,
-    };
+    let mut stored = Stored::new(reader, progress);
     let mut check = Check::default();
     let mut held = Vec::new();
     let decoded = decode(&mut stored, manifest, &mut |block| {
@@ -115,14 +183,7 @@ fn stream(
         held = block;
         Ok(())
     });
-    if let Some(cause) = stored.broken {
-        let text = format!("could not be read to its end: {cause}");
-        return Err(ReadingError::Unread(text));
-    }
-    let found = Digest {
-        size_bytes: stored.hasher.seen_bytes(),
-        sha256: stored.hasher.finish(),
-    };
+    let found = stored.end()?;
     prove(manifest, found, check, decoded)?;
     sink(&held).map_err(ReadingError::Sink)
 }
@@ -162,14 +223,7 @@ fn prove(
     decoded: Result<(), ReadingError>,
 ) -> Result<(), ReadingError> {
     decoded?;
-    let expected = Digest {
-        size_bytes: manifest.stored.size_bytes,
-        sha256: manifest.stored.sha256,
-    };
-    if found != expected {
-        let text = format!("is damaged: it has {found}, its manifest says {expected}");
-        return Err(ReadingError::Damaged(text));
-    }
+    prove_stored(&manifest.stored, found)?;
     let damaged = |what: String| Err(ReadingError::Damaged(format!("is damaged: {what}")));
     match check.finish() {
         Err(cause) => damaged(cause.to_string()),
@@ -181,12 +235,55 @@ fn prove(
     }
 }
 
+fn prove_stored(stored: &StoredFacts, found: Digest) -> Result<(), ReadingError> {
+    let expected = Digest {
+        size_bytes: stored.size_bytes,
+        sha256: stored.sha256,
+    };
+    if found != expected {
+        let text = format!("is damaged: it has {found}, its manifest says {expected}");
+        return Err(ReadingError::Damaged(text));
+    }
+    Ok(())
+}
+
 /// An object's bytes, hashed and counted as they are read.
 struct Stored<'a> {
     input: SyncIoBridge<Reader>,
     hasher: Hasher,
     broken: Option<String>,
     progress: &'a Progress,
+}
+
+impl<'a> Stored<'a> {
+    fn new(reader: Reader, progress: &'a Progress) -> Self {
+        Self {
+            input: SyncIoBridge::new(reader),
+            hasher: Hasher::default(),
+            broken: None,
+            progress,
+        }
+    }
+
+    /// Whether the storage gave what it has.
+    fn is_whole(&self) -> Result<(), ReadingError> {
+        match &self.broken {
+            Some(cause) => {
+                let text = format!("could not be read to its end: {cause}");
+                Err(ReadingError::Unread(text))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What was read, unless the storage broke off.
+    fn end(self) -> Result<Digest, ReadingError> {
+        self.is_whole()?;
+        Ok(Digest {
+            size_bytes: self.hasher.seen_bytes(),
+            sha256: self.hasher.finish(),
+        })
+    }
 }
 
 impl Read for Stored<'_> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::reading::{ReadingError, check_manifest, read_copy};
+use super::reading::{ReadingError, check_manifest, read_archive, read_copy};
 use crate::catalog::{CatalogError, Damage, Event, EventKind, Item, Placement};
 use crate::config::AlertLevel;
 use crate::progress::Progress;
@@ -167,6 +167,13 @@ async fn look(
         let manifest = &copy.manifest;
         return Ok(match check_manifest(store, key, manifest).await {
             Ok(()) => read_copy(store, manifest, progress, |_| Ok(())).await,
+            wrong => wrong,
+        });
+    }
+    if let Some(archive) = wiring.catalog.archive(key)? {
+        let manifest = &archive.manifest;
+        return Ok(match check_manifest(store, key, manifest).await {
+            Ok(()) => read_archive(store, manifest, progress).await,
             wrong => wrong,
         });
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{Datelike, Days, NaiveDate};
+use chrono::{Datelike, Days, NaiveDate, Weekday};
 
 use super::Refused;
 
@@ -19,6 +19,20 @@ impl BackupDate {
                 .checked_sub_days(Days::new(days))
                 .unwrap_or(NaiveDate::MIN),
         )
+    }
+
+    /// The day `days` after this one.
+    pub fn plus_days(self, days: u64) -> Self {
+        Self(
+            self.0
+                .checked_add_days(Days::new(days))
+                .unwrap_or(NaiveDate::MAX),
+        )
+    }
+
+    /// The day of the week.
+    pub fn weekday(self) -> Weekday {
+        self.0.weekday()
     }
 
     /// The ISO week this day belongs to.
@@ -62,10 +76,21 @@ pub struct IsoWeek {
 }
 
 impl IsoWeek {
-    /// Its Sunday.
+    /// The week's Monday.
+    pub fn first_day(self) -> BackupDate {
+        self.day(Weekday::Mon)
+    }
+
+    /// The week's Sunday.
     pub fn last_day(self) -> BackupDate {
-        let sunday = NaiveDate::from_isoywd_opt(self.year, self.week, chrono::Weekday::Sun);
-        BackupDate(sunday.expect("only weeks that exist are made"))
+        self.day(Weekday::Sun)
+    }
+
+    fn day(self, weekday: Weekday) -> BackupDate {
+        // Only at the end of time does a week lack a day.
+        BackupDate(
+            NaiveDate::from_isoywd_opt(self.year, self.week, weekday).unwrap_or(NaiveDate::MAX),
+        )
     }
 }
 
@@ -89,8 +114,7 @@ impl FromStr for IsoWeek {
             year: year.parse().map_err(|_| refused())?,
             week: week.parse().map_err(|_| refused())?,
         };
-        let exists =
-            NaiveDate::from_isoywd_opt(parsed.year, parsed.week, chrono::Weekday::Mon).is_some();
+        let exists = NaiveDate::from_isoywd_opt(parsed.year, parsed.week, Weekday::Mon).is_some();
         if exists && parsed.to_string() == text {
             return Ok(parsed);
         }
@@ -110,6 +134,21 @@ mod tests {
         assert_eq!(day.week().to_string(), "2026-W53");
         assert_eq!("2026-W53".parse::<IsoWeek>().unwrap(), day.week());
         assert!("2027-W53".parse::<IsoWeek>().is_err());
+    }
+
+    #[test]
+    fn a_week_runs_from_monday_to_sunday_across_the_year() {
+        let week: IsoWeek = "2026-W53".parse().unwrap();
+        assert_eq!(week.first_day().to_string(), "2026-12-28");
+        assert_eq!(week.last_day().to_string(), "2027-01-03");
+        let mut day = week.first_day().minus_days(800);
+        for _ in 0..1600 {
+            let week = day.week();
+            assert_eq!(week.first_day().plus_days(6), week.last_day());
+            assert!(week.first_day() <= day && day <= week.last_day(), "{day}");
+            assert_eq!(week.last_day().weekday(), Weekday::Sun);
+            day = day.plus_days(1);
+        }
     }
 
     #[test]

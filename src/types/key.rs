@@ -60,6 +60,11 @@ impl ObjectKey {
         })
     }
 
+    /// The key of a week's archive.
+    pub fn weekly(week: IsoWeek) -> Self {
+        Self::from_kind(KeyKind::Weekly { week })
+    }
+
     /// The key of this object's commit record.
     pub fn manifest(&self) -> Self {
         Self::from_kind(KeyKind::Manifest {
@@ -154,6 +159,14 @@ mod tests {
         let date = "2026-11-22".parse().unwrap();
         let time = NaiveTime::from_hms_milli_opt(3, 4, 5, 678);
         let key = ObjectKey::daily(date, &"blog".parse().unwrap(), time, Compression::Zstd);
+        assert_eq!(key.as_str().parse::<ObjectKey>().unwrap(), key);
+    }
+
+    #[test]
+    fn a_weeks_archive_is_named_after_its_iso_week() {
+        let sunday: BackupDate = "2027-01-03".parse().unwrap();
+        let key = ObjectKey::weekly(sunday.week());
+        assert_eq!(key.as_str(), "weekly/2026-W53.tar.gz");
         assert_eq!(key.as_str().parse::<ObjectKey>().unwrap(), key);
     }
 

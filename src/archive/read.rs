@@ -1,0 +1,199 @@
+//! Reads an archive from its first byte to its last. Invariant: every entry is the one that belongs there.
+
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+
+use super::write::{manifest, sums};
+use super::{ArchiveError, Contents, Facts, MANIFEST_NAME, SUMS_NAME};
+use crate::dump::decoder;
+use crate::types::{ArchiveManifest, ArchiveMember, Compression, Hasher, ObjectKey};
+
+/// How much text is handed on at a time.
+const BLOCK_BYTES: usize = 256 * 1024;
+
+const THE_END: &str = "the end";
+
+/// Reads the archive that `expected` describes, all of it, and proves every entry.
+///
+/// # Errors
+/// [`ArchiveError::Entry`] for an entry too many, too few, of another kind or in another place,
+/// [`ArchiveError::Differs`], and [`ArchiveError::Io`] where `input` breaks or is no tar.gz.
+pub fn read(input: impl Read + Send, expected: &ArchiveManifest) -> Result<(), ArchiveError> {
+    let text = decoder(Compression::Gzip, input).map_err(ArchiveError::Io)?;
+    let mut tar = tar::Archive::new(text);
+    each(&mut tar, expected, |place, entry| {
+        place.prove(entry, &mut |_| Ok(()))?;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    only_zeros_follow(&mut tar.into_inner())
+}
+
+/// Hands the text of the copy `member` to `sink`, block by block; the last block only after all of its bytes were
+/// right. What stands before it is skipped, what stands behind it is not read: a damage there does no harm.
+///
+/// # Errors
+/// As [`read`], and [`ArchiveError::Sink`].
+pub fn read_member(
+    input: impl Read + Send,
+    expected: &ArchiveManifest,
+    member: &ObjectKey,
+    mut sink: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<(), ArchiveError> {
+    let text = decoder(Compression::Gzip, input).map_err(ArchiveError::Io)?;
+    let mut tar = tar::Archive::new(text);
+    each(&mut tar, expected, |place, entry| {
+        if place
+            .member
+            .is_none_or(|known| known.manifest.key != *member)
+        {
+            return Ok(ControlFlow::Continue(()));
+        }
+        place.prove(entry, &mut sink)?;
+        Ok(ControlFlow::Break(()))
+    })
+}
+
+/// Calls `visit` with each entry, in order, as long as it wants; each is the one that belongs in its place.
+fn each<R: Read>(
+    tar: &mut tar::Archive<R>,
+    expected: &ArchiveManifest,
+    mut visit: impl FnMut(&Place<'_>, &mut tar::Entry<'_, R>) -> Result<ControlFlow<()>, ArchiveError>,
+) -> Result<(), ArchiveError> {
+    let mut places = places(expected).into_iter();
+    let mut number = 0;
+    for entry in tar.entries().map_err(ArchiveError::Io)? {
+        number += 1;
+        let mut entry = entry.map_err(ArchiveError::Io)?;
+        let place = places.next();
+        let found = describe(&entry);
+        let wanted = place.as_ref().map_or(THE_END.to_owned(), Place::describe);
+        let Some(place) = place.filter(|_| found == wanted) else {
+            return Err(ArchiveError::Entry {
+                number,
+                found,
+                expected: wanted,
+            });
+        };
+        if visit(&place, &mut entry)?.is_break() {
+            return Ok(());
+        }
+    }
+    match places.next() {
+        None => Ok(()),
+        Some(place) => Err(ArchiveError::Entry {
+            number: number + 1,
+            found: THE_END.to_owned(),
+            expected: place.describe(),
+        }),
+    }
+}
+
+/// What an entry must be.
+struct Place<'a> {
+    path: &'a str,
+    facts: Facts,
+    member: Option<&'a ArchiveMember>,
+}
+
+fn places(expected: &ArchiveManifest) -> Vec<Place<'_>> {
+    let contents = Contents {
+        instance: &expected.instance,
+        week: expected.week,
+        zone: &expected.zone,
+        job: expected.job,
+        started_at: &expected.started_at,
+        members: &expected.members,
+        left_out: &expected.left_out,
+        patina_version: &expected.patina_version,
+    };
+    let small = |path, text: &[u8]| {
+        let mut hasher = Hasher::default();
+        hasher.update(text);
+        Place {
+            path,
+            facts: Facts::of(hasher.seen_bytes(), hasher.finish()),
+            member: None,
+        }
+    };
+    let mut places = vec![
+        small(MANIFEST_NAME, &manifest(&contents)),
+        small(SUMS_NAME, sums(&expected.members).as_bytes()),
+    ];
+    places.extend(expected.members.iter().map(|member| Place {
+        path: &member.path,
+        facts: Facts(member.manifest.plain),
+        member: Some(member),
+    }));
+    places
+}
+
+impl Place<'_> {
+    fn describe(&self) -> String {
+        format!(
+            "a file `{}` of {} bytes",
+            self.path, self.facts.0.size_bytes
+        )
+    }
+
+    fn prove(
+        &self,
+        entry: &mut impl Read,
+        sink: &mut impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), ArchiveError> {
+        let mut hand_on = |block: &[u8]| match block.is_empty() {
+            true => Ok(()),
+            false => sink(block).map_err(ArchiveError::Sink),
+        };
+        let mut hasher = Hasher::default();
+        let mut held = Vec::new();
+        loop {
+            let mut block = Vec::with_capacity(BLOCK_BYTES);
+            let mut part = entry.take(BLOCK_BYTES as u64);
+            part.read_to_end(&mut block).map_err(ArchiveError::Io)?;
+            if block.is_empty() {
+                break;
+            }
+            hasher.update(&block);
+            hand_on(&held)?;
+            held = block;
+        }
+        let found = Facts::of(hasher.seen_bytes(), hasher.finish());
+        if found != self.facts {
+            return Err(ArchiveError::Differs {
+                path: self.path.to_owned(),
+                found,
+                expected: self.facts,
+            });
+        }
+        hand_on(&held)
+    }
+}
+
+fn describe(entry: &tar::Entry<'_, impl Read>) -> String {
+    let (path, size_bytes) = (
+        String::from_utf8_lossy(&entry.path_bytes()).into_owned(),
+        entry.size(),
+    );
+    match entry.header().entry_type() {
+        tar::EntryType::Regular => format!("a file `{path}` of {size_bytes} bytes"),
+        other => format!("`{path}`, a {other:?}"),
+    }
+}
+
+/// A tar ends with zeros; anything else was put there.
+fn only_zeros_follow(rest: &mut impl Read) -> Result<(), ArchiveError> {
+    let mut block = vec![0; BLOCK_BYTES];
+    loop {
+        let count = rest.read(&mut block).map_err(ArchiveError::Io)?;
+        if count == 0 {
+            return Ok(());
+        }
+        if block[..count].iter().any(|byte| *byte != 0) {
+            let text = "there are bytes behind the end of the tar";
+            return Err(ArchiveError::Io(io::Error::new(
+                io::ErrorKind::InvalidData,
+                text,
+            )));
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Writes the archive of a week, in one pass and constant memory.
+
+use std::io::{self, Read, Write};
+
+use serde::Serialize;
+use tar::{EntryType, Header};
+
+use super::{ArchiveError, Facts, MANIFEST_NAME, SUMS_NAME};
+use crate::dump::Encoder;
+use crate::types::{
+    ARCHIVE_FORMAT, ArchiveMember, Compression, Hasher, IsoWeek, JobId, LeftOut, StoredFacts,
+};
+
+/// Everyone may read what was unpacked.
+const MODE: u32 = 0o644;
+
+/// What an archive holds; `MANIFEST.json` says it to whoever has the archive alone.
+#[derive(Debug, Clone, Serialize)]
+pub struct Contents<'a> {
+    /// The installation that packs it.
+    pub instance: &'a str,
+    /// The week whose Sunday it is packed on.
+    pub week: IsoWeek,
+    /// The IANA time zone of the members' dates.
+    pub zone: &'a str,
+    /// The job that packs it.
+    pub job: JobId,
+    /// When packing began, RFC 3339 in UTC.
+    pub started_at: &'a str,
+    /// What it holds, in this order.
+    pub members: &'a [ArchiveMember],
+    /// What belongs in and is not.
+    pub left_out: &'a [LeftOut],
+    /// The Patina that writes it.
+    pub patina_version: &'a str,
+}
+
+/// An archive that is being written into `W`.
+pub struct Writer<W: Write> {
+    tar: tar::Builder<Encoder<Hashing<W>>>,
+    mtime: u64,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes the first two entries.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn start(out: W, contents: &Contents<'_>) -> Result<Self, ArchiveError> {
+        let hasher = Hasher::default();
+        let encoder = Encoder::new(Compression::Gzip, Hashing { out, hasher });
+        let sunday = contents.week.last_day().0.and_time(chrono::NaiveTime::MIN);
+        let mut writer = Self {
+            tar: tar::Builder::new(encoder.map_err(ArchiveError::Io)?),
+            // The files' times say which week they are of; when it was packed would make each archive differ.
+            mtime: u64::try_from(sunday.and_utc().timestamp()).unwrap_or(0),
+        };
+        writer.small(MANIFEST_NAME, &manifest(contents))?;
+        writer.small(SUMS_NAME, sums(contents.members).as_bytes())?;
+        Ok(writer)
+    }
+
+    /// Writes the next member; `text` must be what its manifest says.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Differs`] and [`ArchiveError::Source`], after which the archive cannot be used, and those of
+    /// the output.
+    pub fn member(&mut self, member: &ArchiveMember, text: impl Read) -> Result<(), ArchiveError> {
+        let (path, plain) = (&member.path, member.manifest.plain);
+        let mut header = self.header(plain.size_bytes);
+        let mut text = Measured {
+            // One byte more shows a text that is too long.
+            inner: text.take(plain.size_bytes.saturating_add(1)),
+            hasher: Hasher::default(),
+            broken: None,
+        };
+        let written = {
+            let mut entry = text.by_ref().take(plain.size_bytes);
+            self.tar.append_data(&mut header, path, &mut entry)
+        };
+        let rest = io::copy(&mut text, &mut io::sink());
+        if let Some(cause) = text.broken {
+            let path = path.clone();
+            return Err(ArchiveError::Source { path, cause });
+        }
+        let found = Facts::of(text.hasher.seen_bytes(), text.hasher.finish());
+        if found.0 != plain {
+            return Err(ArchiveError::Differs {
+                path: path.clone(),
+                found,
+                expected: Facts(plain),
+            });
+        }
+        written.and(rest.map(|_| ())).map_err(ArchiveError::Io)
+    }
+
+    /// Writes the end. Gives the output back, and what the archive's bytes are.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn finish(self) -> Result<(W, StoredFacts), ArchiveError> {
+        let encoder = self.tar.into_inner().map_err(ArchiveError::Io)?;
+        let Hashing { out, hasher } = encoder.finish().map_err(ArchiveError::Io)?;
+        let stored = StoredFacts {
+            size_bytes: hasher.seen_bytes(),
+            sha256: hasher.finish(),
+            compression: Compression::Gzip,
+        };
+        Ok((out, stored))
+    }
+
+    fn small(&mut self, path: &str, text: &[u8]) -> Result<(), ArchiveError> {
+        let mut header = self.header(text.len() as u64);
+        let written = self.tar.append_data(&mut header, path, text);
+        written.map_err(ArchiveError::Io)
+    }
+
+    fn header(&self, size_bytes: u64) -> Header {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(size_bytes);
+        header.set_mode(MODE);
+        header.set_mtime(self.mtime);
+        header.set_uid(0);
+        header.set_gid(0);
+        header
+    }
+}
+
+pub(super) fn manifest(contents: &Contents<'_>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        format: u32,
+        #[serde(flatten)]
+        contents: &'a Contents<'a>,
+    }
+    let document = Document {
+        format: ARCHIVE_FORMAT,
+        contents,
+    };
+    let mut text = serde_json::to_vec_pretty(&document).expect("it has only text keys");
+    text.push(b'\n');
+    text
+}
+
+/// One line per member, as `sha256sum` writes them.
+pub(super) fn sums(members: &[ArchiveMember]) -> String {
+    let line = |member: &ArchiveMember| {
+        let sha256 = member.manifest.plain.sha256;
+        format!("{sha256}  {}\n", member.path)
+    };
+    members.iter().map(line).collect()
+}
+
+/// A writer that knows the digest of what went through it.
+struct Hashing<W> {
+    out: W,
+    hasher: Hasher,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// A reader that knows the digest of what went through it, and why it ended.
+struct Measured<R> {
+    inner: R,
+    hasher: Hasher,
+    broken: Option<io::Error>,
+}
+
+impl<R: Read> Read for Measured<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self.inner.read(out) {
+            Ok(count) => {
+                self.hasher.update(&out[..count]);
+                Ok(count)
+            }
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => Err(cause),
+            Err(cause) => {
+                let copy = io::Error::new(cause.kind(), cause.to_string());
+                self.broken = Some(cause);
+                Err(copy)
+            }
+        }
+    }
+}
