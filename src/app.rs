@@ -18,11 +18,11 @@ use crate::config::{Config, Database, SourceSpec, Storage, StorageKind};
 use crate::engine::state::StateDir;
 use crate::source::{Source, SqliteSource, d1};
 use crate::store::{
-    Body, DirStore, Listing, ObjectStat, Operation, Reader, Retry, RetryPolicy, S3Store, Store,
-    StoreError, StoreErrorKind, install_tls,
+    Body, DirStore, Listing, ObjectStat, Operation, Prune, Reader, Retry, RetryPolicy, S3Store,
+    Store, StoreError, StoreErrorKind, install_tls,
 };
 use crate::types::ObjectKey;
-use crate::wiring::{WiredDatabase, Wiring};
+use crate::wiring::{Moment, WiredDatabase, Wiring};
 
 /// Why a configuration cannot be worked on.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,22 @@ pub enum AppError {
 /// # Errors
 /// Where the catalog cannot be opened or a source cannot be built; a storage that fails is part of the wiring.
 pub async fn wiring(config: Arc<Config>, state: &StateDir) -> Result<Wiring, AppError> {
+    Ok(build(config, state).await?.wiring)
+}
+
+/// What a job works on, and the only way to delete anything.
+pub struct Built {
+    /// What a job works on.
+    pub wiring: Wiring,
+    /// The same storages, in the same order, for expiry.
+    pub pruners: Vec<Arc<dyn Prune>>,
+}
+
+/// As [`wiring`], with the storages for expiry.
+///
+/// # Errors
+/// As [`wiring`].
+pub async fn build(config: Arc<Config>, state: &StateDir) -> Result<Built, AppError> {
     let catalog = Catalog::open(&StateDir::catalog_path(state.path()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let instance = catalog.instance()?;
@@ -51,21 +67,29 @@ pub async fn wiring(config: Arc<Config>, state: &StateDir) -> Result<Wiring, App
         source: source(database, client.as_ref(), &state.spool()),
     };
     let databases = config.databases().iter().map(wired).collect();
-    let mut stores = Vec::with_capacity(config.storages().len());
+    let mut pruners = Vec::with_capacity(config.storages().len());
     for storage in config.storages() {
         let is_new = !holds_copies(&catalog, &storage.name)?;
-        stores.push(match absent_folder(storage) {
+        pruners.push(match absent_folder(storage) {
             Some(error) if !is_new => unopened(storage, error),
             _ => store_or_reason(storage, &instance, &clock, Unfinished::Remove).await,
         });
     }
-    Ok(Wiring {
+    let wiring = Wiring {
         databases,
-        stores,
+        stores: to_keep(&pruners),
         catalog,
+        built_at: Moment::of(clock.as_ref()),
         clock,
         config,
-    })
+    };
+    Ok(Built { wiring, pruners })
+}
+
+/// The same storages without the way to delete.
+fn to_keep(pruners: &[Arc<dyn Prune>]) -> Vec<Arc<dyn Store>> {
+    let pruners = pruners.iter().cloned();
+    pruners.map(|pruner| pruner as Arc<dyn Store>).collect()
 }
 
 /// The client of the configured Cloudflare account; `None` where none is configured, and then no D1 database is.
@@ -99,17 +123,18 @@ pub fn known(config: &Config) -> Result<Option<Catalog>, AppError> {
 pub async fn wiring_to_read(config: Arc<Config>, catalog: Catalog) -> Result<Wiring, AppError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let instance = catalog.instance()?;
-    let mut stores = Vec::with_capacity(config.storages().len());
+    let mut pruners = Vec::with_capacity(config.storages().len());
     for storage in config.storages() {
-        stores.push(match absent_folder(storage) {
+        pruners.push(match absent_folder(storage) {
             Some(error) => unopened(storage, error),
             None => store_or_reason(storage, &instance, &clock, Unfinished::Leave).await,
         });
     }
     Ok(Wiring {
         databases: Vec::new(),
-        stores,
+        stores: to_keep(&pruners),
         catalog,
+        built_at: Moment::of(clock.as_ref()),
         clock,
         config,
     })
@@ -148,7 +173,7 @@ async fn store_or_reason(
     instance: &str,
     clock: &Arc<dyn Clock>,
     unfinished: Unfinished,
-) -> Arc<dyn Store> {
+) -> Arc<dyn Prune> {
     let opened = match &storage.kind {
         StorageKind::Directory(folder) => DirStore::open(&storage.name, folder, instance)
             .map(|store| retrying(Arc::new(store), clock)),
@@ -166,7 +191,7 @@ async fn prepared(
     store: S3Store,
     clock: &Arc<dyn Clock>,
     unfinished: Unfinished,
-) -> Arc<dyn Store> {
+) -> Arc<dyn Prune> {
     if let Unfinished::Remove = unfinished
         && let Err(error) = store.sweep().await
     {
@@ -176,7 +201,7 @@ async fn prepared(
     retrying(Arc::new(store), clock)
 }
 
-fn retrying(store: Arc<dyn Store>, clock: &Arc<dyn Clock>) -> Arc<dyn Store> {
+fn retrying(store: Arc<dyn Prune>, clock: &Arc<dyn Clock>) -> Arc<dyn Prune> {
     Arc::new(Retry::new(store, Arc::clone(clock), RetryPolicy::default()))
 }
 
@@ -206,7 +231,7 @@ fn not_opened(storage: &Storage, cause: &str) -> StoreError {
     StoreError::new(&storage.name, Operation::Prepare, None, kind)
 }
 
-fn unopened(storage: &Storage, error: StoreError) -> Arc<dyn Store> {
+fn unopened(storage: &Storage, error: StoreError) -> Arc<dyn Prune> {
     Arc::new(Unopened {
         name: storage.name.clone(),
         reason: error.kind,
@@ -250,5 +275,12 @@ impl Store for Unopened {
 
     async fn list(&self) -> Result<Listing, StoreError> {
         self.refuse(Operation::List, None)
+    }
+}
+
+#[async_trait]
+impl Prune for Unopened {
+    async fn remove(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        self.refuse(Operation::Remove, Some(key))
     }
 }

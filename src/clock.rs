@@ -1,10 +1,11 @@
 //! Tells the time and waits. Invariant: no other module reads the system's clock.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Wall time, monotonic time and waiting, as one thing that tests can hold in their hands.
 #[async_trait]
@@ -22,14 +23,14 @@ pub trait Clock: Send + Sync {
 /// The machine's clock.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock {
-    start: Instant,
+    start: Duration,
 }
 
 impl SystemClock {
     /// A clock whose monotonic time starts now.
     pub fn new() -> Self {
         Self {
-            start: Instant::now(),
+            start: since_boot(),
         }
     }
 }
@@ -40,6 +41,12 @@ impl Default for SystemClock {
     }
 }
 
+/// The time since the machine started, sleep included: after a suspended night both times have gone on.
+fn since_boot() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    Duration::try_from(time).unwrap_or(Duration::ZERO)
+}
+
 #[async_trait]
 impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
@@ -47,7 +54,7 @@ impl Clock for SystemClock {
     }
 
     fn elapsed(&self) -> Duration {
-        self.start.elapsed()
+        since_boot().saturating_sub(self.start)
     }
 
     async fn sleep(&self, duration: Duration) {
@@ -111,6 +118,8 @@ impl Clock for ManualClock {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     fn noon() -> DateTime<Utc> {

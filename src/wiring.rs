@@ -1,6 +1,9 @@
 //! Holds what one job or request works on: an immutable snapshot of the configuration and what was built from it.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 
 use crate::catalog::Catalog;
 use crate::clock::Clock;
@@ -21,6 +24,27 @@ pub struct Wiring {
     pub catalog: Catalog,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What the clock said when this was built; a wall time that left the running time since then is not trusted.
+    pub built_at: Moment,
+}
+
+/// One reading of both times of a clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The wall time.
+    pub wall: DateTime<Utc>,
+    /// The time since the clock's start.
+    pub elapsed: Duration,
+}
+
+impl Moment {
+    /// What `clock` says now.
+    pub fn of(clock: &dyn Clock) -> Self {
+        Self {
+            wall: clock.now(),
+            elapsed: clock.elapsed(),
+        }
+    }
 }
 
 /// A database and how it is read.

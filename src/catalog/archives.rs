@@ -41,7 +41,7 @@ impl Catalog {
     /// Where the file cannot be read.
     pub fn unarchived(&self, until: BackupDate) -> Result<Vec<StoredCopy>, CatalogError> {
         let sql = "SELECT r2_key FROM copies AS copy
-                   WHERE backup_date <= ?1 AND class IN ('A', 'B')
+                   WHERE backup_date <= ?1 AND class IN ('A', 'B') AND NOT incomplete
                       AND NOT EXISTS (SELECT 1 FROM archive_members AS member
                           JOIN archives AS archive ON archive.r2_key = member.archive_key
                           WHERE member.r2_key = copy.r2_key AND archive.state = 'live')

@@ -88,13 +88,15 @@ impl Catalog {
         })
     }
 
-    /// Marks objects for deletion: from now on no query gives them as good copies.
+    /// Marks objects for deletion: from now on no query gives them as good copies. Those that were pinned or leased
+    /// since they were chosen are left as they are.
     ///
     /// # Errors
     /// Where the rows cannot be written; nothing is marked then.
     pub fn mark(&self, keys: &[ObjectKey], at: DateTime<Utc>) -> Result<(), CatalogError> {
-        let sql =
-            "UPDATE backup_inventory SET deleted_at = coalesce(deleted_at, ?2) WHERE r2_key = ?1";
+        let sql = "UPDATE backup_inventory SET deleted_at = coalesce(deleted_at, ?2)
+                   WHERE r2_key = ?1 AND NOT EXISTS (SELECT 1 FROM pins WHERE r2_key = ?1)
+                      AND NOT EXISTS (SELECT 1 FROM leases WHERE r2_key = ?1 AND until > ?2)";
         self.write(|transaction| {
             let mut statement = transaction.prepare(sql)?;
             for key in keys {

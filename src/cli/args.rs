@@ -77,6 +77,12 @@ pub(super) enum Command {
     Cat(CatArgs),
     /// Read stored copies again and compare every byte with what was stored
     Verify(VerifyArgs),
+    /// Pack every good copy up to the last Sunday into the week's archive
+    Archive,
+    /// Show of every stored object whether it stays or may go, and by which rule
+    Plan,
+    /// Delete what may go
+    Expire(ExpireArgs),
     /// Compare what the catalog knows with what the storages hold; deletes nothing
     Reconcile(ReconcileArgs),
     /// Make a lost catalog anew from the storages; deletes nothing
@@ -175,6 +181,14 @@ pub(super) struct VerifyArgs {
     /// Every copy
     #[arg(long, conflicts_with = "copies")]
     pub(super) all: bool,
+}
+
+/// `patina expire`.
+#[derive(Debug, Args)]
+pub(super) struct ExpireArgs {
+    /// Delete nothing: show what `patina plan` shows
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 /// `patina reconcile`.

@@ -19,8 +19,10 @@ mod names;
 mod reconcile;
 mod show;
 mod show_config;
+mod signals;
 mod table;
 mod verify;
+mod week;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -62,6 +64,9 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Show { copy } => show::run(context, &copy),
             Command::Cat(args) => cat::run(context, &args).await,
             Command::Verify(args) => verify::run(context, &args).await,
+            Command::Archive => week::archive(context).await,
+            Command::Plan => week::plan(context).await,
+            Command::Expire(args) => week::expire(context, &args).await,
             Command::Reconcile(args) => reconcile::run(context, &args).await,
             Command::Rebuild(args) => reconcile::rebuild(context, &args).await,
             Command::Pin(args) => keep::pin(context, &args),

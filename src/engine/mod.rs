@@ -4,6 +4,8 @@ mod adopt;
 pub mod backup;
 mod commit;
 pub mod drill;
+pub mod expire;
+pub mod pack;
 pub mod reading;
 pub mod reconcile;
 pub mod rebuild;

@@ -4,11 +4,12 @@
 use chrono::{DateTime, Utc};
 
 use super::commit::{commit, is_read_whole};
+use super::pack::{self, PackError};
 use super::spool::{Ready, hash_file};
 use super::state::StateDir;
 use crate::catalog::{CatalogError, Committed, Spooled};
 use crate::progress::Progress;
-use crate::types::{DatabaseName, JobId};
+use crate::types::{DatabaseName, IsoWeek, JobId};
 use crate::wiring::Wiring;
 
 /// What was found and done.
@@ -20,6 +21,8 @@ pub struct Recovery {
     pub completed: Vec<DatabaseName>,
     /// Databases whose copy was given up.
     pub discarded: Vec<DatabaseName>,
+    /// Weeks whose proven archive was still stored.
+    pub packed: Vec<IsoWeek>,
     /// Left-over files that were removed.
     pub swept: u64,
 }
@@ -56,6 +59,18 @@ pub async fn run(wiring: &Wiring, state: &StateDir) -> Result<Recovery, RecoverE
         } else {
             wiring.catalog.discard_spooled(job, &name)?;
             recovery.discarded.push(name);
+        }
+    }
+    for packed in wiring.catalog.packed()? {
+        let week = packed.manifest.week;
+        match pack::is_proven(&packed) {
+            true => match pack::settle(wiring, &packed, &Progress::default()).await {
+                Ok(_) => recovery.packed.push(week),
+                Err(PackError::Catalog(error)) => return Err(error.into()),
+                // No storage took it; the daily copies are there for another one.
+                Err(error) => tracing::warn!(%week, "{error}"),
+            },
+            false => wiring.catalog.discard_packed(&packed.manifest.key)?,
         }
     }
     recovery.swept = state.sweep(&[]).map_err(|cause| RecoverError::Sweep {

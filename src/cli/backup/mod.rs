@@ -2,12 +2,8 @@
 
 mod report;
 
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::args::BackupArgs;
@@ -15,6 +11,7 @@ use super::context::{Context, tell};
 use super::exit::{Exit, Refusal};
 use super::meter::Meter;
 use super::names::unknown_database;
+use super::signals::overdue;
 use crate::app;
 use crate::config::Config;
 use crate::engine::backup::{Report, Request, select};
@@ -24,9 +21,6 @@ use crate::engine::{backup, recover};
 use crate::progress::Board;
 use crate::types::Trigger;
 use crate::wiring::Wiring;
-
-/// From a signal to the end, whatever hangs; systemd and people wait 10 s.
-const STOP_DEADLINE: Duration = Duration::from_secs(9);
 
 /// What was done, before it is shown.
 pub(super) struct Night {
@@ -98,25 +92,5 @@ async fn work(
     Ok(Night {
         recovery,
         report: report?,
-    })
-}
-
-/// Cancels `stop` at the first SIGINT or SIGTERM; ends at the second one, or when the deadline is over.
-fn overdue(stop: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
-    let told = "signals cannot be received";
-    let mut interrupt = signal(SignalKind::interrupt()).context(told)?;
-    let mut terminate = signal(SignalKind::terminate()).context(told)?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        tell("stopping: unfinished copies are dropped, finished ones are kept");
-        stop.cancel();
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            () = tokio::time::sleep(STOP_DEADLINE) => {}
-        }
     })
 }

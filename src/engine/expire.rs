@@ -1,0 +1,381 @@
+//! Deletes what retention lets go. Invariant: an object is deleted only after it was marked, and after every guard was
+//! asked again; its manifest goes first, so that what is left of an interrupted deletion is no copy for anyone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::{
+    Care, CatalogError, CopyState, Event, EventKind, Item, ItemContent, ItemMember, Placement,
+};
+use crate::config::AlertLevel;
+use crate::retention::{
+    Content, Copy, Guards, Hold, Object, Plan, Policy, Situation, State, decide,
+};
+use crate::store::{Prune, StoreError};
+use crate::types::{BackupDate, DatabaseName, ObjectKey};
+use crate::wiring::Wiring;
+
+/// A longer `grace` is left to a later run.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// Wall time may leave the running time, or a store's clock, by so much: daylight saving moves neither.
+const MOST_DRIFT: TimeDelta = TimeDelta::hours(1);
+
+/// So long a person's word holds that more than half of a database's copies may go: until the next weekly run.
+const AGREEMENT: TimeDelta = TimeDelta::days(8);
+
+/// What a run did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What was decided for each object.
+    pub plan: Plan,
+    /// Objects that were chosen in this run.
+    pub marked: Vec<ObjectKey>,
+    /// Objects that were chosen and whose grace is not over.
+    pub waiting: Vec<ObjectKey>,
+    /// Objects that are gone from every storage.
+    pub deleted: Vec<ObjectKey>,
+    /// The bytes they had, in all storages.
+    pub freed_bytes: u64,
+    /// What could not be deleted, where and why; the next run goes on.
+    pub failed: Vec<(ObjectKey, String)>,
+}
+
+/// Says what would become of every object now. Writes nothing.
+///
+/// # Errors
+/// Where the catalog cannot be read.
+pub async fn plan(wiring: &Wiring, guards: Guards) -> Result<Plan, CatalogError> {
+    let items = wiring.catalog.items()?;
+    planned(wiring, &items, guards).await
+}
+
+/// Marks what may go, waits for its grace, asks the guards again, and deletes.
+///
+/// # Errors
+/// Where the catalog fails; what a storage does is part of the report.
+pub async fn run(
+    wiring: &Wiring,
+    pruners: &[Arc<dyn Prune>],
+    guards: Guards,
+    stop: &CancellationToken,
+) -> Result<Report, CatalogError> {
+    let mut report = Report::default();
+    let items = wiring.catalog.items()?;
+    report.plan = planned(wiring, &items, guards).await?;
+    note_refused(wiring, &report.plan)?;
+    let chosen: BTreeSet<&ObjectKey> = report.plan.deleted().collect();
+    report.marked = mark(wiring, &items, &chosen)?;
+    let grace = wiring.config.retention().grace;
+    if !report.marked.is_empty() && !grace.is_zero() && grace <= LONGEST_WAIT {
+        tokio::select! {
+            () = wiring.clock.sleep(grace) => {}
+            () = stop.cancelled() => return Ok(report),
+        }
+    }
+    // Again from the beginning: what was pinned, leased, damaged or set back meanwhile stays.
+    let items = wiring.catalog.items()?;
+    let plan = planned(wiring, &items, guards).await?;
+    let chosen: BTreeSet<&ObjectKey> = plan.deleted().collect();
+    let now = wiring.clock.now();
+    for item in items.iter().filter(|item| chosen.contains(&item.key)) {
+        let Some(marked_at) = item.marked_at else {
+            continue;
+        };
+        if (now - marked_at)
+            .to_std()
+            .is_ok_and(|passed| passed < grace)
+            || now < marked_at
+        {
+            report.waiting.push(item.key.clone());
+            continue;
+        }
+        if stop.is_cancelled() {
+            break;
+        }
+        delete(wiring, pruners, item, &mut report).await?;
+    }
+    tell(&report);
+    Ok(report)
+}
+
+fn tell(report: &Report) {
+    for (key, why) in &report.failed {
+        tracing::warn!(%key, "{key} was not deleted: {why}");
+    }
+    tracing::info!(
+        expired = report.marked.len(),
+        waiting = report.waiting.len(),
+        deleted = report.deleted.len(),
+        failed = report.failed.len(),
+        freed_bytes = report.freed_bytes,
+        "expiry: {} objects deleted, {} failed",
+        report.deleted.len(),
+        report.failed.len()
+    );
+}
+
+/// Takes back the marks of what stays now, and marks what goes. Gives what was not marked before.
+fn mark(
+    wiring: &Wiring,
+    items: &[Item],
+    chosen: &BTreeSet<&ObjectKey>,
+) -> Result<Vec<ObjectKey>, CatalogError> {
+    let (mut stay, mut go) = (Vec::new(), Vec::new());
+    for item in items {
+        match (chosen.contains(&item.key), item.marked_at) {
+            (false, Some(_)) => stay.push(item.key.clone()),
+            (true, None) => go.push(item.key.clone()),
+            _ => {}
+        }
+    }
+    wiring.catalog.unmark(&stay)?;
+    wiring.catalog.mark(&go, wiring.clock.now())?;
+    Ok(go)
+}
+
+async fn delete(
+    wiring: &Wiring,
+    pruners: &[Arc<dyn Prune>],
+    item: &Item,
+    report: &mut Report,
+) -> Result<(), CatalogError> {
+    let mut is_gone = true;
+    for placement in &item.placements {
+        let storage = &placement.storage;
+        let pruner = pruners.iter().find(|pruner| pruner.name() == storage);
+        let removed = match pruner {
+            Some(pruner) => remove(pruner.as_ref(), &item.key).await,
+            None => Err(format!(
+                "storage `{storage}` is not in the configuration any more"
+            )),
+        };
+        match removed {
+            Ok(()) => {
+                wiring.catalog.removed(&item.key, storage)?;
+                report.freed_bytes += item.size_bytes;
+                tracing::info!(key = %item.key, storage, "{} expired in {storage}", item.key);
+            }
+            Err(why) => {
+                is_gone = false;
+                report.failed.push((item.key.clone(), why));
+            }
+        }
+    }
+    if is_gone {
+        report.deleted.push(item.key.clone());
+    }
+    Ok(())
+}
+
+/// Removes the manifest, then the object, and looks whether both are gone.
+async fn remove(pruner: &dyn Prune, key: &ObjectKey) -> Result<(), String> {
+    let told = |error: StoreError| error.to_string();
+    let manifest = key.manifest();
+    pruner.remove(&manifest).await.map_err(told)?;
+    pruner.remove(key).await.map_err(told)?;
+    for key in [&manifest, key] {
+        if pruner.stat(key).await.map_err(told)?.is_some() {
+            let name = pruner.name();
+            return Err(format!(
+                "storage `{name}`: `{key}` is still there after its removal"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Lets nothing of a refused database expire until a person looked, and says so once.
+fn note_refused(wiring: &Wiring, plan: &Plan) -> Result<(), CatalogError> {
+    for (database, why) in &plan.refused {
+        let event = Event {
+            kind: EventKind::ExpiryRefused,
+            severity: AlertLevel::Critical,
+            database: Some(database.clone()),
+            message: format!(
+                "nothing of `{database}` expires: {why}\nhint: look at `patina plan`, then `patina ack {database}`"
+            ),
+            at: wiring.clock.now(),
+        };
+        wiring.catalog.freeze(database, &event)?;
+    }
+    Ok(())
+}
+
+async fn planned(wiring: &Wiring, items: &[Item], guards: Guards) -> Result<Plan, CatalogError> {
+    let now = wiring.clock.now();
+    let care = wiring.catalog.care(now)?;
+    let instance = wiring.catalog.instance()?;
+    let objects: Vec<Object> = items
+        .iter()
+        .map(|item| object(wiring, item, &care, &instance))
+        .collect();
+    let retention = wiring.config.retention();
+    let zone = wiring.config.agent().timezone;
+    let situation = Situation {
+        today: BackupDate(now.with_timezone(&zone).date_naive()),
+        policy: Policy {
+            daily_days: retention.daily_days,
+            weekly_weeks: retention.weekly_weeks,
+            min_copies: retention.min_copies,
+        },
+        hold: hold(wiring, items, &care).await,
+        acknowledged: agreed(&care, now),
+        forgotten: forgotten(wiring, &care),
+        frozen: care.frozen,
+        guards,
+    };
+    Ok(decide(&objects, &situation))
+}
+
+fn agreed(care: &Care, now: DateTime<Utc>) -> BTreeSet<DatabaseName> {
+    let fresh = care
+        .acknowledged
+        .iter()
+        .filter(|(_, at)| now - **at < AGREEMENT);
+    fresh.map(|(database, _)| database.clone()).collect()
+}
+
+/// A database that is in the configuration again is as any other.
+fn forgotten(wiring: &Wiring, care: &Care) -> BTreeSet<DatabaseName> {
+    let gone = care.forgotten.iter();
+    gone.filter(|name| wiring.config.database(name).is_none())
+        .cloned()
+        .collect()
+}
+
+fn object(wiring: &Wiring, item: &Item, care: &Care, instance: &str) -> Object {
+    Object {
+        content: content(item),
+        state: state(wiring, item, &care.acknowledged),
+        is_ours: item.instance == instance,
+        is_pinned: care.pinned.contains(&item.key),
+        is_leased: care.leased.contains(&item.key),
+        is_marked: item.marked_at.is_some(),
+        key: item.key.clone(),
+    }
+}
+
+fn content(item: &Item) -> Content {
+    match &item.content {
+        ItemContent::Daily { database, date } => Content::Daily(Copy {
+            key: item.key.clone(),
+            database: database.clone(),
+            date: *date,
+        }),
+        ItemContent::Weekly { week, members } => {
+            let copy = |member: &ItemMember| Copy {
+                key: member.key.clone(),
+                database: member.database.clone(),
+                date: member.date,
+            };
+            Content::Weekly {
+                week: *week,
+                members: members.iter().map(copy).collect(),
+            }
+        }
+    }
+}
+
+fn state(
+    wiring: &Wiring,
+    item: &Item,
+    acknowledged: &BTreeMap<DatabaseName, DateTime<Utc>>,
+) -> State {
+    // What lies in a storage that left the configuration cannot be looked at.
+    let known = |placement: &&Placement| wiring.store(&placement.storage).is_some();
+    let mut damages = item
+        .placements
+        .iter()
+        .filter(known)
+        .filter_map(|placement| {
+            (placement.state != CopyState::Live).then_some(placement.damaged_at)
+        });
+    if damages.any(|at| !is_seen(item, at, acknowledged)) {
+        return State::Damaged;
+    }
+    let mut live = item
+        .placements
+        .iter()
+        .filter(known)
+        .filter(|placement| placement.state == CopyState::Live)
+        .peekable();
+    match () {
+        () if !item.is_good || live.peek().is_none() => State::Unfit,
+        () if live.any(|placement| placement.verified_at.is_some()) => State::Verified,
+        () => State::Unread,
+    }
+}
+
+/// Whether a person has looked since the damage was found, at each database that it is about.
+fn is_seen(
+    item: &Item,
+    damaged_at: Option<DateTime<Utc>>,
+    acknowledged: &BTreeMap<DatabaseName, DateTime<Utc>>,
+) -> bool {
+    let is_seen = |database: &DatabaseName| {
+        let seen_at = acknowledged.get(database);
+        seen_at
+            .zip(damaged_at)
+            .is_some_and(|(seen_at, damaged_at)| damaged_at <= *seen_at)
+    };
+    match &item.content {
+        ItemContent::Daily { database, .. } => is_seen(database),
+        ItemContent::Weekly { members, .. } => {
+            members.iter().all(|member| is_seen(&member.database))
+        }
+    }
+}
+
+/// Why nothing may go now.
+async fn hold(wiring: &Wiring, items: &[Item], care: &Care) -> Option<Hold> {
+    if let Some(why) = doubt(wiring, items).await {
+        return Some(Hold::Clock(why));
+    }
+    let until = care
+        .quiet_until
+        .filter(|until| wiring.clock.now() < *until)?;
+    Some(Hold::Quiet(until.format("%Y-%m-%d %H:%M UTC").to_string()))
+}
+
+/// Why the wall time is not to be trusted. Sleep moves both times of the clock; a person or NTP moves one.
+async fn doubt(wiring: &Wiring, items: &[Item]) -> Option<String> {
+    let (now, elapsed) = (wiring.clock.now(), wiring.clock.elapsed());
+    let ran = TimeDelta::from_std(elapsed.saturating_sub(wiring.built_at.elapsed)).ok()?;
+    let drift = now - wiring.built_at.wall - ran;
+    if drift.abs() > MOST_DRIFT {
+        let minutes = drift.num_minutes();
+        return Some(format!(
+            "it moved by {minutes} minutes against the running time since Patina started"
+        ));
+    }
+    let newest = items.iter().max_by_key(|item| item.created_at)?;
+    if now + MOST_DRIFT < newest.created_at {
+        let (key, at) = (&newest.key, newest.created_at);
+        return Some(format!("it is before {at}, when `{key}` was made"));
+    }
+    for placement in newest
+        .placements
+        .iter()
+        .filter(|placement| placement.state == CopyState::Live)
+    {
+        let Some(store) = wiring.store(&placement.storage) else {
+            continue;
+        };
+        // A store that does not answer gives no reason to doubt, and takes no deletion either.
+        if let Ok(Some(stat)) = store.stat(&newest.key).await
+            && (stat.modified - newest.created_at).abs() > TimeDelta::days(1)
+        {
+            let (key, theirs, ours) = (&newest.key, stat.modified, newest.created_at);
+            return Some(format!(
+                "storage `{}` took `{key}` at {theirs} by its own clock, and at {ours} by ours",
+                store.name()
+            ));
+        }
+    }
+    None
+}

@@ -1,0 +1,625 @@
+//! Packs the week: every good copy that no archive holds yet goes into one. Invariant: an archive counts only after it
+//! was opened again, and every member in it was right.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{Datelike, SecondsFormat, TimeDelta};
+use tokio::runtime::Handle;
+use tokio_util::io::SyncIoBridge;
+use tokio_util::sync::CancellationToken;
+
+use super::commit::{Proven, commit};
+use super::spool::hash_file;
+use super::state::StateDir;
+use super::verify::freeze;
+use crate::archive::{self, ArchiveError, Contents, Writer};
+use crate::catalog::{CatalogError, Damage, Event, EventKind, JobStatus, Packed, StoredCopy};
+use crate::config::AlertLevel;
+use crate::dump::decoder;
+use crate::progress::{Progress, Stage};
+use crate::store::Store;
+use crate::types::{
+    ARCHIVE_FORMAT, ArchiveManifest, ArchiveMember, BackupDate, ByteCount, IsoWeek, JobId, LeftOut,
+    ObjectKey, StoredFacts,
+};
+use crate::wiring::Wiring;
+
+/// A backup that runs for longer hangs, and does not hold the archive up. Spec, "Timing Dependencies".
+const LONGEST_NIGHT: TimeDelta = TimeDelta::hours(2);
+
+/// So many of the last jobs are looked at for one that still runs.
+const JOBS_LOOKED_AT: usize = 100;
+
+/// No archive takes longer; where a process dies over one, expiry waits for its members no longer than this.
+const LEASE: TimeDelta = TimeDelta::hours(12);
+
+/// How much is read from and written to a file at a time.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// What a run did.
+#[derive(Debug)]
+pub enum Outcome {
+    /// An archive is stored.
+    Packed {
+        /// Its commit record.
+        manifest: Box<ArchiveManifest>,
+        /// What went wrong with single storages, although others hold it.
+        degraded: Vec<String>,
+    },
+    /// Nothing was packed, and nothing is lost by it.
+    Skipped(Skip),
+}
+
+/// Why nothing was packed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Skip {
+    /// A backup is running; the next archive takes this week, too.
+    #[error("a backup is running since {since}: the next archive takes this week, too")]
+    Running {
+        /// When it started.
+        since: String,
+    },
+    /// Every good copy up to the Sunday is in an archive.
+    #[error("every good copy up to {sunday} is in an archive already")]
+    NothingNew {
+        /// The last day that was looked at.
+        sunday: BackupDate,
+    },
+    /// The week has its archive; what came later goes into the next one.
+    #[error("{week} has its archive; {left} later copies go into the next one")]
+    AlreadyPacked {
+        /// The week.
+        week: IsoWeek,
+        /// How many copies wait.
+        left: usize,
+    },
+}
+
+/// Why a week is not packed.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// The catalog cannot be read or written.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The archive could not be written or is not right.
+    #[error(
+        "the archive of {week}: {cause}\nhint: nothing was stored; the daily copies are untouched"
+    )]
+    Archive {
+        /// The week.
+        week: IsoWeek,
+        /// What happened.
+        cause: ArchiveError,
+    },
+    /// None of the copies can be read.
+    #[error(
+        "none of the {count} copies of {week} can be read: {first}\nhint: they are untouched; `patina verify` looks at each"
+    )]
+    NothingReadable {
+        /// The week.
+        week: IsoWeek,
+        /// How many there are.
+        count: usize,
+        /// What is wrong with the first.
+        first: String,
+    },
+    /// No storage took it.
+    #[error(
+        "no storage holds the archive of {week}: {why}\nhint: the daily copies are untouched; `patina archive` tries again"
+    )]
+    NotStored {
+        /// The week.
+        week: IsoWeek,
+        /// What each said.
+        why: String,
+    },
+    /// The process was told to end.
+    #[error("the process was told to end")]
+    Stopped,
+    /// A thread panicked.
+    #[error("a worker thread panicked: {0}")]
+    Panicked(String),
+}
+
+/// Packs every good copy up to the last Sunday that no verified archive holds.
+///
+/// # Errors
+/// [`PackError`]; nothing counts then, and no copy is touched.
+pub async fn run(
+    wiring: &Wiring,
+    state: &StateDir,
+    progress: &Arc<Progress>,
+    stop: &CancellationToken,
+) -> Result<Outcome, PackError> {
+    let sunday = last_sunday(wiring);
+    let members = wiring.catalog.unarchived(sunday)?;
+    if let Some(skip) = skip(wiring, sunday, members.len())? {
+        return Ok(Outcome::Skipped(skip));
+    }
+    let keys: Vec<ObjectKey> = members.iter().map(|copy| copy.key().clone()).collect();
+    let until = wiring.clock.now() + LEASE;
+    let lease = wiring.catalog.lease(&keys, "pack", until)?;
+    let packed = pack(wiring, state, sunday.week(), members, progress, stop).await;
+    wiring.catalog.release(lease, wiring.clock.now())?;
+    packed
+}
+
+/// The last day of the week that ends today or ended last.
+fn last_sunday(wiring: &Wiring) -> BackupDate {
+    let zone = wiring.config.agent().timezone;
+    let today = BackupDate(wiring.clock.now().with_timezone(&zone).date_naive());
+    today.minus_days(u64::from(today.0.weekday().num_days_from_sunday()))
+}
+
+/// W0: why there is nothing to do now.
+fn skip(wiring: &Wiring, sunday: BackupDate, found: usize) -> Result<Option<Skip>, CatalogError> {
+    let (catalog, now, week) = (&wiring.catalog, wiring.clock.now(), sunday.week());
+    let jobs = catalog.jobs(JOBS_LOOKED_AT)?;
+    let running = jobs
+        .iter()
+        .find(|job| job.status == JobStatus::Running && now - job.started_at < LONGEST_NIGHT);
+    if let Some(job) = running {
+        let since = job.started_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let skip = Skip::Running { since };
+        let kind = EventKind::WeeklySkipped;
+        catalog.tell(&[event(
+            wiring,
+            kind,
+            AlertLevel::Warning,
+            format!("{week} was not packed: {skip}"),
+        )])?;
+        return Ok(Some(skip));
+    }
+    if found == 0 {
+        return Ok(Some(Skip::NothingNew { sunday }));
+    }
+    let has_archive = catalog.archive(&ObjectKey::weekly(week))?.is_some();
+    Ok(has_archive.then_some(Skip::AlreadyPacked { week, left: found }))
+}
+
+fn event(wiring: &Wiring, kind: EventKind, severity: AlertLevel, message: String) -> Event {
+    Event {
+        kind,
+        severity,
+        database: None,
+        message,
+        at: wiring.clock.now(),
+    }
+}
+
+async fn pack(
+    wiring: &Wiring,
+    state: &StateDir,
+    week: IsoWeek,
+    copies: Vec<StoredCopy>,
+    progress: &Arc<Progress>,
+    stop: &CancellationToken,
+) -> Result<Outcome, PackError> {
+    let (job, started_at) = (JobId::random(), now_text(wiring));
+    let file = Unproven(state.spool().join(format!("{job}-{week}.partial")));
+    let mut sources: Vec<Source> = copies
+        .into_iter()
+        .map(|copy| Source::of(wiring, copy))
+        .collect();
+    let mut left_out = Vec::new();
+    let instance = wiring.catalog.instance()?;
+    loop {
+        leave_out(wiring, &mut sources, &mut left_out)?;
+        if sources.is_empty() {
+            let count = left_out.len();
+            let first = left_out
+                .first()
+                .map(|one: &LeftOut| one.why.clone())
+                .unwrap_or_default();
+            return Err(PackError::NothingReadable { week, count, first });
+        }
+        let draft = Draft {
+            instance: instance.clone(),
+            week,
+            zone: wiring.config.agent().timezone.name().to_owned(),
+            job,
+            started_at: started_at.clone(),
+            members: sources.iter().map(Source::member).collect(),
+            left_out: left_out.clone(),
+        };
+        match write(&file.0, &draft, &mut sources, progress, stop).await? {
+            Written::Whole(stored) => {
+                let manifest = draft.manifest(stored, now_text(wiring));
+                let ready = prove(file, &manifest, stop).await?;
+                return store(wiring, ready, manifest, progress).await;
+            }
+            // Its other storages, or the archive without it.
+            Written::Spoiled => {}
+        }
+    }
+}
+
+fn now_text(wiring: &Wiring) -> String {
+    wiring
+        .clock
+        .now()
+        .to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// A file that goes when it is dropped.
+struct Unproven(PathBuf);
+
+impl Drop for Unproven {
+    fn drop(&mut self) {
+        // Best effort: what stays is removed at the next start.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// A copy that is to be packed, and the storages it can still be read from.
+struct Source {
+    copy: StoredCopy,
+    stores: Vec<Arc<dyn Store>>,
+    trouble: Option<Trouble>,
+}
+
+/// What is wrong with a copy in a storage.
+struct Trouble {
+    storage: String,
+    why: String,
+    is_damage: bool,
+}
+
+impl Source {
+    fn of(wiring: &Wiring, copy: StoredCopy) -> Self {
+        let stores = copy
+            .live()
+            .filter_map(|placement| wiring.store(&placement.storage).cloned());
+        Self {
+            stores: stores.collect(),
+            copy,
+            trouble: None,
+        }
+    }
+
+    fn member(&self) -> ArchiveMember {
+        let manifest = self.copy.manifest.clone();
+        ArchiveMember {
+            path: plain_path(&manifest.key),
+            manifest,
+        }
+    }
+}
+
+/// The daily's key without the ending of its compression: the archive holds plain SQL.
+fn plain_path(key: &ObjectKey) -> String {
+    let text = key.as_str();
+    let end = text
+        .rfind(".sql")
+        .map_or(text.len(), |at| at + ".sql".len());
+    text[..end].to_owned()
+}
+
+/// Writes down the troubles of the last try, and takes out what can be read from nowhere any more.
+fn leave_out(
+    wiring: &Wiring,
+    sources: &mut Vec<Source>,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<(), CatalogError> {
+    for source in sources.iter_mut() {
+        let key = source.copy.key().clone();
+        if let Some(trouble) = source.trouble.take() {
+            let Trouble {
+                storage,
+                why,
+                is_damage,
+            } = trouble;
+            tracing::warn!(%key, storage, "{key} cannot be packed from {storage}: {why}");
+            source.stores.retain(|store| store.name() != storage);
+            if is_damage {
+                let (text, now) = (format!("storage `{storage}`: {why}"), wiring.clock.now());
+                wiring
+                    .catalog
+                    .mark_damaged(&key, &storage, Damage::Corrupt, &text, now)?;
+                freeze(wiring, &key, &text, now)?;
+            }
+            if source.stores.is_empty() {
+                left_out.push(LeftOut { key, why });
+            }
+        } else if source.stores.is_empty() {
+            let why = "no configured storage holds it undamaged".to_owned();
+            left_out.push(LeftOut { key, why });
+        }
+    }
+    sources.retain(|source| !source.stores.is_empty());
+    Ok(())
+}
+
+/// What the archive's manifest will say, but for the finished file.
+#[derive(Clone)]
+struct Draft {
+    instance: String,
+    week: IsoWeek,
+    zone: String,
+    job: JobId,
+    started_at: String,
+    members: Vec<ArchiveMember>,
+    left_out: Vec<LeftOut>,
+}
+
+const PATINA_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+impl Draft {
+    fn contents(&self) -> Contents<'_> {
+        Contents {
+            instance: &self.instance,
+            week: self.week,
+            zone: &self.zone,
+            job: self.job,
+            started_at: &self.started_at,
+            members: &self.members,
+            left_out: &self.left_out,
+            patina_version: PATINA_VERSION,
+        }
+    }
+
+    fn manifest(self, stored: StoredFacts, completed_at: String) -> ArchiveManifest {
+        ArchiveManifest {
+            format: ARCHIVE_FORMAT,
+            instance: self.instance,
+            key: ObjectKey::weekly(self.week),
+            week: self.week,
+            zone: self.zone,
+            job: self.job,
+            started_at: self.started_at,
+            completed_at,
+            stored,
+            members: self.members,
+            left_out: self.left_out,
+            patina_version: PATINA_VERSION.to_owned(),
+        }
+    }
+}
+
+/// How a try to write the archive ended.
+enum Written {
+    /// The file is whole.
+    Whole(StoredFacts),
+    /// A member could not be read, or is damaged; its source says so.
+    Spoiled,
+}
+
+/// W2: writes the members, each from the first storage it can still be read from.
+async fn write(
+    path: &Path,
+    draft: &Draft,
+    sources: &mut [Source],
+    progress: &Arc<Progress>,
+    stop: &CancellationToken,
+) -> Result<Written, PackError> {
+    let week = draft.week;
+    let total_bytes = draft
+        .members
+        .iter()
+        .map(|member| member.manifest.plain.size_bytes)
+        .sum();
+    progress.enter(Stage::Export, total_bytes);
+    let stores: Vec<Arc<dyn Store>> = sources
+        .iter()
+        .map(|source| Arc::clone(&source.stores[0]))
+        .collect();
+    let work = {
+        let (path, draft, runtime) = (path.to_owned(), draft.clone(), Handle::current());
+        let (progress, stop) = (Arc::clone(progress), stop.clone());
+        move || write_file(&path, &draft, &stores, &progress, &stop, &runtime)
+    };
+    let ended = tokio::task::spawn_blocking(work).await;
+    match ended.map_err(|panic| PackError::Panicked(panic.to_string()))? {
+        Ok(stored) => Ok(Written::Whole(stored)),
+        Err(Stop::Asked) => Err(PackError::Stopped),
+        Err(Stop::Archive(cause)) => Err(PackError::Archive { week, cause }),
+        Err(Stop::Member {
+            place,
+            why,
+            is_damage,
+        }) => {
+            let storage = sources[place].stores[0].name().to_owned();
+            sources[place].trouble = Some(Trouble {
+                storage,
+                why,
+                is_damage,
+            });
+            Ok(Written::Spoiled)
+        }
+    }
+}
+
+/// Why a try to write the archive ended early.
+enum Stop {
+    Asked,
+    Archive(ArchiveError),
+    Member {
+        place: usize,
+        why: String,
+        is_damage: bool,
+    },
+}
+
+fn write_file(
+    path: &Path,
+    draft: &Draft,
+    stores: &[Arc<dyn Store>],
+    progress: &Progress,
+    stop: &CancellationToken,
+    runtime: &Handle,
+) -> Result<StoredFacts, Stop> {
+    let io = |cause| Stop::Archive(ArchiveError::Io(cause));
+    let file = BufWriter::with_capacity(BUFFER_BYTES, File::create(path).map_err(io)?);
+    let mut writer = Writer::start(file, &draft.contents()).map_err(Stop::Archive)?;
+    for (place, (member, store)) in draft.members.iter().zip(stores).enumerate() {
+        let of_member = |why: String, is_damage| Stop::Member {
+            place,
+            why,
+            is_damage,
+        };
+        let manifest = &member.manifest;
+        let opened = runtime.block_on(store.open(&manifest.key, None));
+        let reader = opened
+            .map_err(|error| of_member(error.to_string(), false))?
+            .ok_or_else(|| of_member("it is missing".to_owned(), true))?;
+        let stored = Watched {
+            inner: SyncIoBridge::new_with_handle(reader, runtime.clone()),
+            broken: None,
+            stop,
+        };
+        let mut stored = stored;
+        let written = decoder(manifest.stored.compression, &mut stored)
+            .map_err(ArchiveError::Io)
+            .and_then(|text| writer.member(member, text));
+        if stop.is_cancelled() {
+            return Err(Stop::Asked);
+        }
+        if let Some(why) = stored.broken {
+            return Err(of_member(why, false));
+        }
+        match written {
+            Ok(()) => progress.add_bytes(manifest.plain.size_bytes),
+            Err(error @ (ArchiveError::Differs { .. } | ArchiveError::Source { .. })) => {
+                return Err(of_member(error.to_string(), true));
+            }
+            Err(error) => return Err(Stop::Archive(error)),
+        }
+    }
+    let (file, stored) = writer.finish().map_err(Stop::Archive)?;
+    let file = file.into_inner().map_err(|error| io(error.into_error()))?;
+    file.sync_all().map_err(io)?;
+    Ok(stored)
+}
+
+/// A stored object's bytes; remembers whether the storage broke off, and ends when the process has to.
+struct Watched<'a, R> {
+    inner: R,
+    broken: Option<String>,
+    stop: &'a CancellationToken,
+}
+
+impl<R: io::Read> io::Read for Watched<'_, R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.stop.is_cancelled() {
+            return Err(io::Error::other("the process was told to end"));
+        }
+        let read = self.inner.read(out);
+        if let Err(cause) = &read
+            && cause.kind() != io::ErrorKind::Interrupted
+        {
+            self.broken = Some(format!("it could not be read to its end: {cause}"));
+        }
+        read
+    }
+}
+
+/// W3: opens the finished file again, proves every member, and makes it durable under its `.ready` name.
+async fn prove(
+    file: Unproven,
+    manifest: &ArchiveManifest,
+    stop: &CancellationToken,
+) -> Result<PathBuf, PackError> {
+    if stop.is_cancelled() {
+        return Err(PackError::Stopped);
+    }
+    let (week, manifest) = (manifest.week, manifest.clone());
+    let work = move || -> Result<PathBuf, ArchiveError> {
+        let input = File::open(&file.0).map_err(ArchiveError::Io)?;
+        archive::read(BufReader::with_capacity(BUFFER_BYTES, input), &manifest)?;
+        let ready = file.0.with_extension("ready");
+        fs::rename(&file.0, &ready).map_err(ArchiveError::Io)?;
+        let folder = ready.parent().unwrap_or(Path::new("."));
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(ArchiveError::Io)?;
+        Ok(ready)
+    };
+    let proven = tokio::task::spawn_blocking(work).await;
+    let proven = proven.map_err(|panic| PackError::Panicked(panic.to_string()))?;
+    proven.map_err(|cause| PackError::Archive { week, cause })
+}
+
+/// W4 and W5.
+async fn store(
+    wiring: &Wiring,
+    path: PathBuf,
+    manifest: ArchiveManifest,
+    progress: &Progress,
+) -> Result<Outcome, PackError> {
+    let packed = Packed { path, manifest };
+    wiring.catalog.pack(&packed)?;
+    let total_bytes = packed.manifest.stored.size_bytes * wiring.stores.len() as u64;
+    progress.enter(Stage::Store, total_bytes);
+    let degraded = settle(wiring, &packed, progress).await?;
+    Ok(Outcome::Packed {
+        manifest: Box::new(packed.manifest),
+        degraded,
+    })
+}
+
+/// Stores a proven archive and lets it count, or gives it up where no storage takes it. Gives what went wrong with
+/// single storages.
+pub(super) async fn settle(
+    wiring: &Wiring,
+    packed: &Packed,
+    progress: &Progress,
+) -> Result<Vec<String>, PackError> {
+    let Packed { path, manifest } = packed;
+    let (week, key) = (manifest.week, &manifest.key);
+    let proven = Proven {
+        path,
+        stored: manifest.stored,
+        key,
+        manifest,
+    };
+    let clock = wiring.clock.as_ref();
+    let outcome = commit(&wiring.stores, &proven, progress, clock).await;
+    if outcome.good.is_empty() {
+        wiring.catalog.discard_packed(key)?;
+        let _ = fs::remove_file(path);
+        let why = outcome.failed.join("; ");
+        return Err(PackError::NotStored { week, why });
+    }
+    let expires_at = super::archive_expires_at(week, wiring);
+    let events = [packed_event(wiring, manifest, &outcome.failed)];
+    let now = clock.now();
+    wiring
+        .catalog
+        .commit_archive(manifest, &outcome.good, now, expires_at, &events)?;
+    tracing::info!(%key, members = manifest.members.len(), left_out = manifest.left_out.len(),
+        size_bytes = manifest.stored.size_bytes, "{week} is packed: {} copies", manifest.members.len());
+    // The archive is committed; a file that stays is swept at the next start.
+    if let Err(error) = fs::remove_file(path) {
+        tracing::warn!(%error, "the archive's file could not be removed from the spool");
+    }
+    Ok(outcome.failed)
+}
+
+fn packed_event(wiring: &Wiring, manifest: &ArchiveManifest, failed: &[String]) -> Event {
+    let (week, count) = (manifest.week, manifest.members.len());
+    let size = ByteCount(manifest.stored.size_bytes);
+    let mut message = format!("{week}: {count} copies are packed, {size}");
+    for one in &manifest.left_out {
+        message.push_str(&format!("; left out: `{}`: {}", one.key, one.why));
+    }
+    for why in failed {
+        message.push_str(&format!("; not stored everywhere: {why}"));
+    }
+    let is_clean = manifest.left_out.is_empty() && failed.is_empty();
+    let severity = if is_clean {
+        AlertLevel::Info
+    } else {
+        AlertLevel::Warning
+    };
+    event(wiring, EventKind::WeeklyCompleted, severity, message)
+}
+
+/// Whether a file of an earlier process still is what was proven.
+pub(super) fn is_proven(packed: &Packed) -> bool {
+    let stored = packed.manifest.stored;
+    hash_file(&packed.path).is_ok_and(|(sha256, size_bytes)| {
+        sha256 == stored.sha256 && size_bytes == stored.size_bytes
+    })
+}
