@@ -53,7 +53,8 @@ impl Catalog {
     /// # Errors
     /// Where the row cannot be written.
     pub fn take_over(&self, instance: &str) -> Result<(), CatalogError> {
-        let sql = "UPDATE instance SET id = ? WHERE NOT EXISTS (SELECT 1 FROM backup_jobs)";
+        let sql = "INSERT INTO instance SELECT 1, ? WHERE NOT EXISTS (SELECT 1 FROM backup_jobs)
+                   ON CONFLICT DO UPDATE SET id = excluded.id";
         self.write(|transaction| {
             transaction.execute(sql, [instance])?;
             Ok(())

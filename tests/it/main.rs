@@ -24,3 +24,4 @@ mod store_contract;
 mod store_crash;
 mod tidy;
 mod torture;
+mod week;

@@ -15,7 +15,7 @@ use patina::progress::Board;
 use patina::source::{Source, SqliteSource};
 use patina::store::{DirStore, Listing, Store, digest, read_small};
 use patina::types::{Manifest, Trigger};
-use patina::wiring::{WiredDatabase, Wiring};
+use patina::wiring::{Moment, WiredDatabase, Wiring};
 use rusqlite::Connection;
 use tokio_util::sync::CancellationToken;
 
@@ -95,6 +95,7 @@ impl Night {
             databases: databases.collect(),
             stores: vec![Arc::new(store)],
             catalog,
+            built_at: Moment::of(&SystemClock::new()),
             clock: Arc::new(SystemClock::new()),
             config: Arc::new(config),
         };

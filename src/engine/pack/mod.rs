@@ -1,30 +1,25 @@
 //! Packs the week: every good copy that no archive holds yet goes into one. Invariant: an archive counts only after it
 //! was opened again, and every member in it was right.
 
+mod members;
+
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{Datelike, SecondsFormat, TimeDelta};
-use tokio::runtime::Handle;
-use tokio_util::io::SyncIoBridge;
 use tokio_util::sync::CancellationToken;
 
+use self::members::{Draft, Source, Written, leave_out, write};
 use super::commit::{Proven, commit};
 use super::spool::hash_file;
 use super::state::StateDir;
-use super::verify::freeze;
-use crate::archive::{self, ArchiveError, Contents, Writer};
-use crate::catalog::{CatalogError, Damage, Event, EventKind, JobStatus, Packed, StoredCopy};
+use crate::archive::{self, ArchiveError};
+use crate::catalog::{CatalogError, Event, EventKind, JobStatus, Packed, StoredCopy};
 use crate::config::AlertLevel;
-use crate::dump::decoder;
 use crate::progress::{Progress, Stage};
-use crate::store::Store;
-use crate::types::{
-    ARCHIVE_FORMAT, ArchiveManifest, ArchiveMember, BackupDate, ByteCount, IsoWeek, JobId, LeftOut,
-    ObjectKey, StoredFacts,
-};
+use crate::types::{ArchiveManifest, BackupDate, ByteCount, IsoWeek, JobId, LeftOut, ObjectKey};
 use crate::wiring::Wiring;
 
 /// A backup that runs for longer hangs, and does not hold the archive up. Spec, "Timing Dependencies".
@@ -251,268 +246,6 @@ impl Drop for Unproven {
     fn drop(&mut self) {
         // Best effort: what stays is removed at the next start.
         let _ = fs::remove_file(&self.0);
-    }
-}
-
-/// A copy that is to be packed, and the storages it can still be read from.
-struct Source {
-    copy: StoredCopy,
-    stores: Vec<Arc<dyn Store>>,
-    trouble: Option<Trouble>,
-}
-
-/// What is wrong with a copy in a storage.
-struct Trouble {
-    storage: String,
-    why: String,
-    is_damage: bool,
-}
-
-impl Source {
-    fn of(wiring: &Wiring, copy: StoredCopy) -> Self {
-        let stores = copy
-            .live()
-            .filter_map(|placement| wiring.store(&placement.storage).cloned());
-        Self {
-            stores: stores.collect(),
-            copy,
-            trouble: None,
-        }
-    }
-
-    fn member(&self) -> ArchiveMember {
-        let manifest = self.copy.manifest.clone();
-        ArchiveMember {
-            path: plain_path(&manifest.key),
-            manifest,
-        }
-    }
-}
-
-/// The daily's key without the ending of its compression: the archive holds plain SQL.
-fn plain_path(key: &ObjectKey) -> String {
-    let text = key.as_str();
-    let end = text
-        .rfind(".sql")
-        .map_or(text.len(), |at| at + ".sql".len());
-    text[..end].to_owned()
-}
-
-/// Writes down the troubles of the last try, and takes out what can be read from nowhere any more.
-fn leave_out(
-    wiring: &Wiring,
-    sources: &mut Vec<Source>,
-    left_out: &mut Vec<LeftOut>,
-) -> Result<(), CatalogError> {
-    for source in sources.iter_mut() {
-        let key = source.copy.key().clone();
-        if let Some(trouble) = source.trouble.take() {
-            let Trouble {
-                storage,
-                why,
-                is_damage,
-            } = trouble;
-            tracing::warn!(%key, storage, "{key} cannot be packed from {storage}: {why}");
-            source.stores.retain(|store| store.name() != storage);
-            if is_damage {
-                let (text, now) = (format!("storage `{storage}`: {why}"), wiring.clock.now());
-                wiring
-                    .catalog
-                    .mark_damaged(&key, &storage, Damage::Corrupt, &text, now)?;
-                freeze(wiring, &key, &text, now)?;
-            }
-            if source.stores.is_empty() {
-                left_out.push(LeftOut { key, why });
-            }
-        } else if source.stores.is_empty() {
-            let why = "no configured storage holds it undamaged".to_owned();
-            left_out.push(LeftOut { key, why });
-        }
-    }
-    sources.retain(|source| !source.stores.is_empty());
-    Ok(())
-}
-
-/// What the archive's manifest will say, but for the finished file.
-#[derive(Clone)]
-struct Draft {
-    instance: String,
-    week: IsoWeek,
-    zone: String,
-    job: JobId,
-    started_at: String,
-    members: Vec<ArchiveMember>,
-    left_out: Vec<LeftOut>,
-}
-
-const PATINA_VERSION: &str = env!("CARGO_PKG_VERSION");
-
-impl Draft {
-    fn contents(&self) -> Contents<'_> {
-        Contents {
-            instance: &self.instance,
-            week: self.week,
-            zone: &self.zone,
-            job: self.job,
-            started_at: &self.started_at,
-            members: &self.members,
-            left_out: &self.left_out,
-            patina_version: PATINA_VERSION,
-        }
-    }
-
-    fn manifest(self, stored: StoredFacts, completed_at: String) -> ArchiveManifest {
-        ArchiveManifest {
-            format: ARCHIVE_FORMAT,
-            instance: self.instance,
-            key: ObjectKey::weekly(self.week),
-            week: self.week,
-            zone: self.zone,
-            job: self.job,
-            started_at: self.started_at,
-            completed_at,
-            stored,
-            members: self.members,
-            left_out: self.left_out,
-            patina_version: PATINA_VERSION.to_owned(),
-        }
-    }
-}
-
-/// How a try to write the archive ended.
-enum Written {
-    /// The file is whole.
-    Whole(StoredFacts),
-    /// A member could not be read, or is damaged; its source says so.
-    Spoiled,
-}
-
-/// W2: writes the members, each from the first storage it can still be read from.
-async fn write(
-    path: &Path,
-    draft: &Draft,
-    sources: &mut [Source],
-    progress: &Arc<Progress>,
-    stop: &CancellationToken,
-) -> Result<Written, PackError> {
-    let week = draft.week;
-    let total_bytes = draft
-        .members
-        .iter()
-        .map(|member| member.manifest.plain.size_bytes)
-        .sum();
-    progress.enter(Stage::Export, total_bytes);
-    let stores: Vec<Arc<dyn Store>> = sources
-        .iter()
-        .map(|source| Arc::clone(&source.stores[0]))
-        .collect();
-    let work = {
-        let (path, draft, runtime) = (path.to_owned(), draft.clone(), Handle::current());
-        let (progress, stop) = (Arc::clone(progress), stop.clone());
-        move || write_file(&path, &draft, &stores, &progress, &stop, &runtime)
-    };
-    let ended = tokio::task::spawn_blocking(work).await;
-    match ended.map_err(|panic| PackError::Panicked(panic.to_string()))? {
-        Ok(stored) => Ok(Written::Whole(stored)),
-        Err(Stop::Asked) => Err(PackError::Stopped),
-        Err(Stop::Archive(cause)) => Err(PackError::Archive { week, cause }),
-        Err(Stop::Member {
-            place,
-            why,
-            is_damage,
-        }) => {
-            let storage = sources[place].stores[0].name().to_owned();
-            sources[place].trouble = Some(Trouble {
-                storage,
-                why,
-                is_damage,
-            });
-            Ok(Written::Spoiled)
-        }
-    }
-}
-
-/// Why a try to write the archive ended early.
-enum Stop {
-    Asked,
-    Archive(ArchiveError),
-    Member {
-        place: usize,
-        why: String,
-        is_damage: bool,
-    },
-}
-
-fn write_file(
-    path: &Path,
-    draft: &Draft,
-    stores: &[Arc<dyn Store>],
-    progress: &Progress,
-    stop: &CancellationToken,
-    runtime: &Handle,
-) -> Result<StoredFacts, Stop> {
-    let io = |cause| Stop::Archive(ArchiveError::Io(cause));
-    let file = BufWriter::with_capacity(BUFFER_BYTES, File::create(path).map_err(io)?);
-    let mut writer = Writer::start(file, &draft.contents()).map_err(Stop::Archive)?;
-    for (place, (member, store)) in draft.members.iter().zip(stores).enumerate() {
-        let of_member = |why: String, is_damage| Stop::Member {
-            place,
-            why,
-            is_damage,
-        };
-        let manifest = &member.manifest;
-        let opened = runtime.block_on(store.open(&manifest.key, None));
-        let reader = opened
-            .map_err(|error| of_member(error.to_string(), false))?
-            .ok_or_else(|| of_member("it is missing".to_owned(), true))?;
-        let stored = Watched {
-            inner: SyncIoBridge::new_with_handle(reader, runtime.clone()),
-            broken: None,
-            stop,
-        };
-        let mut stored = stored;
-        let written = decoder(manifest.stored.compression, &mut stored)
-            .map_err(ArchiveError::Io)
-            .and_then(|text| writer.member(member, text));
-        if stop.is_cancelled() {
-            return Err(Stop::Asked);
-        }
-        if let Some(why) = stored.broken {
-            return Err(of_member(why, false));
-        }
-        match written {
-            Ok(()) => progress.add_bytes(manifest.plain.size_bytes),
-            Err(error @ (ArchiveError::Differs { .. } | ArchiveError::Source { .. })) => {
-                return Err(of_member(error.to_string(), true));
-            }
-            Err(error) => return Err(Stop::Archive(error)),
-        }
-    }
-    let (file, stored) = writer.finish().map_err(Stop::Archive)?;
-    let file = file.into_inner().map_err(|error| io(error.into_error()))?;
-    file.sync_all().map_err(io)?;
-    Ok(stored)
-}
-
-/// A stored object's bytes; remembers whether the storage broke off, and ends when the process has to.
-struct Watched<'a, R> {
-    inner: R,
-    broken: Option<String>,
-    stop: &'a CancellationToken,
-}
-
-impl<R: io::Read> io::Read for Watched<'_, R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.stop.is_cancelled() {
-            return Err(io::Error::other("the process was told to end"));
-        }
-        let read = self.inner.read(out);
-        if let Err(cause) = &read
-            && cause.kind() != io::ErrorKind::Interrupted
-        {
-            self.broken = Some(format!("it could not be read to its end: {cause}"));
-        }
-        read
     }
 }
 

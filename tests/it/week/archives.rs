@@ -1,0 +1,137 @@
+//! Archives outside of Patina, and members that cannot be packed.
+
+use std::fs;
+use std::process::Command;
+
+use patina::catalog::EventKind;
+use patina::engine::pack::{Outcome, PackError};
+use patina::store::{Store, read_small};
+use patina::types::ObjectKey;
+
+use super::world::World;
+
+async fn six_days() -> World {
+    let world = World::new("2026-11-16T03:00:00Z", &["blog", "shop"], "");
+    let process = world.healthy().await;
+    for day in 16..=22 {
+        world
+            .clock
+            .go_to(format!("2026-11-{day}T03:00:00Z").parse().unwrap());
+        world.live_on("blog");
+        process.night().await;
+    }
+    drop(process);
+    world
+}
+
+fn week() -> ObjectKey {
+    "weekly/2026-W47.tar.gz".parse().unwrap()
+}
+
+#[tokio::test]
+async fn an_archive_opens_with_tar_and_sha256sum_alone() {
+    let world = six_days().await;
+    let process = world.healthy().await;
+    process.pack().await.unwrap();
+    let bytes = read_small(world.bucket.as_ref(), &week(), 1 << 20)
+        .await
+        .unwrap()
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("week.tar.gz"), bytes).unwrap();
+    let shell = |script: &str| {
+        let output = Command::new("sh")
+            .arg("-ec")
+            .arg(script)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{script}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let names = shell("tar tzf week.tar.gz");
+    let names: Vec<&str> = names.lines().collect();
+    assert_eq!(
+        names[..3],
+        ["MANIFEST.json", "SHA256SUMS", "daily/2026-11-16/blog.sql"]
+    );
+    assert_eq!(names.len(), 2 + 14);
+    assert!(
+        names
+            .iter()
+            .skip(2)
+            .is_sorted_by_key(|name| name.contains("shop")),
+        "databases together"
+    );
+    let sums = shell("tar xzf week.tar.gz && sha256sum -c SHA256SUMS");
+    assert_eq!(
+        sums.lines().filter(|line| line.ends_with(": OK")).count(),
+        14
+    );
+    let rows = shell(
+        "sqlite3 x.db < daily/2026-11-22/blog.sql && sqlite3 x.db 'SELECT count(*) FROM nights'",
+    );
+    assert_eq!(rows.trim(), "7");
+    let manifest: serde_json::Value = serde_json::from_str(&shell("cat MANIFEST.json")).unwrap();
+    assert_eq!(manifest["week"], "2026-W47");
+    assert_eq!(manifest["members"].as_array().unwrap().len(), 14);
+}
+
+#[tokio::test]
+async fn a_damaged_copy_is_left_out_told_and_not_expired() {
+    let world = six_days().await;
+    let bad: ObjectKey = "daily/2026-11-17/blog.sql".parse().unwrap();
+    world.bucket.damage(&bad, |bytes| bytes[100] ^= 1);
+    let process = world.healthy().await;
+    let Outcome::Packed { manifest, .. } = process.pack().await.unwrap() else {
+        panic!("nothing was packed");
+    };
+    assert_eq!(manifest.members.len(), 13);
+    assert_eq!(manifest.left_out.len(), 1);
+    assert_eq!(manifest.left_out[0].key, bad);
+    let events = process.wiring.catalog.events(10).unwrap();
+    let kinds: Vec<EventKind> = events.iter().map(|event| event.kind).collect();
+    assert!(kinds.contains(&EventKind::VerifyFailed), "{kinds:?}");
+    assert!(kinds.contains(&EventKind::WeeklyCompleted), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_read_nothing_is_packed() {
+    let world = six_days().await;
+    let process = world.healthy().await;
+    process
+        .faults
+        .set_always(Some(patina::store::Fault::Break { after_bytes: 10 }));
+    let error = process.pack().await.unwrap_err();
+    assert!(
+        matches!(error, PackError::NothingReadable { count: 14, .. }),
+        "{error}"
+    );
+    assert!(world.bucket.stat(&week()).await.unwrap().is_none());
+    process.faults.set_always(None);
+    let packed = process.pack().await.unwrap();
+    assert!(matches!(packed, Outcome::Packed { manifest, .. } if manifest.members.len() == 14));
+}
+
+#[tokio::test]
+async fn a_foreign_object_under_the_weeks_key_is_never_overwritten() {
+    let world = six_days().await;
+    world
+        .bucket
+        .create(&week(), patina::store::Body::Bytes(b"theirs"))
+        .await
+        .unwrap();
+    let process = world.healthy().await;
+    let error = process.pack().await.unwrap_err();
+    assert!(matches!(error, PackError::NotStored { .. }), "{error}");
+    let bytes = read_small(world.bucket.as_ref(), &week(), 100)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(bytes, b"theirs");
+    assert_eq!(process.wiring.catalog.packed().unwrap(), []);
+}

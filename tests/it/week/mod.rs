@@ -1,0 +1,9 @@
+//! Runs weeks and years of backups with the real engine on a clock, a bucket and crashes that a test holds in its
+//! hands.
+
+mod archives;
+mod listing;
+mod reading;
+mod skipped;
+mod world;
+mod year;
