@@ -88,6 +88,13 @@ CREATE TABLE absences (
   PRIMARY KEY (r2_key, storage)
 );
 
+-- Deletions of marked objects that have begun: the manifest may be gone
+CREATE TABLE removals (
+  r2_key TEXT NOT NULL,
+  storage TEXT NOT NULL,
+  PRIMARY KEY (r2_key, storage)
+);
+
 -- What people should hear of
 CREATE TABLE events (
   id INTEGER PRIMARY KEY AUTOINCREMENT,

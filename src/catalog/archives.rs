@@ -35,13 +35,15 @@ const HELD: &str = "
     ORDER BY backup_date DESC, created_at DESC, r2_key DESC LIMIT ?3";
 
 impl Catalog {
-    /// The good copies up to `until` that no live archive holds, by database and day: what the next archive takes.
+    /// The good copies of this installation up to `until` that no live archive holds, by database and day: what the
+    /// next archive takes.
     ///
     /// # Errors
     /// Where the file cannot be read.
     pub fn unarchived(&self, until: BackupDate) -> Result<Vec<StoredCopy>, CatalogError> {
         let sql = "SELECT r2_key FROM copies AS copy
                    WHERE backup_date <= ?1 AND class IN ('A', 'B') AND NOT incomplete
+                      AND instance = (SELECT id FROM instance)
                       AND NOT EXISTS (SELECT 1 FROM archive_members AS member
                           JOIN archives AS archive ON archive.r2_key = member.archive_key
                           WHERE member.r2_key = copy.r2_key AND archive.state = 'live')

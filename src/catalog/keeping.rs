@@ -106,18 +106,53 @@ impl Catalog {
         })
     }
 
-    /// Takes marks back.
+    /// Takes marks back, but not of objects whose deletion has begun.
     ///
     /// # Errors
     /// Where the rows cannot be written.
     pub fn unmark(&self, keys: &[ObjectKey]) -> Result<(), CatalogError> {
-        let sql = "UPDATE backup_inventory SET deleted_at = NULL WHERE r2_key = ?";
+        let sql = "UPDATE backup_inventory SET deleted_at = NULL
+                   WHERE r2_key = ?1 AND NOT EXISTS (SELECT 1 FROM removals WHERE r2_key = ?1)";
         self.write(|transaction| {
             let mut statement = transaction.prepare(sql)?;
             for key in keys {
                 statement.execute([key.as_str()])?;
             }
             Ok(())
+        })
+    }
+
+    /// Notes that the deletion of a marked object begins: from here on it is no copy any more.
+    ///
+    /// # Errors
+    /// Where the row cannot be written; nothing may be deleted then.
+    pub fn begin_removal(&self, key: &ObjectKey, storage: &str) -> Result<(), CatalogError> {
+        let sql = "INSERT INTO removals (r2_key, storage) VALUES (?, ?) ON CONFLICT DO NOTHING";
+        self.write(|transaction| {
+            transaction.execute(sql, [key.as_str(), storage])?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a deletion that had begun and took nothing away.
+    ///
+    /// # Errors
+    /// Where the row cannot be removed.
+    pub fn cancel_removal(&self, key: &ObjectKey, storage: &str) -> Result<(), CatalogError> {
+        self.write(|transaction| delete_removal(transaction, key, storage))
+    }
+
+    /// The deletions that began and did not end.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn removals(&self) -> Result<Vec<(ObjectKey, String)>, CatalogError> {
+        self.read(|connection| {
+            let mut statement =
+                connection.prepare("SELECT * FROM removals ORDER BY r2_key, storage")?;
+            let rows =
+                statement.query_map([], |row| Ok((parsed(row, "r2_key")?, row.get("storage")?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
         })
     }
 
@@ -138,6 +173,7 @@ impl Catalog {
                 "DELETE FROM absences WHERE r2_key = ? AND storage = ?",
                 [key.as_str(), storage],
             )?;
+            delete_removal(transaction, key, storage)?;
             if table == "archives" {
                 transaction.execute(&members, [key.as_str()])?;
             }
@@ -373,6 +409,12 @@ fn select_members(connection: &Connection) -> Result<HashMap<String, Vec<ItemMem
             .push(member);
     }
     Ok(members)
+}
+
+fn delete_removal(connection: &Connection, key: &ObjectKey, storage: &str) -> Result<(), Stop> {
+    let sql = "DELETE FROM removals WHERE r2_key = ? AND storage = ?";
+    connection.execute(sql, [key.as_str(), storage])?;
+    Ok(())
 }
 
 /// One value for each database that `sql` gives a row of.

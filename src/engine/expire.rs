@@ -65,6 +65,7 @@ pub async fn run(
     stop: &CancellationToken,
 ) -> Result<Report, CatalogError> {
     let mut report = Report::default();
+    finish_begun(wiring, pruners, &mut report).await?;
     let items = wiring.catalog.items()?;
     report.plan = planned(wiring, &items, guards).await?;
     note_refused(wiring, &report.plan)?;
@@ -138,6 +139,31 @@ fn mark(
     Ok(go)
 }
 
+/// Ends the deletions that an earlier process began. One that took nothing away yet is asked about like any other.
+async fn finish_begun(
+    wiring: &Wiring,
+    pruners: &[Arc<dyn Prune>],
+    report: &mut Report,
+) -> Result<(), CatalogError> {
+    for (key, storage) in wiring.catalog.removals()? {
+        let Some(pruner) = pruners.iter().find(|pruner| pruner.name() == storage) else {
+            continue;
+        };
+        match pruner.stat(&key.manifest()).await {
+            Ok(Some(_)) => wiring.catalog.cancel_removal(&key, &storage)?,
+            Ok(None) => match remove(pruner.as_ref(), &key).await {
+                Ok(()) => {
+                    wiring.catalog.removed(&key, &storage)?;
+                    report.deleted.push(key);
+                }
+                Err(why) => report.failed.push((key, why)),
+            },
+            Err(error) => report.failed.push((key, error.to_string())),
+        }
+    }
+    Ok(())
+}
+
 async fn delete(
     wiring: &Wiring,
     pruners: &[Arc<dyn Prune>],
@@ -149,7 +175,10 @@ async fn delete(
         let storage = &placement.storage;
         let pruner = pruners.iter().find(|pruner| pruner.name() == storage);
         let removed = match pruner {
-            Some(pruner) => remove(pruner.as_ref(), &item.key).await,
+            Some(pruner) => {
+                wiring.catalog.begin_removal(&item.key, storage)?;
+                remove(pruner.as_ref(), &item.key).await
+            }
             None => Err(format!(
                 "storage `{storage}` is not in the configuration any more"
             )),

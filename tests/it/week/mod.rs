@@ -4,6 +4,7 @@
 mod archives;
 mod listing;
 mod reading;
+mod simulator;
 mod skipped;
 mod world;
 mod year;

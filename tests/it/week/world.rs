@@ -151,10 +151,17 @@ impl World {
 
     /// Starts a process whose nth calls to the bucket go wrong as planned.
     pub(super) fn start(&self, plan: impl IntoIterator<Item = (u64, Fault)>) -> Process {
+        let faults = Arc::new(FaultStore::new(Arc::clone(&self.bucket), plan));
+        let mut process = self.start_on(faults.clone());
+        process.faults = faults;
+        process
+    }
+
+    /// Starts a process with this way to the bucket.
+    pub(super) fn start_on(&self, bucket: Arc<dyn Prune>) -> Process {
         let config = Arc::new(self.config());
         let state = StateDir::lock(&self.state()).unwrap();
         let catalog = Catalog::open(&StateDir::catalog_path(state.path())).unwrap();
-        let faults = Arc::new(FaultStore::new(Arc::clone(&self.bucket), plan));
         let databases = config.databases().iter().map(|config| {
             let SourceSpec::Sqlite(path) = &config.source else {
                 panic!("only SQLite here");
@@ -167,14 +174,14 @@ impl World {
         Process {
             wiring: Wiring {
                 databases: databases.collect(),
-                stores: vec![faults.clone() as Arc<dyn Store>],
+                stores: vec![bucket.clone() as Arc<dyn Store>],
                 catalog,
                 built_at: Moment::of(self.clock.as_ref()),
                 clock: self.clock.clone(),
                 config: Arc::clone(&config),
             },
-            pruners: vec![faults.clone() as Arc<dyn Prune>],
-            faults,
+            pruners: vec![bucket],
+            faults: Arc::new(FaultStore::new(Arc::clone(&self.bucket), [])),
             state,
             stop: CancellationToken::new(),
         }
