@@ -5,6 +5,9 @@
 //! reason. A backup then goes to the other storages and its job is `degraded`; where none is left, each database
 //! fails and says why.
 
+pub mod online;
+mod reach;
+
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,7 +46,7 @@ pub enum AppError {
 /// Where the catalog cannot be opened or a source cannot be built; a storage that fails is part of the wiring.
 pub async fn wiring(config: Arc<Config>, state: &StateDir) -> Result<Wiring, AppError> {
     let catalog = Catalog::open(&StateDir::catalog_path(state.path()))?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let clock = system_clock();
     let instance = catalog.instance()?;
     let client = client(&config, &clock)?;
     let wired = |database: &Database| WiredDatabase {
@@ -81,6 +84,11 @@ pub fn client(
     Ok(config.cloudflare().map(client).transpose()?)
 }
 
+/// The system's time.
+pub fn system_clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new())
+}
+
 /// What is known of jobs and copies, for queries alone and without a lock. `None`: nothing was ever backed up.
 ///
 /// # Errors
@@ -99,7 +107,7 @@ pub async fn stores_to_read(
     config: &Config,
     catalog: &Catalog,
 ) -> Result<Vec<Arc<dyn Store>>, AppError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let clock = system_clock();
     let instance = catalog.instance()?;
     let mut stores = Vec::with_capacity(config.storages().len());
     for storage in config.storages() {

@@ -8,6 +8,7 @@ mod cat;
 mod check;
 mod context;
 mod demo;
+mod discover;
 mod edit;
 mod exit;
 mod generate;
@@ -15,6 +16,7 @@ mod list;
 mod log;
 mod meter;
 mod names;
+mod online;
 mod reading;
 mod show;
 mod show_config;
@@ -61,7 +63,8 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Show { copy } => show::run(context, &copy),
             Command::Cat(args) => cat::run(context, &args).await,
             Command::Verify(args) => verify::run(context, &args).await,
-            Command::Check => check::run(context),
+            Command::Check { online } => check::run(context, online).await,
+            Command::Discover(args) => discover::run(context, &args).await,
             Command::Config(ConfigCommand::Schema) => generate::schema(context),
             Command::Config(ConfigCommand::Show) => show_config::run(context),
             Command::Init(args) => edit::init(context, &args),
