@@ -5,6 +5,9 @@
 //! reason. A backup then goes to the other storages and its job is `degraded`; where none is left, each database
 //! fails and says why.
 
+pub mod online;
+mod reach;
+
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -59,7 +62,7 @@ pub struct Built {
 /// As [`wiring`].
 pub async fn build(config: Arc<Config>, state: &StateDir) -> Result<Built, AppError> {
     let catalog = Catalog::open(&StateDir::catalog_path(state.path()))?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let clock = system_clock();
     let instance = catalog.instance()?;
     let client = client(&config, &clock)?;
     let wired = |database: &Database| WiredDatabase {
@@ -105,6 +108,11 @@ pub fn client(
     Ok(config.cloudflare().map(client).transpose()?)
 }
 
+/// The system's time.
+pub fn system_clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new())
+}
+
 /// What is known of jobs and copies, for queries alone and without a lock. `None`: nothing was ever backed up.
 ///
 /// # Errors
@@ -121,7 +129,7 @@ pub fn known(config: &Config) -> Result<Option<Catalog>, AppError> {
 /// # Errors
 /// Where the catalog does not say who we are.
 pub async fn wiring_to_read(config: Arc<Config>, catalog: Catalog) -> Result<Wiring, AppError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let clock = system_clock();
     let instance = catalog.instance()?;
     let mut pruners = Vec::with_capacity(config.storages().len());
     for storage in config.storages() {

@@ -104,7 +104,13 @@ pub(super) enum Command {
     /// Give up the copies of a database that left the configuration
     Forget(ForgetArgs),
     /// Say what the configuration means, or every mistake in it
-    Check,
+    Check {
+        /// Also try every source, storage, alert sink and the API token
+        #[arg(long)]
+        online: bool,
+    },
+    /// List the D1 databases of the Cloudflare account and which of them nothing backs up
+    Discover(DiscoverArgs),
     /// Print the configuration's schema or meaning
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -261,6 +267,17 @@ pub(super) struct AddArgs {
     /// A Cloudflare D1 database
     #[arg(long, value_name = "UUID")]
     pub(super) d1: Option<String>,
+}
+
+/// `patina discover`.
+#[derive(Debug, Args)]
+pub(super) struct DiscoverArgs {
+    /// Add the unprotected ones to the configuration: all, or those the account calls so
+    #[arg(long, value_name = "NAME", num_args = 0..)]
+    pub(super) add: Option<Vec<String>>,
+    /// End with code 3 where a database is left unprotected
+    #[arg(long)]
+    pub(super) check: bool,
 }
 
 fn named_path(text: &str) -> Result<(DatabaseName, PathBuf), String> {

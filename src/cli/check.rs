@@ -2,16 +2,23 @@
 
 use serde_json::json;
 
-use super::context::{Context, tell};
+use super::context::{Context, in_spite_of, tell};
 use super::exit::Exit;
+use super::online;
+use crate::app;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 
 /// Runs `patina check`.
-pub(super) fn run(context: &Context) -> anyhow::Result<Exit> {
+pub(super) async fn run(context: &Context, goes_online: bool) -> anyhow::Result<Exit> {
     let loaded = context.load()?;
     let config = &loaded.config;
     let now = SystemClock::new().now();
+    let trials = match goes_online {
+        true => Some(app::online::try_all(config).await?),
+        false => None,
+    };
+    let exit = trials.as_deref().map_or(Exit::Ok, online::exit);
     if context.json {
         let mut document = loaded.warnings.json();
         document["agent"] = config.agent().name.as_str().into();
@@ -24,14 +31,17 @@ pub(super) fn run(context: &Context) -> anyhow::Result<Exit> {
                 |run| json!({"name": run.name, "schedule": run.schedule.to_string(), "at": run.at}),
             )
             .collect();
-        context.print_json(&document)?;
-        return Ok(Exit::Ok);
+        if let Some(trials) = &trials {
+            document["online"] = online::document(trials);
+        }
+        return Ok(in_spite_of(context.print_json(&document), exit));
     }
     context.print(config.summary(now))?;
     for warning in &loaded.warnings {
         tell(warning);
     }
-    Ok(Exit::Ok)
+    let shown = trials.map_or(Ok(()), |trials| online::show(context, &trials));
+    Ok(in_spite_of(shown, exit))
 }
 
 fn databases(config: &Config) -> serde_json::Value {

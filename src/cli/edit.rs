@@ -85,7 +85,7 @@ fn seen_from(config: &Path, file: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn option_for(path: &Path) -> String {
+pub(super) fn option_for(path: &Path) -> String {
     match path == Path::new("patina.toml") {
         true => String::new(),
         false => format!(" --config {}", path.display()),
@@ -143,7 +143,7 @@ fn create(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 /// Puts `edited` in the place of `text`, if it loads and nobody else changed the file meanwhile.
-fn replace(path: &Path, text: &str, edited: &str) -> anyhow::Result<()> {
+pub(super) fn replace(path: &Path, text: &str, edited: &str) -> anyhow::Result<()> {
     validate(path, edited).inspect_err(|_| {
         tell(format_args!(
             "{} was left as it is; with the change it would not be valid:",

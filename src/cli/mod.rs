@@ -8,6 +8,7 @@ mod cat;
 mod check;
 mod context;
 mod demo;
+mod discover;
 mod edit;
 mod exit;
 mod generate;
@@ -16,6 +17,7 @@ mod list;
 mod log;
 mod meter;
 mod names;
+mod online;
 mod reconcile;
 mod show;
 mod show_config;
@@ -73,7 +75,8 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Unpin { copy } => keep::unpin(context, &copy),
             Command::Ack { databases } => keep::acknowledge(context, &databases),
             Command::Forget(args) => keep::forget(context, &args),
-            Command::Check => check::run(context),
+            Command::Check { online } => check::run(context, online).await,
+            Command::Discover(args) => discover::run(context, &args).await,
             Command::Config(ConfigCommand::Schema) => generate::schema(context),
             Command::Config(ConfigCommand::Show) => show_config::run(context),
             Command::Init(args) => edit::init(context, &args),

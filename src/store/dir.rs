@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
@@ -14,7 +15,8 @@ use crate::types::{BackupDate, ObjectKey, Sha256};
 
 use super::tree::{Content, Refusal, Tree, object_stat};
 use super::{
-    Body, Listing, ObjectStat, Operation, Prune, Reader, Store, StoreError, StoreErrorKind,
+    Body, Listing, ObjectStat, Operation, Prune, Reader, Store, StoreError, StoreErrorKind, Tried,
+    trial,
 };
 
 /// A store in a directory, on a local disk or a mounted share.
@@ -24,6 +26,7 @@ use super::{
 #[derive(Clone)]
 pub struct DirStore {
     name: Arc<str>,
+    mark: Arc<str>,
     tree: Arc<Tree>,
 }
 
@@ -37,12 +40,13 @@ impl DirStore {
     pub fn open(name: &str, root: &Path, instance: &str) -> Result<Self, StoreError> {
         // An instance id is free text; its hash is fit for a file name.
         let mark = Sha256::of(instance.as_bytes()).to_string();
-        let tree = Tree::open(root, &mark[..16]).map_err(|cause| {
+        let mark: Arc<str> = mark[..16].into();
+        let tree = Tree::open(root, &mark).map_err(|cause| {
             let kind = kind_of(&cause, root);
             StoreError::new(name, Operation::Prepare, None, kind)
         })?;
         let (name, tree) = (name.into(), Arc::new(tree));
-        let store = Self { name, tree };
+        let store = Self { name, mark, tree };
         store.sweep()?;
         Ok(store)
     }
@@ -56,6 +60,17 @@ impl DirStore {
     pub fn sweep(&self) -> Result<u64, StoreError> {
         let swept = self.tree.sweep(&leads_to_keys);
         swept.map_err(|cause| self.failed(Operation::Prepare, None, &cause))
+    }
+
+    /// Writes a probe, reads it back, creates it a second time, which must be refused, and removes it. First the
+    /// probes are removed that trials killed before `now` left.
+    ///
+    /// # Errors
+    /// Where a step failed. The probe is removed all the same, or swept by a trial an hour later.
+    pub async fn try_out(&self, now: DateTime<Utc>) -> Result<Tried, StoreError> {
+        let mark = Arc::clone(&self.mark);
+        let tried = self.blocking(move |tree| try_out(tree, &mark, now)).await;
+        tried.map_err(|(operation, cause)| self.failed(operation, None, &cause))
     }
 
     fn failed(
@@ -162,6 +177,69 @@ impl Prune for DirStore {
         let path = key.as_str().to_owned();
         let removed = self.blocking(move |tree| tree.remove(&path)).await;
         removed.map_err(|cause| self.failed(Operation::Remove, Some(key), &cause))
+    }
+}
+
+type Step<T> = Result<T, (Operation, io::Error)>;
+
+fn try_out(tree: &Tree, mark: &str, now: DateTime<Utc>) -> Step<Tried> {
+    let swept = sweep_probes(tree, mark, now)?;
+    let probe = trial::name(mark, now);
+    let steps = steps(tree, &probe);
+    let removed = tree
+        .remove(&probe)
+        .map_err(|cause| (Operation::Unprobe, cause));
+    let refuses_taken = steps?;
+    removed?;
+    Ok(Tried {
+        refuses_taken,
+        swept,
+    })
+}
+
+fn steps(tree: &Tree, probe: &str) -> Step<bool> {
+    let create = || tree.create(probe, Content::Bytes(trial::CONTENT.to_vec()));
+    create().map_err(|refusal| (Operation::Probe, cause_of(refusal)))?;
+    let read = |cause| (Operation::ReadProbe, cause);
+    let (mut file, _) = tree
+        .read(probe)
+        .map_err(read)?
+        .ok_or_else(|| read(io::Error::other("it is not there")))?;
+    let mut found = Vec::new();
+    io::Read::read_to_end(&mut file, &mut found).map_err(read)?;
+    if found != trial::CONTENT {
+        return Err(read(io::Error::other(
+            "it gives back other bytes than were written",
+        )));
+    }
+    match create() {
+        Ok(()) => Ok(false),
+        Err(Refusal::Taken) => Ok(true),
+        Err(refusal) => Err((Operation::Probe, cause_of(refusal))),
+    }
+}
+
+fn sweep_probes(tree: &Tree, mark: &str, now: DateTime<Utc>) -> Step<u64> {
+    let mut dead = Vec::new();
+    let is_dead = |path: &str| trial::is_abandoned(path, mark, now);
+    let walked = tree.walk(&|_| false, &mut |path, _| {
+        if is_dead(path) {
+            dead.push(path.to_owned());
+        }
+    });
+    walked.map_err(|cause| (Operation::List, cause))?;
+    for path in &dead {
+        tree.remove(path)
+            .map_err(|cause| (Operation::Unprobe, cause))?;
+    }
+    Ok(dead.len() as u64)
+}
+
+fn cause_of(refusal: Refusal) -> io::Error {
+    match refusal {
+        Refusal::Failed(cause) | Refusal::Unsure(cause) | Refusal::Spool { cause, .. } => cause,
+        Refusal::Taken => io::Error::other("its name is taken"),
+        Refusal::Mismatch { .. } => io::Error::other("it does not hold what was written"),
     }
 }
 

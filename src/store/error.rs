@@ -83,6 +83,12 @@ pub enum Operation {
     List,
     /// To remove an object.
     Remove,
+    /// To keep a probe.
+    Probe,
+    /// To give a probe back.
+    ReadProbe,
+    /// To remove a probe.
+    Unprobe,
 }
 
 impl fmt::Display for Operation {
@@ -94,6 +100,9 @@ impl fmt::Display for Operation {
             Self::Stat => "look at",
             Self::List => "list its objects",
             Self::Remove => "remove",
+            Self::Probe => "write a probe",
+            Self::ReadProbe => "read its probe back",
+            Self::Unprobe => "remove its probe",
         })
     }
 }

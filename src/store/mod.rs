@@ -11,6 +11,7 @@ mod read;
 mod retry;
 mod s3;
 mod tree;
+mod trial;
 
 pub use dir::DirStore;
 pub use error::{Operation, StoreError, StoreErrorKind};
@@ -21,6 +22,7 @@ pub use retry::{Retry, RetryPolicy};
 pub use s3::{
     PART_BYTES, PARTS_IN_FLIGHT, S3Patience, S3Store, SINGLE_PUT_MOST_BYTES, install_tls,
 };
+pub use trial::Tried;
 
 use std::ops::Range;
 use std::path::Path;

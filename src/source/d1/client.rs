@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer::{Answer, Envelope};
 use super::budget::Budget;
 use super::error::{ApiError, shortened};
+use super::listing::PER_PAGE;
 use crate::clock::Clock;
 use crate::config::{Cloudflare, Secret};
 
@@ -33,26 +34,16 @@ const LEAST_REMAINING: u64 = 100;
 /// A database of 8 MB in hexadecimal, and control characters of six bytes each.
 const MAX_ANSWER_BYTES: usize = 96 * 1024 * 1024;
 
-/// The most that the API lists at once.
-const PER_PAGE: usize = 1_000;
-
 /// One account's API, shared by all of its databases.
 pub struct Client {
     http: reqwest::Client,
-    databases_url: String,
+    pub(super) api_url: String,
+    pub(super) account_id: String,
+    pub(super) per_page: usize,
     token: Secret,
     budget: Budget,
     clock: Arc<dyn Clock>,
     request_timeout: Duration,
-}
-
-/// A database as the account lists it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct ListedDatabase {
-    /// Its id.
-    pub uuid: String,
-    /// Its name.
-    pub name: String,
 }
 
 /// What the API says of one database. Any of it may be missing.
@@ -93,10 +84,9 @@ impl Client {
             .map_err(|error| ApiError::Setup(error.to_string()))?;
         Ok(Self {
             http,
-            databases_url: format!(
-                "{}/accounts/{}/d1/database",
-                cloudflare.api_url, cloudflare.account_id
-            ),
+            api_url: cloudflare.api_url.clone(),
+            account_id: cloudflare.account_id.clone(),
+            per_page: PER_PAGE,
             token: cloudflare.api_token.clone(),
             budget: Budget::default(),
             clock,
@@ -113,33 +103,16 @@ impl Client {
         }
     }
 
-    /// All databases of the account, by name.
-    ///
-    /// # Errors
-    /// Those of the API; never a part of the list.
-    pub async fn list(&self, stop: &CancellationToken) -> Result<Vec<ListedDatabase>, ApiError> {
-        let mut databases: Vec<ListedDatabase> = Vec::new();
-        for page in 1.. {
-            let path = format!("?page={page}&per_page={PER_PAGE}");
-            let envelope: Envelope<Vec<ListedDatabase>> =
-                self.call(Method::GET, &path, None, stop).await?;
-            let listed = result_of(envelope.result)?;
-            let total = envelope.result_info.and_then(|info| info.total_count);
-            let is_last = listed.len() < PER_PAGE;
-            databases.extend(listed);
-            let found = databases.len() as u64;
-            match total {
-                Some(total) if found >= total => break,
-                Some(total) if is_last => {
-                    let text = format!("the account has {total} databases but lists {found}");
-                    return Err(ApiError::Malformed(text));
-                }
-                None if is_last => break,
-                _ => {}
-            }
-        }
-        databases.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(databases)
+    /// The same client, asking for so many databases at once when it lists them; the API takes 10 to 10,000.
+    #[must_use]
+    pub fn with_per_page(self, per_page: usize) -> Self {
+        Self { per_page, ..self }
+    }
+
+    /// Where the account's databases are, and `path` below.
+    pub(super) fn database_url(&self, path: &str) -> String {
+        let (api, account) = (&self.api_url, &self.account_id);
+        format!("{api}/accounts/{account}/d1/database{path}")
     }
 
     /// What the API says of the database `id`.
@@ -148,7 +121,12 @@ impl Client {
     /// Those of the API.
     pub async fn info(&self, id: &str, stop: &CancellationToken) -> Result<DatabaseInfo, ApiError> {
         let envelope = self
-            .call(Method::GET, &format!("/{id}"), None, stop)
+            .call(
+                Method::GET,
+                &self.database_url(&format!("/{id}")),
+                None,
+                stop,
+            )
             .await?;
         result_of(envelope.result)
     }
@@ -162,8 +140,8 @@ impl Client {
         id: &str,
         stop: &CancellationToken,
     ) -> Result<Option<String>, ApiError> {
-        let path = format!("/{id}/time_travel/bookmark");
-        let envelope: Envelope<Bookmark> = self.call(Method::GET, &path, None, stop).await?;
+        let url = self.database_url(&format!("/{id}/time_travel/bookmark"));
+        let envelope: Envelope<Bookmark> = self.call(Method::GET, &url, None, stop).await?;
         Ok(envelope.result.and_then(|result| result.bookmark))
     }
 
@@ -180,7 +158,12 @@ impl Client {
             .collect();
         let body = serde_json::json!({ "batch": batch }).to_string();
         let envelope: Envelope<Vec<Answer>> = self
-            .call(Method::POST, &format!("/{id}/raw"), Some(body), stop)
+            .call(
+                Method::POST,
+                &self.database_url(&format!("/{id}/raw")),
+                Some(body),
+                stop,
+            )
             .await?;
         let answers = result_of(envelope.result)?;
         if answers.len() != statements.len() {
@@ -200,11 +183,11 @@ impl Client {
         Ok(Batch { answers })
     }
 
-    /// One request, made again where the trouble may pass.
-    async fn call<T: DeserializeOwned>(
+    /// One request to `url`, which must lie below the API's address, made again where the trouble may pass.
+    pub(super) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
-        path: &str,
+        url: &str,
         body: Option<String>,
         stop: &CancellationToken,
     ) -> Result<Envelope<T>, ApiError> {
@@ -212,7 +195,7 @@ impl Client {
         let mut retry = 0;
         loop {
             let outcome = tokio::select! {
-                outcome = self.call_once(method.clone(), path, body.clone()) => outcome,
+                outcome = self.call_once(method.clone(), url, body.clone()) => outcome,
                 () = stop.cancelled() => return Err(ApiError::Stopped),
             };
             let error = match outcome {
@@ -244,10 +227,11 @@ impl Client {
         }
     }
 
-    async fn call_once<T: DeserializeOwned>(
+    /// One request, made once.
+    pub(super) async fn call_once<T: DeserializeOwned>(
         &self,
         method: Method,
-        path: &str,
+        url: &str,
         body: Option<String>,
     ) -> Result<Envelope<T>, ApiError> {
         while let Err(pause) = self.budget.take(self.clock.elapsed()) {
@@ -255,7 +239,7 @@ impl Client {
         }
         let mut request = self
             .http
-            .request(method, format!("{}{path}", self.databases_url))
+            .request(method, url)
             .timeout(self.request_timeout)
             .bearer_auth(self.token.expose());
         if let Some(body) = body {
@@ -351,7 +335,7 @@ impl Client {
     }
 }
 
-fn result_of<T>(result: Option<T>) -> Result<T, ApiError> {
+pub(super) fn result_of<T>(result: Option<T>) -> Result<T, ApiError> {
     result.ok_or_else(|| ApiError::Malformed("success without a result".to_owned()))
 }
 

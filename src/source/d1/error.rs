@@ -26,7 +26,7 @@ pub enum ApiError {
     )]
     WrongAccount(String),
     /// The account has no such database.
-    #[error("the account has no such D1 database: {0}")]
+    #[error("the account has no such D1 database: {0}\nhint: `patina discover` shows those it has")]
     UnknownDatabase(String),
     /// All of the user's tokens together asked too often.
     #[error(

@@ -4,9 +4,12 @@
 mod answer;
 mod budget;
 mod client;
+mod discover;
 mod error;
+mod listing;
 mod paged;
 mod reading;
+mod rights;
 mod row_store;
 mod schema;
 mod select;
@@ -24,8 +27,10 @@ use crate::config::D1Method;
 use crate::dump::Sink;
 use crate::types::SourceFacts;
 
-pub use client::{Client, DatabaseInfo, ListedDatabase};
+pub use client::{Client, DatabaseInfo};
+pub use discover::{Discovered, Standing, compare, name_for};
 pub use error::ApiError;
+pub use listing::ListedDatabase;
 
 /// A database up to this size is read in one request, which is one transaction.
 const SNAPSHOT_BYTES: u64 = 8 * 1024 * 1024;

@@ -63,6 +63,14 @@ impl SqliteSource {
         }
     }
 
+    /// Opens the file for reading as a dump would, without copying it, and closes it again. Blocks.
+    ///
+    /// # Errors
+    /// Where a dump could not open it.
+    pub fn try_out(&self) -> Result<(), SourceError> {
+        Opened::try_out(self)
+    }
+
     fn read(
         &self,
         opened: &Opened,

@@ -105,6 +105,24 @@ impl Opened {
         Ok(opened)
     }
 
+    /// Opens the file the way [`Self::open`] would, as far as that goes without copying it, and closes it again.
+    pub(super) fn try_out(source: &SqliteSource) -> Result<(), SourceError> {
+        let metadata = fs::metadata(&source.path).map_err(|error| not_readable(source, &error))?;
+        refuse_what_is_no_database(source, &metadata)?;
+        let opened = match way_for(source)? {
+            Way::InPlace | Way::Snapshot => {
+                Self::in_place(source, &uri(source, "mode=ro"), &metadata)
+            }
+            Way::Log => Self::in_place(source, &uri(source, "readonly_shm=1"), &metadata),
+            Way::Immutable => return Self::immutable(source, &metadata).map(drop),
+            Way::Copy => return copyable(source),
+        };
+        match opened {
+            Err(error) if needs_copy(&error) => copyable(source),
+            other => other.map(drop).map_err(|error| source.told(error)),
+        }
+    }
+
     /// The connection, inside its read transaction.
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
@@ -208,6 +226,18 @@ impl Opened {
             _copy: Some(folder),
         })
     }
+}
+
+/// Whether a private copy could be made: every file it takes can be read.
+fn copyable(source: &SqliteSource) -> Result<(), SourceError> {
+    for suffix in ["", "-wal", "-journal"] {
+        match File::open(beside(&source.path, suffix)) {
+            Err(error) if error.kind() == ErrorKind::NotFound && !suffix.is_empty() => {}
+            Err(error) => return Err(not_readable(source, &error)),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
 }
 
 fn copy_pages(

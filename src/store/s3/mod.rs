@@ -12,6 +12,7 @@ mod listing;
 mod probe;
 mod spool;
 mod sweep;
+mod trial;
 mod turn;
 mod upload;
 

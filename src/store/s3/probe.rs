@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
 
+use super::super::trial::name;
 use super::bucket::Bucket;
 use super::error::Refusal;
 
@@ -14,8 +15,7 @@ pub(super) const BETWEEN_WRITES: Duration = Duration::from_millis(1_100);
 ///
 /// The key is new each time, so that two processes cannot mislead one another.
 pub(super) async fn run(bucket: &Bucket, mark: &str) -> Result<bool, Refusal> {
-    let unique = uuid::Uuid::new_v4().simple();
-    let path = format!("{}.patina-probe-{mark}-{unique}", bucket.prefix);
+    let path = format!("{}{}", bucket.prefix, name(mark, bucket.clock.now()));
     let probed = twice(bucket, &path).await;
     if let Err(refusal) = bucket.remove(&path).await {
         tracing::warn!(
@@ -38,14 +38,18 @@ pub(super) async fn run(bucket: &Bucket, mark: &str) -> Result<bool, Refusal> {
 
 async fn twice(bucket: &Bucket, path: &str) -> Result<bool, Refusal> {
     // Even the first may be refused: its answer was lost and it was sent again.
-    Ok(!write(bucket, path).await? || !write(bucket, path).await?)
+    Ok(!write(bucket, path, b"").await? || !write(bucket, path, b"").await?)
 }
 
 /// Whether the write was let through.
-async fn write(bucket: &Bucket, path: &str) -> Result<bool, Refusal> {
+pub(super) async fn write(
+    bucket: &Bucket,
+    path: &str,
+    content: &'static [u8],
+) -> Result<bool, Refusal> {
     let mut attempt = 0;
     loop {
-        let refusal = match write_once(bucket, path).await {
+        let refusal = match write_once(bucket, path, content).await {
             Err(refusal) if refusal.is_retryable() => refusal,
             result => return result,
         };
@@ -61,13 +65,15 @@ async fn write(bucket: &Bucket, path: &str) -> Result<bool, Refusal> {
     }
 }
 
-async fn write_once(bucket: &Bucket, path: &str) -> Result<bool, Refusal> {
+async fn write_once(bucket: &Bucket, path: &str, content: &'static [u8]) -> Result<bool, Refusal> {
     let asked = bucket
         .client
         .put_object()
         .bucket(&bucket.bucket_name)
         .key(path);
-    let asked = asked.body(ByteStream::from_static(b"")).if_none_match("*");
+    let asked = asked
+        .body(ByteStream::from_static(content))
+        .if_none_match("*");
     let sent = asked
         .customize()
         .config_override(bucket.once())

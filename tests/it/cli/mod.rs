@@ -2,7 +2,9 @@
 
 mod config;
 mod demo;
+mod discover;
 mod night;
+mod online;
 mod reading;
 mod trouble;
 
@@ -54,6 +56,14 @@ impl Place {
 
     fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Writes what nobody else may read.
+    fn write_private(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        self.write(name, text);
+        let mode = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(self.path(name), mode).unwrap();
     }
 
     fn read(&self, name: &str) -> String {

@@ -310,7 +310,7 @@ fn the_list_of_databases_is_whole_or_an_error() {
     engine.create("another");
     let stop = CancellationToken::new();
     let client = bench.client(&engine.account(engine.url()));
-    let listed = engine.runtime().block_on(client.list(&stop)).unwrap();
+    let listed = engine.runtime().block_on(client.databases(&stop)).unwrap();
     let names: Vec<&str> = listed
         .iter()
         .map(|database| database.name.as_str())
@@ -323,8 +323,54 @@ fn the_list_of_databases_is_whole_or_an_error() {
         body: short.to_owned(),
     });
     let client = bench.client(&engine.account(proxy.url()));
-    let listed = engine.runtime().block_on(client.list(&stop));
+    let listed = engine.runtime().block_on(client.databases(&stop));
     assert!(matches!(listed, Err(ApiError::Malformed(_))));
+}
+
+#[test]
+fn a_list_of_several_pages_is_read_to_its_end_and_a_page_that_comes_twice_is_an_error() {
+    let (bench, engine, _) = small();
+    for number in 0..22 {
+        engine.create(&format!("d{number:02}"));
+    }
+    let stop = CancellationToken::new();
+    let list = |url| {
+        let client = bench.client(&engine.account(url)).with_per_page(10);
+        engine.runtime().block_on(client.databases(&stop))
+    };
+    assert_eq!(list(engine.url()).unwrap().len(), 23);
+    let first: serde_json::Value = {
+        let rows: Vec<_> = (0..10)
+            .map(|number| serde_json::json!({ "uuid": format!("u{number}"), "name": "n" }))
+            .collect();
+        serde_json::json!({ "success": true, "errors": [], "result": rows, "result_info": { "total_count": 23 } })
+    };
+    let proxy = Proxy::start(engine.port, move |_| Fate::Answer {
+        status: 200,
+        headers: "",
+        body: first.to_string(),
+    });
+    let error = list(proxy.url()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("page 2 of the list names a database again"),
+        "{error}"
+    );
+    // An account that always has one more never ends.
+    let endless = Proxy::start(engine.port, |seen| {
+        let rows: Vec<_> = (0..10)
+            .map(|number| serde_json::json!({ "uuid": format!("{}-{number}", seen.index), "name": "n" }))
+            .collect();
+        let body = serde_json::json!({ "success": true, "errors": [], "result": rows, "result_info": { "total_count": 99_999 } });
+        Fate::Answer {
+            status: 200,
+            headers: "",
+            body: body.to_string(),
+        }
+    });
+    let error = list(endless.url()).unwrap_err();
+    assert!(error.to_string().contains("more than 100 pages"), "{error}");
 }
 
 #[test]

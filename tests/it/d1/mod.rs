@@ -1,9 +1,9 @@
 //! Backs up databases of the real D1 engine, over the REST API, and holds the copies against them.
 
 mod changes;
-mod engine;
+pub(crate) mod engine;
 mod faults;
-mod proxy;
+pub(crate) mod proxy;
 
 mod torture;
 

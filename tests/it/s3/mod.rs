@@ -4,10 +4,10 @@ mod basics;
 mod fault;
 mod kill;
 mod listing;
-mod proxy;
+pub(crate) mod proxy;
 mod r2;
 mod refusal;
-mod server;
+pub(crate) mod server;
 
 use std::io::Write;
 use std::sync::Arc;

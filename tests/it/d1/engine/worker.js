@@ -2,7 +2,7 @@
 // with SQLite has the same authorizer, limits and error texts as D1. One request is one transaction.
 
 const ACCOUNT = "0123456789abcdef0123456789abcdef";
-const TOKENS = { "test-token": "edit", "read-token": "read" };
+const TOKENS = { "test-token": "edit", "read-token": "read", "wide-token": "wide" };
 
 const envelope = (result, more = {}) =>
   Response.json({ success: true, errors: [], messages: [], result, ...more });
@@ -99,6 +99,7 @@ export default {
     if (path[0] === "ready") return new Response("ready");
     const rights = TOKENS[(request.headers.get("authorization") ?? "").replace(/^Bearer /, "")];
     if (!rights) return refusal(401, 10000, "Authentication error");
+    if (rights === "wide" && path[0] === "zones") return envelope([{ name: "example.org" }]);
     if (path[0] !== "accounts" || path[2] !== "d1" || path[3] !== "database") {
       return refusal(404, 7000, "No route for that URI");
     }
@@ -123,6 +124,9 @@ export default {
       }));
       const result_info = { page, per_page, count: shown.length, total_count: named.length };
       return envelope(shown, { result_info });
+    }
+    if (request.method === "POST" && rest[0] === "import" && rights === "read") {
+      return refusal(403, 10000, "Authentication error");
     }
     const known = await (await ask(registry, { action: "get", uuid })).json();
     if (known === null) return refusal(404, 7404, `The database ${uuid} could not be found`);

@@ -1,0 +1,276 @@
+//! Tries everything that a configuration names. Invariant: each try ends in time, changes nothing that lasts, and shows
+//! no secret.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
+use rustix::fs::Access;
+use tokio_util::sync::CancellationToken;
+
+use super::{AppError, absent_folder, holds_copies, known, reach, system_clock};
+use crate::clock::Clock;
+use crate::config::{Config, Database, SourceSpec, Storage, StorageKind};
+use crate::source::{SqliteSource, d1};
+use crate::store::{DirStore, S3Patience, S3Store, StoreError, Tried, install_tls};
+
+/// A service that needs longer for a few bytes is no good at night either.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// For one step of a bucket's trial; there are three.
+const STEP_LIMIT: Duration = Duration::from_secs(9);
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many tries are made at once; an account may have thousands of databases.
+const AT_ONCE: usize = 16;
+
+const PATIENCE: S3Patience = S3Patience {
+    connect: Duration::from_secs(5),
+    attempt: Duration::from_secs(8),
+    idle: Duration::from_secs(8),
+    attempts: 3,
+    resumes: 1,
+    first_delay: Duration::from_millis(300),
+};
+
+/// What was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// A database's source.
+    Database,
+    /// A storage.
+    Storage,
+    /// An alert sink.
+    Sink,
+    /// The Cloudflare API token.
+    Token,
+}
+
+impl Subject {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Storage => "storage",
+            Self::Sink => "sink",
+            Self::Token => "token",
+        }
+    }
+}
+
+/// How a try ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It works.
+    Good,
+    /// It works, and this is worth knowing.
+    Remark(String),
+    /// It does not work; the text has the way out.
+    Failed(String),
+}
+
+/// One thing that was tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    /// What kind of thing.
+    pub subject: Subject,
+    /// Its name in the configuration.
+    pub name: String,
+    /// What was done to it.
+    pub tried: &'static str,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Tries every source, storage and sink of `config` and the API token, all at once; in the order of the file.
+///
+/// # Errors
+/// Where the catalog or the D1 client cannot be used.
+pub async fn try_all(config: &Config) -> Result<Vec<Trial>, AppError> {
+    install_tls();
+    let clock = system_clock();
+    let catalog = known(config)?;
+    let instance = match &catalog {
+        Some(catalog) => catalog.instance()?,
+        None => config.agent().name.clone(),
+    };
+    let account = config.cloudflare();
+    let client = account.map(|account| d1::Client::new(account, Arc::clone(&clock)));
+    let client = client.transpose()?;
+    let client = client.map(|client| Arc::new(client.with_request_timeout(REQUEST_TIMEOUT)));
+    let mut trials: Vec<BoxFuture<'_, Trial>> = Vec::new();
+    for database in config.databases() {
+        trials.push(of_database(database, client.clone(), &clock));
+    }
+    if let Some(client) = client {
+        let work = async move { token(&client).await }.boxed();
+        let tried = "tried what it may do";
+        trials.push(timed(Subject::Token, "cloudflare", tried, work, &clock));
+    }
+    for storage in config.storages() {
+        let is_new = match &catalog {
+            Some(catalog) => !holds_copies(catalog, &storage.name)?,
+            None => true,
+        };
+        let work = of_storage(storage, instance.clone(), Arc::clone(&clock), is_new).boxed();
+        let tried = "wrote, read back, wrote again, removed a probe";
+        trials.push(timed(Subject::Storage, &storage.name, tried, work, &clock));
+    }
+    for sink in &config.alerts().sinks {
+        let work = reach::reach(sink).boxed();
+        let tried = "connected, sent no alert";
+        trials.push(timed(Subject::Sink, &sink.name, tried, work, &clock));
+    }
+    let trials = stream::iter(trials).buffered(AT_ONCE);
+    Ok(trials.collect().await)
+}
+
+fn timed<'a>(
+    subject: Subject,
+    name: &'a str,
+    tried: &'static str,
+    work: BoxFuture<'a, Outcome>,
+    clock: &Arc<dyn Clock>,
+) -> BoxFuture<'a, Trial> {
+    let clock = Arc::clone(clock);
+    async move {
+        let started = clock.elapsed();
+        let outcome = tokio::time::timeout(LIMIT, work).await;
+        let outcome = outcome.unwrap_or_else(|_| {
+            let seconds = LIMIT.as_secs();
+            Outcome::Failed(format!("it did not answer within {seconds} s"))
+        });
+        Trial {
+            subject,
+            name: name.to_owned(),
+            tried,
+            outcome,
+            took: clock.elapsed().saturating_sub(started),
+        }
+    }
+    .boxed()
+}
+
+fn of_database<'a>(
+    database: &'a Database,
+    client: Option<Arc<d1::Client>>,
+    clock: &Arc<dyn Clock>,
+) -> BoxFuture<'a, Trial> {
+    let name = database.name.as_str();
+    match &database.source {
+        SourceSpec::Sqlite(path) => {
+            let source = SqliteSource::new(path.clone(), std::env::temp_dir());
+            let work = async move {
+                let opened = tokio::task::spawn_blocking(move || source.try_out()).await;
+                match opened {
+                    Ok(opened) => told(opened),
+                    Err(error) => Outcome::Failed(error.to_string()),
+                }
+            };
+            timed(
+                Subject::Database,
+                name,
+                "opened read-only",
+                work.boxed(),
+                clock,
+            )
+        }
+        SourceSpec::D1 { id, .. } => {
+            let client = client.expect("validate refuses a D1 database without [cloudflare]");
+            let work = async move { told(client.try_out(id, &CancellationToken::new()).await) };
+            timed(Subject::Database, name, "ran a query", work.boxed(), clock)
+        }
+    }
+}
+
+fn told<E: std::fmt::Display>(result: Result<(), E>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Good,
+        Err(error) => Outcome::Failed(error.to_string()),
+    }
+}
+
+async fn token(client: &d1::Client) -> Outcome {
+    match client.excess(&CancellationToken::new()).await {
+        Ok(excess) if excess.is_empty() => Outcome::Good,
+        Ok(excess) => Outcome::Remark(format!(
+            "the API token can also {}\nhint: backups need Account > D1 > Read alone; a narrower token does less harm \
+             where it leaks",
+            excess.join(", ")
+        )),
+        Err(error) => Outcome::Failed(error.to_string()),
+    }
+}
+
+async fn of_storage(
+    storage: &Storage,
+    instance: String,
+    clock: Arc<dyn Clock>,
+    is_new: bool,
+) -> Outcome {
+    if let Some(error) = absent_folder(storage) {
+        return match &storage.kind {
+            StorageKind::Directory(folder) if is_new => not_yet(folder),
+            _ => Outcome::Failed(error.to_string()),
+        };
+    }
+    let tried = match &storage.kind {
+        StorageKind::Directory(folder) => in_folder(storage, folder.clone(), instance, clock).await,
+        StorageKind::S3(settings) => {
+            match S3Store::connect_with(&storage.name, settings, &instance, clock, PATIENCE) {
+                Ok(store) => store.try_out(STEP_LIMIT).await,
+                Err(error) => Err(error),
+            }
+        }
+    };
+    match tried {
+        Ok(tried) if tried.refuses_taken => Outcome::Good,
+        Ok(_) => Outcome::Remark(format!(
+            "storage `{}` has no conditional writes: a key is looked at before it is written\n\
+             hint: let no two agents write into one prefix of it",
+            storage.name
+        )),
+        Err(error) => Outcome::Failed(error.to_string()),
+    }
+}
+
+async fn in_folder(
+    storage: &Storage,
+    folder: std::path::PathBuf,
+    instance: String,
+    clock: Arc<dyn Clock>,
+) -> Result<Tried, StoreError> {
+    let name = storage.name.clone();
+    let opened = tokio::task::spawn_blocking(move || DirStore::open(&name, &folder, &instance));
+    let store = opened.await.expect("opening a folder does not panic")?;
+    store.try_out(clock.now()).await
+}
+
+/// What to say of a folder that the first backup will make.
+fn not_yet(folder: &Path) -> Outcome {
+    if folder.exists() {
+        let place = folder.display();
+        let text =
+            format!("`{place}` is not a directory\nhint: correct this storage's `directory`");
+        return Outcome::Failed(text);
+    }
+    let above = folder.ancestors().skip(1).find(|above| above.exists());
+    let above = above.filter(|above| !above.as_os_str().is_empty());
+    let above = above.unwrap_or(Path::new("."));
+    match rustix::fs::access(above, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => Outcome::Remark(format!(
+            "the directory `{}` is not there yet; the first backup makes it",
+            folder.display()
+        )),
+        Err(error) => Outcome::Failed(format!(
+            "the directory `{}` is not there and cannot be made: {error}\n\
+             hint: make it, and let the user who runs patina write it",
+            folder.display()
+        )),
+    }
+}
