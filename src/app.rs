@@ -44,6 +44,28 @@ pub enum AppError {
 pub async fn wiring(config: Arc<Config>, state: &StateDir) -> Result<Wiring, AppError> {
     let catalog = Catalog::open(&StateDir::catalog_path(state.path()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    build(config, state, (catalog, clock), Unfinished::Remove).await
+}
+
+/// Builds the same from another configuration while jobs work on `old`: their unfinished uploads stay.
+///
+/// # Errors
+/// As [`wiring`].
+pub async fn rewired(
+    config: Arc<Config>,
+    old: &Wiring,
+    state: &StateDir,
+) -> Result<Wiring, AppError> {
+    let kept = (old.catalog.clone(), Arc::clone(&old.clock));
+    build(config, state, kept, Unfinished::Leave).await
+}
+
+async fn build(
+    config: Arc<Config>,
+    state: &StateDir,
+    (catalog, clock): (Catalog, Arc<dyn Clock>),
+    unfinished: Unfinished,
+) -> Result<Wiring, AppError> {
     let instance = catalog.instance()?;
     let client = client(&config, &clock)?;
     let wired = |database: &Database| WiredDatabase {
@@ -56,7 +78,7 @@ pub async fn wiring(config: Arc<Config>, state: &StateDir) -> Result<Wiring, App
         let is_new = !holds_copies(&catalog, &storage.name)?;
         stores.push(match absent_folder(storage) {
             Some(error) if !is_new => unopened(storage, error),
-            _ => store_or_reason(storage, &instance, &clock, Unfinished::Remove).await,
+            _ => store_or_reason(storage, &instance, &clock, unfinished).await,
         });
     }
     Ok(Wiring {

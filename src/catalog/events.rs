@@ -1,7 +1,6 @@
-//! Keeps what people should hear of, and which due moments were taken.
+//! Keeps what people should hear of.
 
-use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::Catalog;
 use super::error::{CatalogError, Stop};
@@ -40,31 +39,6 @@ impl Catalog {
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
-    }
-
-    /// The last due moment of a task that was taken. `None`: none ever was.
-    ///
-    /// # Errors
-    /// Where the file cannot be read.
-    pub fn last_slot(&self, task: &str) -> Result<Option<DateTime<Utc>>, CatalogError> {
-        let sql = "SELECT slot FROM slots WHERE task = ?";
-        self.read(|connection| {
-            Ok(connection
-                .query_row(sql, [task], |row| time(row, "slot"))
-                .optional()?)
-        })
-    }
-
-    /// Takes a due moment, so that nobody takes it again. False: this one or a later one was taken before.
-    ///
-    /// # Errors
-    /// Where the row cannot be written; the task must not run then.
-    pub fn take_slot(&self, task: &str, slot: DateTime<Utc>) -> Result<bool, CatalogError> {
-        let sql = "INSERT INTO slots (task, slot) VALUES (?1, ?2)
-                   ON CONFLICT (task) DO UPDATE SET slot = excluded.slot WHERE slot < excluded.slot";
-        self.write(
-            |transaction| Ok(transaction.execute(sql, params![task, slot.timestamp()])? == 1),
-        )
     }
 }
 
