@@ -44,7 +44,7 @@ pub enum AppError {
 pub async fn wiring(config: Arc<Config>, state: &StateDir) -> Result<Wiring, AppError> {
     let catalog = Catalog::open(&StateDir::catalog_path(state.path()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    build(config, state, (catalog, clock), Unfinished::Remove).await
+    assemble(config, state, (catalog, clock), Unfinished::Remove).await
 }
 
 /// Builds the same from another configuration while jobs work on `old`: their unfinished uploads stay.
@@ -57,10 +57,10 @@ pub async fn rewired(
     state: &StateDir,
 ) -> Result<Wiring, AppError> {
     let kept = (old.catalog.clone(), Arc::clone(&old.clock));
-    build(config, state, kept, Unfinished::Leave).await
+    assemble(config, state, kept, Unfinished::Leave).await
 }
 
-async fn build(
+async fn assemble(
     config: Arc<Config>,
     state: &StateDir,
     (catalog, clock): (Catalog, Arc<dyn Clock>),
