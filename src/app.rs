@@ -62,7 +62,33 @@ pub struct Built {
 /// As [`wiring`].
 pub async fn build(config: Arc<Config>, state: &StateDir) -> Result<Built, AppError> {
     let catalog = Catalog::open(&StateDir::catalog_path(state.path()))?;
-    let clock = system_clock();
+    assemble(config, state, (catalog, system_clock()), None).await
+}
+
+/// Builds the same from another configuration while jobs work on `old`: their unfinished uploads stay.
+///
+/// # Errors
+/// As [`wiring`].
+pub async fn rebuilt(
+    config: Arc<Config>,
+    old: &Wiring,
+    state: &StateDir,
+) -> Result<Built, AppError> {
+    let kept = (old.catalog.clone(), Arc::clone(&old.clock));
+    assemble(config, state, kept, Some(old.built_at)).await
+}
+
+/// `since`: what the clock said when this process built its first wiring; `None`: this is it, and no job runs yet.
+async fn assemble(
+    config: Arc<Config>,
+    state: &StateDir,
+    (catalog, clock): (Catalog, Arc<dyn Clock>),
+    since: Option<Moment>,
+) -> Result<Built, AppError> {
+    let unfinished = match since {
+        None => Unfinished::Remove,
+        Some(_) => Unfinished::Leave,
+    };
     let instance = catalog.instance()?;
     let client = client(&config, &clock)?;
     let wired = |database: &Database| WiredDatabase {
@@ -75,14 +101,15 @@ pub async fn build(config: Arc<Config>, state: &StateDir) -> Result<Built, AppEr
         let is_new = !holds_copies(&catalog, &storage.name)?;
         pruners.push(match absent_folder(storage) {
             Some(error) if !is_new => unopened(storage, error),
-            _ => store_or_reason(storage, &instance, &clock, Unfinished::Remove).await,
+            _ => store_or_reason(storage, &instance, &clock, unfinished).await,
         });
     }
     let wiring = Wiring {
         databases,
         stores: to_keep(&pruners),
         catalog,
-        built_at: Moment::of(clock.as_ref()),
+        account: client,
+        built_at: since.unwrap_or_else(|| Moment::of(clock.as_ref())),
         clock,
         config,
     };
@@ -140,6 +167,7 @@ pub async fn wiring_to_read(config: Arc<Config>, catalog: Catalog) -> Result<Wir
     }
     Ok(Wiring {
         databases: Vec::new(),
+        account: None,
         stores: to_keep(&pruners),
         catalog,
         built_at: Moment::of(clock.as_ref()),

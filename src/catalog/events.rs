@@ -1,7 +1,7 @@
-//! Keeps what people should hear of, and which due moments were taken.
+//! Keeps what people should hear of.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::Catalog;
 use super::error::{CatalogError, Stop};
@@ -18,6 +18,26 @@ impl Catalog {
             events
                 .iter()
                 .try_for_each(|event| insert_event(transaction, event))
+        })
+    }
+
+    /// Writes it down unless the same was told since then. False: it was.
+    ///
+    /// # Errors
+    /// Where the row cannot be written.
+    pub fn tell_unless_told(
+        &self,
+        event: &Event,
+        since: DateTime<Utc>,
+    ) -> Result<bool, CatalogError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM events WHERE kind = ? AND message = ? AND at > ?)";
+        self.write(|transaction| {
+            let row = params![event.kind.as_str(), event.message, since.timestamp()];
+            let is_told: bool = transaction.query_row(sql, row, |row| row.get(0))?;
+            if !is_told {
+                insert_event(transaction, event)?;
+            }
+            Ok(!is_told)
         })
     }
 
@@ -40,31 +60,6 @@ impl Catalog {
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
-    }
-
-    /// The last due moment of a task that was taken. `None`: none ever was.
-    ///
-    /// # Errors
-    /// Where the file cannot be read.
-    pub fn last_slot(&self, task: &str) -> Result<Option<DateTime<Utc>>, CatalogError> {
-        let sql = "SELECT slot FROM slots WHERE task = ?";
-        self.read(|connection| {
-            Ok(connection
-                .query_row(sql, [task], |row| time(row, "slot"))
-                .optional()?)
-        })
-    }
-
-    /// Takes a due moment, so that nobody takes it again. False: this one or a later one was taken before.
-    ///
-    /// # Errors
-    /// Where the row cannot be written; the task must not run then.
-    pub fn take_slot(&self, task: &str, slot: DateTime<Utc>) -> Result<bool, CatalogError> {
-        let sql = "INSERT INTO slots (task, slot) VALUES (?1, ?2)
-                   ON CONFLICT (task) DO UPDATE SET slot = excluded.slot WHERE slot < excluded.slot";
-        self.write(
-            |transaction| Ok(transaction.execute(sql, params![task, slot.timestamp()])? == 1),
-        )
     }
 }
 

@@ -14,13 +14,14 @@ mod record;
 mod row;
 mod run;
 mod schema;
+mod slots;
 mod write;
 
 pub use error::CatalogError;
 pub use keeping::{Care, Lease};
 pub use record::{
     Adoption, Committed, CopyFilter, CopyState, Damage, Event, EventKind, Held, Item, ItemContent,
-    ItemMember, Job, JobResult, JobStatus, NewJob, Packed, Placement, Record, ResultStatus,
+    ItemMember, Job, JobResult, JobStatus, NewJob, Packed, Placement, Record, ResultStatus, Slot,
     Spooled, StoredArchive, StoredCopy,
 };
 pub use run::Run;

@@ -446,3 +446,14 @@ pub struct Event {
     /// When, to the second.
     pub at: DateTime<Utc>,
 }
+
+/// A due moment of a task that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// The moment.
+    pub at: DateTime<Utc>,
+    /// How many processes began it and did not end it in order; at least 1 while one works on it.
+    pub attempts: u32,
+    /// When its work ended, well or not; `None`: a process works on it, or ended first.
+    pub ended_at: Option<DateTime<Utc>>,
+}

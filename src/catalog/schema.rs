@@ -9,10 +9,11 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use super::error::{CatalogError, Stop};
 
 /// The steps in their order; the file's `user_version` is how many were taken.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../migrations/001_backup_metadata.sql"),
     include_str!("../../migrations/002_copies.sql"),
     include_str!("../../migrations/003_week.sql"),
+    include_str!("../../migrations/004_slots.sql"),
 ];
 
 /// The last schema this program knows.

@@ -48,6 +48,24 @@ pub(super) struct Global {
     /// Show no progress
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
+    /// How the log is written to stderr
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORM",
+        env = "PATINA_LOG_FORMAT",
+        default_value = "text"
+    )]
+    pub(super) log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object per line
+    Json,
 }
 
 /// How mistakes in the configuration are shown.
@@ -62,6 +80,10 @@ pub(super) enum Format {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Work by schedule until told to end: the daemon
+    Run,
+    /// Say when everything runs next
+    Next(NextArgs),
     /// Back up databases: export, restore, compare, store
     Backup(BackupArgs),
     /// List copies, the newest first
@@ -140,6 +162,15 @@ pub(super) enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
+}
+
+/// `patina next`.
+#[derive(Debug, Args)]
+pub(super) struct NextArgs {
+    /// So many runs of each task
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) count: u16,
 }
 
 /// `patina backup`.

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::args::{Format, Global};
+use super::args::{Format, Global, LogFormat};
 use super::exit::{Exit, Refusal};
 use crate::app;
 use crate::catalog::Catalog;
@@ -20,6 +20,8 @@ pub(super) struct Context {
     pub(super) json: bool,
     /// Show no progress.
     pub(super) quiet: bool,
+    /// How the log is written: errors, too, where a machine reads it.
+    pub(super) log_format: LogFormat,
     format: Option<Format>,
 }
 
@@ -29,6 +31,7 @@ impl Context {
             config: global.config.clone(),
             json: global.json,
             quiet: global.quiet,
+            log_format: global.log_format,
             format: global.format,
         }
     }
@@ -39,6 +42,7 @@ impl Context {
             config,
             json: self.json,
             quiet: self.quiet,
+            log_format: self.log_format,
             format: self.format,
         }
     }

@@ -1,32 +1,51 @@
 //! Sends the log to stderr. Invariant: what a command tells itself is not logged a second time.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+
+use super::args::{Command, Global, LogFormat};
 
 /// Warnings, but for those of the engine that end up in a command's own report.
 const QUIET: &str = "warn,patina::engine::backup=off,patina::engine::backup::one=warn,\
                      patina::engine::commit=off,patina::engine::recover=off";
 
-/// Starts logging: quiet by default, `verbose` times louder, or as `RUST_LOG` says.
-pub(super) fn start(verbose: u8) {
-    let level = match verbose {
-        0 => QUIET,
-        1 => "info",
+/// Starts logging: quiet by default, louder by `--verbose`, or as `RUST_LOG` says. The daemon has nothing but its log,
+/// so that it tells more.
+pub(super) fn start(global: &Global, command: &Command) {
+    let is_daemon = matches!(command, Command::Run);
+    let level = match (is_daemon, global.quiet, global.verbose) {
+        (true, true, _) => "warn",
+        (true, false, 0) | (false, _, 1) => "info",
+        (false, _, 0) => QUIET,
         _ => "debug",
     };
     let filter = match std::env::var("RUST_LOG") {
         Ok(directives) if !directives.is_empty() => EnvFilter::builder().parse_lossy(directives),
         _ => EnvFilter::new(level),
     };
-    let subscriber = tracing_subscriber::fmt()
+    let has_color =
+        is_daemon && io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_target(verbose > 1)
-        .with_ansi(false)
-        .without_time()
+        .with_target(global.verbose > 1)
+        .with_ansi(has_color)
         .log_internal_errors(false)
-        .with_writer(|| Beside)
-        .finish();
+        .with_writer(|| Beside);
+    // The journal has its own times.
+    let has_time = is_daemon && std::env::var_os("JOURNAL_STREAM").is_none();
+    match global.log_format {
+        LogFormat::Json => {
+            let log = log.json().flatten_event(true);
+            install(log.with_current_span(false).with_span_list(false).finish());
+        }
+        LogFormat::Text if has_time => install(log.finish()),
+        LogFormat::Text => install(log.without_time().finish()),
+    }
+}
+
+fn install(subscriber: impl Subscriber + Send + Sync) {
     // Only a second call fails, and there is one.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }

@@ -7,6 +7,7 @@ mod backup;
 mod cat;
 mod check;
 mod context;
+mod daemon;
 mod demo;
 mod discover;
 mod edit;
@@ -17,6 +18,7 @@ mod list;
 mod log;
 mod meter;
 mod names;
+mod next;
 mod online;
 mod reconcile;
 mod show;
@@ -32,7 +34,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use self::args::{Arguments, Command, ConfigCommand, Format};
+use self::args::{Arguments, Command, ConfigCommand, Format, LogFormat};
 use self::context::{Context, tell};
 use self::exit::Refusal;
 use crate::config::Problems;
@@ -46,7 +48,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 pub fn main() -> ExitCode {
     // Prints help, version and usage errors itself, the latter with `Exit::Usage`.
     let arguments = Arguments::parse();
-    log::start(arguments.global.verbose);
+    log::start(&arguments.global, &arguments.command);
     let context = Context::new(&arguments.global);
     let exit = match run(&context, arguments.command) {
         Ok(exit) => exit,
@@ -61,6 +63,8 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
         .build()?;
     let ended = runtime.block_on(async {
         match command {
+            Command::Run => daemon::run(context).await,
+            Command::Next(args) => next::run(context, &args),
             Command::Backup(args) => backup::run(context, &args).await,
             Command::List(args) => list::run(context, &args),
             Command::Show { copy } => show::run(context, &copy),
@@ -100,10 +104,16 @@ fn report(context: &Context, error: &anyhow::Error) -> Exit {
         return Exit::Ok;
     }
     if let Some(problems) = error.downcast_ref::<Problems>() {
-        tell_problems(context, problems);
+        match context.log_format {
+            LogFormat::Json => tracing::error!("{}", problems.short()),
+            LogFormat::Text => tell_problems(context, problems),
+        }
         return Exit::Usage;
     }
-    tell(format_args!("error: {error:#}"));
+    match context.log_format {
+        LogFormat::Json => tracing::error!("{error:#}"),
+        LogFormat::Text => tell(format_args!("error: {error:#}")),
+    }
     let refusal = error.downcast_ref::<Refusal>();
     refusal.map_or(Exit::Failed, |refusal| refusal.exit)
 }

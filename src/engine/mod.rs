@@ -3,6 +3,7 @@
 mod adopt;
 pub mod backup;
 mod commit;
+pub mod discover;
 pub mod drill;
 pub mod expire;
 pub mod pack;

@@ -3,8 +3,12 @@
 //! Pure: the time zone and the present moment are parameters. The rules are those of Vixie cron:
 //! when both day fields are restricted, either may match; weekdays 0 and 7 are both Sunday.
 
+mod due;
+#[cfg(test)]
+mod due_tests;
 mod field;
 mod next;
+mod oddity;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -16,6 +20,9 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use field::Fields;
+
+pub use due::{Because, End, MOST_ATTEMPTS, ON_TIME, Skipped, Taken, Verdict, WhySkipped};
+pub use oddity::Oddity;
 
 /// When something is due, as a person wrote it: `0 3 * * *`, `*/15 8-18 * * mon-fri`, `@daily`.
 #[derive(Debug, Clone)]

@@ -77,7 +77,7 @@ fn a_copy_is_unarchived_until_a_live_archive_holds_it() {
     };
     assert_eq!(open(), [monday.clone(), tuesday.clone()]);
     let key = pack(&catalog, &[&monday]);
-    assert_eq!(open(), [tuesday.clone()]);
+    assert_eq!(open(), std::slice::from_ref(&tuesday));
     let holding = catalog.archives_of(&monday).unwrap();
     assert_eq!(holding[0].key(), &key);
     assert!(catalog.archives_of(&later).unwrap().is_empty());
@@ -226,16 +226,37 @@ fn a_damage_is_told_once_and_forgotten_when_every_byte_was_right_again() {
 }
 
 #[test]
-fn a_slot_is_taken_once_and_an_earlier_one_never_after_it() {
+fn a_slot_is_taken_once_and_an_earlier_one_that_was_jumped_over_stays_free() {
     let (_folder, catalog) = fresh();
     let take = |slot| catalog.take_slot("nightly", slot).unwrap();
-    assert_eq!(catalog.last_slot("nightly").unwrap(), None);
+    let last = |until| {
+        let slot = catalog.last_slot("nightly", until).unwrap();
+        slot.map(|slot| slot.at)
+    };
+    let (yesterday, tomorrow) = (noon() - TimeDelta::days(1), noon() + TimeDelta::days(1));
+    assert_eq!(last(tomorrow), None);
     assert!(take(noon()) && !take(noon()));
-    assert!(!take(noon() - TimeDelta::days(1)));
-    assert!(take(noon() + TimeDelta::days(1)));
+    assert!(take(tomorrow) && take(yesterday) && !take(yesterday));
     assert!(catalog.take_slot("weekly", noon()).unwrap());
-    let last = catalog.last_slot("nightly").unwrap();
-    assert_eq!(last, Some(noon() + TimeDelta::days(1)));
+    assert_eq!(last(tomorrow), Some(tomorrow));
+    assert_eq!(last(tomorrow - TimeDelta::seconds(1)), Some(noon()));
+    assert_eq!(last(yesterday - TimeDelta::seconds(1)), None);
+}
+
+#[test]
+fn a_slot_is_taken_again_only_while_nobody_ended_it_and_each_attempt_is_counted() {
+    let (_folder, catalog) = fresh();
+    let last = || catalog.last_slot("nightly", noon()).unwrap().unwrap();
+    assert!(!catalog.retake_slot("nightly", noon()).unwrap());
+    assert!(catalog.take_slot("nightly", noon()).unwrap());
+    assert!(catalog.retake_slot("nightly", noon()).unwrap());
+    assert_eq!((last().attempts, last().ended_at), (2, None));
+    catalog.leave_slot("nightly", noon()).unwrap();
+    assert_eq!(last().attempts, 1);
+    let later = noon() + TimeDelta::minutes(5);
+    catalog.end_slot("nightly", noon(), later).unwrap();
+    assert_eq!(last().ended_at, Some(later));
+    assert!(!catalog.retake_slot("nightly", noon()).unwrap());
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod catalog_week;
 mod cli;
 mod config;
 mod d1;
+mod daemon;
 mod dump_torture;
 mod dump_reading;
 mod dump_values;

@@ -129,9 +129,12 @@ pub async fn run(
         started_at: wiring.clock.now(),
     })?;
     tracing::info!(job = %run.id(), databases = selected.len(), "backup job {} begins", run.id());
+    let backups = selected.into_iter();
+    let backups = backups.map(|database| back_up(wiring, state, &run, database, board, stop));
+    // Gathered first, or the compiler cannot tell that all this may move between threads.
+    let backups: Vec<_> = backups.collect();
     // Started in priority order; each takes the next free slot.
-    let outcomes: Vec<Result<DatabaseReport, CatalogError>> = stream::iter(selected)
-        .map(|database| back_up(wiring, state, &run, database, board, stop))
+    let outcomes: Vec<Result<DatabaseReport, CatalogError>> = stream::iter(backups)
         .buffered(wiring.config.export().concurrency)
         .collect()
         .await;

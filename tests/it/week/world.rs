@@ -176,6 +176,7 @@ impl World {
                 databases: databases.collect(),
                 stores: vec![bucket.clone() as Arc<dyn Store>],
                 catalog,
+                account: None,
                 built_at: Moment::of(self.clock.as_ref()),
                 clock: self.clock.clone(),
                 config: Arc::clone(&config),

@@ -1,0 +1,96 @@
+//! Keeps which due moments of which task were taken. Invariant: one that was taken is never taken again, whatever the
+//! clock shows meanwhile.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{OptionalExtension, params};
+
+use super::Catalog;
+use super::error::CatalogError;
+use super::record::Slot;
+use super::row::{number, optional_time, time};
+
+/// So many slots of a task are known, those that were taken last: a clock that goes back by less meets none twice.
+const MOST_KNOWN: u32 = 4_000;
+
+impl Catalog {
+    /// The last taken slot of a task that is not after `until`. `None`: there is none.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn last_slot(
+        &self,
+        task: &str,
+        until: DateTime<Utc>,
+    ) -> Result<Option<Slot>, CatalogError> {
+        let sql = "SELECT * FROM slots WHERE task = ? AND slot <= ? ORDER BY slot DESC LIMIT 1";
+        self.read(|connection| {
+            Ok(connection
+                .query_row(sql, params![task, until.timestamp()], |row| {
+                    Ok(Slot {
+                        at: time(row, "slot")?,
+                        attempts: number(row, "attempts")?.try_into().unwrap_or(u32::MAX),
+                        ended_at: optional_time(row, "ended_at")?,
+                    })
+                })
+                .optional()?)
+        })
+    }
+
+    /// Takes a due moment, so that nobody takes it again. False: it was taken before.
+    ///
+    /// # Errors
+    /// Where the row cannot be written; the task must not run then.
+    pub fn take_slot(&self, task: &str, slot: DateTime<Utc>) -> Result<bool, CatalogError> {
+        let insert = "INSERT OR IGNORE INTO slots (task, slot, attempts) VALUES (?, ?, 1)";
+        let forget = "DELETE FROM slots WHERE task = ?1 AND rowid NOT IN
+                      (SELECT rowid FROM slots WHERE task = ?1 ORDER BY rowid DESC LIMIT ?2)";
+        self.write(|transaction| {
+            let is_new = transaction.execute(insert, params![task, slot.timestamp()])? == 1;
+            transaction.execute(forget, params![task, MOST_KNOWN])?;
+            Ok(is_new)
+        })
+    }
+
+    /// Takes a due moment again whose process ended before its work did. False: it ended, or was never taken.
+    ///
+    /// # Errors
+    /// Where the row cannot be written; the task must not run then.
+    pub fn retake_slot(&self, task: &str, slot: DateTime<Utc>) -> Result<bool, CatalogError> {
+        let sql = "UPDATE slots SET attempts = attempts + 1
+                   WHERE task = ? AND slot = ? AND ended_at IS NULL";
+        self.write(
+            |transaction| Ok(transaction.execute(sql, params![task, slot.timestamp()])? == 1),
+        )
+    }
+
+    /// Notes that the work of a slot came to its end, well or not: no restart does it again.
+    ///
+    /// # Errors
+    /// Where the row cannot be written.
+    pub fn end_slot(
+        &self,
+        task: &str,
+        slot: DateTime<Utc>,
+        at: DateTime<Utc>,
+    ) -> Result<(), CatalogError> {
+        let sql = "UPDATE slots SET ended_at = ? WHERE task = ? AND slot = ?";
+        self.write(|transaction| {
+            transaction.execute(sql, params![at.timestamp(), task, slot.timestamp()])?;
+            Ok(())
+        })
+    }
+
+    /// Notes that the process was told to end before the work of a slot did: the next start does it again, and the
+    /// attempt does not count.
+    ///
+    /// # Errors
+    /// Where the row cannot be written.
+    pub fn leave_slot(&self, task: &str, slot: DateTime<Utc>) -> Result<(), CatalogError> {
+        let sql = "UPDATE slots SET attempts = attempts - 1
+                   WHERE task = ? AND slot = ? AND ended_at IS NULL";
+        self.write(|transaction| {
+            transaction.execute(sql, params![task, slot.timestamp()])?;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,314 @@
+//! Lists what the daemon runs by schedule. Invariant: a job is one line of the table and one function.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use super::turns::Turns;
+use crate::app::Built;
+use crate::catalog::{CatalogError, CopyFilter, JobStatus};
+use crate::config::Config;
+use crate::engine::backup::{self, BackupError, Request};
+use crate::engine::discover::{self, DiscoverError};
+use crate::engine::expire;
+use crate::engine::pack::{self, Outcome, PackError, Skip};
+use crate::engine::reconcile::{self, Patience};
+use crate::engine::state::StateDir;
+use crate::engine::verify::{self, Scope};
+use crate::progress::{Board, Progress};
+use crate::retention::Guards;
+use crate::schedule::{Because, Schedule};
+use crate::types::{ByteCount, DatabaseName, Trigger};
+use crate::wiring::Wiring;
+
+/// When the account is looked through for databases that nothing backs up: away from the night's work.
+const DISCOVER: &str = "0 12 * * *";
+
+/// Something that is run by schedule.
+#[derive(Clone)]
+pub struct Job {
+    /// Its name: `nightly`, or `backup NAME` of a database with a schedule of its own.
+    pub name: String,
+    /// When it runs.
+    pub schedule: Schedule,
+    run: fn(Errand) -> BoxFuture<'static, Result<Ended, JobError>>,
+    database: Option<DatabaseName>,
+}
+
+/// What is run by schedule under this configuration.
+pub fn table(config: &Config) -> Vec<Job> {
+    let when = config.schedule();
+    let mut table = vec![
+        Job::new("nightly", &when.nightly, |errand| nightly(errand).boxed()),
+        Job::new("weekly", &when.weekly, |errand| weekly(errand).boxed()),
+        Job::new("reconcile", &when.reconcile, |errand| {
+            reconcile(errand).boxed()
+        }),
+        Job::new("verify", &when.verify, |errand| verify(errand).boxed()),
+    ];
+    if config.cloudflare().is_some() {
+        let daily = DISCOVER.parse().expect("it is a valid schedule");
+        table.push(Job::new("discover", &daily, |errand| {
+            discover(errand).boxed()
+        }));
+    }
+    if of_the_night(config).is_empty() {
+        table.retain(|job| job.name != "nightly");
+    }
+    let own = config.databases().iter().filter_map(|database| {
+        let (name, schedule) = (database.name.clone(), database.schedule.clone()?);
+        Some(Job {
+            name: format!("backup {name}"),
+            schedule,
+            run: |errand| single(errand).boxed(),
+            database: Some(name),
+        })
+    });
+    table.extend(own);
+    table
+}
+
+impl Job {
+    fn new(
+        name: &str,
+        schedule: &Schedule,
+        run: fn(Errand) -> BoxFuture<'static, Result<Ended, JobError>>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            schedule: schedule.clone(),
+            run,
+            database: None,
+        }
+    }
+
+    /// The database it is about; `None` where it is about more than one.
+    pub fn database(&self) -> Option<&DatabaseName> {
+        self.database.as_ref()
+    }
+
+    /// Runs it once.
+    pub(super) async fn run(&self, errand: Errand) -> Result<Ended, JobError> {
+        (self.run)(Errand {
+            database: self.database.clone(),
+            ..errand
+        })
+        .await
+    }
+}
+
+/// What one run of a job works on.
+#[derive(Clone)]
+pub(super) struct Errand {
+    /// The configuration and what was built from it, as they were when it began.
+    pub(super) built: Arc<Built>,
+    pub(super) state: Arc<StateDir>,
+    pub(super) turns: Arc<Turns>,
+    /// Cancelled when the process is told to end.
+    pub(super) stop: CancellationToken,
+    /// The due moment it runs for, and why now.
+    pub(super) slot: DateTime<Utc>,
+    pub(super) because: Because,
+    /// The database it is about, where it is about one.
+    pub(super) database: Option<DatabaseName>,
+}
+
+impl Errand {
+    fn wiring(&self) -> &Wiring {
+        &self.built.wiring
+    }
+}
+
+/// How a run ended, and what is to say of it.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// It did what it is for.
+    Well(String),
+    /// It did not, or found something wrong; what failed told itself.
+    Badly(String),
+    /// The process was told to end first.
+    Early,
+}
+
+/// Why a job could not be run to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum JobError {
+    /// The backup engine could not work.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The catalog cannot be read or written.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The account could not be looked through.
+    #[error(transparent)]
+    Discover(#[from] DiscoverError),
+}
+
+/// Backs up every database without a schedule of its own.
+async fn nightly(errand: Errand) -> Result<Ended, JobError> {
+    let names = of_the_night(&errand.wiring().config);
+    back_up(&errand, names, "nightly").await
+}
+
+/// Backs up the one database whose schedule this is.
+async fn single(errand: Errand) -> Result<Ended, JobError> {
+    let names = Vec::from_iter(errand.database.clone());
+    back_up(&errand, names, "its own schedule").await
+}
+
+/// Packs the week, then lets go what retention lets go.
+async fn weekly(errand: Errand) -> Result<Ended, JobError> {
+    let (wiring, stop) = (errand.wiring(), &errand.stop);
+    let packed = match pack::run(wiring, &errand.state, &Arc::default(), stop).await {
+        Err(PackError::Stopped) => return Ok(Ended::Early),
+        Err(PackError::Catalog(error)) => return Err(error.into()),
+        packed => packed,
+    };
+    // Whatever became of the archive: no copy goes that is not in one.
+    let expired = expire::run(wiring, &errand.built.pruners, Guards::all(), stop).await?;
+    if stop.is_cancelled() {
+        return Ok(Ended::Early);
+    }
+    let gone = expired.deleted.len();
+    let told = match &packed {
+        Ok(Outcome::Packed { manifest, .. }) => {
+            let (count, week) = (manifest.members.len(), manifest.week);
+            format!("{count} copies packed into {week}, {gone} objects expired")
+        }
+        Ok(Outcome::Skipped(skip)) => format!("{skip}; {gone} objects expired"),
+        Err(error) => format!("{error}; {gone} objects expired"),
+    };
+    let is_well = match &packed {
+        Ok(Outcome::Packed { manifest, degraded }) => {
+            manifest.left_out.is_empty() && degraded.is_empty()
+        }
+        Ok(Outcome::Skipped(skip)) => !matches!(skip, Skip::Running { .. }),
+        Err(_) => false,
+    };
+    let is_well = is_well && expired.failed.is_empty() && expired.plan.refused.is_empty();
+    Ok(match is_well {
+        true => Ended::Well(told),
+        false => Ended::Badly(told),
+    })
+}
+
+/// Looks whether the account has databases that nothing backs up.
+async fn discover(errand: Errand) -> Result<Ended, JobError> {
+    let found = errand
+        .stop
+        .run_until_cancelled(discover::run(errand.wiring(), &errand.stop))
+        .await;
+    let Some(found) = found else {
+        return Ok(Ended::Early);
+    };
+    Ok(match found? {
+        0 => Ended::Well("every database of the account is backed up".to_owned()),
+        count => Ended::Badly(format!(
+            "{count} databases of the account are not backed up"
+        )),
+    })
+}
+
+/// Compares what every storage holds with what the catalog knows.
+async fn reconcile(errand: Errand) -> Result<Ended, JobError> {
+    let reports = reconcile::run(errand.wiring(), Patience::Wait, &errand.stop).await?;
+    if errand.stop.is_cancelled() {
+        return Ok(Ended::Early);
+    }
+    let unclean = reports.iter().filter(|report| !report.is_clean()).count();
+    let all = reports.len();
+    Ok(match unclean {
+        0 => Ended::Well(format!("{all} of {all} storages are as the catalog says")),
+        _ => Ended::Badly(format!(
+            "{unclean} of {all} storages are not as the catalog says"
+        )),
+    })
+}
+
+/// Reads a seventh of all stored bytes again.
+async fn verify(errand: Errand) -> Result<Ended, JobError> {
+    let targets = verify::select(errand.wiring(), Scope::Share)?;
+    let all_bytes = ByteCount(targets.iter().map(|target| target.size_bytes).sum());
+    let progress = Arc::<Progress>::default();
+    let findings = verify::run(errand.wiring(), targets, &progress, &errand.stop).await?;
+    if errand.stop.is_cancelled() {
+        return Ok(Ended::Early);
+    }
+    let wrong = findings.iter().filter(|finding| finding.found.is_err());
+    let (wrong, all) = (wrong.count(), findings.len());
+    Ok(match wrong {
+        0 => Ended::Well(format!(
+            "{all} objects, {all_bytes}, are as they were stored"
+        )),
+        _ => Ended::Badly(format!("{wrong} of {all} objects are not right")),
+    })
+}
+
+fn of_the_night(config: &Config) -> Vec<DatabaseName> {
+    let databases = config.databases().iter();
+    let of_the_night = databases.filter(|database| database.schedule.is_none());
+    of_the_night.map(|database| database.name.clone()).collect()
+}
+
+/// Backs up these databases once nobody else does. What the died process had stored for this slot is not done again.
+async fn back_up(
+    errand: &Errand,
+    mut names: Vec<DatabaseName>,
+    reason: &str,
+) -> Result<Ended, JobError> {
+    let _turn = tokio::select! {
+        turn = errand.turns.take(&names) => turn,
+        () = errand.stop.cancelled() => return Ok(Ended::Early),
+    };
+    if errand.because == Because::Interrupted {
+        names = without_copy(errand, names)?;
+    }
+    if names.is_empty() {
+        // To the engine no name means every database.
+        return Ok(Ended::Well("every database had its copy before".to_owned()));
+    }
+    let board = Board::new(&names);
+    let request = Request {
+        databases: names,
+        trigger: Trigger::Scheduled,
+        reason: Some(match errand.because {
+            Because::OnTime => reason.to_owned(),
+            because => format!("{reason}: {because}"),
+        }),
+    };
+    let (wiring, state, stop) = (errand.wiring(), &errand.state, &errand.stop);
+    let job = backup::run(wiring, state, &request, &board, stop)
+        .await?
+        .job;
+    let summary = format!(
+        "job {}: {} of {} databases",
+        job.id, job.successful, job.total
+    );
+    Ok(match job.status {
+        JobStatus::Completed => Ended::Well(summary),
+        _ if stop.is_cancelled() => Ended::Early,
+        JobStatus::Failed | JobStatus::Interrupted | JobStatus::Running => Ended::Badly(summary),
+    })
+}
+
+/// The databases of which no copy was stored since the slot.
+fn without_copy(
+    errand: &Errand,
+    names: Vec<DatabaseName>,
+) -> Result<Vec<DatabaseName>, CatalogError> {
+    let mut without = Vec::with_capacity(names.len());
+    for name in names {
+        let newest = errand.wiring().catalog.copies(&CopyFilter {
+            database: Some(name.clone()),
+            limit: Some(1),
+            ..CopyFilter::default()
+        })?;
+        if !newest.iter().any(|copy| copy.created_at >= errand.slot) {
+            without.push(name);
+        }
+    }
+    Ok(without)
+}

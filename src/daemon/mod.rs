@@ -1,0 +1,175 @@
+//! Runs tasks by schedule until it is told to end. Invariant: one process, one lock; what it began it ends or leaves
+//! for the next start to bring in order.
+
+mod jobs;
+mod reload;
+mod scheduled;
+mod signals;
+mod systemd;
+mod turns;
+
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::jobs::Errand;
+use self::scheduled::{Begun, Scheduled};
+use self::signals::Signals;
+use self::systemd::Manager;
+use self::turns::Turns;
+use crate::app::{self, AppError, Built};
+use crate::catalog::CatalogError;
+use crate::config::Config;
+use crate::engine::recover::{self, RecoverError};
+use crate::engine::state::{StateDir, StateError};
+use crate::task::{Activator, Driver, LONGEST_PAUSE, Standing, Task};
+use crate::wiring::Wiring;
+
+pub use self::jobs::{Job, table};
+pub use self::signals::Ending;
+
+/// Why the daemon cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The state directory cannot be had, mostly as another process has it.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Nothing can be built from the configuration.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// What the last process left cannot be brought in order.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// The catalog cannot be written.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// No signal would ever end it.
+    #[error("signals cannot be received: {0}")]
+    Signals(io::Error),
+}
+
+/// Runs everything that `config` schedules, until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Where another process holds the state, and where it cannot start.
+pub async fn run(config: Config) -> Result<Ending, DaemonError> {
+    let signals = Signals::listen().map_err(DaemonError::Signals)?;
+    let hangups = reload::Hangups::listen().map_err(DaemonError::Signals)?;
+    let state = Arc::new(StateDir::lock(&config.agent().state)?);
+    let stop = CancellationToken::new();
+    let mut overdue = std::pin::pin!(signals.overdue(stop.clone()));
+    let built = tokio::select! {
+        built = stop.run_until_cancelled(app::build(Arc::new(config), &state)) => built,
+        ending = &mut overdue => return Ok(ending),
+    };
+    let Some(built) = built.transpose()? else {
+        return Ok(Ending::Orderly);
+    };
+    let (catalog, clock) = (
+        built.wiring.catalog.clone(),
+        Arc::clone(&built.wiring.clock),
+    );
+    let daemon = Daemon::new(built, state, stop);
+    tokio::select! {
+        worked = daemon.work(hangups) => worked.map(|()| Ending::Orderly),
+        ending = overdue => {
+            // The lock is ours, so every running job is.
+            catalog.interrupt_running(clock.now())?;
+            Ok(ending)
+        }
+    }
+}
+
+/// What all tasks share. Clones are the same daemon.
+#[derive(Clone)]
+struct Daemon {
+    /// What a job that begins now works on; one that runs keeps what it began with.
+    built: Arc<RwLock<Arc<Built>>>,
+    state: Arc<StateDir>,
+    turns: Arc<Turns>,
+    begun: Begun,
+    stop: CancellationToken,
+}
+
+impl Daemon {
+    fn new(built: Built, state: Arc<StateDir>, stop: CancellationToken) -> Self {
+        Self {
+            built: Arc::new(RwLock::new(Arc::new(built))),
+            state,
+            turns: Arc::default(),
+            begun: Begun::default(),
+            stop,
+        }
+    }
+
+    /// Brings the state in order, then drives the tasks until it is told to end and they have.
+    async fn work(&self, hangups: reload::Hangups) -> Result<(), DaemonError> {
+        let built = self.built();
+        let wiring = &built.wiring;
+        let recovered = tokio::select! {
+            recovered = recover::run(wiring, &self.state) => recovered,
+            () = Manager::ask_for_time() => return Ok(()),
+            () = self.stop.cancelled() => return Ok(()),
+        };
+        recovered?;
+        let tasks = self.tasks();
+        let (name, count) = (&wiring.config.agent().name, tasks.len());
+        tracing::info!(tasks = count, "patina works as `{name}`: {count} tasks");
+        let pause = Manager::beat_every().map_or(LONGEST_PAUSE, |every| every.min(LONGEST_PAUSE));
+        let clock = Arc::clone(&wiring.clock);
+        let mut driver = Driver::new(tasks, clock, Activator::default(), pause);
+        let (replace, replacements) = mpsc::channel(1);
+        let mut manager = Manager::default();
+        drop(built);
+        let beat = |standing: &Standing| {
+            manager.beat(standing, self.built().wiring.config.agent().timezone);
+        };
+        Manager::ready();
+        tokio::select! {
+            () = driver.run(&self.stop, replacements, beat) => {}
+            () = hangups.serve(self, replace) => {}
+        }
+        Ok(())
+    }
+
+    fn built(&self) -> Arc<Built> {
+        let built = self.built.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&built)
+    }
+
+    /// The tasks of the present configuration. What is not run by schedule, such as a queue, is added here.
+    fn tasks(&self) -> Vec<Arc<dyn Task>> {
+        let wiring = &self.built().wiring;
+        let jobs = table(&wiring.config).into_iter();
+        jobs.map(|job| self.scheduled(wiring, job)).collect()
+    }
+
+    fn scheduled(&self, wiring: &Wiring, job: Job) -> Arc<dyn Task> {
+        let (daemon, config) = (self.clone(), &wiring.config);
+        Arc::new(Scheduled {
+            name: job.name.clone(),
+            schedule: job.schedule.clone(),
+            zone: config.agent().timezone,
+            catch_up: config.schedule().catch_up,
+            catalog: wiring.catalog.clone(),
+            clock: Arc::clone(&wiring.clock),
+            begun: self.begun.clone(),
+            told: Arc::default(),
+            job: Arc::new(move |slot, because| {
+                let errand = Errand {
+                    built: daemon.built(),
+                    state: Arc::clone(&daemon.state),
+                    turns: Arc::clone(&daemon.turns),
+                    stop: daemon.stop.clone(),
+                    slot,
+                    because,
+                    database: None,
+                };
+                let job = job.clone();
+                Box::pin(async move { job.run(errand).await })
+            }),
+        })
+    }
+}

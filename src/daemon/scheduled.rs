@@ -1,0 +1,181 @@
+//! Makes a task of a schedule and a job. Invariant: a slot is noted as taken before its job begins, and as ended after.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use futures_util::future::BoxFuture;
+
+use super::jobs::{Ended, JobError};
+use crate::catalog::{Catalog, CatalogError, Slot};
+use crate::clock::Clock;
+use crate::schedule::{Because, End, Schedule, Skipped, Taken, Verdict};
+use crate::task::{Next, Task};
+
+/// When the catalog does not answer, it is asked again after this time.
+const ASK_AGAIN: TimeDelta = TimeDelta::minutes(1);
+
+/// What a slot's job does: it is given the slot, and why it runs now.
+pub(super) type Job = Arc<
+    dyn Fn(DateTime<Utc>, Because) -> BoxFuture<'static, Result<Ended, JobError>> + Send + Sync,
+>;
+
+/// The slots this process began and did not end, by task. Who finds another one open knows that its process died.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Begun(Arc<Mutex<BTreeSet<TaskSlot>>>);
+
+type TaskSlot = (String, DateTime<Utc>);
+
+impl Begun {
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeSet<TaskSlot>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A job that a schedule runs.
+#[derive(Clone)]
+pub(super) struct Scheduled {
+    /// Its name, under which its slots are kept.
+    pub(super) name: String,
+    /// When it runs, and where that is.
+    pub(super) schedule: Schedule,
+    pub(super) zone: Tz,
+    /// How old a missed slot may be to be made good.
+    pub(super) catch_up: Duration,
+    pub(super) catalog: Catalog,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) begun: Begun,
+    pub(super) job: Job,
+    /// The slot that was last said to be skipped, so that it is said once.
+    pub(super) told: Arc<Mutex<Option<Skipped>>>,
+}
+
+impl Task for Scheduled {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn activate(&self, now: DateTime<Utc>) -> Next {
+        self.next(now).unwrap_or_else(|error| {
+            let task = &self.name;
+            tracing::error!(%task, "task {task} does not know what it ran: {error}");
+            Next::Rest(Some(now + ASK_AGAIN))
+        })
+    }
+}
+
+impl Scheduled {
+    fn next(&self, now: DateTime<Utc>) -> Result<Next, CatalogError> {
+        let last = self.catalog.last_slot(&self.name, now)?;
+        let taken = last.map(|slot| self.taken(slot));
+        match self.schedule.verdict(self.zone, taken, now, self.catch_up) {
+            Verdict::Wait { until, skipped } => {
+                self.tell_skipped(skipped);
+                Ok(Next::Rest(until))
+            }
+            Verdict::Run {
+                slot,
+                because,
+                missed,
+            } => {
+                let is_ours = match because {
+                    Because::Interrupted => self.catalog.retake_slot(&self.name, slot)?,
+                    Because::OnTime | Because::Missed => {
+                        self.catalog.take_slot(&self.name, slot)?
+                    }
+                };
+                if !is_ours {
+                    let next = self.schedule.next_after(self.zone, now);
+                    return Ok(Next::Rest(next));
+                }
+                if let Some(first) = missed {
+                    let (task, first) = (&self.name, self.local(first));
+                    tracing::warn!(%task, "task {task} missed its runs since {first}; it runs once for all");
+                }
+                self.begun
+                    .with(|begun| begun.insert((self.name.clone(), slot)));
+                Ok(Next::Work(Box::pin(self.clone().work(slot, because))))
+            }
+        }
+    }
+
+    fn taken(&self, slot: Slot) -> Taken {
+        let is_ours = self
+            .begun
+            .with(|begun| begun.contains(&(self.name.clone(), slot.at)));
+        let end = match slot.ended_at {
+            None if !is_ours => End::Died {
+                attempts: slot.attempts,
+            },
+            _ => End::Ended,
+        };
+        let slot = slot.at;
+        Taken { slot, end }
+    }
+
+    async fn work(self, slot: DateTime<Utc>, because: Because) {
+        let (task, at) = (&self.name, self.local(slot));
+        let (started_at, started) = (self.clock.now(), self.clock.elapsed());
+        tracing::info!(%task, slot = %at, "task {task} begins: due {at}, {because}");
+        let ended = (self.job)(slot, because).await;
+        let duration = self.clock.elapsed().saturating_sub(started);
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let took = humantime::format_duration(Duration::from_millis(duration_ms));
+        let started_at = self.local(started_at);
+        match &ended {
+            Ok(Ended::Well(what)) => {
+                tracing::info!(%task, slot = %at, %started_at, duration_ms, result = "well", "task {task} ended well after {took}: {what}");
+            }
+            Ok(Ended::Badly(what)) => {
+                tracing::warn!(%task, slot = %at, %started_at, duration_ms, result = "badly", "task {task} ended badly after {took}: {what}");
+            }
+            Ok(Ended::Early) => {
+                tracing::info!(%task, slot = %at, %started_at, duration_ms, result = "early", "task {task} was told to end after {took}; the next start begins it again");
+            }
+            Err(error) => {
+                tracing::error!(%task, slot = %at, %started_at, duration_ms, result = "failed", "task {task} failed after {took}: {error}");
+            }
+        }
+        if let Err(error) = self.note(slot, &ended) {
+            tracing::error!(%task, slot = %at, "the end of task {task} is not noted; the next start begins it again: {error}");
+        }
+    }
+
+    /// Notes how the slot ended. Where that fails it stays with this process, which does not begin it again.
+    fn note(
+        &self,
+        slot: DateTime<Utc>,
+        ended: &Result<Ended, JobError>,
+    ) -> Result<(), CatalogError> {
+        match ended {
+            Ok(Ended::Early) => return self.catalog.leave_slot(&self.name, slot),
+            Ok(Ended::Well(_) | Ended::Badly(_)) | Err(_) => {
+                self.catalog.end_slot(&self.name, slot, self.clock.now())?;
+            }
+        }
+        self.begun
+            .with(|begun| begun.remove(&(self.name.clone(), slot)));
+        Ok(())
+    }
+
+    fn tell_skipped(&self, skipped: Option<Skipped>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Skipped { slot, why }) = skipped
+            && *told != skipped
+        {
+            let (task, slot) = (&self.name, self.local(slot));
+            tracing::warn!(%task, %slot, "task {task} does not run for {slot}: {why}");
+        }
+        *told = skipped;
+    }
+
+    fn local(&self, moment: DateTime<Utc>) -> String {
+        let local = moment.with_timezone(&self.zone);
+        local.format("%Y-%m-%d %H:%M:%S %Z").to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! Looks for D1 databases of the account that nothing backs up, and tells of each. Invariant: a listing that is not whole
+//! tells nothing.
+
+use chrono::TimeDelta;
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::{CatalogError, Event, EventKind};
+use crate::config::AlertLevel;
+use crate::source::d1::{ApiError, Standing, compare};
+use crate::wiring::Wiring;
+
+/// A database that stays unprotected is told of again after this.
+const REMIND_AFTER: TimeDelta = TimeDelta::days(7);
+
+/// Why the account could not be looked through.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoverError {
+    /// Cloudflare did not list the databases.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The catalog cannot be written.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+/// Tells of every database that no `[[database]]` names, and gives how many there are; 0 without an account.
+///
+/// # Errors
+/// Where the account cannot be listed to its end, or the catalog not be written.
+pub async fn run(wiring: &Wiring, stop: &CancellationToken) -> Result<usize, DiscoverError> {
+    let Some(account) = &wiring.account else {
+        return Ok(0);
+    };
+    let listed = account.databases(stop).await?;
+    let mut found = compare(&wiring.config, &listed);
+    found.retain(|database| database.standing == Standing::Unprotected);
+    let at = wiring.clock.now();
+    for database in &found {
+        let id = &database.id;
+        let name = database.listed_name.as_deref().unwrap_or(id);
+        let message = format!(
+            "the account's D1 database `{name}` ({id}) is not backed up: no `[[database]]` names it\n\
+             hint: patina discover --add {name}"
+        );
+        let event = Event {
+            kind: EventKind::UnprotectedDatabase,
+            severity: AlertLevel::Warning,
+            database: None,
+            message,
+            at,
+        };
+        if wiring.catalog.tell_unless_told(&event, at - REMIND_AFTER)? {
+            tracing::warn!(name, id, "{}", event.message);
+        }
+    }
+    Ok(found.len())
+}
