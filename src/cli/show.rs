@@ -71,6 +71,9 @@ fn facts(copy: &StoredCopy) -> Vec<(&'static str, String)> {
             ),
         ),
     ];
+    if let Some(method) = &manifest.source.method {
+        facts.push(("method", printable(method)));
+    }
     if let Some(bookmark) = &manifest.source.bookmark {
         facts.push(("bookmark", printable(bookmark)));
     }

@@ -57,6 +57,8 @@ pub struct Ready {
     pub plain: PlainFacts,
     /// The file's bytes.
     pub stored: StoredFacts,
+    /// What the drill found that a person should know before restoring.
+    pub warnings: Vec<String>,
 }
 
 impl Writing {
@@ -174,6 +176,7 @@ impl Partial {
             path: ready,
             plain: self.plain,
             stored: self.stored,
+            warnings: Vec::new(),
         })
     }
 }
@@ -193,6 +196,7 @@ impl Ready {
             path,
             plain,
             stored,
+            warnings: Vec::new(),
         }
     }
 

@@ -39,6 +39,8 @@ const PER_PAGE: usize = 1_000;
 /// One account's API, shared by all of its databases.
 pub struct Client {
     http: reqwest::Client,
+    /// For links, which take no token and give a file as it is.
+    files: reqwest::Client,
     databases_url: String,
     token: Secret,
     budget: Budget,
@@ -84,15 +86,20 @@ impl Client {
             let why = "no TLS provider is installed".to_owned();
             return Err(ApiError::Setup(why));
         }
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("patina/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            // A redirect would carry the token elsewhere.
-            .redirect(redirect::Policy::none())
-            .build()
-            .map_err(|error| ApiError::Setup(error.to_string()))?;
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("patina/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT)
+                // A redirect would carry the token elsewhere.
+                .redirect(redirect::Policy::none())
+        };
+        let setup = |error: reqwest::Error| ApiError::Setup(error.to_string());
+        let http = builder().build().map_err(setup)?;
+        // Where a file is compressed on the way, its length is not known.
+        let files = builder().no_gzip().build().map_err(setup)?;
         Ok(Self {
             http,
+            files,
             databases_url: format!(
                 "{}/accounts/{}/d1/database",
                 cloudflare.api_url, cloudflare.account_id
@@ -167,6 +174,26 @@ impl Client {
         Ok(envelope.result.and_then(|result| result.bookmark))
     }
 
+    /// The clock it waits on.
+    pub(super) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    /// How long one answer, or the next part of a file, may take.
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    /// A request for the file behind a link: without the token, and never unencrypted where the API is not.
+    pub(super) fn link(&self, url: &str) -> Result<reqwest::RequestBuilder, ApiError> {
+        let is_encrypted = |url: &str| url.starts_with("https://");
+        if is_encrypted(&self.databases_url) && !is_encrypted(url) {
+            let text = "the link to the export is not encrypted".to_owned();
+            return Err(ApiError::Malformed(text));
+        }
+        Ok(self.files.get(url))
+    }
+
     /// Runs `statements` in one transaction.
     pub(super) async fn batch(
         &self,
@@ -201,7 +228,7 @@ impl Client {
     }
 
     /// One request, made again where the trouble may pass.
-    async fn call<T: DeserializeOwned>(
+    pub(super) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -319,7 +346,8 @@ impl Client {
         ApiError::Malformed(format!("status {status}, {what}"))
     }
 
-    fn told(&self, error: reqwest::Error) -> ApiError {
+    /// The error without the address, which may be a secret.
+    pub(super) fn told(&self, error: reqwest::Error) -> ApiError {
         if error.is_timeout() {
             return ApiError::Timeout(self.request_timeout);
         }
@@ -351,7 +379,7 @@ impl Client {
     }
 }
 
-fn result_of<T>(result: Option<T>) -> Result<T, ApiError> {
+pub(super) fn result_of<T>(result: Option<T>) -> Result<T, ApiError> {
     result.ok_or_else(|| ApiError::Malformed("success without a result".to_owned()))
 }
 
