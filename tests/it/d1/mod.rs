@@ -6,6 +6,7 @@ mod export;
 mod export_faults;
 mod faults;
 mod proxy;
+mod to_s3;
 mod torture;
 
 use std::fs;

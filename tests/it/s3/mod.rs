@@ -7,7 +7,7 @@ mod listing;
 mod proxy;
 mod r2;
 mod refusal;
-mod server;
+pub(crate) mod server;
 
 use std::io::Write;
 use std::sync::Arc;
