@@ -253,6 +253,29 @@ fn a_write_between_preflight_and_export_is_compared_with_the_state_after_it() {
 }
 
 #[test]
+fn a_schema_that_changes_between_preflight_and_export_is_read_again() {
+    for sql in [
+        "DROP TABLE empty",
+        "CREATE TABLE later(x)",
+        "ALTER TABLE empty RENAME COLUMN x TO renamed",
+    ] {
+        let bench = Bench::new();
+        let (engine, id) = engine_with_what_is_kept();
+        let engine = Arc::new(engine);
+        let proxy = meddling(&engine, &id, sql);
+        let client = bench.client(&engine.account(proxy.url()));
+        let source = bench.export_of(client, &engine, &id);
+        let error = bench.dump(&source).unwrap_err();
+        assert!(
+            matches!(error, SourceError::Changed { .. }),
+            "{sql}: {error}"
+        );
+        let dumped = bench.dump(&source).unwrap();
+        assert!(dumped.bookmark.is_some(), "{sql}");
+    }
+}
+
+#[test]
 fn a_hazard_that_was_written_meanwhile_is_found() {
     let bench = Bench::new();
     let (engine, id) = engine_with_what_is_kept();

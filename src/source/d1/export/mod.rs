@@ -49,6 +49,7 @@ impl Reading<'_> {
         // The copy gives better evidence than these would, at no cost.
         self.skills.sizes = false;
         self.skills.key_check = false;
+        self.size_bytes()?;
         let bookmark = self.bookmark().map_err(|error| self.source.told(error))?;
         let before = self.preflight()?;
         let folder = tempfile::Builder::new()
@@ -60,7 +61,7 @@ impl Reading<'_> {
         let imported = imported.map_err(|error| self.not_loaded(error))?;
         // The copy is dumped from here on; two of a large database need not lie side by side.
         fs::remove_file(&file)?;
-        let prints = self.prints_of_copy(&before, &imported)?;
+        let prints = self.prints_of_copy(&before, &imported, bookmark.as_deref())?;
         let copy = Copy { imported, prints };
         let mut warnings = vec![HOW_IT_WAS_COPIED.to_owned()];
         let digests = self.compare(&before, &copy, bookmark.as_deref(), &mut warnings)?;
@@ -70,7 +71,7 @@ impl Reading<'_> {
             .map_err(|error| self.not_loaded(error))?;
         let dumped = SqliteSource::new(path, folder.path().to_owned()).dump(self.request, sink)?;
         if !digests.contains(&dumped.evidence.schema) {
-            return Err(self.differs("its schema or sqlite_sequence"));
+            return Err(self.mismatch(bookmark.as_deref(), "its schema or sqlite_sequence"));
         }
         warnings.extend(dumped.warnings);
         Ok(Dumped {
@@ -162,7 +163,9 @@ impl Reading<'_> {
         &self,
         before: &Preflight,
         imported: &Imported,
+        bookmark: Option<&str>,
     ) -> Result<Vec<Print>, SourceError> {
+        let mismatch = |what: &str| self.mismatch(bookmark, what);
         let mut prints = Vec::new();
         for table in &before.described.database.tables {
             let probe = probe(&before.schema, table, false);
@@ -170,12 +173,11 @@ impl Reading<'_> {
             for sql in probe.statements(None, None) {
                 let rows = imported.ask(&sql);
                 // A table or column that is missing there.
-                let rows = rows.map_err(|error| self.differs(&error.to_string()))?;
-                answers.push(cells(&rows).ok_or_else(|| self.differs(&table.name))?);
+                let rows = rows.map_err(|error| mismatch(&error.to_string()))?;
+                answers.push(cells(&rows).ok_or_else(|| mismatch(&table.name))?);
             }
-            let (print, _) = probe
-                .read(&answers)
-                .ok_or_else(|| self.differs(&table.name))?;
+            let read = probe.read(&answers);
+            let (print, _) = read.ok_or_else(|| mismatch(&table.name))?;
             prints.push(print);
         }
         Ok(prints)
@@ -231,6 +233,17 @@ impl Reading<'_> {
                 .source
                 .changed_before
                 .load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// A copy that does not fit: a fault of the export, unless the database was written to meanwhile.
+    fn mismatch(&self, bookmark: Option<&str>, what: &str) -> SourceError {
+        match self.bookmark() {
+            Err(error) => self.source.told(error),
+            Ok(now) if bookmark.is_some() && now.as_deref() != bookmark => {
+                self.source.changed("was written to")
+            }
+            Ok(_) => self.differs(what),
+        }
     }
 
     fn differs(&self, what: &str) -> SourceError {
