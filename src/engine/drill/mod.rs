@@ -203,7 +203,7 @@ fn check_integrity(path: &Path, stop: &CancellationToken) -> Result<(), DrillErr
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags)?;
         // A row that breaks a CHECK did so in the source.
-        connection.execute_batch("PRAGMA cache_size=-8000; PRAGMA ignore_check_constraints=ON;")?;
+        connection.execute_batch("PRAGMA cache_size=-4000; PRAGMA ignore_check_constraints=ON;")?;
         stop_when_asked(&mut connection, stop)?;
         connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
     };
