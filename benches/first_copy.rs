@@ -179,6 +179,7 @@ impl Bench {
     fn prove(&self, partial: Partial, dumped: &Dumped) {
         let trial = Trial {
             evidence: &dumped.evidence,
+            class: dumped.class,
             skip_data: &[],
             scratch: &self.folder.join("scratch.db"),
             progress: &Arc::default(),

@@ -83,6 +83,9 @@ fn facts(copy: &Found) -> Vec<(&'static str, String)> {
             ),
         ),
     ];
+    if let Some(method) = &manifest.source.method {
+        facts.push(("method", printable(method)));
+    }
     if let Found::Archived { archive, .. } = copy {
         facts.push(("archive", archive.key().to_string()));
     }

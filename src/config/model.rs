@@ -281,7 +281,7 @@ pub enum D1Method {
     /// By queries, with evidence that nothing changed meanwhile.
     #[default]
     Raw,
-    /// By Cloudflare's own export, which blocks the database.
+    /// By Cloudflare's own export, which blocks the database while it runs; refused where it would lose something.
     Export,
 }
 

@@ -196,7 +196,8 @@ pub(super) struct RawDatabase {
     pub(super) d1: Maybe<String>,
     /// The path of a SQLite file.
     pub(super) sqlite: Maybe<String>,
-    /// How D1 is read: `raw` (queries, with evidence) or `export` (Cloudflare's dump). Default: `raw`.
+    /// How D1 is read: `raw` (queries, with evidence) or `export` (Cloudflare's own export, which blocks the database
+    /// while it runs, and is refused where it would lose something). Default: `raw`.
     pub(super) method: Maybe<D1Method>,
     /// Its place in export and restore: `critical`, `high` or `normal`. Default: `normal`.
     #[schemars(with = "Option<String>", extend("enum" = ["critical", "high", "normal"]))]

@@ -58,6 +58,8 @@ pub struct Ready {
     pub plain: PlainFacts,
     /// The file's bytes.
     pub stored: StoredFacts,
+    /// What the drill found that a person should know before restoring.
+    pub warnings: Vec<String>,
 }
 
 impl Writing {
@@ -175,6 +177,7 @@ impl Partial {
             path: ready,
             plain: self.plain,
             stored: self.stored,
+            warnings: Vec::new(),
         })
     }
 }
@@ -194,6 +197,7 @@ impl Ready {
             path,
             plain,
             stored,
+            warnings: Vec::new(),
         }
     }
 

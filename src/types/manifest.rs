@@ -66,6 +66,9 @@ pub struct SourceFacts {
     /// The D1 Time Travel bookmark, where the source gives one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bookmark: Option<String>,
+    /// How it was read, where that is not the usual way: `export`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
 }
 
 /// The SQL text of a dump.

@@ -43,6 +43,7 @@ pub(crate) fn manifest(job: JobId, database: &str, date: &str) -> Manifest {
             kind: "sqlite".to_owned(),
             id: "/srv/x.db".to_owned(),
             bookmark: None,
+            method: None,
         },
         started_at: format!("{date}T03:00:00Z"),
         completed_at: format!("{date}T03:00:02Z"),

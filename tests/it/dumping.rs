@@ -64,6 +64,7 @@ impl Workshop {
     pub(crate) fn prove(&self, partial: Partial, dumped: &Dumped) -> Result<Ready, DrillError> {
         let trial = Trial {
             evidence: &dumped.evidence,
+            class: dumped.class,
             skip_data: &[],
             scratch: &self.path("drill.db"),
             progress: &Arc::default(),

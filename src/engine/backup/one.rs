@@ -190,7 +190,7 @@ impl Attempt<'_> {
         self.progress.enter(Stage::Drill, partial.plain.size_bytes);
         let mode = self.database.config.export.verify;
         let scratch = self.file("scratch");
-        let evidence = dumped.evidence.clone();
+        let (evidence, class) = (dumped.evidence.clone(), dumped.class);
         let skip_data = self.database.config.skip_data.clone();
         let progress = Arc::clone(self.progress);
         let stop = self.stop.child_token();
@@ -199,6 +199,7 @@ impl Attempt<'_> {
             move || {
                 let trial = Trial {
                     evidence: &evidence,
+                    class,
                     skip_data: &skip_data,
                     scratch: &scratch,
                     progress: &progress,
@@ -213,7 +214,7 @@ impl Attempt<'_> {
         let proven = self.within(DRILL_TIMEOUT, &stop, work).await?;
         let ready = proven.ok_or(Failure::DrillTimeout(DRILL_TIMEOUT))??;
         let class = match mode {
-            VerifyMode::Restore => dumped.class,
+            VerifyMode::Restore => class,
             VerifyMode::Checksum => EvidenceClass::C,
         };
         Ok((ready, class))
@@ -331,7 +332,7 @@ impl Attempt<'_> {
             evidence: dumped.evidence,
             class,
             incomplete: dumped.incomplete,
-            warnings: dumped.warnings,
+            warnings: [dumped.warnings, ready.warnings.clone()].concat(),
             sqlite_version: drill::sqlite_version().to_owned(),
             patina_version: env!("CARGO_PKG_VERSION").to_owned(),
         })

@@ -85,7 +85,7 @@ impl Cell {
     }
 
     /// `t` and text as it is; `x` and text in hex; `s`, `t` or `b`, and a length; or SQLite's own `quote()`.
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let (first, rest) = (text.as_bytes().first()?, text.get(1..));
         Some(match first {
             b't' if rest?.contains(char::REPLACEMENT_CHARACTER) => Self::Doubtful,

@@ -40,6 +40,8 @@ pub struct Client {
     pub(super) api_url: String,
     pub(super) account_id: String,
     pub(super) per_page: usize,
+    /// For links, which take no token and give a file as it is.
+    files: reqwest::Client,
     token: Secret,
     budget: Budget,
     clock: Arc<dyn Clock>,
@@ -75,18 +77,23 @@ impl Client {
             let why = "no TLS provider is installed".to_owned();
             return Err(ApiError::Setup(why));
         }
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("patina/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            // A redirect would carry the token elsewhere.
-            .redirect(redirect::Policy::none())
-            .build()
-            .map_err(|error| ApiError::Setup(error.to_string()))?;
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("patina/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT)
+                // A redirect would carry the token elsewhere.
+                .redirect(redirect::Policy::none())
+        };
+        let setup = |error: reqwest::Error| ApiError::Setup(error.to_string());
+        let http = builder().build().map_err(setup)?;
+        // Where a file is compressed on the way, its length is not known.
+        let files = builder().no_gzip().build().map_err(setup)?;
         Ok(Self {
             http,
             api_url: cloudflare.api_url.clone(),
             account_id: cloudflare.account_id.clone(),
             per_page: PER_PAGE,
+            files,
             token: cloudflare.api_token.clone(),
             budget: Budget::default(),
             clock,
@@ -143,6 +150,26 @@ impl Client {
         let url = self.database_url(&format!("/{id}/time_travel/bookmark"));
         let envelope: Envelope<Bookmark> = self.call(Method::GET, &url, None, stop).await?;
         Ok(envelope.result.and_then(|result| result.bookmark))
+    }
+
+    /// The clock it waits on.
+    pub(super) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    /// How long one answer, or the next part of a file, may take.
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    /// A request for the file behind a link: without the token, and never unencrypted where the API is not.
+    pub(super) fn link(&self, url: &str) -> Result<reqwest::RequestBuilder, ApiError> {
+        let is_encrypted = |url: &str| url.starts_with("https://");
+        if is_encrypted(&self.api_url) && !is_encrypted(url) {
+            let text = "the link to the export is not encrypted".to_owned();
+            return Err(ApiError::Malformed(text));
+        }
+        Ok(self.files.get(url))
     }
 
     /// Runs `statements` in one transaction.
@@ -303,7 +330,8 @@ impl Client {
         ApiError::Malformed(format!("status {status}, {what}"))
     }
 
-    fn told(&self, error: reqwest::Error) -> ApiError {
+    /// The error without the address, which may be a secret.
+    pub(super) fn told(&self, error: reqwest::Error) -> ApiError {
         if error.is_timeout() {
             return ApiError::Timeout(self.request_timeout);
         }

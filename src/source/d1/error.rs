@@ -16,7 +16,7 @@ pub enum ApiError {
     /// The token is good for something else.
     #[error(
         "the API token may not do this: {0}\nhint: it needs the permission Account > D1 > Read for this account; \
-         restoring needs Edit"
+         restoring needs Edit, and so may `method = \"export\"`"
     )]
     MissingPermission(String),
     /// The account is none, or none that the token reaches.
@@ -61,6 +61,21 @@ pub enum ApiError {
         /// Its words.
         message: String,
     },
+    /// Cloudflare's own export ended without a file.
+    #[error("D1's export failed: {0}")]
+    ExportFailed(String),
+    /// Cloudflare's own export took too long.
+    #[error(
+        "D1's export did not complete within {} s, in which the database answered nobody\nhint: `method = \"raw\"` \
+         reads it without blocking it", .0.as_secs()
+    )]
+    ExportTimeout(Duration),
+    /// The link to an export is refused.
+    #[error("the link to D1's export is refused with status {0}: it is valid for an hour at most")]
+    LinkExpired(u16),
+    /// What was downloaded cannot be kept.
+    #[error("the download cannot be written: {0}")]
+    Scratch(String),
     /// The HTTP client cannot be made.
     #[error("the HTTP client cannot be made: {0}")]
     Setup(String),
@@ -100,12 +115,16 @@ impl ApiError {
             | Self::TooMuch(_)
             | Self::Timeout(_)
             | Self::Connection(_)
+            | Self::LinkExpired(_)
             | Self::Malformed(_) => true,
             Self::WrongToken(_)
             | Self::MissingPermission(_)
             | Self::WrongAccount(_)
             | Self::UnknownDatabase(_)
             | Self::Refused { .. }
+            | Self::ExportFailed(_)
+            | Self::ExportTimeout(_)
+            | Self::Scratch(_)
             | Self::Setup(_)
             | Self::Stopped => false,
         }
@@ -114,6 +133,16 @@ impl ApiError {
     /// Whether a smaller request may succeed where this one did not.
     pub(super) fn wants_less(&self) -> bool {
         matches!(self, Self::TooMuch(_) | Self::Timeout(_))
+    }
+
+    /// What D1 says of an export that ended without a file.
+    pub(super) fn of_export(message: &str) -> Self {
+        let message = shortened(message);
+        let lower = message.to_lowercase();
+        match PASSING.iter().any(|word| lower.contains(word)) {
+            true => Self::Overloaded(message),
+            false => Self::ExportFailed(message),
+        }
     }
 
     /// What an answer with this status and these faults means.

@@ -1,4 +1,5 @@
-//! Reads a Cloudflare D1 database over its REST API without blocking it. Invariant: what may not be one state of the
+//! Reads a Cloudflare D1 database over its REST API, by queries that block nothing or, where a database asks for it, by
+//! Cloudflare's own export. Invariant: what may not be one state of the
 //! database is never called one.
 
 mod answer;
@@ -6,6 +7,7 @@ mod budget;
 mod client;
 mod discover;
 mod error;
+mod export;
 mod listing;
 mod paged;
 mod reading;
@@ -18,6 +20,7 @@ mod snapshot;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -37,6 +40,9 @@ const SNAPSHOT_BYTES: u64 = 8 * 1024 * 1024;
 
 /// What the values of a page may hold; as JSON they are up to twice as long.
 const PAGE_BYTES: u64 = 1024 * 1024;
+
+/// The link to an export is valid for an hour; the database answers nobody until the export is made.
+const EXPORT_DEADLINE: Duration = Duration::from_secs(3600);
 
 /// What to do about a database that is written to while its pages are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +64,7 @@ pub struct D1Source {
     runtime: Handle,
     snapshot_bytes: u64,
     page_bytes: u64,
+    export_deadline: Duration,
     /// The last dump ended because the database was written to.
     changed_before: AtomicBool,
     /// The size of its file when it was last read; 0 where nobody knows.
@@ -83,6 +90,7 @@ impl D1Source {
             runtime,
             snapshot_bytes: SNAPSHOT_BYTES,
             page_bytes: PAGE_BYTES,
+            export_deadline: EXPORT_DEADLINE,
             changed_before: AtomicBool::new(false),
             size_bytes: AtomicU64::new(0),
         }
@@ -107,6 +115,15 @@ impl D1Source {
     #[must_use]
     pub fn with_page_bytes(self, page_bytes: u64) -> Self {
         Self { page_bytes, ..self }
+    }
+
+    /// The same source, giving Cloudflare's own export so long from the request to the last byte.
+    #[must_use]
+    pub fn with_export_deadline(self, export_deadline: Duration) -> Self {
+        Self {
+            export_deadline,
+            ..self
+        }
     }
 
     fn what(&self) -> String {
@@ -138,6 +155,10 @@ impl Source for D1Source {
             kind: "d1".to_owned(),
             id: self.id.clone(),
             bookmark: None,
+            method: match self.method {
+                D1Method::Raw => None,
+                D1Method::Export => Some("export".to_owned()),
+            },
         }
     }
 
@@ -149,16 +170,11 @@ impl Source for D1Source {
     }
 
     fn dump(&self, request: &DumpRequest<'_>, sink: &mut dyn Sink) -> Result<Dumped, SourceError> {
-        if self.method == D1Method::Export {
-            return Err(SourceError::Unavailable {
-                what: self.what(),
-                why: "method `export` is not built yet: Cloudflare's own export rounds integers and loses bytes\n\
-                      hint: remove `method` from this database; `raw` reads it without blocking it"
-                    .to_owned(),
-                retryable: false,
-            });
-        }
-        let dumped = Reading::new(self, request).dump(sink)?;
+        let reading = Reading::new(self, request);
+        let dumped = match self.method {
+            D1Method::Raw => reading.dump(sink)?,
+            D1Method::Export => reading.export(sink)?,
+        };
         self.changed_before.store(false, Ordering::Relaxed);
         Ok(dumped)
     }

@@ -217,7 +217,7 @@ impl Reading<'_> {
     }
 
     /// Counts and sizes, in as few requests as there is time for.
-    fn facts(&mut self, schema: &Schema) -> Result<Described, ApiError> {
+    pub(super) fn facts(&mut self, schema: &Schema) -> Result<Described, ApiError> {
         'again: loop {
             let statements = schema.facts_sql(self.skills);
             let mut answers = Vec::with_capacity(statements.len());

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 
 use super::D1Source;
 use super::answer::Cell;
-use super::client::DatabaseInfo;
 use super::error::ApiError;
 use super::schema::{Described, Rows, Schema, Skills};
 use crate::dump::{Sink, Value};
@@ -31,12 +30,8 @@ impl<'a> Reading<'a> {
     }
 
     pub(super) fn dump(mut self, sink: &mut dyn Sink) -> Result<Dumped, SourceError> {
-        let info = self.info().map_err(|error| self.source.told(error))?;
+        let size = self.size_bytes()?;
         let before = self.bookmark().map_err(|error| self.source.told(error))?;
-        let size = info.file_size;
-        self.source
-            .size_bytes
-            .store(size.unwrap_or(0), Ordering::Relaxed);
         if size.is_none_or(|bytes| bytes <= self.source.snapshot_bytes) {
             match self.snapshot(SCHEMA_TRIES) {
                 Ok(snapshot) => return self.write_snapshot(snapshot, before, sink),
@@ -49,10 +44,16 @@ impl<'a> Reading<'a> {
         self.copy_pages(before, sink)
     }
 
-    fn info(&self) -> Result<DatabaseInfo, ApiError> {
-        let client = &self.source.client;
-        let info = client.info(&self.source.id, self.request.stop);
-        self.source.runtime.block_on(info)
+    /// The size of the database's file, remembered for the next time; `None` where the API does not tell.
+    pub(super) fn size_bytes(&self) -> Result<Option<u64>, SourceError> {
+        let source = self.source;
+        let info = source.client.info(&source.id, self.request.stop);
+        let info = source.runtime.block_on(info);
+        let size = info.map_err(|error| source.told(error))?.file_size;
+        source
+            .size_bytes
+            .store(size.unwrap_or(0), Ordering::Relaxed);
+        Ok(size)
     }
 
     /// The state's bookmark; `None` where the API gives none.

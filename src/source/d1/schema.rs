@@ -109,11 +109,11 @@ pub(super) struct Schema {
 /// One table's schema.
 #[derive(Debug)]
 pub(super) struct TableSchema {
-    entry: Entry,
-    module: Option<Module>,
-    columns: Vec<Column>,
-    key: RowKey,
-    parents: Vec<String>,
+    pub(super) entry: Entry,
+    pub(super) module: Option<Module>,
+    pub(super) columns: Vec<Column>,
+    pub(super) key: RowKey,
+    pub(super) parents: Vec<String>,
 }
 
 impl Schema {

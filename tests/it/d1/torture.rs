@@ -12,7 +12,7 @@ use super::{Bench, same};
 use crate::torture::{LEAST_FEATURES, Shell, build_for_d1};
 
 /// Puts the torture database into the engine; gives its id, and its file's copy as `original.db`.
-fn torture(bench: &Bench, engine: &Engine, for_wrangler: bool) -> String {
+pub(super) fn torture(bench: &Bench, engine: &Engine, for_wrangler: bool) -> String {
     let features = build_for_d1(&bench.path("sqlite.db"));
     if for_wrangler {
         drop_what_wrangler_refuses(&bench.path("sqlite.db"));

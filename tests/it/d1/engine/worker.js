@@ -13,14 +13,93 @@ const refusal = (status, code, message) =>
 // A cell as D1's API gives it: bytes as numbers, infinity as null.
 const cell = (value) => (value instanceof ArrayBuffer ? Array.from(new Uint8Array(value)) : value);
 
+const name = (text) => `"${text.replaceAll('"', '""')}"`;
+
+// A value as D1's exporter writes it: through a JavaScript number, and with newlines as escapes to be replaced back.
+const literal = (value) => {
+  if (value === null) return "NULL";
+  if (value instanceof ArrayBuffer) {
+    const hex = Array.from(new Uint8Array(value), (byte) => byte.toString(16).padStart(2, "0"));
+    return `X'${hex.join("")}'`;
+  }
+  if (typeof value === "number") return Number.isFinite(value) ? `${value}` : value > 0 ? "9e999" : "-9e999";
+  const escaped = value.replaceAll("'", "''").replaceAll("\n", "\\n").replaceAll("\r", "\\r");
+  const without_cr = value.includes("\r") ? `replace('${escaped}','\\r',char(13))` : `'${escaped}'`;
+  return value.includes("\n") ? `replace(${without_cr},'\\n',char(10))` : without_cr;
+};
+
+// The file that D1's own export gives, statement by statement. tests/it/d1/export.rs holds it against wrangler's.
+function* exported(sql) {
+  yield "PRAGMA defer_foreign_keys=TRUE;";
+  const entries = (types, order) =>
+    [...sql.exec(`SELECT name, sql FROM sqlite_schema WHERE sql NOT NULL AND type IN (${types}) ORDER BY ${order}`).raw()];
+  for (const [table, text] of entries("'table'", "tbl_name='sqlite_sequence', rowid")) {
+    if (table === "sqlite_sequence") yield "DELETE FROM sqlite_sequence;";
+    else if (/^sqlite_stat./.test(table)) yield "ANALYZE sqlite_schema;";
+    else if (text.startsWith("CREATE VIRTUAL TABLE")) {
+      throw new Error("D1 Export error: cannot export databases with Virtual Tables (fts5)");
+    } else if (table.startsWith("_cf_") || table.startsWith("sqlite_")) continue;
+    else yield /CREATE TABLE ['"]/.test(text) ? `CREATE TABLE IF NOT EXISTS ${text.slice(13)};` : `${text};`;
+    const columns = [...sql.exec(`PRAGMA table_info=${name(table)}`)].map((column) => name(column.name));
+    for (const row of sql.exec(`SELECT ${columns.join(", ")} FROM ${name(table)};`).raw()) {
+      yield `INSERT INTO ${name(table)} (${columns.join(",")}) VALUES(${row.map(literal).join(",")});`;
+    }
+  }
+  for (const [, text] of entries("'index','trigger','view'", "type COLLATE NOCASE")) yield `${text};`;
+}
+
+// An export that nobody asks after for so long cancels itself.
+const UNPOLLED_MS = 15_000;
+
+// So often it is asked after before it is made.
+const POLLS = 2;
+
 export class Database {
   constructor(state) {
     this.state = state;
     this.sql = state.storage.sql;
+    this.job = null;
+    this.files = new Map();
+  }
+
+  isExporting() {
+    return this.job !== null && Date.now() - this.job.asked < UNPOLLED_MS;
+  }
+
+  export({ current_bookmark }) {
+    const answer = (more) => ({ success: true, type: "export", messages: [], at_bookmark: this.job.bookmark, ...more });
+    if (current_bookmark === undefined) {
+      this.job = { bookmark: this.bookmark().bookmark, polls: 0, asked: Date.now() };
+      return answer({ status: "active" });
+    }
+    if (!this.isExporting() || this.job.bookmark !== current_bookmark) {
+      return { success: false, error: "Not currently exporting anything." };
+    }
+    Object.assign(this.job, { polls: this.job.polls + 1, asked: Date.now() });
+    if (this.job.polls < POLLS) return answer({ status: "active", messages: ["Generating dump file"] });
+    const token = crypto.randomUUID();
+    try {
+      this.files.set(token, [...exported(this.sql)].join("\n"));
+    } catch (error) {
+      this.job = null;
+      return { success: false, error: error.message };
+    }
+    const complete = answer({ status: "complete", messages: ["Uploaded part 1"], token });
+    this.job = null;
+    return complete;
   }
 
   async fetch(request) {
     const { action, body } = await request.json();
+    if (action === "file") {
+      const file = this.files.get(body.token);
+      return file === undefined ? new Response("ExpiredToken", { status: 403 }) : new Response(file);
+    }
+    const isFirst = action === "export" && body.current_bookmark === undefined;
+    if (this.isExporting() && (isFirst || ["raw", "query", "import"].includes(action))) {
+      const next = isFirst ? " Cannot start a new export until that completes or times out." : "";
+      return refusal(400, 7500, `Currently processing a long-running export.${next}`);
+    }
     try {
       return envelope(this.state.storage.transactionSync(() => this[action](body)));
     } catch (error) {
@@ -97,6 +176,12 @@ export default {
     const url = new URL(request.url);
     const path = url.pathname.split("/").slice(1).map(decodeURIComponent);
     if (path[0] === "ready") return new Response("ready");
+    if (path[0] === "signed") {
+      // A signed link is all the right there is: a token beside it is one given away.
+      if (request.headers.has("authorization")) return new Response("InvalidArgument", { status: 400 });
+      const file = env.DATABASE.get(env.DATABASE.idFromName(path[1]));
+      return ask(file, { action: "file", body: { token: path[2] } });
+    }
     const rights = TOKENS[(request.headers.get("authorization") ?? "").replace(/^Bearer /, "")];
     if (!rights) return refusal(401, 10000, "Authentication error");
     if (rights === "wide" && path[0] === "zones") return envelope([{ name: "example.org" }]);
@@ -149,6 +234,16 @@ export default {
           return refusal(403, 7500, "D1:Edit permission is required for any database writes via HTTP API");
         }
         return ask(database, { action: rest[0], body });
+      }
+      case "POST export": {
+        const answer = await (await ask(database, { action: "export", body: await request.json() })).json();
+        if (answer.result?.token) {
+          const { token, ...rest } = answer.result;
+          const filename = `${known.name}.sql`;
+          const signed_url = `${url.origin}/signed/${uuid}/${token}?X-Amz-Expires=3600`;
+          answer.result = { ...rest, result: { filename, signed_url } };
+        }
+        return Response.json(answer, { status: answer.success ? 200 : 400 });
       }
       case "PUT import": // not Cloudflare's: a dump's statements as one transaction
         return ask(database, { action: "import", body: await request.json() });
