@@ -79,7 +79,7 @@ pub struct Trial {
     pub subject: Subject,
     /// Its name in the configuration.
     pub name: String,
-    /// What was done to it.
+    /// What was attempted.
     pub tried: &'static str,
     /// How it ended.
     pub outcome: Outcome,
@@ -109,7 +109,7 @@ pub async fn try_all(config: &Config) -> Result<Vec<Trial>, AppError> {
     }
     if let Some(client) = client {
         let work = async move { token(&client).await }.boxed();
-        let tried = "tried what it may do";
+        let tried = "listing databases, and what it should not be able to do";
         trials.push(timed(Subject::Token, "cloudflare", tried, work, &clock));
     }
     for storage in config.storages() {
@@ -118,12 +118,15 @@ pub async fn try_all(config: &Config) -> Result<Vec<Trial>, AppError> {
             None => true,
         };
         let work = of_storage(storage, instance.clone(), Arc::clone(&clock), is_new).boxed();
-        let tried = "wrote, read back, wrote again, removed a probe";
+        let tried = match absent_folder(storage) {
+            Some(_) => "looking for the directory",
+            None => "writing, reading back, writing again and removing a probe",
+        };
         trials.push(timed(Subject::Storage, &storage.name, tried, work, &clock));
     }
     for sink in &config.alerts().sinks {
         let work = reach::reach(sink).boxed();
-        let tried = "connected, sent no alert";
+        let tried = "connecting, without an alert";
         trials.push(timed(Subject::Sink, &sink.name, tried, work, &clock));
     }
     let trials = stream::iter(trials).buffered(AT_ONCE);
@@ -175,7 +178,7 @@ fn of_database<'a>(
             timed(
                 Subject::Database,
                 name,
-                "opened read-only",
+                "opening it read-only",
                 work.boxed(),
                 clock,
             )
@@ -183,7 +186,13 @@ fn of_database<'a>(
         SourceSpec::D1 { id, .. } => {
             let client = client.expect("validate refuses a D1 database without [cloudflare]");
             let work = async move { told(client.try_out(id, &CancellationToken::new()).await) };
-            timed(Subject::Database, name, "ran a query", work.boxed(), clock)
+            timed(
+                Subject::Database,
+                name,
+                "reading its metadata, running a query",
+                work.boxed(),
+                clock,
+            )
         }
     }
 }

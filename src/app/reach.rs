@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) async fn reach(sink: &Sink) -> Outcome {
     match tokio::time::timeout(TIMEOUT, attempt(sink)).await {
         Ok(Ok(())) => Outcome::Good,
-        Ok(Err(why)) => Outcome::Failed(format!("{why}")),
+        Ok(Err(why)) => Outcome::Failed(why),
         Err(_) => Outcome::Failed(format!(
             "no answer within {} s\nhint: is a firewall in between?",
             TIMEOUT.as_secs()

@@ -42,13 +42,13 @@ pub(super) fn show(context: &Context, trials: &[Trial]) -> std::io::Result<()> {
             Outcome::Remark(_) => "warning",
             Outcome::Failed(_) => "error",
         };
-        let (what, name) = (trial.subject.word(), &trial.name);
+        let subject = format!("{} `{}`: ", trial.subject.word(), trial.name);
         let text = text(&trial.outcome).unwrap_or_default();
         let lines: Vec<String> = text.lines().map(printable).collect();
-        tell(format_args!(
-            "{level}: {what} `{name}`: {}",
-            lines.join("\n")
-        ));
+        let lines = lines.join("\n");
+        // A storage's errors name it themselves.
+        let lines = lines.strip_prefix(&subject).unwrap_or(&lines);
+        tell(format_args!("{level}: {subject}{lines}"));
     }
     Ok(())
 }
@@ -73,7 +73,7 @@ pub(super) fn document(trials: &[Trial]) -> Value {
 fn word(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Good => "ok",
-        Outcome::Remark(_) => "ok, but",
+        Outcome::Remark(_) => "remark",
         Outcome::Failed(_) => "failed",
     }
 }

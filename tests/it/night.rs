@@ -28,7 +28,7 @@ const ROWS: usize = 50;
 /// Everything of one installation, in one folder.
 pub(crate) struct Night {
     pub(crate) root: PathBuf,
-    state: StateDir,
+    pub(crate) state: StateDir,
     pub(crate) wiring: Wiring,
 }
 
@@ -173,7 +173,7 @@ impl Night {
     async fn manifests(&self, store: &dyn Store, listing: &Listing) -> Vec<Manifest> {
         let mut manifests = Vec::new();
         for (key, _) in &listing.objects {
-            if key.as_str().starts_with("manifests/") {
+            if key.as_str().starts_with("manifests/daily/") {
                 let bytes = read_small(store, key, 1 << 20).await.unwrap().unwrap();
                 let manifest: Manifest = serde_json::from_slice(&bytes).unwrap();
                 assert_eq!(manifest.key.manifest(), *key);

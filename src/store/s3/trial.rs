@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::super::trial::{CONTENT, Tried, is_abandoned, name, prefix};
-use super::super::{Operation, StoreError, StoreErrorKind};
+use super::super::{Operation, StoreError};
 use super::S3Store;
 use super::bucket::Bucket;
 use super::error::Refusal;
@@ -87,12 +87,12 @@ async fn within<T>(
     operation: Operation,
     step: impl Future<Output = Step<T>>,
 ) -> Step<T> {
-    timeout(limit, step).await.unwrap_or_else(|_| {
-        let cause = format!("no answer within {}", humantime::format_duration(limit));
-        let kind = StoreErrorKind::Unavailable {
-            retryable: true,
-            cause,
-        };
-        Err((operation, Refusal::new(kind)))
-    })
+    if let Ok(done) = timeout(limit, step).await {
+        return done;
+    }
+    let waited = humantime::format_duration(limit);
+    Err((
+        operation,
+        Refusal::odd(format!("no answer within {waited}")),
+    ))
 }

@@ -74,7 +74,7 @@ fn what_works_is_told_and_leaves_nothing_behind() {
     ];
     let place = place(&config.concat());
     let (result, message) = trial(&place, 0, "local");
-    assert_eq!(result, "ok, but");
+    assert_eq!(result, "remark");
     assert!(
         message.contains("is not there yet; the first backup makes it"),
         "{message}"
@@ -130,7 +130,7 @@ fn a_token_that_may_do_more_than_read_is_told() {
             account(&engine.url(), ACCOUNT, token)
         ));
         let (result, message) = trial(&place, 0, "cloudflare");
-        assert_eq!(result, "ok, but", "{message}");
+        assert_eq!(result, "remark", "{message}");
         let words = words.replace("it can", "the API token can");
         assert!(message.contains(&words), "{message}");
     }
@@ -152,6 +152,9 @@ fn each_way_a_bucket_fails_is_told_and_no_probe_is_left() {
         assert!(message.contains(words), "`{words}` is not in: {message}");
     };
     plan.always(Op::Put, Fault::refuse(403, "AccessDenied"));
+    place
+        .ends(3, &["check", "--online"])
+        .complains("error: storage `r2`: cannot write a probe: ");
     check("storage `r2`: cannot write a probe: ");
     plan.heal();
     plan.always(Op::Get, Fault::FlipAnswer { at: 3 });
@@ -175,7 +178,7 @@ fn each_way_a_bucket_fails_is_told_and_no_probe_is_left() {
         },
     );
     let (result, message) = trial(&place, 0, "r2");
-    assert_eq!(result, "ok, but", "{message}");
+    assert_eq!(result, "remark", "{message}");
     assert!(message.contains("has no conditional writes"), "{message}");
     let reader = bucket(&server.endpoint(), READER_KEY_ID, READER_SECRET);
     let reader = self::place(&reader);
@@ -192,6 +195,27 @@ fn each_way_a_bucket_fails_is_told_and_no_probe_is_left() {
 }
 
 #[test]
+fn a_bucket_that_hangs_ends_in_time_and_its_probe_is_removed() {
+    let engine = Engine::start();
+    let server = engine.runtime().block_on(Server::start());
+    let plan = Arc::new(Plan::default());
+    let rules = Arc::clone(&plan);
+    let proxy = engine
+        .runtime()
+        .block_on(Proxy::start(server.port(), rules as _));
+    let place = place(&bucket(&proxy.endpoint, ACCESS_KEY_ID, SECRET_ACCESS_KEY));
+    plan.always(Op::Get, Fault::Hang);
+    let started = std::time::Instant::now();
+    let (result, message) = trial(&place, 3, "r2");
+    assert_eq!(result, "failed");
+    assert!(message.contains("storage `r2`: cannot"), "{message}");
+    assert!(message.contains("no answer within 9s"), "{message}");
+    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
+    assert!(plan.seen(Op::Delete) >= 1);
+    assert_eq!(left(&engine, &server), Vec::<String>::new());
+}
+
+#[test]
 fn each_way_a_source_or_a_folder_fails_is_told() {
     let engine = Engine::start();
     let config = [
@@ -199,15 +223,20 @@ fn each_way_a_source_or_a_folder_fails_is_told() {
         format!("[[database]]\nname = \"auth\"\nd1 = \"{UNKNOWN}\"\n"),
         "[[database]]\nname = \"gone\"\nsqlite = \"gone.db\"\n".to_owned(),
         "[[database]]\nname = \"text\"\nsqlite = \"text.db\"\n".to_owned(),
+        "[[database]]\nname = \"busy\"\nsqlite = \"busy.db\"\n".to_owned(),
         "[[storage]]\nname = \"local\"\ndirectory = \"text.db\"\n".to_owned(),
     ];
     let place = place(&config.concat());
     place.write("text.db", "not a database");
+    super::small_database(&place.path("busy.db"), 3);
+    let busy = rusqlite::Connection::open(place.path("busy.db")).unwrap();
+    busy.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let ran = place.ends(3, &["check", "--online"]);
     for words in [
         "error: database `auth`: Cloudflare does not accept the API token: Authentication error\nhint: ",
         "error: token `cloudflare`: Cloudflare does not accept the API token",
         "does not exist\nhint: correct its path",
+        "busy.db` is locked by another process; waited 5000 ms\nhint: ",
         "it does not begin with `SQLite format 3`\nhint: ",
         "is not a directory\nhint: ",
     ] {
@@ -225,6 +254,7 @@ fn each_way_a_source_or_a_folder_fails_is_told() {
         "{message}"
     );
     std::fs::remove_file(place.path("blog.db")).unwrap();
+    std::fs::remove_file(place.path("busy.db")).unwrap();
     let text = text.replace("read-token", "wrong-token");
     place.write_private("patina.toml", &text);
     place.ends(1, &["check", "--online"]);

@@ -2,6 +2,7 @@
 //! hands.
 
 mod archives;
+mod kill;
 mod listing;
 mod reading;
 mod simulator;
