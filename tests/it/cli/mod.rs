@@ -7,6 +7,7 @@ mod night;
 mod online;
 mod reading;
 mod trouble;
+mod week;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -87,8 +87,8 @@ async fn live(root: &Path) {
     }
 }
 
-/// Prepared once, copied for each kill.
-fn installation() -> TempDir {
+/// An installation with the nights of some weeks behind it and a Sunday's run before it; prepared once, and copied.
+pub(crate) fn installation() -> TempDir {
     static TEMPLATE: OnceLock<TempDir> = OnceLock::new();
     let template = TEMPLATE.get_or_init(|| {
         let folder = TempDir::new().unwrap();

@@ -2,7 +2,7 @@
 //! hands.
 
 mod archives;
-mod kill;
+pub(crate) mod kill;
 mod listing;
 mod reading;
 mod simulator;
