@@ -20,7 +20,7 @@ const MIN_CAP_BYTES: u64 = 64 * 1024 * 1024;
 const PAGE_BYTES: u64 = 4096;
 
 /// The allocator keeps what the cache took, and an upload to S3 takes 24 MiB after it: together less than 64 MiB.
-const CACHE_KB: u32 = 8_000;
+const CACHE_KB: u32 = 4_000;
 
 /// Opens the database at `path` to execute `text_bytes` bytes of SQL in; nothing of it is durable.
 ///
