@@ -15,17 +15,17 @@ use patina::catalog::{Adoption, Catalog, CopyFilter, Record};
 use patina::clock::{Clock, ManualClock, SystemClock};
 use patina::config::{Config, SourceSpec};
 use patina::engine::backup::{self, Request};
+use patina::engine::expire;
 use patina::engine::pack::{self, Outcome};
 use patina::engine::reconcile::{self, Patience};
 use patina::engine::state::StateDir;
-use patina::engine::expire;
 use patina::progress::Board;
 use patina::retention::Guards;
 use patina::source::SqliteSource;
 use patina::store::{Body, DirStore, MemoryStore, Prune, Store};
 use patina::types::{
-    BackupDate, ByteCount, Compression, DatabaseName, EvidenceClass, JobId, MANIFEST_FORMAT, Manifest,
-    ObjectKey, PlainFacts, Sha256, SourceEvidence, SourceFacts, StoredFacts, Trigger,
+    BackupDate, ByteCount, Compression, DatabaseName, EvidenceClass, JobId, MANIFEST_FORMAT,
+    Manifest, ObjectKey, PlainFacts, Sha256, SourceEvidence, SourceFacts, StoredFacts, Trigger,
 };
 use patina::wiring::{Moment, WiredDatabase, Wiring};
 use rusqlite::{Connection, params};
@@ -66,7 +66,10 @@ async fn archive(megabytes: usize) {
         let names = SMALL.iter().copied().chain((back == 0).then_some("large"));
         installation.back_up(names).await;
     }
-    let plain: u64 = files(&root.join("store/daily")).iter().map(|file| size(file)).sum();
+    let plain: u64 = files(&root.join("store/daily"))
+        .iter()
+        .map(|file| size(file))
+        .sum();
     let tarball = root.join("stock.tar.gz");
     let theirs = timed(|| {
         let tar = Command::new("tar")
@@ -81,20 +84,29 @@ async fn archive(megabytes: usize) {
     let mut peak_kib = 0;
     let ours = timed(|| peak_kib = packing_child(root));
     let archive = root.join("store/weekly/2026-W47.tar.gz");
-    println!("seven copies of six databases and one of a large one, {} of SQL", ByteCount(plain));
+    println!(
+        "seven copies of six databases and one of a large one, {} of SQL",
+        ByteCount(plain)
+    );
     println!(
         "  tar czf {theirs:.1?} for {}; patina archive {ours:.1?} for {}, proven and read back: {:.1} times as fast",
         ByteCount(size(&tarball)),
         ByteCount(size(&archive)),
         theirs.as_secs_f64() / ours.as_secs_f64()
     );
-    println!("  peak memory of the packing process: {}", ByteCount(peak_kib * 1024));
+    println!(
+        "  peak memory of the packing process: {}",
+        ByteCount(peak_kib * 1024)
+    );
 }
 
 /// Runs this program again to pack, and gives its peak memory in KiB.
 fn packing_child(root: &Path) -> u64 {
     let program = std::env::current_exe().expect("this program");
-    let mut child = Command::new(program).env(CHILD, root).spawn().expect("a child");
+    let mut child = Command::new(program)
+        .env(CHILD, root)
+        .spawn()
+        .expect("a child");
     let status = format!("/proc/{}/status", child.id());
     let mut peak_kib = 0;
     loop {
@@ -115,7 +127,9 @@ async fn pack_in(root: &Path) {
     let installation = Installation::open(root, at(SUNDAY) + TimeDelta::hours(1));
     let Installation { state, wiring } = &installation;
     let stop = CancellationToken::new();
-    let packed = pack::run(wiring, state, &Arc::default(), &stop).await.expect("packed");
+    let packed = pack::run(wiring, state, &Arc::default(), &stop)
+        .await
+        .expect("packed");
     assert!(matches!(packed, Outcome::Packed { .. }), "{packed:?}");
 }
 
@@ -127,11 +141,19 @@ async fn inventory(objects: usize) {
     let store = Arc::new(MemoryStore::new("local", Arc::clone(&clock)));
     let mut installation = Installation::open(folder.path(), at(SUNDAY));
     let instance = installation.wiring.catalog.instance().expect("an id");
-    let manifests: Vec<Manifest> = (0..objects).map(|number| manifest(number, &instance)).collect();
+    let manifests: Vec<Manifest> = (0..objects)
+        .map(|number| manifest(number, &instance))
+        .collect();
     for manifest in &manifests {
         let text = serde_json::to_vec(manifest).expect("JSON");
-        store.create(&manifest.key, Body::Bytes(b"-- made up")).await.expect("stored");
-        store.create(&manifest.key.manifest(), Body::Bytes(&text)).await.expect("stored");
+        store
+            .create(&manifest.key, Body::Bytes(b"-- made up"))
+            .await
+            .expect("stored");
+        store
+            .create(&manifest.key.manifest(), Body::Bytes(&text))
+            .await
+            .expect("stored");
     }
     let adoptions: Vec<Adoption> = manifests
         .into_iter()
@@ -145,18 +167,33 @@ async fn inventory(objects: usize) {
     wiring.stores = vec![store.clone() as Arc<dyn Store>];
     println!("an inventory of {objects} objects");
     let catalog = wiring.catalog.clone();
-    show("adopt", timed(|| {
-        let refused = catalog.adopt_all("local", &adoptions).expect("adopted");
-        assert!(refused.is_empty());
-    }));
-    show("list, the newest thousand", timed(|| {
-        let filter = CopyFilter { limit: Some(1_000), ..CopyFilter::default() };
-        assert_eq!(catalog.copies(&filter).expect("listed").len(), 1_000.min(objects));
-    }));
-    show("list, all with their manifests", timed(|| {
-        let copies = catalog.copies(&CopyFilter::default()).expect("listed");
-        assert_eq!(copies.len(), objects);
-    }));
+    show(
+        "adopt",
+        timed(|| {
+            let refused = catalog.adopt_all("local", &adoptions).expect("adopted");
+            assert!(refused.is_empty());
+        }),
+    );
+    show(
+        "list, the newest thousand",
+        timed(|| {
+            let filter = CopyFilter {
+                limit: Some(1_000),
+                ..CopyFilter::default()
+            };
+            assert_eq!(
+                catalog.copies(&filter).expect("listed").len(),
+                1_000.min(objects)
+            );
+        }),
+    );
+    show(
+        "list, all with their manifests",
+        timed(|| {
+            let copies = catalog.copies(&CopyFilter::default()).expect("listed");
+            assert_eq!(copies.len(), objects);
+        }),
+    );
     let started = Instant::now();
     let plan = expire::plan(wiring, Guards::all()).await.expect("planned");
     assert_eq!(plan.verdicts.len(), objects);
@@ -164,13 +201,23 @@ async fn inventory(objects: usize) {
     let pruners: Vec<Arc<dyn Prune>> = vec![store];
     let stop = CancellationToken::new();
     let started = Instant::now();
-    let report = expire::run(wiring, &pruners, Guards::all(), &stop).await.expect("expired");
-    show(&format!("expire, {} objects gone", report.deleted.len()), started.elapsed());
+    let report = expire::run(wiring, &pruners, Guards::all(), &stop)
+        .await
+        .expect("expired");
+    show(
+        &format!("expire, {} objects gone", report.deleted.len()),
+        started.elapsed(),
+    );
     let listing = timed_listing(&pruners[0]).await;
     let started = Instant::now();
-    let reports = reconcile::run(wiring, Patience::Leave, &stop).await.expect("reconciled");
+    let reports = reconcile::run(wiring, Patience::Leave, &stop)
+        .await
+        .expect("reconciled");
     assert!(reports[0].is_clean(), "{:?}", reports[0].error);
-    show("reconcile, without the store's listing", started.elapsed().saturating_sub(listing));
+    show(
+        "reconcile, without the store's listing",
+        started.elapsed().saturating_sub(listing),
+    );
 }
 
 async fn timed_listing(store: &Arc<dyn Prune>) -> Duration {
@@ -239,7 +286,9 @@ struct Installation {
 impl Installation {
     fn open(root: &Path, now: DateTime<Utc>) -> Self {
         let config = Config::load(&root.join("patina.toml"));
-        let config = config.unwrap_or_else(|problems| panic!("{}", problems.short())).config;
+        let config = config
+            .unwrap_or_else(|problems| panic!("{}", problems.short()))
+            .config;
         let state = StateDir::lock(&root.join("state")).expect("the lock");
         let catalog = Catalog::open(&StateDir::catalog_path(state.path())).expect("a catalog");
         let instance = catalog.instance().expect("an id");
@@ -304,7 +353,10 @@ fn prepare(root: &Path, megabytes: usize) {
     for name in SMALL.into_iter().chain(["large"]) {
         let path = root.join(format!("{name}.db"));
         fill(&path, if name == "large" { megabytes } else { SMALL_MB });
-        text += &format!("[[database]]\nname = \"{name}\"\nsqlite = \"{}\"\n", path.display());
+        text += &format!(
+            "[[database]]\nname = \"{name}\"\nsqlite = \"{}\"\n",
+            path.display()
+        );
     }
     std::fs::write(root.join("patina.toml"), text).expect("a file");
 }
@@ -323,7 +375,10 @@ fn fill(path: &Path, megabytes: usize) {
             let (day, hour) = (row % 365, row * 7 % 24);
             let note = format!(
                 "on day {day} at {hour} visitor {} read page {} and stayed for {} seconds, then left a note of {} words",
-                row * 31 % 9_973, row * 17 % 4_999, row * 13 % 600, row % 97
+                row * 31 % 9_973,
+                row * 17 % 4_999,
+                row * 13 % 600,
+                row % 97
             );
             insert.execute(params![row, row * 60, note]).expect("a row");
         }

@@ -49,11 +49,12 @@ impl<W: Write> Writer<W> {
     pub fn start(out: W, contents: &Contents<'_>) -> Result<Self, ArchiveError> {
         let hasher = Hasher::default();
         let encoder = Encoder::new(Compression::Gzip, Hashing { out, hasher });
-        let sunday = contents.week.last_day().0.and_time(chrono::NaiveTime::MIN);
+        let monday = contents.week.first_day().0.and_time(chrono::NaiveTime::MIN);
         let mut writer = Self {
             tar: tar::Builder::new(encoder.map_err(ArchiveError::Io)?),
-            // The files' times say which week they are of; when it was packed would make each archive differ.
-            mtime: u64::try_from(sunday.and_utc().timestamp()).unwrap_or(0),
+            // The files' times say which week they are of: when it was packed would make each archive differ, and its
+            // Sunday is not over everywhere.
+            mtime: u64::try_from(monday.and_utc().timestamp()).unwrap_or(0),
         };
         writer.small(MANIFEST_NAME, &manifest(contents))?;
         writer.small(SUMS_NAME, sums(contents.members).as_bytes())?;

@@ -1,4 +1,5 @@
-//! Counts which objects hold each copy. Invariant: a marked object holds nothing any more.
+//! Counts which objects hold each copy. Invariant: an object that is marked, or not ours, holds
+//! nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -49,7 +50,7 @@ impl<'a> Holdings<'a> {
         for object in objects {
             for copy in object.copies() {
                 let database = databases.entry(&copy.database).or_default();
-                if object.is_marked {
+                if !holds(object) {
                     continue;
                 }
                 let held = database.copies.entry(&copy.key).or_default();
@@ -98,8 +99,8 @@ impl<'a> Holdings<'a> {
     fn loss_of(&self, object: &Object, copy: &Copy) -> Option<bool> {
         let held = self.databases[&copy.database].copies.get(&copy.key);
         let (all, verified) = held.map_or((0, 0), |held| (held.all, held.verified));
-        let own = usize::from(!object.is_marked);
-        let own_verified = usize::from(!object.is_marked && object.state == State::Verified);
+        let own = usize::from(holds(object));
+        let own_verified = usize::from(holds(object) && object.state == State::Verified);
         let is_last_verified = own_verified > 0 && verified == own_verified;
         // A holder that nobody verified does not make up for one that was.
         (is_last_verified || all <= own).then_some(is_last_verified)
@@ -107,7 +108,7 @@ impl<'a> Holdings<'a> {
 
     /// Takes an object away.
     pub(super) fn give_up(&mut self, object: &'a Object) {
-        if object.is_marked {
+        if !holds(object) {
             return;
         }
         for copy in object.copies() {
@@ -135,6 +136,11 @@ impl<'a> Holdings<'a> {
             before: database.before,
         })
     }
+}
+
+/// Whether what it holds is held: another installation may let its objects go at any time.
+fn holds(object: &Object) -> bool {
+    !object.is_marked && object.is_ours
 }
 
 fn age(copy: &Copy) -> Age<'_> {

@@ -1,7 +1,7 @@
 //! Decides which copies may go, and says why for each object. Invariant: never the last verified copies of a database.
 //!
 //! A *copy* is one dump of one database. It is an object of its own, a member of weekly archives, or both, and is lost
-//! only when the last object that holds it goes. It counts as verified while a verified object holds it.
+//! only when the last object of this installation that holds it goes. It counts as verified while a verified one does.
 
 mod holdings;
 mod reason;
@@ -368,6 +368,6 @@ impl<'a> Round<'a> {
 impl Object {
     fn is_verified_archive(&self) -> bool {
         let is_archive = matches!(self.content, Content::Weekly { .. });
-        is_archive && self.state == State::Verified && !self.is_marked
+        is_archive && self.state == State::Verified && !self.is_marked && self.is_ours
     }
 }

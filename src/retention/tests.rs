@@ -349,7 +349,8 @@ prop_compose! {
 
 /// The verified copies of a database that unmarked objects hold.
 fn verified<'a>(objects: impl Iterator<Item = &'a Object>, database: &str) -> usize {
-    let held = objects.filter(|object| object.state == State::Verified && !object.is_marked);
+    let held = objects
+        .filter(|object| object.state == State::Verified && !object.is_marked && object.is_ours);
     let copies = held.flat_map(|object| object.copies());
     let of_it = copies.filter(|copy| copy.database.as_str() == database);
     of_it.map(|copy| &copy.key).collect::<HashSet<_>>().len()

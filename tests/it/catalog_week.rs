@@ -67,6 +67,7 @@ fn event(kind: EventKind, database: Option<&str>) -> Event {
 #[test]
 fn a_copy_is_unarchived_until_a_live_archive_holds_it() {
     let (_folder, catalog) = fresh();
+    catalog.take_over("one").unwrap();
     let monday = backup(&catalog, "orders", "2026-11-23", |_| ());
     let tuesday = backup(&catalog, "orders", "2026-11-24", |_| ());
     let later = backup(&catalog, "orders", "2026-11-30", |_| ());

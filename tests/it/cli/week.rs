@@ -19,7 +19,9 @@ fn archived_days(place: &Place) -> Vec<String> {
     let days = |copies: &Value| -> Vec<String> {
         let copies = copies.as_array().unwrap().iter();
         let of_alpha = copies.filter(|copy| copy["database"] == "alpha");
-        of_alpha.map(|copy| copy["date"].as_str().unwrap().to_owned()).collect()
+        of_alpha
+            .map(|copy| copy["date"].as_str().unwrap().to_owned())
+            .collect()
     };
     let dailies = days(&listed["copies"]);
     let mut archived = Vec::new();
@@ -35,7 +37,10 @@ fn archived_days(place: &Place) -> Vec<String> {
 #[test]
 fn a_week_is_packed_planned_and_expired_and_every_day_stays_readable() {
     let place = some_weeks();
-    place.ok(&["archive"]).says("packed").says("every member was read back");
+    place
+        .ok(&["archive"])
+        .says("packed")
+        .says("every member was read back");
     place.ok(&["archive"]).says("nothing was packed");
     place.ok(&["list"]).says("WEEK").says("weekly/");
     let before = place.files("store").len();
@@ -45,7 +50,11 @@ fn a_week_is_packed_planned_and_expired_and_every_day_stays_readable() {
         .says("it is older than 1 day")
         .says("objects may go");
     place.ok(&["expire", "--dry-run"]).says("objects may go");
-    assert_eq!(place.files("store").len(), before, "a dry run deletes nothing");
+    assert_eq!(
+        place.files("store").len(),
+        before,
+        "a dry run deletes nothing"
+    );
     let report = place.json(&["expire"]);
     assert!(report["deleted"].as_array().unwrap().len() > 20, "{report}");
     assert_eq!(report["failed"], serde_json::json!([]));
@@ -54,14 +63,23 @@ fn a_week_is_packed_planned_and_expired_and_every_day_stays_readable() {
     let days = archived_days(&place);
     assert!(days.len() > 3, "{days:?}");
     let address = format!("alpha@{}", days[0]);
-    place.ok(&["show", &address]).says("archive").says("weekly/");
+    place
+        .ok(&["show", &address])
+        .says("archive")
+        .says("weekly/");
     let restored = place.path("restored.db");
     let sql = place.ok(&["cat", &address]).out;
-    let mut shell = Command::new("sqlite3").arg(&restored).stdin(Stdio::piped()).spawn().unwrap();
+    let mut shell = Command::new("sqlite3")
+        .arg(&restored)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
     std::io::Write::write_all(&mut shell.stdin.take().unwrap(), sql.as_bytes()).unwrap();
     assert!(shell.wait().unwrap().success());
     let db = rusqlite::Connection::open(&restored).unwrap();
-    let rows: i64 = db.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
+    let rows: i64 = db
+        .query_row("SELECT count(*) FROM t", [], |row| row.get(0))
+        .unwrap();
     assert_eq!(rows, 50);
     place.ok(&["verify", &address]).says("1 of 1 right");
     place.ok(&["verify", "--all"]);
@@ -74,8 +92,13 @@ fn a_lost_state_directory_is_made_anew_from_the_storage_alone() {
     place.ok(&["expire"]);
     let before = place.ok(&["list", "--json"]).out;
     std::fs::remove_dir_all(place.path("state")).unwrap();
-    place.ends(1, &["list"]).complains("no backup was taken yet");
-    place.ok(&["rebuild"]).says("ADOPTED").says("Nothing is deleted for 24 hours");
+    place
+        .ends(1, &["list"])
+        .complains("no backup was taken yet");
+    place
+        .ok(&["rebuild"])
+        .says("ADOPTED")
+        .says("Nothing is deleted for 24 hours");
     assert_eq!(place.ok(&["list", "--json"]).out, before);
     place.ok(&["plan"]).says("0 of").says("quiet");
     place.ok(&["verify", "--all"]);
@@ -91,7 +114,9 @@ fn what_is_pinned_stays_until_it_is_let_go() {
     let mut gone = objects.filter(|object| object["fate"] == "delete");
     let key = gone.find(|object| object["key"].as_str().unwrap().starts_with("daily/"));
     let key = key.unwrap()["key"].as_str().unwrap().to_owned();
-    place.ok(&["pin", &key, "--reason", "before the move"]).says("stays whatever its age");
+    place
+        .ok(&["pin", &key, "--reason", "before the move"])
+        .says("stays whatever its age");
     place.ok(&["plan"]).says("it is pinned");
     place.ok(&["expire"]);
     assert!(place.path("store").join(&key).exists());
@@ -104,19 +129,28 @@ fn what_is_pinned_stays_until_it_is_let_go() {
 #[test]
 fn a_database_is_forgotten_only_after_it_left_the_configuration_and_only_on_purpose() {
     let place = some_weeks();
-    place.ends(2, &["forget", "alpha"]).complains("patina remove alpha");
+    place
+        .ends(2, &["forget", "alpha"])
+        .complains("patina remove alpha");
     place.ok(&["remove", "alpha"]);
     place.ends(2, &["forget", "alpha"]).complains("--yes");
     place.ok(&["list", "alpha"]);
-    place.ok(&["forget", "alpha", "--yes"]).says("alpha is forgotten");
-    place.ends(2, &["forget", "alhpa", "--yes"]).complains("alpha");
+    place
+        .ok(&["forget", "alpha", "--yes"])
+        .says("alpha is forgotten");
+    place
+        .ends(2, &["forget", "alhpa", "--yes"])
+        .complains("alpha");
 }
 
 #[test]
 fn a_vanished_object_is_told_stops_expiry_and_a_person_lets_it_go_on() {
     let place = some_weeks();
     place.ok(&["archive"]);
-    let key = place.json(&["show", "beta@latest~1"])["object"].as_str().unwrap().to_owned();
+    let key = place.json(&["show", "beta@latest~1"])["object"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     std::fs::remove_file(place.path("store").join(&key)).unwrap();
     place
         .ends(4, &["reconcile"])
@@ -125,10 +159,18 @@ fn a_vanished_object_is_told_stops_expiry_and_a_person_lets_it_go_on() {
     place.ends(4, &["verify", &key]).complains("is missing");
     place.ok(&["plan"]).says("a person has to look first");
     let refused = place.json(&["expire"]);
-    assert!(refused["refused"]["beta"].as_str().unwrap().contains(&key), "{refused}");
+    assert!(
+        refused["refused"]["beta"].as_str().unwrap().contains(&key),
+        "{refused}"
+    );
     place.ok(&["ack", "beta"]).says("expiry goes on");
     place.ok(&["ack", "beta"]).says("nothing held expiry up");
-    assert!(place.json(&["expire"])["refused"].as_object().unwrap().is_empty());
+    assert!(
+        place.json(&["expire"])["refused"]
+            .as_object()
+            .unwrap()
+            .is_empty()
+    );
     place.ends(2, &["ack", "betta"]).complains("beta");
 }
 
@@ -139,8 +181,13 @@ fn an_object_of_nobody_is_untracked_and_left_alone() {
     std::fs::create_dir_all(&stray).unwrap();
     std::fs::write(stray.join("alpha.sql"), "half").unwrap();
     let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
-    let file = std::fs::File::options().write(true).open(stray.join("alpha.sql")).unwrap();
+    let file = std::fs::File::options()
+        .write(true)
+        .open(stray.join("alpha.sql"))
+        .unwrap();
     file.set_modified(long_ago).unwrap();
-    place.ok(&["reconcile"]).complains("untracked in nas: daily/2020-01-01/alpha.sql");
+    place
+        .ok(&["reconcile"])
+        .complains("untracked in nas: daily/2020-01-01/alpha.sql");
     assert!(stray.join("alpha.sql").exists());
 }

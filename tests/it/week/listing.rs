@@ -92,11 +92,14 @@ async fn an_object_is_missing_after_two_looks_ten_minutes_apart_and_not_before()
         .await
         .unwrap();
     let process = world.healthy().await;
-    assert_eq!(process.reconcile().await.absent, [key.clone()]);
+    assert_eq!(process.reconcile().await.absent, std::slice::from_ref(&key));
     advance(&world, SECOND_LOOK - Duration::from_secs(1)).await;
-    assert_eq!(process.reconcile().await.absent, [key.clone()]);
+    assert_eq!(process.reconcile().await.absent, std::slice::from_ref(&key));
     advance(&world, Duration::from_secs(1)).await;
-    assert_eq!(process.reconcile().await.missing, [key.clone()]);
+    assert_eq!(
+        process.reconcile().await.missing,
+        std::slice::from_ref(&key)
+    );
     let events = process.wiring.catalog.events(10).unwrap();
     assert!(
         events

@@ -105,10 +105,11 @@ impl Job<'_> {
         if let Some(bookmark) = bookmark {
             body["current_bookmark"] = bookmark.into();
         }
-        let (path, body) = (format!("/{}/export", self.id), Some(body.to_string()));
+        let url = self.client.database_url(&format!("/{}/export", self.id));
+        let body = Some(body.to_string());
         let envelope: Envelope<State> = self
             .client
-            .call(Method::POST, &path, body, self.stop)
+            .call(Method::POST, &url, body, self.stop)
             .await?;
         result_of(envelope.result)
     }

@@ -172,11 +172,13 @@ impl History {
         manifest.key = theirs.clone();
         manifest.week = theirs.as_str()[7..15].parse().unwrap();
         manifest.instance = "another".to_owned();
-        if bucket.create(&theirs, Body::Bytes(&bytes)).await.is_err() {
+        let text = serde_json::to_vec(&manifest).unwrap();
+        // One that lost its object to rot still has its manifest.
+        let is_taken = bucket.stat(&theirs.manifest()).await.unwrap().is_some();
+        if is_taken || bucket.create(&theirs, Body::Bytes(&bytes)).await.is_err() {
             return;
         }
         self.tell(|| format!("another installation leaves {theirs}"));
-        let text = serde_json::to_vec(&manifest).unwrap();
         bucket
             .create(&theirs.manifest(), Body::Bytes(&text))
             .await
