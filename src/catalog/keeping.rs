@@ -304,6 +304,17 @@ impl Catalog {
         })
     }
 
+    /// Gives back what a dead process leased for `holder`. Only who holds the state's lock knows that it is dead.
+    ///
+    /// # Errors
+    /// Where the rows cannot be removed.
+    pub fn release_dead(&self, holder: &str) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            transaction.execute("DELETE FROM leases WHERE holder = ?", [holder])?;
+            Ok(())
+        })
+    }
+
     /// Notes that a storage did not have a known object; gives when that was first seen.
     ///
     /// # Errors

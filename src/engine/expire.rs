@@ -83,6 +83,7 @@ pub async fn run(
     let plan = planned(wiring, &items, guards).await?;
     let chosen: BTreeSet<&ObjectKey> = plan.deleted().collect();
     let now = wiring.clock.now();
+    // Daily copies come first: the archives that cover them are there until the last of them is gone.
     for item in items.iter().filter(|item| chosen.contains(&item.key)) {
         let Some(marked_at) = item.marked_at else {
             continue;
@@ -239,10 +240,21 @@ async fn planned(wiring: &Wiring, items: &[Item], guards: Guards) -> Result<Plan
     let now = wiring.clock.now();
     let care = wiring.catalog.care(now)?;
     let instance = wiring.catalog.instance()?;
-    let objects: Vec<Object> = items
-        .iter()
-        .map(|item| object(wiring, item, &care, &instance))
+    let going: BTreeSet<ObjectKey> = wiring
+        .catalog
+        .removals()?
+        .into_iter()
+        .map(|(key, _)| key)
         .collect();
+    let objects = items.iter().map(|item| {
+        let mut object = object(wiring, item, &care, &instance);
+        if going.contains(&item.key) {
+            // Some of it may be gone: it stands for nothing any more.
+            object.state = State::Unfit;
+        }
+        object
+    });
+    let objects: Vec<Object> = objects.collect();
     let retention = wiring.config.retention();
     let zone = wiring.config.agent().timezone;
     let situation = Situation {

@@ -52,6 +52,7 @@ pub async fn run(wiring: &Wiring, state: &StateDir) -> Result<Recovery, RecoverE
         interrupted: wiring.catalog.interrupt_running(wiring.clock.now())?,
         ..Recovery::default()
     };
+    wiring.catalog.release_dead(pack::HOLDER)?;
     for (job, spooled) in wiring.catalog.spooled()? {
         let name = spooled.database.clone();
         if finish(wiring, job, &spooled).await? {

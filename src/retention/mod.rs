@@ -366,8 +366,10 @@ impl<'a> Round<'a> {
 }
 
 impl Object {
+    /// Whether it covers the daily copies in it. One that an earlier run chose does as long as it is there: its copies
+    /// are counted as lost already.
     fn is_verified_archive(&self) -> bool {
         let is_archive = matches!(self.content, Content::Weekly { .. });
-        is_archive && self.state == State::Verified && !self.is_marked && self.is_ours
+        is_archive && self.state == State::Verified && self.is_ours
     }
 }

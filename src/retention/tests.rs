@@ -261,10 +261,13 @@ fn what_was_chosen_before_is_finished_unless_a_guard_objects_now() {
 }
 
 #[test]
-fn an_archive_that_an_earlier_run_chose_covers_and_counts_no_more() {
+fn an_archive_that_an_earlier_run_chose_covers_its_days_and_counts_no_more() {
     let (mut objects, situation) = sunday();
     objects[10].is_marked = true;
-    assert_eq!(word(&objects, &situation, &objects[0].key), "week");
+    let key = &objects[0].key;
+    assert_eq!(word(&objects, &situation, key), "delete");
+    let rest: Vec<Object> = [0, 1, 10].map(|place: usize| objects[place].clone()).into();
+    assert_eq!(word(&rest, &situation, key), "last");
 }
 
 #[test]

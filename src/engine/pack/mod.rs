@@ -31,6 +31,9 @@ const JOBS_LOOKED_AT: usize = 100;
 /// No archive takes longer; where a process dies over one, expiry waits for its members no longer than this.
 const LEASE: TimeDelta = TimeDelta::hours(12);
 
+/// Who leases an archive's members. Packing is done under the state's lock alone.
+pub(super) const HOLDER: &str = "pack";
+
 /// How much is read from and written to a file at a time.
 const BUFFER_BYTES: usize = 256 * 1024;
 
@@ -136,7 +139,7 @@ pub async fn run(
     }
     let keys: Vec<ObjectKey> = members.iter().map(|copy| copy.key().clone()).collect();
     let until = wiring.clock.now() + LEASE;
-    let lease = wiring.catalog.lease(&keys, "pack", until)?;
+    let lease = wiring.catalog.lease(&keys, HOLDER, until)?;
     let packed = pack(wiring, state, sunday.week(), members, progress, stop).await;
     wiring.catalog.release(lease, wiring.clock.now())?;
     packed

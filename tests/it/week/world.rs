@@ -35,7 +35,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 pub(super) struct SimClock(Mutex<(DateTime<Utc>, Duration)>);
 
 impl SimClock {
-    fn at(now: DateTime<Utc>) -> Self {
+    pub(super) fn at(now: DateTime<Utc>) -> Self {
         Self(Mutex::new((now, Duration::ZERO)))
     }
 

@@ -163,11 +163,15 @@ fn object(before: &Known, after: &Known, item: &Item, truth: &Truth<'_>) -> Resu
         }
     }
     let is_daily = matches!(item.content, ItemContent::Daily { .. });
+    let is_archive = |item: &&Item| matches!(item.content, ItemContent::Weekly { .. });
     let archives = before
-        .copies(|item| matches!(item.content, ItemContent::Weekly { .. }) && is_verified(item));
+        .items
+        .iter()
+        .filter(is_archive)
+        .filter(|item| is_verified(item));
     let is_covered = archives
-        .values()
-        .any(|copies| copies.iter().any(|(_, covered)| covered == key));
+        .flat_map(held)
+        .any(|(_, (_, covered))| covered == *key);
     let is_live = item
         .placements
         .iter()
