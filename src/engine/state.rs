@@ -20,8 +20,8 @@ pub struct StateDir {
 pub enum StateError {
     /// Another process has it.
     #[error(
-        "another patina works in `{path}` (process {holder})\nhint: wait for it, or stop it; the daemon takes jobs \
-         through its API"
+        "another patina works in `{path}` (process {holder})\nhint: wait for it, or stop it: a daemon \
+         packs and expires by itself"
     )]
     Held {
         /// The directory.

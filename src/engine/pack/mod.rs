@@ -60,8 +60,8 @@ pub enum Skip {
         /// When it started.
         since: String,
     },
-    /// Every good copy up to the Sunday is in an archive.
-    #[error("every good copy up to {sunday} is in an archive already")]
+    /// No good copy up to the Sunday is outside of an archive.
+    #[error("no good copy of {sunday} or before waits for an archive")]
     NothingNew {
         /// The last day that was looked at.
         sunday: BackupDate,
