@@ -2,8 +2,8 @@
 //! well. Invariant: the same members give the same bytes, and no byte of a member is handed on unless all of it is
 //! right at the end.
 //!
-//! In this order: `MANIFEST.json`, what the archive holds; `SHA256SUMS`, for `sha256sum -c`; then each member as plain
-//! SQL under the key it had, databases together.
+//! In this order: `MANIFEST.json`, what the archive holds; `SHA256SUMS`, for `sha256sum -c`; `RUNBOOK.md`, what to do with
+//! it on the worst day; then each member as plain SQL under the key it had, databases together.
 
 mod read;
 mod write;
@@ -20,6 +20,9 @@ pub const MANIFEST_NAME: &str = "MANIFEST.json";
 
 /// The entry that `sha256sum -c` reads.
 pub const SUMS_NAME: &str = "SHA256SUMS";
+
+/// The entry that a person reads.
+pub const RUNBOOK_NAME: &str = "RUNBOOK.md";
 
 /// Why an archive cannot be written or is not right.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 
 use super::write::{manifest, sums};
-use super::{ArchiveError, Contents, Facts, MANIFEST_NAME, SUMS_NAME};
+use super::{ArchiveError, Contents, Facts, MANIFEST_NAME, RUNBOOK_NAME, SUMS_NAME};
 use crate::dump::decoder;
 use crate::types::{ArchiveManifest, ArchiveMember, Compression, Hasher, ObjectKey};
 
@@ -104,6 +104,7 @@ fn places(expected: &ArchiveManifest) -> Vec<Place<'_>> {
         started_at: &expected.started_at,
         members: &expected.members,
         left_out: &expected.left_out,
+        runbook: expected.runbook,
         patina_version: &expected.patina_version,
     };
     let small = |path, text: &[u8]| {
@@ -117,8 +118,16 @@ fn places(expected: &ArchiveManifest) -> Vec<Place<'_>> {
     };
     let mut places = vec![
         small(MANIFEST_NAME, &manifest(&contents)),
-        small(SUMS_NAME, sums(&expected.members).as_bytes()),
+        small(
+            SUMS_NAME,
+            sums(&expected.members, expected.runbook).as_bytes(),
+        ),
     ];
+    places.extend(expected.runbook.map(|facts| Place {
+        path: RUNBOOK_NAME,
+        facts: Facts(facts),
+        member: None,
+    }));
     places.extend(expected.members.iter().map(|member| Place {
         path: &member.path,
         facts: Facts(member.manifest.plain),

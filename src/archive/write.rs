@@ -5,10 +5,10 @@ use std::io::{self, Read, Write};
 use serde::Serialize;
 use tar::{EntryType, Header};
 
-use super::{ArchiveError, Facts, MANIFEST_NAME, SUMS_NAME};
+use super::{ArchiveError, Facts, MANIFEST_NAME, RUNBOOK_NAME, SUMS_NAME};
 use crate::dump::Encoder;
 use crate::types::{
-    ARCHIVE_FORMAT, ArchiveMember, Compression, Hasher, IsoWeek, JobId, LeftOut, StoredFacts,
+    ARCHIVE_FORMAT, ArchiveMember, Compression, Hasher, IsoWeek, JobId, LeftOut, PlainFacts, StoredFacts,
 };
 
 /// Everyone may read what was unpacked.
@@ -31,6 +31,9 @@ pub struct Contents<'a> {
     pub members: &'a [ArchiveMember],
     /// What belongs in and is not.
     pub left_out: &'a [LeftOut],
+    /// What the runbook in it is; `None`: an older Patina packed it, without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<PlainFacts>,
     /// The Patina that writes it.
     pub patina_version: &'a str,
 }
@@ -42,11 +45,11 @@ pub struct Writer<W: Write> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes the first two entries.
+    /// Writes the first entries; `runbook` is the text that `contents` describes.
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn start(out: W, contents: &Contents<'_>) -> Result<Self, ArchiveError> {
+    pub fn start(out: W, contents: &Contents<'_>, runbook: &str) -> Result<Self, ArchiveError> {
         let hasher = Hasher::default();
         let encoder = Encoder::new(Compression::Gzip, Hashing { out, hasher });
         let monday = contents.week.first_day().0.and_time(chrono::NaiveTime::MIN);
@@ -57,7 +60,10 @@ impl<W: Write> Writer<W> {
             mtime: u64::try_from(monday.and_utc().timestamp()).unwrap_or(0),
         };
         writer.small(MANIFEST_NAME, &manifest(contents))?;
-        writer.small(SUMS_NAME, sums(contents.members).as_bytes())?;
+        writer.small(SUMS_NAME, sums(contents.members, contents.runbook).as_bytes())?;
+        if contents.runbook.is_some() {
+            writer.small(RUNBOOK_NAME, runbook.as_bytes())?;
+        }
         Ok(writer)
     }
 
@@ -144,13 +150,16 @@ pub(super) fn manifest(contents: &Contents<'_>) -> Vec<u8> {
     text
 }
 
-/// One line per member, as `sha256sum` writes them.
-pub(super) fn sums(members: &[ArchiveMember]) -> String {
-    let line = |member: &ArchiveMember| {
-        let sha256 = member.manifest.plain.sha256;
-        format!("{sha256}  {}\n", member.path)
-    };
-    members.iter().map(line).collect()
+/// One line per file, as `sha256sum` writes them.
+pub(super) fn sums(members: &[ArchiveMember], runbook: Option<PlainFacts>) -> String {
+    let members = members
+        .iter()
+        .map(|member| (member.manifest.plain.sha256, member.path.as_str()));
+    let runbook = runbook.map(|facts| (facts.sha256, RUNBOOK_NAME));
+    let lines = runbook.into_iter().chain(members);
+    lines
+        .map(|(sha256, path)| format!("{sha256}  {path}\n"))
+        .collect()
 }
 
 /// A writer that knows the digest of what went through it.

@@ -97,6 +97,14 @@ pub(super) enum Command {
     },
     /// Write one copy's SQL to stdout
     Cat(CatArgs),
+    /// Print how to get a database back: every way there is, command by command
+    Guide {
+        /// Which copy
+        #[arg(value_name = "DB[@WHEN]")]
+        copy: Address,
+    },
+    /// Print what to do when more than one database is lost
+    Runbook,
     /// Read stored copies again and compare every byte with what was stored
     Verify(VerifyArgs),
     /// Pack every good copy up to the last Sunday into the week's archive

@@ -13,6 +13,7 @@ mod discover;
 mod edit;
 mod exit;
 mod generate;
+mod guide;
 mod keep;
 mod list;
 mod log;
@@ -68,6 +69,8 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Backup(args) => backup::run(context, &args).await,
             Command::List(args) => list::run(context, &args),
             Command::Show { copy } => show::run(context, &copy),
+            Command::Guide { copy } => guide::guide(context, &copy),
+            Command::Runbook => guide::runbook(context),
             Command::Cat(args) => cat::run(context, &args).await,
             Command::Verify(args) => verify::run(context, &args).await,
             Command::Archive => week::archive(context).await,

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{IsoWeek, JobId, Manifest, ObjectKey, StoredFacts};
+use super::{IsoWeek, JobId, Manifest, ObjectKey, PlainFacts, StoredFacts};
 
 /// The version of the archive manifest's fields.
 pub const ARCHIVE_FORMAT: u32 = 1;
@@ -32,6 +32,9 @@ pub struct ArchiveManifest {
     pub members: Vec<ArchiveMember>,
     /// What belonged in and is not: damaged, or not to be read.
     pub left_out: Vec<LeftOut>,
+    /// What the runbook in it is; `None`: an older Patina packed it, without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<PlainFacts>,
     /// The Patina that wrote it.
     pub patina_version: String,
 }

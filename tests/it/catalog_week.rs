@@ -25,6 +25,7 @@ fn archive(catalog: &Catalog, members: &[&ObjectKey]) -> ArchiveManifest {
         manifest: catalog.copy(key).unwrap().unwrap().manifest,
     });
     ArchiveManifest {
+        runbook: None,
         format: ARCHIVE_FORMAT,
         instance: "one".to_owned(),
         key: "weekly/2026-W48.tar.gz".parse().unwrap(),

@@ -17,7 +17,8 @@ use crate::engine::verify::freeze;
 use crate::progress::{Progress, Stage};
 use crate::store::Store;
 use crate::types::{
-    ARCHIVE_FORMAT, ArchiveManifest, ArchiveMember, IsoWeek, JobId, LeftOut, ObjectKey, StoredFacts,
+    ARCHIVE_FORMAT, ArchiveManifest, ArchiveMember, IsoWeek, JobId, LeftOut, ObjectKey, PlainFacts,
+    Sha256, StoredFacts,
 };
 use crate::wiring::Wiring;
 
@@ -110,6 +111,7 @@ pub(super) struct Draft {
     pub(super) started_at: String,
     pub(super) members: Vec<ArchiveMember>,
     pub(super) left_out: Vec<LeftOut>,
+    pub(super) runbook: String,
 }
 
 const PATINA_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -124,12 +126,21 @@ impl Draft {
             started_at: &self.started_at,
             members: &self.members,
             left_out: &self.left_out,
+            runbook: Some(self.runbook_facts()),
             patina_version: PATINA_VERSION,
+        }
+    }
+
+    fn runbook_facts(&self) -> PlainFacts {
+        PlainFacts {
+            sha256: Sha256::of(self.runbook.as_bytes()),
+            size_bytes: self.runbook.len() as u64,
         }
     }
 
     pub(super) fn manifest(self, stored: StoredFacts, completed_at: String) -> ArchiveManifest {
         ArchiveManifest {
+            runbook: Some(self.runbook_facts()),
             format: ARCHIVE_FORMAT,
             instance: self.instance,
             key: ObjectKey::weekly(self.week),
@@ -220,7 +231,7 @@ fn write_file(
 ) -> Result<StoredFacts, Stop> {
     let io = |cause| Stop::Archive(ArchiveError::Io(cause));
     let file = BufWriter::with_capacity(BUFFER_BYTES, File::create(path).map_err(io)?);
-    let mut writer = Writer::start(file, &draft.contents()).map_err(Stop::Archive)?;
+    let mut writer = Writer::start(file, &draft.contents(), &draft.runbook).map_err(Stop::Archive)?;
     for (place, (member, store)) in draft.members.iter().zip(stores).enumerate() {
         let of_member = |why: String, is_damage| Stop::Member {
             place,

@@ -18,6 +18,7 @@ use super::state::StateDir;
 use crate::archive::{self, ArchiveError};
 use crate::catalog::{CatalogError, Event, EventKind, JobStatus, Packed, StoredCopy};
 use crate::config::AlertLevel;
+use crate::guide::Runbook;
 use crate::progress::{Progress, Stage};
 use crate::types::{ArchiveManifest, BackupDate, ByteCount, IsoWeek, JobId, LeftOut, ObjectKey};
 use crate::wiring::Wiring;
@@ -204,6 +205,7 @@ async fn pack(
         .collect();
     let mut left_out = Vec::new();
     let instance = wiring.catalog.instance()?;
+    let runbook = Runbook::read(&wiring.config, &wiring.catalog, wiring.clock.now())?.markdown();
     loop {
         leave_out(wiring, &mut sources, &mut left_out)?;
         if sources.is_empty() {
@@ -222,6 +224,7 @@ async fn pack(
             started_at: started_at.clone(),
             members: sources.iter().map(Source::member).collect(),
             left_out: left_out.clone(),
+            runbook: runbook.clone(),
         };
         match write(&file.0, &draft, &mut sources, progress, stop).await? {
             Written::Whole(stored) => {

@@ -56,22 +56,31 @@ async fn an_archive_opens_with_tar_and_sha256sum_alone() {
     let names = shell("tar tzf week.tar.gz");
     let names: Vec<&str> = names.lines().collect();
     assert_eq!(
-        names[..3],
-        ["MANIFEST.json", "SHA256SUMS", "daily/2026-11-16/blog.sql"]
+        names[..4],
+        [
+            "MANIFEST.json",
+            "SHA256SUMS",
+            "RUNBOOK.md",
+            "daily/2026-11-16/blog.sql"
+        ]
     );
-    assert_eq!(names.len(), 2 + 14);
+    assert_eq!(names.len(), 3 + 14);
     assert!(
         names
             .iter()
-            .skip(2)
+            .skip(3)
             .is_sorted_by_key(|name| name.contains("shop")),
         "databases together"
     );
     let sums = shell("tar xzf week.tar.gz && sha256sum -c SHA256SUMS");
     assert_eq!(
         sums.lines().filter(|line| line.ends_with(": OK")).count(),
-        14
+        1 + 14
     );
+    let runbook = shell("cat RUNBOOK.md");
+    for heading in ["# Disaster recovery runbook", "### 2. `shop`", "| `blog` | 2026-11-22 |"] {
+        assert!(runbook.contains(heading), "{runbook}");
+    }
     let rows = shell(
         "sqlite3 x.db < daily/2026-11-22/blog.sql && sqlite3 x.db 'SELECT count(*) FROM nights'",
     );

@@ -1,0 +1,95 @@
+//! Finds the copies of a database, wherever they lie.
+
+use std::collections::HashMap;
+
+use crate::catalog::{Catalog, CatalogError, CopyFilter, CopyState, Placement};
+use crate::types::{BackupDate, DatabaseName, EvidenceClass, Manifest, ObjectKey};
+
+/// A copy there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Available {
+    /// The day it stands for.
+    pub date: BackupDate,
+    /// The key of its daily object, which an archive may have taken the place of.
+    pub key: ObjectKey,
+    /// The length of its SQL text.
+    pub size_bytes: u64,
+    /// Its rows, in all tables.
+    pub rows: u64,
+    /// Whether it counts as a backup.
+    pub is_good: bool,
+}
+
+/// A copy, and where its bytes are.
+pub(super) struct Known {
+    pub(super) manifest: Manifest,
+    /// The archive it is in, where it is in one alone.
+    pub(super) archive: Option<ObjectKey>,
+    /// The entry's name in that archive.
+    pub(super) path: String,
+    placements: Vec<Placement>,
+}
+
+impl Known {
+    /// Whether it was proven against its source, is whole, and lies undamaged somewhere.
+    pub(super) fn is_good(&self) -> bool {
+        let is_proven = matches!(self.manifest.class, EvidenceClass::A | EvidenceClass::B);
+        is_proven && !self.manifest.incomplete && self.storages().next().is_some()
+    }
+
+    /// The storages that hold it undamaged.
+    pub(super) fn storages(&self) -> impl Iterator<Item = &str> {
+        let placements = self.placements.iter();
+        let live = placements.filter(|placement| placement.state == CopyState::Live);
+        live.map(|placement| placement.storage.as_str())
+    }
+
+    pub(super) fn available(&self) -> Available {
+        Available {
+            date: self.manifest.date,
+            key: self.manifest.key.clone(),
+            size_bytes: self.manifest.plain.size_bytes,
+            rows: self.manifest.evidence.total_rows(),
+            is_good: self.is_good(),
+        }
+    }
+}
+
+/// Every copy of a database that expiry did not choose, the newest first.
+pub(super) fn of(catalog: &Catalog, database: &DatabaseName) -> Result<Vec<Known>, CatalogError> {
+    let mut found: HashMap<ObjectKey, Known> = HashMap::new();
+    for archive in catalog.archives()? {
+        let members = archive.manifest.members.iter();
+        for member in members.filter(|member| member.manifest.database == *database) {
+            let known = Known {
+                manifest: member.manifest.clone(),
+                archive: Some(archive.key().clone()),
+                path: member.path.clone(),
+                placements: archive.placements.clone(),
+            };
+            found.insert(member.manifest.key.clone(), known);
+        }
+    }
+    let dailies = catalog.copies(&CopyFilter {
+        database: Some(database.clone()),
+        ..CopyFilter::default()
+    })?;
+    for copy in dailies {
+        let known = Known {
+            archive: None,
+            path: String::new(),
+            placements: copy.placements,
+            manifest: copy.manifest,
+        };
+        let in_archive = found.get(&known.manifest.key).is_some_and(Known::is_good);
+        // A damaged daily does not stand before the archive that holds it whole.
+        if known.is_good() || !in_archive {
+            found.insert(known.manifest.key.clone(), known);
+        }
+    }
+    let held = catalog.held(database, None, None)?;
+    Ok(held
+        .iter()
+        .filter_map(|held| found.remove(&held.key))
+        .collect())
+}

@@ -1,0 +1,102 @@
+//! Writes a guide as Markdown. Invariant: every command stands in a block of its own, and nothing else does.
+
+use std::fmt::Write as _;
+
+use super::{Chosen, Guide, Home, Way};
+use crate::types::{ByteCount, grouped};
+
+/// So many copies are listed; more than a year of weeks and days has no place on a page that is read in a hurry.
+const COPIES_SHOWN: usize = 40;
+
+impl Guide {
+    /// The whole page.
+    pub fn markdown(&self) -> String {
+        let mut page = format!("# Get `{}` back\n\n", self.database);
+        self.about(&mut page);
+        match &self.chosen {
+            Some(chosen) => chosen.describe(&mut page),
+            None => page.push_str("There is no copy of it.\n\n"),
+        }
+        for (index, way) in self.ways.iter().enumerate() {
+            let _ = writeln!(page, "## {}. {}\n", index + 1, way.name);
+            way.write(&mut page);
+        }
+        if !self.copies.is_empty() {
+            page.push_str("## Copies\n\n| date | size | rows | proven | key |\n|---|---|---|---|---|\n");
+        }
+        for copy in self.copies.iter().take(COPIES_SHOWN) {
+            let (date, size, rows) = (copy.date, ByteCount(copy.size_bytes), grouped(copy.rows));
+            let proven = if copy.is_good { "yes" } else { "no" };
+            let _ = writeln!(page, "| {date} | {size} | {rows} | {proven} | `{}` |", copy.key);
+        }
+        if let Some(more) = self.copies.len().checked_sub(COPIES_SHOWN + 1) {
+            let _ = writeln!(page, "\n{} older ones are not shown.", grouped(more as u64 + 1));
+        }
+        page
+    }
+
+    fn about(&self, page: &mut String) {
+        let home = match &self.home {
+            Home::D1(id) => format!("D1 database `{id}`"),
+            Home::Sqlite(path) => format!("SQLite file `{}`", path.display()),
+        };
+        let standing = match self.priority {
+            Some(priority) => format!("priority {priority}"),
+            None => "no longer in the configuration".to_owned(),
+        };
+        let _ = writeln!(page, "{home}, {standing}.");
+        if !self.description.is_empty() {
+            let _ = writeln!(page, "{}", self.description);
+        }
+        page.push('\n');
+    }
+}
+
+impl Chosen {
+    pub(super) fn describe(&self, page: &mut String) {
+        let manifest = &self.manifest;
+        let _ = writeln!(
+            page,
+            "The commands below restore the copy of **{}**: {} of SQL, {} rows in {} tables, begun {}. Its proof is of class {}.\n",
+            manifest.date,
+            ByteCount(manifest.plain.size_bytes),
+            grouped(manifest.evidence.total_rows()),
+            grouped(manifest.evidence.tables.len() as u64),
+            manifest.started_at,
+            manifest.class.meaning(),
+        );
+        if let Some(archive) = &self.archive {
+            let _ = writeln!(page, "It lies in the archive `{archive}`.\n");
+        }
+        for warning in &manifest.warnings {
+            let _ = writeln!(page, "**Note:** {warning}\n");
+        }
+        page.push_str("| table | rows |\n|---|---|\n");
+        for table in &manifest.evidence.tables {
+            let name = table.name.replace('|', "\\|");
+            let omitted = table.omitted.as_ref();
+            let omitted = omitted.map_or(String::new(), |why| format!(" (not in the copy: {why})"));
+            let _ = writeln!(page, "| {name} | {}{omitted} |", grouped(table.rows));
+        }
+        page.push('\n');
+    }
+}
+
+impl Way {
+    /// Its steps, numbered, each command in a block.
+    pub(super) fn write(&self, page: &mut String) {
+        if let Some(warning) = &self.warning {
+            let _ = writeln!(page, "**Warning:** {warning}\n");
+        }
+        for (index, step) in self.steps.iter().enumerate() {
+            let number = index + 1;
+            let _ = match &step.command {
+                Some(command) => writeln!(page, "{number}. {}:\n\n```sh\n{command}\n```\n", step.say),
+                None => writeln!(page, "{number}. {}.\n", step.say),
+            };
+        }
+        if let Some(note) = &self.note {
+            let _ = writeln!(page, "{note}\n");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Writes the runbook: what to do when more than one database is lost. Shape: spec, "Disaster Recovery Runbook".
+//! Invariant: the databases stand in the order in which they are restored.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+use super::command::{identifier, patina, path, quoted};
+use super::{Guide, Home};
+use crate::catalog::{Catalog, CatalogError};
+use crate::config::{Config, StorageKind};
+use crate::types::{ByteCount, Priority, grouped};
+
+/// What to do when more than one database is lost.
+#[derive(Debug, Clone)]
+pub struct Runbook {
+    /// The installation's name.
+    pub name: String,
+    /// When it was written.
+    pub at: DateTime<Utc>,
+    /// The databases of the configuration, in the order in which they are restored.
+    pub guides: Vec<Guide>,
+    /// The command line program, with the configuration it reads.
+    patina: String,
+    public_url: String,
+    /// Where copies lie: the storage's name, and what a person needs to look there.
+    storages: Vec<(String, String)>,
+}
+
+impl Runbook {
+    /// The runbook of this configuration, with its newest good copies.
+    ///
+    /// # Errors
+    /// Where the catalog cannot be read.
+    pub fn read(config: &Config, catalog: &Catalog, now: DateTime<Utc>) -> Result<Self, CatalogError> {
+        let mut guides = Vec::with_capacity(config.databases().len());
+        for database in config.databases() {
+            let guide = Guide::read(config, catalog, &database.name, None)?;
+            guides.push(guide.expect("it is in the configuration"));
+        }
+        let storages = config.storages().iter();
+        Ok(Self {
+            name: config.agent().name.clone(),
+            at: now,
+            guides,
+            patina: patina(config),
+            public_url: config.http().public_url.clone(),
+            storages: storages
+                .map(|storage| (storage.name.clone(), place(&storage.kind)))
+                .collect(),
+        })
+    }
+
+    /// The whole page.
+    pub fn markdown(&self) -> String {
+        let mut page = String::new();
+        self.head(&mut page);
+        self.severity(&mut page);
+        self.access(&mut page);
+        self.assess(&mut page);
+        self.find(&mut page);
+        self.restore(&mut page);
+        self.verify(&mut page);
+        page.push_str(AFTERWARDS);
+        self.times(&mut page);
+        self.without_patina(&mut page);
+        self.damaged(&mut page);
+        page
+    }
+
+    /// The document of `GET /runbook`.
+    pub fn document(&self) -> Value {
+        let databases = self.guides.iter().enumerate().map(|(index, guide)| {
+            let mut document = guide.document();
+            document["order"] = json!(index + 1);
+            document
+        });
+        json!({
+            "name": self.name,
+            "generated": self.at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            "databases": databases.collect::<Vec<_>>(),
+            "markdown": self.markdown(),
+        })
+    }
+
+    fn head(&self, page: &mut String) {
+        let at = self.at.format("%Y-%m-%d %H:%M UTC");
+        let _ = writeln!(
+            page,
+            "# Disaster recovery runbook: {}\n\nWritten by Patina {} on {at}. `{} runbook` writes it anew.\n",
+            self.name,
+            env!("CARGO_PKG_VERSION"),
+            self.patina
+        );
+    }
+
+    fn names(&self, is_wanted: impl Fn(&Guide) -> bool) -> String {
+        let wanted = self.guides.iter().filter(|guide| is_wanted(guide));
+        let names: Vec<String> = wanted.map(|guide| format!("`{}`", guide.database)).collect();
+        match names.is_empty() {
+            true => "none".to_owned(),
+            false => names.join(", "),
+        }
+    }
+
+    fn severity(&self, page: &mut String) {
+        let critical = self.names(|guide| guide.priority == Some(Priority::Critical));
+        let others = self.names(|guide| guide.priority != Some(Priority::Critical));
+        let _ = writeln!(
+            page,
+            "## How bad is it\n\n| level | condition | respond within |\n|---|---|---|\n\
+             | DEFCON 1 | all databases are lost or wrong | 1 hour |\n\
+             | DEFCON 2 | a critical one is: {critical} | 2 hours |\n\
+             | DEFCON 3 | only others are: {others} | 24 hours |\n"
+        );
+    }
+
+    fn access(&self, page: &mut String) {
+        page.push_str("## Before you begin\n\n");
+        page.push_str("- [ ] Tell the others that you are at it, and where you write what you do\n");
+        page.push_str("- [ ] Stop what still writes wrong data; switch no backup off\n");
+        let _ = writeln!(
+            page,
+            "- [ ] A shell on the host of Patina, or an API key for {} in `PATINA_KEY`",
+            self.public_url
+        );
+        if self.has_d1() {
+            page.push_str("- [ ] The Cloudflare dashboard as owner or administrator\n");
+            page.push_str("- [ ] Wrangler, logged in (`wrangler whoami`)\n");
+        }
+        for (name, place) in &self.storages {
+            let _ = writeln!(page, "- [ ] Storage `{name}`: {place}");
+        }
+        page.push('\n');
+    }
+
+    fn has_d1(&self) -> bool {
+        self.guides
+            .iter()
+            .any(|guide| matches!(guide.home, Home::D1(_)))
+    }
+
+    fn assess(&self, page: &mut String) {
+        page.push_str("## Step 1: assess the damage (5 minutes)\n\nWhich databases answer, and how many tables do they have?\n\n");
+        let sql = "SELECT count(*) FROM sqlite_master";
+        for guide in &self.guides {
+            let command = match &guide.home {
+                Home::D1(_) => {
+                    let name = &guide.database;
+                    format!("wrangler d1 execute {name} --remote --command={}", quoted(sql))
+                }
+                Home::Sqlite(file) => format!("sqlite3 {} {}", path(file), quoted(sql)),
+            };
+            block(page, &command);
+        }
+        if self.has_d1() {
+            page.push_str("Wrangler finds a database by its name in the account, or by the `wrangler.toml` that its guide below writes.\n\n");
+        }
+    }
+
+    fn find(&self, page: &mut String) {
+        page.push_str("## Step 2: find the newest good copies (5 minutes)\n\n");
+        block(page, &format!("{} list", self.patina));
+        page.push_str("Read the newest copy of every database again, byte for byte:\n\n");
+        block(page, &format!("{} verify", self.patina));
+        page.push_str("When this page was written they were:\n\n| database | copy of | size | rows | proof |\n|---|---|---|---|---|\n");
+        for guide in &self.guides {
+            let name = &guide.database;
+            let _ = match &guide.chosen {
+                Some(chosen) => {
+                    let manifest = &chosen.manifest;
+                    let (date, class) = (manifest.date, manifest.class.meaning());
+                    let size = ByteCount(manifest.plain.size_bytes);
+                    let rows = grouped(manifest.evidence.total_rows());
+                    writeln!(page, "| `{name}` | {date} | {size} | {rows} | {class} |")
+                }
+                None => writeln!(page, "| `{name}` | none | | | |"),
+            };
+        }
+        page.push('\n');
+    }
+
+    fn restore(&self, page: &mut String) {
+        page.push_str("## Step 3: restore in this order\n\n| order | database | priority | what it holds |\n|---|---|---|---|\n");
+        for (index, guide) in self.guides.iter().enumerate() {
+            let (name, holds) = (&guide.database, guide.description.replace('|', "\\|"));
+            let priority = guide.priority.map(|priority| priority.to_string());
+            let priority = priority.unwrap_or_default();
+            let _ = writeln!(page, "| {} | `{name}` | {priority} | {holds} |", index + 1);
+        }
+        page.push('\n');
+        for (index, guide) in self.guides.iter().enumerate() {
+            let _ = writeln!(page, "### {}. `{}`\n", index + 1, guide.database);
+            match (&guide.chosen, guide.ways.first()) {
+                (Some(_), Some(way)) => way.write(page),
+                _ => {
+                    let _ = writeln!(page, "There is no copy of it; `{} guide {}` says what is left.\n", self.patina, guide.database);
+                }
+            }
+        }
+        let _ = writeln!(
+            page,
+            "Every other way to restore a database, and its older copies, are in its guide: `{} guide NAME`.\n",
+            self.patina
+        );
+    }
+
+    fn verify(&self, page: &mut String) {
+        page.push_str("## Step 4: verify\n\n");
+        page.push_str("- [ ] The row counts above are those of the copies\n");
+        for guide in &self.guides {
+            if let Some(chosen) = &guide.chosen
+                && let Some(table) = chosen.manifest.evidence.tables.first()
+            {
+                let (name, table) = (&guide.database, identifier(&table.name));
+                let _ = writeln!(page, "- [ ] What reads `{name}` works again, and shows what stands in {table}");
+            }
+        }
+        page.push('\n');
+    }
+
+    fn times(&self, page: &mut String) {
+        page.push_str("## How long it takes\n\nExport and trial restore of each newest copy took, on the host of Patina:\n\n| database | took |\n|---|---|\n");
+        for guide in &self.guides {
+            let Some(chosen) = &guide.chosen else {
+                continue;
+            };
+            let manifest = &chosen.manifest;
+            let started: Option<DateTime<Utc>> = manifest.started_at.parse().ok();
+            if let (Some(started), Some(ended)) = (started, manifest.completed()) {
+                let seconds = (ended - started).as_seconds_f64();
+                let _ = writeln!(page, "| `{}` | {seconds:.1} s |", guide.database);
+            }
+        }
+        page.push_str("\nPlan with 5 to 10 minutes for each database with its verification, and 1 to 2 hours for all of them with the checks of what uses them.\n\n");
+    }
+
+    fn without_patina(&self, page: &mut String) {
+        let _ = write!(
+            page,
+            "## When the host of Patina is lost\n\n1. Install Patina on another host and write its `patina.toml` with the same storages.\n\
+             2. Make the catalog anew from them; nothing is deleted:\n\n"
+        );
+        block(page, &format!("{} rebuild", self.patina));
+        page.push_str("3. Go on with step 2.\n\nWithout Patina: every object is plain SQL text, or a `.tar.gz` of such files with their `SHA256SUMS` and this page. They lie in\n\n");
+        for (name, place) in &self.storages {
+            let _ = writeln!(page, "- `{name}`: {place}, under `daily/` and `weekly/`");
+        }
+        page.push('\n');
+    }
+
+    fn damaged(&self, page: &mut String) {
+        page.push_str("## When copies are damaged, too\n\n");
+        let mut ways = Vec::new();
+        if self.has_d1() {
+            ways.push("Look at D1 Time Travel first; the guide of each database has its commands.".to_owned());
+        }
+        ways.push(format!("Look at every copy there is, in every storage: `{} verify --all`.", self.patina));
+        ways.push("Take an older day; the archives under `weekly/` hold every day of their week.".to_owned());
+        if self.has_d1() {
+            ways.push("Ask Cloudflare support for help with the recovery of D1.".to_owned());
+        }
+        ways.push("Last of all, put the data together from the logs of your applications and from other services.".to_owned());
+        for (index, way) in ways.iter().enumerate() {
+            let _ = writeln!(page, "{}. {way}", index + 1);
+        }
+    }
+}
+
+const AFTERWARDS: &str = "## Step 5: afterwards\n\n\
+    - [ ] Back up every database anew\n\
+    - [ ] Look for the cause in the logs\n\
+    - [ ] Replace every key and password that may have become known\n\
+    - [ ] Write down what happened, when, and what it cost\n\
+    - [ ] Correct what was wrong or missing in this page\n\n";
+
+fn block(page: &mut String, command: &str) {
+    let _ = writeln!(page, "```sh\n{command}\n```\n");
+}
+
+fn place(kind: &StorageKind) -> String {
+    match kind {
+        StorageKind::Directory(folder) => format!("the directory `{}`", folder.display()),
+        StorageKind::S3(bucket) => format!(
+            "the bucket `{}` at {}, prefix `{}`",
+            bucket.bucket, bucket.endpoint, bucket.prefix
+        ),
+    }
+}

@@ -1,0 +1,406 @@
+//! Lists the ways to get a database back. Invariant: the best one for this database comes first.
+
+use super::command::{identifier, patina, path, quoted};
+use super::copies::Known;
+use super::{Home, Step, Way};
+use crate::config::{Config, S3, StorageKind};
+use crate::types::{Compression, DatabaseName, Manifest, grouped};
+
+/// So many tables are counted afterwards, those with the most rows; the guide lists the rows of all.
+const TABLES_COUNTED: usize = 3;
+
+/// For how long D1 keeps what Time Travel goes back to, on a paid plan.
+const TIME_TRAVEL: &str = "30 days";
+
+/// What a person needs in `wrangler.toml` so that wrangler means this database.
+const COMPATIBILITY_DATE: &str = "2025-10-01";
+
+/// Every way there is with this copy.
+pub(super) fn all(
+    config: &Config,
+    home: &Home,
+    database: &DatabaseName,
+    copy: Option<&Known>,
+) -> Vec<Way> {
+    let mut ways = Vec::new();
+    if let Some(copy) = copy {
+        let about = About {
+            config,
+            home,
+            database,
+            copy,
+        };
+        match home {
+            Home::D1(id) => ways.extend([about.wrangler(id), about.patina_d1(id)]),
+            Home::Sqlite(file) => ways.extend([about.patina_file(file), about.shell(file)]),
+        }
+        ways.push(about.one_table());
+        ways.extend(about.storage());
+    }
+    if let Home::D1(id) = home {
+        let bookmark = copy.and_then(|copy| copy.manifest.source.bookmark.as_deref());
+        let moment = copy.map(|copy| copy.manifest.started_at.as_str());
+        ways.insert(ways.len().min(1), time_travel(config, database, id, bookmark, moment));
+    }
+    for (number, way) in ways.iter_mut().enumerate() {
+        way.key = format!("method{}_{}", number + 1, way.key);
+    }
+    ways
+}
+
+struct About<'a> {
+    config: &'a Config,
+    home: &'a Home,
+    database: &'a DatabaseName,
+    copy: &'a Known,
+}
+
+impl About<'_> {
+    fn manifest(&self) -> &Manifest {
+        &self.copy.manifest
+    }
+
+    /// `blog@2026-11-22`, or the key where that would name a later copy of the day.
+    fn address(&self) -> String {
+        match self.manifest().key.kind() {
+            crate::types::KeyKind::Daily { time: Some(_), .. } => self.manifest().key.to_string(),
+            _ => format!("{}@{}", self.database, self.manifest().date),
+        }
+    }
+
+    fn dump(&self) -> String {
+        format!("{}-{}.sql", self.database, self.manifest().date)
+    }
+
+    fn patina(&self) -> String {
+        patina(self.config)
+    }
+
+    fn download(&self) -> Vec<Step> {
+        let (dump, date) = (self.dump(), self.manifest().date);
+        let url = &self.config.http().public_url;
+        let url = quoted(&format!("{url}/download/{date}/{}", self.database));
+        vec![
+            Step::run(
+                "Write the copy to a file, on the host of Patina",
+                format!("{} cat {} > {dump}", self.patina(), self.address()),
+            ),
+            Step::run(
+                "Or download it, on any other host, with an API key in `PATINA_KEY`",
+                format!("curl -fsS -H \"X-Patina-Key: $PATINA_KEY\" -o {dump} {url}"),
+            ),
+            self.check_dump(),
+            Step::run("Look at its beginning", format!("head -n 20 {dump}")),
+            Step::run(
+                "Look at its end: the last line says that the backup is complete",
+                format!("tail -n 8 {dump}"),
+            ),
+        ]
+    }
+
+    fn check_dump(&self) -> Step {
+        let sha256 = self.manifest().plain.sha256;
+        Step::run(
+            "Make sure that every byte is the one that was proven",
+            format!("echo '{sha256}  {}' | sha256sum -c", self.dump()),
+        )
+    }
+
+    /// The tables with the most rows, and how many.
+    fn counted(&self) -> Vec<(&str, u64)> {
+        let tables = self.manifest().evidence.tables.iter();
+        let mut tables: Vec<_> = tables
+            .filter(|table| table.omitted.is_none())
+            .map(|table| (table.name.as_str(), table.rows))
+            .collect();
+        tables.sort_by_key(|(_, rows)| std::cmp::Reverse(*rows));
+        tables.truncate(TABLES_COUNTED);
+        tables
+    }
+
+    fn wrangler(&self, id: &str) -> Way {
+        let name = self.database;
+        let mut steps = self.download();
+        steps.push(wrangler_file(self.config, name, id));
+        steps.push(Step::run(
+            "Restore",
+            format!(
+                "wrangler d1 execute {name} --remote --yes --file={}",
+                self.dump()
+            ),
+        ));
+        for (table, rows) in self.counted() {
+            let sql = format!("SELECT count(*) FROM {}", identifier(table));
+            steps.push(Step::run(
+                format!("Verify: {} rows", grouped(rows)),
+                format!("wrangler d1 execute {name} --remote --command={}", quoted(&sql)),
+            ));
+        }
+        steps.push(Step::run(
+            violations(self.manifest()),
+            format!("wrangler d1 execute {name} --remote --command='PRAGMA foreign_key_check'"),
+        ));
+        Way {
+            key: "wrangler".to_owned(),
+            name: "Wrangler CLI (Recommended)".to_owned(),
+            steps,
+            warning: Some(
+                "This will DROP and recreate tables. All existing data will be replaced."
+                    .to_owned(),
+            ),
+            note: Some("Tables that are not in the copy stay as they are.".to_owned()),
+        }
+    }
+
+    fn patina_d1(&self, id: &str) -> Way {
+        let command = format!(
+            "{} restore {} --to d1:{id} --replace --yes",
+            self.patina(),
+            self.address()
+        );
+        Way {
+            key: "patina".to_owned(),
+            name: "Patina, with proof".to_owned(),
+            steps: vec![
+                Step::run(
+                    "See what would be done",
+                    format!("{command} --dry-run"),
+                ),
+                Step::run(
+                    "Restore; a safety copy of what is there is made first, and every table is compared afterwards",
+                    command,
+                ),
+            ],
+            warning: Some("This replaces everything in the database.".to_owned()),
+            note: Some("The API token needs the permission `D1 Edit` for it.".to_owned()),
+        }
+    }
+
+    fn patina_file(&self, file: &std::path::Path) -> Way {
+        let target = path(file);
+        let mut steps = vec![
+            Step::by_hand("Stop every program that has the database open"),
+            Step::run(
+                "Restore; a safety copy of what is there is kept beside it, and every table is compared with the copy's record",
+                format!(
+                    "{} restore {} --to {target} --replace",
+                    self.patina(),
+                    self.address()
+                ),
+            ),
+        ];
+        steps.extend(self.verify_file(&target));
+        steps.push(Step::by_hand("Start the programs again"));
+        Way {
+            key: "patina".to_owned(),
+            name: "Patina (Recommended)".to_owned(),
+            steps,
+            warning: Some("This replaces the file; its safety copy is named in the output.".to_owned()),
+            note: None,
+        }
+    }
+
+    fn verify_file(&self, target: &str) -> Vec<Step> {
+        let mut steps = vec![
+            Step::run(
+                "Verify: it must say `ok`",
+                format!("sqlite3 {target} 'PRAGMA integrity_check'"),
+            ),
+            Step::run(
+                violations(self.manifest()),
+                format!("sqlite3 {target} 'PRAGMA foreign_key_check'"),
+            ),
+        ];
+        for (table, rows) in self.counted() {
+            let sql = format!("SELECT count(*) FROM {}", identifier(table));
+            steps.push(Step::run(
+                format!("Verify: {} rows", grouped(rows)),
+                format!("sqlite3 {target} {}", quoted(&sql)),
+            ));
+        }
+        steps
+    }
+
+    fn shell(&self, file: &std::path::Path) -> Way {
+        let (target, dump) = (path(file), self.dump());
+        let fresh = format!("{}-{}.db", self.database, self.manifest().date);
+        let mut steps = self.download();
+        steps.push(Step::run(
+            "Restore into a new file",
+            format!("test ! -e {fresh} && sqlite3 -bail {fresh} < {dump}"),
+        ));
+        steps.extend(self.verify_file(&fresh));
+        steps.push(Step::by_hand("Stop every program that has the database open"));
+        let before = format!("{target}.before-restore");
+        steps.push(Step::run(
+            "Put what is there aside, with what was not yet written into it",
+            format!(
+                "for end in '' -wal -shm; do if test -e {target}$end; then mv {target}$end {before}$end; fi; done"
+            ),
+        ));
+        steps.push(Step::run(
+            "Put the restored file in its place",
+            format!("mv {fresh} {target}"),
+        ));
+        steps.push(Step::by_hand("Start the programs again"));
+        Way {
+            key: "sqlite3".to_owned(),
+            name: "sqlite3, without Patina".to_owned(),
+            steps,
+            warning: Some("The last two commands exchange the database.".to_owned()),
+            note: None,
+        }
+    }
+
+    fn one_table(&self) -> Way {
+        let counted = self.counted();
+        let table = counted.first().map_or("TABLE", |(table, _)| table);
+        let (patina, address) = (self.patina(), self.address());
+        let file = format!("{}-{}-table.db", self.database, self.manifest().date);
+        let sql = format!("SELECT * FROM {} LIMIT 10", identifier(table));
+        let mut steps = vec![
+            Step::run(
+                "Look at rows of the copy; nothing is restored for it",
+                format!("{patina} query {address} {}", quoted(&sql)),
+            ),
+            Step::run(
+                "Restore a table, with its indexes and triggers, into a file of its own",
+                format!("{patina} restore {address} --table {} --to {file}", quoted(table)),
+            ),
+        ];
+        let dump = format!(".dump {}", identifier(table));
+        let take = format!("sqlite3 {file} {} > {}-table.sql", quoted(&dump), self.database);
+        steps.push(Step::run("Take from it what you need, such as its SQL", take));
+        if let Home::Sqlite(home) = self.home {
+            let sql = format!("SELECT count(*) FROM {}", identifier(table));
+            steps.push(Step::run(
+                "Compare with what the database has now",
+                format!("sqlite3 {} {}", path(home), quoted(&sql)),
+            ));
+        }
+        Way {
+            key: "one_table".to_owned(),
+            name: "One table, or one row".to_owned(),
+            steps,
+            warning: None,
+            note: Some("Write another table's name in place of this one.".to_owned()),
+        }
+    }
+
+    /// From the object itself, for when there is no Patina any more.
+    fn storage(&self) -> Vec<Way> {
+        let config = self.config;
+        let storages = self.copy.storages();
+        let known = storages.filter_map(|name| config.storage(name));
+        let way = |storage: &crate::config::Storage| {
+            let (fetch, object, note) = match &storage.kind {
+                StorageKind::Directory(folder) => {
+                    let object = folder.join(self.object());
+                    (None, path(&object), None)
+                }
+                StorageKind::S3(bucket) => {
+                    let file = self.object().rsplit('/').next().unwrap_or_default().to_owned();
+                    let fetch = rclone(bucket, &self.object(), &file);
+                    let note = "rclone takes the keys of the bucket from `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.";
+                    (Some(fetch), quoted(&file), Some(note.to_owned()))
+                }
+            };
+            let mut steps = Vec::from_iter(fetch);
+            steps.push(Step::run("Get the SQL text", self.unpack(&object)));
+            steps.push(self.check_dump());
+            Way {
+                key: format!("storage_{}", storage.name),
+                name: format!("Storage `{}` alone, without Patina", storage.name),
+                steps,
+                warning: None,
+                note,
+            }
+        };
+        known.map(way).collect()
+    }
+
+    fn object(&self) -> String {
+        let key = self.copy.archive.as_ref().unwrap_or(&self.manifest().key);
+        key.to_string()
+    }
+
+    fn unpack(&self, object: &str) -> String {
+        let dump = self.dump();
+        if self.copy.archive.is_some() {
+            return format!("tar -xzOf {object} {} > {dump}", self.copy.path);
+        }
+        match self.manifest().stored.compression {
+            Compression::None => format!("cat {object} > {dump}"),
+            Compression::Gzip => format!("gzip -dc {object} > {dump}"),
+            Compression::Zstd => format!("zstd -dc {object} > {dump}"),
+        }
+    }
+}
+
+fn rclone(bucket: &S3, object: &str, file: &str) -> Step {
+    let remote = format!(
+        ":s3,provider=Other,env_auth=true,region={},endpoint=\"{}\":{}/{}{object}",
+        bucket.region, bucket.endpoint, bucket.bucket, bucket.prefix
+    );
+    Step::run(
+        "Fetch the object",
+        format!("rclone copyto {} {}", quoted(&remote), quoted(file)),
+    )
+}
+
+/// What `PRAGMA foreign_key_check` must answer.
+fn violations(manifest: &Manifest) -> String {
+    match manifest.evidence.foreign_key_violations {
+        0 => "Verify: no row must come".to_owned(),
+        count => format!("Verify: {} rows, as in the source", grouped(count)),
+    }
+}
+
+fn wrangler_file(config: &Config, name: &DatabaseName, id: &str) -> Step {
+    let account = config.cloudflare().map_or(String::new(), |cloudflare| {
+        format!("account_id = \"{}\"\n", cloudflare.account_id)
+    });
+    Step::run(
+        "Say which database wrangler means, in an empty folder or one of your own",
+        format!(
+            "cat > wrangler.toml <<'END'\nname = \"restore\"\ncompatibility_date = \"{COMPATIBILITY_DATE}\"\n{account}\
+             [[d1_databases]]\nbinding = \"DB\"\ndatabase_name = \"{name}\"\ndatabase_id = \"{id}\"\nEND"
+        ),
+    )
+}
+
+fn time_travel(
+    config: &Config,
+    name: &DatabaseName,
+    id: &str,
+    bookmark: Option<&str>,
+    moment: Option<&str>,
+) -> Way {
+    let mut steps = vec![
+        wrangler_file(config, name, id),
+        Step::run(
+            "Get available restore points",
+            format!("wrangler d1 time-travel info {name}"),
+        ),
+    ];
+    if let Some(bookmark) = bookmark {
+        steps.push(Step::run(
+            "Restore to the state that the copy was made of",
+            format!("wrangler d1 time-travel restore {name} --bookmark={}", quoted(bookmark)),
+        ));
+    }
+    if let Some(moment) = moment {
+        steps.push(Step::run(
+            "Or restore to a moment, such as when the copy was begun",
+            format!("wrangler d1 time-travel restore {name} --timestamp={}", quoted(moment)),
+        ));
+    }
+    steps.push(Step::by_hand("Verify restoration"));
+    Way {
+        key: "timetravel".to_owned(),
+        name: format!("D1 Time Travel (Last {TIME_TRAVEL})"),
+        steps,
+        warning: None,
+        note: Some("Time Travel is faster and doesn't require downloading files.".to_owned()),
+    }
+}
