@@ -177,10 +177,12 @@ impl Catalog {
             let key = manifest.key.clone();
             return Err(CatalogError::Unstored { key });
         }
+        // As its manifest says, so that a catalog made anew from the storages says the same.
+        let created = manifest.completed().unwrap_or(at);
         self.write(|transaction| {
-            insert_inventory(transaction, manifest, at, expires_at)?;
+            insert_inventory(transaction, manifest, created, expires_at)?;
             for storage in storages {
-                insert_archive(transaction, manifest, storage, at, Some(at))?;
+                insert_archive(transaction, manifest, storage, created, Some(at))?;
             }
             delete_packed(transaction, &manifest.key)?;
             events

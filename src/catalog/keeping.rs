@@ -10,7 +10,7 @@ use crate::types::{DatabaseName, ObjectKey};
 use super::Catalog;
 use super::error::{CatalogError, Stop};
 use super::events::insert_event;
-use super::query::placement_of;
+use super::query::{marked, placement_of};
 use super::record::{Event, Item, ItemContent, ItemMember};
 use super::row::{number, optional_time, parsed, time};
 use super::write::table_of;
@@ -44,18 +44,20 @@ impl Catalog {
     /// Where the file cannot be read.
     pub fn items(&self) -> Result<Vec<Item>, CatalogError> {
         self.read(|connection| {
-            let mut items = select_items(connection, COPIES, |row| {
+            let marked = marked(connection)?;
+            let mut items = select_items(connection, COPIES, &marked, |row| {
                 Ok(ItemContent::Daily {
                     database: parsed(row, "database_name")?,
                     date: parsed(row, "backup_date")?,
                 })
             })?;
-            let mut members = select_members(connection)?;
-            items.extend(select_items(connection, ARCHIVES, |row| {
+            let members = select_members(connection)?;
+            items.extend(select_items(connection, ARCHIVES, &marked, |row| {
                 Ok(ItemContent::Weekly {
                     week: parsed(row, "week")?,
                     members: members
-                        .remove(row.get_ref("r2_key")?.as_str()?)
+                        .get(row.get_ref("r2_key")?.as_str()?)
+                        .cloned()
                         .unwrap_or_default(),
                 })
             })?);
@@ -359,45 +361,49 @@ impl Catalog {
     }
 }
 
+// Only the columns that are read: a manifest is longer than all of them. The rows come as they lie in the file.
 const COPIES: &str = "
-    SELECT copy.*, item.deleted_at, class IN ('A', 'B') AND NOT incomplete AS is_good
-    FROM copies AS copy LEFT JOIN backup_inventory AS item USING (r2_key) ORDER BY r2_key, storage";
+    SELECT r2_key, storage, state, damage, damaged_at, verified_at, database_name, backup_date, instance, stored_bytes,
+        created_at, class IN ('A', 'B') AND NOT incomplete AS is_good
+    FROM copies";
 
 const ARCHIVES: &str = "
-    SELECT archive.*, item.deleted_at, 1 AS is_good
-    FROM archives AS archive LEFT JOIN backup_inventory AS item USING (r2_key)
-    ORDER BY r2_key, storage";
+    SELECT r2_key, storage, state, damage, damaged_at, verified_at, week, instance, stored_bytes, created_at, 1 AS is_good
+    FROM archives";
 
-/// Rows of one key follow each other and become one item.
+/// One item for each key, in the order of keys; its storages by name.
 fn select_items(
     connection: &Connection,
     sql: &str,
+    marked: &HashMap<String, DateTime<Utc>>,
     mut content: impl FnMut(&Row<'_>) -> rusqlite::Result<ItemContent>,
 ) -> Result<Vec<Item>, Stop> {
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([])?;
     let mut items: Vec<Item> = Vec::new();
     while let Some(row) = rows.next()? {
-        let placement = placement_of(row)?;
-        let key = row
-            .get_ref("r2_key")?
-            .as_str()
-            .map_err(rusqlite::Error::from)?;
-        if let Some(item) = items.last_mut().filter(|item| item.key.as_str() == key) {
-            item.placements.push(placement);
-            continue;
-        }
+        let key: ObjectKey = parsed(row, "r2_key")?;
         items.push(Item {
-            key: parsed(row, "r2_key")?,
             content: content(row)?,
             instance: row.get("instance")?,
             is_good: row.get("is_good")?,
             size_bytes: number(row, "stored_bytes")?,
             created_at: time(row, "created_at")?,
-            marked_at: optional_time(row, "deleted_at")?,
-            placements: vec![placement],
+            marked_at: marked.get(key.as_str()).copied(),
+            placements: vec![placement_of(row)?],
+            key,
         });
     }
+    items.sort_by(|a, b| {
+        (&a.key, &a.placements[0].storage).cmp(&(&b.key, &b.placements[0].storage))
+    });
+    items.dedup_by(|next, item| {
+        let is_same = next.key == item.key;
+        if is_same {
+            item.placements.append(&mut next.placements);
+        }
+        is_same
+    });
     Ok(items)
 }
 

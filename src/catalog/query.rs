@@ -1,5 +1,8 @@
 //! Answers what the catalog knows. Invariant: one answer comes from one state of the file.
 
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row, params};
 
 use crate::types::{BackupDate, DatabaseName, JobId, ObjectKey};
@@ -51,18 +54,11 @@ impl Catalog {
     /// # Errors
     /// Where the file cannot be read.
     pub fn copies(&self, filter: &CopyFilter) -> Result<Vec<StoredCopy>, CatalogError> {
-        let sql = "SELECT r2_key FROM copies AS copy
-                   WHERE (?1 IS NULL OR database_name = ?1) AND (?2 IS NULL OR backup_date = ?2)
-                      AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
-                          WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
-                   GROUP BY r2_key
-                   ORDER BY max(backup_date) DESC, max(created_at) DESC, r2_key DESC LIMIT ?3";
-        let arguments = params![
-            filter.database.as_ref().map(DatabaseName::as_str),
-            filter.date.map(|date| date.to_string()),
-            filter.limit.map_or(-1, |limit| integer(limit as u64)),
-        ];
-        self.read(|connection| select_copies(connection, sql, arguments))
+        let (conditions, arguments) = conditions(filter);
+        self.read(|connection| match filter.limit {
+            Some(limit) => newest_copies(connection, &conditions, &arguments, limit),
+            None => all_copies(connection, &conditions, &arguments),
+        })
     }
 
     /// One backup. `None`: the catalog knows no such key.
@@ -164,6 +160,93 @@ fn select_jobs(
     Ok(jobs)
 }
 
+/// What a filter asks of a row of `copies`, and the values for it.
+fn conditions(filter: &CopyFilter) -> (String, Vec<String>) {
+    let database = filter.database.as_ref().map(DatabaseName::to_string);
+    let date = filter.date.map(|date| date.to_string());
+    let asked = [("database_name", database), ("backup_date", date)];
+    let (mut text, mut arguments) = ("1".to_owned(), Vec::new());
+    for (column, value) in asked {
+        if let Some(value) = value {
+            text += &format!(" AND {column} = ?");
+            arguments.push(value);
+        }
+    }
+    (text, arguments)
+}
+
+/// A few copies: the index of days gives the newest ones, and nothing else is read.
+fn newest_copies(
+    connection: &Connection,
+    conditions: &str,
+    arguments: &[String],
+    limit: usize,
+) -> Result<Vec<StoredCopy>, Stop> {
+    let sql = format!(
+        "SELECT r2_key FROM copies AS copy WHERE {conditions}
+            AND NOT EXISTS (SELECT 1 FROM copies AS later WHERE later.r2_key = copy.r2_key
+                AND (later.created_at, later.storage) > (copy.created_at, copy.storage))
+            AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
+                WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
+         ORDER BY backup_date DESC, created_at DESC, r2_key DESC LIMIT {limit}"
+    );
+    let arguments: Vec<&dyn rusqlite::ToSql> = arguments.iter().map(|text| text as _).collect();
+    select_copies(connection, &sql, &arguments)
+}
+
+/// All copies: the table is read once, in the order in which it lies there, and put in order afterwards.
+fn all_copies(
+    connection: &Connection,
+    conditions: &str,
+    arguments: &[String],
+) -> Result<Vec<StoredCopy>, Stop> {
+    let marked = marked(connection)?;
+    let mut statement = connection.prepare(&format!(
+        "SELECT r2_key, storage, state, damage, damaged_at, verified_at, created_at, manifest FROM copies
+         WHERE {conditions}"
+    ))?;
+    let mut rows = statement.query(rusqlite::params_from_iter(arguments))?;
+    let mut copies: Vec<StoredCopy> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let key = row
+            .get_ref("r2_key")?
+            .as_str()
+            .map_err(rusqlite::Error::from)?;
+        if marked.contains_key(key) {
+            continue;
+        }
+        let created_at = time(row, "created_at")?;
+        if let Some(copy) = places.get(key).map(|place| &mut copies[*place]) {
+            copy.placements.push(placement_of(row)?);
+            copy.created_at = copy.created_at.max(created_at);
+            continue;
+        }
+        places.insert(key.to_owned(), copies.len());
+        copies.push(StoredCopy {
+            manifest: manifest(row)?,
+            created_at,
+            placements: vec![placement_of(row)?],
+        });
+    }
+    for copy in &mut copies {
+        copy.placements.sort_by(|a, b| a.storage.cmp(&b.storage));
+    }
+    copies.sort_by(|a, b| {
+        let age = |copy: &StoredCopy| (copy.manifest.date, copy.created_at);
+        (age(b), b.key()).cmp(&(age(a), a.key()))
+    });
+    Ok(copies)
+}
+
+/// The keys that expiry chose, and when.
+pub(super) fn marked(connection: &Connection) -> Result<HashMap<String, DateTime<Utc>>, Stop> {
+    let sql = "SELECT r2_key, deleted_at FROM backup_inventory WHERE deleted_at IS NOT NULL";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| Ok((row.get("r2_key")?, time(row, "deleted_at")?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// The copies whose keys `sql` selects, in its order.
 pub(super) fn select_copies(
     connection: &Connection,
@@ -183,6 +266,7 @@ pub(super) fn select_copies(
             placements: vec![placement_of(first)?],
         };
         while let Some(row) = rows.next()? {
+            copy.created_at = copy.created_at.max(time(row, "created_at")?);
             copy.placements.push(placement_of(row)?);
         }
         copies.push(copy);

@@ -71,6 +71,10 @@ pub async fn run(
     note_refused(wiring, &report.plan)?;
     let chosen: BTreeSet<&ObjectKey> = report.plan.deleted().collect();
     report.marked = mark(wiring, &items, &chosen)?;
+    if chosen.is_empty() {
+        tell(&report);
+        return Ok(report);
+    }
     let grace = wiring.config.retention().grace;
     if !report.marked.is_empty() && !grace.is_zero() && grace <= LONGEST_WAIT {
         tokio::select! {

@@ -55,15 +55,30 @@ impl FromStr for BackupDate {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").map(Self);
-        date.ok()
-            .filter(|date| date.to_string() == text)
-            .ok_or_else(|| Refused {
-                what: "date",
-                value: text.to_owned(),
-                rule: "write a day of the calendar as YYYY-MM-DD",
-            })
+        day(text.as_bytes()).map(Self).ok_or_else(|| Refused {
+            what: "date",
+            value: text.to_owned(),
+            rule: "write a day of the calendar as YYYY-MM-DD",
+        })
     }
+}
+
+/// The day that ten bytes spell, and nothing else: an inventory has hundreds of thousands to read.
+fn day(text: &[u8]) -> Option<NaiveDate> {
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else {
+        return None;
+    };
+    let year = i32::try_from(decimal(&[y1, y2, y3, y4])?).ok()?;
+    NaiveDate::from_ymd_opt(year, decimal(&[m1, m2])?, decimal(&[d1, d2])?)
+}
+
+/// The number that a few digits spell; `None` where one is no digit.
+pub(super) fn decimal(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |number, digit| {
+        digit
+            .is_ascii_digit()
+            .then(|| number * 10 + u32::from(digit - b'0'))
+    })
 }
 
 super::text_serde!(BackupDate);

@@ -1,10 +1,14 @@
 //! Names objects in a store. Invariant: a key is one of the forms below, so it can never leave its folder.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use chrono::{NaiveTime, Timelike};
 
+use super::date::decimal;
 use super::{BackupDate, Compression, DatabaseName, IsoWeek, Refused};
 
 const RULE: &str = "keys are daily/YYYY-MM-DD/<db>[~HHMMSSZ].sql[.gz|.zst], weekly/GGGG-Www.tar.gz, \
@@ -36,11 +40,38 @@ pub enum KeyKind {
     },
 }
 
-/// The key of an object in a store.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// The key of an object in a store. Its text says all that its kind does, so it is compared by its text alone; a clone
+/// shares it, for an inventory may have many.
+#[derive(Debug, Clone)]
 pub struct ObjectKey {
-    text: String,
+    text: Arc<str>,
     kind: KeyKind,
+}
+
+impl PartialEq for ObjectKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for ObjectKey {}
+
+impl Hash for ObjectKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl PartialOrd for ObjectKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ObjectKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
 }
 
 impl ObjectKey {
@@ -96,7 +127,10 @@ impl ObjectKey {
             KeyKind::Weekly { week } => format!("weekly/{week}.tar.gz"),
             KeyKind::Manifest { of } => format!("manifests/{of}.json"),
         };
-        Self { text, kind }
+        Self {
+            text: text.into(),
+            kind,
+        }
     }
 }
 
@@ -110,14 +144,16 @@ impl FromStr for ObjectKey {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        parse_kind(text)
-            .map(Self::from_kind)
-            .filter(|key| key.text == text)
-            .ok_or_else(|| Refused {
-                what: "object key",
-                value: text.to_owned(),
-                rule: RULE,
-            })
+        // Each part has one spelling, so the text is the one that its kind would get.
+        let kind = parse_kind(text).ok_or_else(|| Refused {
+            what: "object key",
+            value: text.to_owned(),
+            rule: RULE,
+        })?;
+        Ok(Self {
+            text: text.into(),
+            kind,
+        })
     }
 }
 
@@ -140,7 +176,7 @@ fn parse_kind(text: &str) -> Option<KeyKind> {
         .find(|compression| compression.suffix() == suffix)?;
     let (database, time) = match stem.split_once('~') {
         None => (stem, None),
-        Some((name, time)) => (name, Some(NaiveTime::parse_from_str(time, "%H%M%SZ").ok()?)),
+        Some((name, time)) => (name, Some(parse_time(time)?)),
     };
     Some(KeyKind::Daily {
         date: date.parse().ok()?,
@@ -148,6 +184,17 @@ fn parse_kind(text: &str) -> Option<KeyKind> {
         time,
         compression,
     })
+}
+
+fn parse_time(text: &str) -> Option<NaiveTime> {
+    let &[h1, h2, m1, m2, s1, s2, b'Z'] = text.as_bytes() else {
+        return None;
+    };
+    NaiveTime::from_hms_opt(
+        decimal(&[h1, h2])?,
+        decimal(&[m1, m2])?,
+        decimal(&[s1, s2])?,
+    )
 }
 
 #[cfg(test)]
@@ -181,7 +228,9 @@ mod tests {
             "manifests/weekly/2026-W47.tar.gz.json",
         ];
         for text in keys {
-            assert_eq!(text.parse::<ObjectKey>().unwrap().as_str(), text);
+            let key = text.parse::<ObjectKey>().unwrap();
+            assert_eq!(key.as_str(), text);
+            assert_eq!(ObjectKey::from_kind(key.kind().clone()).as_str(), text);
         }
     }
 
@@ -194,6 +243,12 @@ mod tests {
             "daily/2026-11-22/A.sql",
             "daily/2026-2-1/a.sql",
             "daily/2026-11-22/a.sql.bz2",
+            "daily/2026-11-22/a~31500Z.sql",
+            "daily/2026-11-22/a~0315000Z.sql",
+            "daily/2026-11-22/a~240000Z.sql",
+            "daily/+026-11-22/a.sql",
+            "daily/2026-11-31/a.sql",
+            "weekly/2026-W5.tar.gz",
             "weekly/2027-W53.tar.gz",
             "manifests/manifests/weekly/2026-W47.tar.gz.json.json",
             "/etc/passwd",

@@ -4,6 +4,7 @@ mod changes;
 pub(crate) mod engine;
 mod export;
 mod export_faults;
+mod export_kill;
 mod faults;
 pub(crate) mod proxy;
 mod to_s3;

@@ -19,6 +19,8 @@ pub(crate) enum Fate {
     },
     /// The answer breaks off after this part of a hundred.
     Cut(usize),
+    /// The answer stops after this part of a hundred, and the connection stays.
+    Hang(usize),
     /// No answer comes, and the connection stays.
     Stall,
 }
@@ -151,13 +153,21 @@ fn serve(
             client.write_all(head.as_bytes())?;
             client.write_all(body.as_bytes())?;
         }
-        Fate::Stall => {
-            while !ended.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(20));
-            }
+        Fate::Hang(percent) => {
+            let answer = forward(engine_port, &head, &request.body)?;
+            client.write_all(&answer[..answer.len() * percent / 100])?;
+            hold(ended);
         }
+        Fate::Stall => hold(ended),
     }
     client.shutdown(Shutdown::Both)
+}
+
+/// Keeps the connection for as long as the proxy is there.
+fn hold(ended: &AtomicBool) {
+    while !ended.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn read_request(client: &mut TcpStream) -> io::Result<(String, String)> {

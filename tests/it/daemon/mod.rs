@@ -2,6 +2,7 @@
 
 mod life;
 mod talk;
+mod unprotected;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
