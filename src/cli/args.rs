@@ -97,6 +97,8 @@ pub(super) enum Command {
     },
     /// Write one copy's SQL to stdout
     Cat(CatArgs),
+    /// Restore a copy into a file or into D1: proven first, table by table
+    Restore(RestoreArgs),
     /// Read stored copies again and compare every byte with what was stored
     Verify(VerifyArgs),
     /// Pack every good copy up to the last Sunday into the week's archive
@@ -207,6 +209,45 @@ pub(super) struct CatArgs {
     /// Read it from this storage alone
     #[arg(long, value_name = "NAME")]
     pub(super) storage: Option<String>,
+}
+
+/// `patina restore`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["copy", "file", "all"])))]
+pub(super) struct RestoreArgs {
+    /// Which copy
+    #[arg(value_name = "DB[@WHEN]")]
+    pub(super) copy: Option<Address>,
+    /// A dump that somebody fetched: plain, `.gz` or `.zst`
+    #[arg(long, value_name = "DUMP.sql")]
+    pub(super) file: Option<PathBuf>,
+    /// The manifest of that dump, to hold the restored database against
+    #[arg(long, value_name = "FILE.json", requires = "file")]
+    pub(super) manifest: Option<PathBuf>,
+    /// The newest copy of every database, by priority, each as NAME.db in the folder `--to`
+    #[arg(long, conflicts_with = "tables")]
+    pub(super) all: bool,
+    /// Where to: a file, `d1:NAME` or `d1:UUID`
+    #[arg(long, value_name = "TARGET")]
+    pub(super) to: PathBuf,
+    /// Only these tables, with their indexes and triggers
+    #[arg(long = "table", value_name = "T", num_args = 1..)]
+    pub(super) tables: Vec<String>,
+    /// Read the copy from this storage alone
+    #[arg(long, value_name = "NAME", conflicts_with = "file")]
+    pub(super) storage: Option<String>,
+    /// Replace what is there, after a safety copy
+    #[arg(long)]
+    pub(super) replace: bool,
+    /// Where the safety copy of a D1 database goes; by default into the state directory
+    #[arg(long, value_name = "DIR")]
+    pub(super) safety_copy: Option<PathBuf>,
+    /// Do not ask before a D1 database is replaced
+    #[arg(long)]
+    pub(super) yes: bool,
+    /// Change nothing: say what would be done
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 /// `patina verify`.

@@ -21,11 +21,13 @@ mod names;
 mod next;
 mod online;
 mod reconcile;
+mod restore;
 mod show;
 mod show_config;
 mod signals;
 mod table;
 mod verify;
+mod ways;
 mod week;
 
 use std::io::{self, IsTerminal, Write};
@@ -69,6 +71,7 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::List(args) => list::run(context, &args),
             Command::Show { copy } => show::run(context, &copy),
             Command::Cat(args) => cat::run(context, &args).await,
+            Command::Restore(args) => restore::run(context, &args).await,
             Command::Verify(args) => verify::run(context, &args).await,
             Command::Archive => week::archive(context).await,
             Command::Plan => week::plan(context).await,
