@@ -9,6 +9,7 @@ mod check;
 mod context;
 mod daemon;
 mod demo;
+mod diff;
 mod discover;
 mod edit;
 mod exit;
@@ -20,6 +21,7 @@ mod meter;
 mod names;
 mod next;
 mod online;
+mod query;
 mod reconcile;
 mod restore;
 mod show;
@@ -72,6 +74,8 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Show { copy } => show::run(context, &copy),
             Command::Cat(args) => cat::run(context, &args).await,
             Command::Restore(args) => restore::run(context, &args).await,
+            Command::Query(args) => query::run(context, &args).await,
+            Command::Diff(args) => diff::run(context, &args).await,
             Command::Verify(args) => verify::run(context, &args).await,
             Command::Archive => week::archive(context).await,
             Command::Plan => week::plan(context).await,

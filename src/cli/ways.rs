@@ -10,7 +10,7 @@ use super::names::hint_for;
 use crate::app;
 use crate::catalog::{Catalog, CopyState, Placement, StoredArchive};
 use crate::config::Config;
-use crate::engine::restore::{Origin, Way};
+use crate::engine::restore::{Origin, RestoreError, Way, Workshop};
 use crate::types::{Compression, ObjectKey};
 use crate::wiring::Wiring;
 
@@ -46,8 +46,20 @@ impl Stored {
         Ok((copy, Origin::Stored { manifest, ways }))
     }
 
+    /// The error with the way out: a copy before this one, where this one is damaged.
+    pub(super) fn told(&self, error: RestoreError, copy: &Found) -> anyhow::Error {
+        if !error.is_damage() {
+            return Refusal::failed(error.to_string()).into();
+        }
+        let hint = match self.older(copy) {
+            Ok(Some(key)) => format!("the next older good copy is `{key}`"),
+            _ => "`patina list` shows other copies".to_owned(),
+        };
+        Refusal::damage(format!("{error}\nhint: nothing was changed; {hint}")).into()
+    }
+
     /// The newest copy before this one that is stored without known trouble.
-    pub(super) fn older(&self, copy: &Found) -> anyhow::Result<Option<ObjectKey>> {
+    fn older(&self, copy: &Found) -> anyhow::Result<Option<ObjectKey>> {
         let manifest = copy.manifest();
         let held = self.catalog().held(&manifest.database, None, None)?;
         let older = held
@@ -66,6 +78,20 @@ impl Stored {
         }
         Ok(None)
     }
+}
+
+/// A private folder for databases that somebody looks into: in the state directory, where that can be written.
+pub(super) fn private_folder(config: &Config) -> anyhow::Result<Workshop> {
+    let state = &config.agent().state;
+    let in_state = Workshop::open(state, "look-");
+    let opened = in_state.or_else(|_| Workshop::open(&std::env::temp_dir(), "patina-look-"));
+    opened.map_err(|error| {
+        let text = format!(
+            "no private folder can be made in `{}`: {error}",
+            state.display()
+        );
+        Refusal::failed(text).into()
+    })
 }
 
 /// How the file's name says that it is compressed.

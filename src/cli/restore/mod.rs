@@ -90,22 +90,12 @@ impl What {
         })
     }
 
-    /// The error with the way out: a copy before this one.
+    /// The error with the way out.
     fn told(&self, error: RestoreError) -> anyhow::Error {
-        let is_damage = error.is_damage();
-        let mut text = error.to_string();
-        if let (true, Some((stored, copy))) = (is_damage, &self.copy) {
-            text += "\nhint: nothing was changed; ";
-            text += &match stored.older(copy) {
-                Ok(Some(key)) => {
-                    format!("the next older good copy is `{key}`: patina restore {key} --to …")
-                }
-                _ => "`patina list` shows other copies".to_owned(),
-            };
-        }
-        match is_damage {
-            true => Refusal::damage(text).into(),
-            false => Refusal::failed(text).into(),
+        match &self.copy {
+            Some((stored, copy)) => stored.told(error, copy),
+            None if error.is_damage() => Refusal::damage(error.to_string()).into(),
+            None => Refusal::failed(error.to_string()).into(),
         }
     }
 }

@@ -75,6 +75,9 @@ pub enum RestoreError {
     /// The statement of a query is refused.
     #[error("the query is refused: {0}")]
     Query(String),
+    /// The answer to a query cannot be shown.
+    #[error(transparent)]
+    Shown(io::Error),
     /// It was asked to end.
     #[error("stopped; nothing was changed")]
     Stopped,

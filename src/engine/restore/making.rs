@@ -10,17 +10,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::RestoreError;
 use super::origin::{Feed, Origin};
+use super::papers::Papers;
 use super::proof::{Against, Proof};
 use super::sieve::{Sieve, folded};
 use crate::config::did_you_mean;
-use crate::dump::{ReadError, Summary, quoted_name};
-use crate::engine::drill::{DrillError, Place, Statements, check_integrity};
+use crate::dump::quoted_name;
+use crate::engine::drill::{Place, Statements, check_integrity};
 use crate::progress::Progress;
 use crate::source::content_of;
 use crate::types::{Manifest, SourceEvidence};
 
 /// What a private database may take where nobody knows how much text there is.
-const UNKNOWN_TEXT_BYTES: u64 = 1 << 40;
+pub(super) const UNKNOWN_TEXT_BYTES: u64 = 1 << 40;
 
 /// What to make of a copy.
 pub struct Job<'a> {
@@ -39,10 +40,7 @@ pub(super) struct Made {
     pub(super) path: PathBuf,
     pub(super) proof: Proof,
     pub(super) evidence: SourceEvidence,
-    /// The commit record of the copy, where it is known.
-    pub(super) manifest: Option<Manifest>,
     pub(super) warnings: Vec<String>,
-    pub(super) text_bytes: u64,
 }
 
 /// Makes a database of the copy at `path`, where nothing of value may be.
@@ -55,15 +53,7 @@ pub(super) async fn make(job: &Job<'_>, path: PathBuf) -> Result<Made, RestoreEr
         path,
         tables: job.tables.to_vec(),
         is_sifted: !job.tables.is_empty() && stand_alone(job.origin.manifest(), job.tables),
-        manifest: job.origin.manifest().cloned(),
-        known: match job.origin {
-            Origin::Stored { .. } => Vec::new(),
-            Origin::File { known, .. } => known.clone(),
-        },
-        file: match job.origin {
-            Origin::Stored { .. } => None,
-            Origin::File { path, .. } => Some(path.clone()),
-        },
+        papers: Papers::of(job.origin),
         text_bytes: job.origin.text_bytes().unwrap_or(UNKNOWN_TEXT_BYTES),
         stop: job.stop.clone(),
     };
@@ -89,7 +79,7 @@ fn stand_alone(manifest: Option<&Manifest>, tables: &[String]) -> bool {
     wanted.all(|table| table.hash.is_some() || table.omitted.is_some())
 }
 
-fn refuse_unknown(tables: &[String], known: &[&str]) -> Result<(), RestoreError> {
+pub(super) fn refuse_unknown(tables: &[String], known: &[&str]) -> Result<(), RestoreError> {
     let is_known = |name: &String| known.iter().any(|other| folded(other) == folded(name));
     let Some(name) = tables.iter().find(|name| !is_known(name)) else {
         return Ok(());
@@ -106,11 +96,7 @@ struct Maker {
     tables: Vec<String>,
     /// Whether rows of other tables are left out while reading.
     is_sifted: bool,
-    /// The commit record that the text must have.
-    manifest: Option<Manifest>,
-    /// Others that it may have.
-    known: Vec<Manifest>,
-    file: Option<PathBuf>,
+    papers: Papers,
     text_bytes: u64,
     stop: CancellationToken,
 }
@@ -129,8 +115,8 @@ impl Maker {
         };
         let loaded = place.load(&mut statements, |_, statement| Ok(sieve.step(statement)));
         let mut connection = loaded?;
-        let summary = self.summary(statements, sieve.is_ours())?;
-        let manifest = self.manifest_of(summary.as_ref())?;
+        let summary = self.papers.summary(statements, sieve.is_ours())?;
+        let manifest = self.papers.manifest_of(summary.as_ref())?;
         if !self.tables.is_empty() {
             reduce(&connection, &self.tables).map_err(|e| RestoreError::sqlite(&self.path, &e))?;
         }
@@ -153,46 +139,9 @@ impl Maker {
         Ok(Made {
             path: self.path.clone(),
             warnings: warnings(&proof, manifest.as_ref(), only.is_some()),
-            text_bytes: summary.map_or(self.text_bytes, |summary| summary.size_bytes),
             proof,
             evidence,
-            manifest,
         })
-    }
-
-    /// What the text says of itself; `None` of another tool's text in a file.
-    fn summary(
-        &self,
-        statements: Statements,
-        is_ours: bool,
-    ) -> Result<Option<Summary>, RestoreError> {
-        match (statements.summary()?, &self.file) {
-            (Ok(summary), _) => Ok(Some(summary)),
-            (Err(ReadError::NotADump), Some(_)) if !is_ours => Ok(None),
-            (Err(error), None) => Err(DrillError::Incomplete(error).into()),
-            (Err(error), Some(file)) => Err(RestoreError::File {
-                path: file.display().to_string(),
-                why: format!("is no whole dump: {error}\nhint: fetch it again"),
-            }),
-        }
-    }
-
-    /// The commit record of this very text.
-    fn manifest_of(&self, summary: Option<&Summary>) -> Result<Option<Manifest>, RestoreError> {
-        let is_its =
-            |known: &&Manifest| summary.is_some_and(|text| text.sha256 == known.plain.sha256);
-        match (&self.manifest, &self.file) {
-            (None, _) => Ok(self.known.iter().find(is_its).cloned()),
-            (Some(its), _) if is_its(&its) => Ok(Some(its.clone())),
-            (Some(its), Some(file)) => Err(RestoreError::File {
-                path: file.display().to_string(),
-                why: format!("is not the text of `{}`, whose manifest was given", its.key),
-            }),
-            (Some(its), None) => Err(RestoreError::Dump(DrillError::Spool(format!(
-                "`{}` has another SHA-256 than its manifest says",
-                its.key
-            )))),
-        }
     }
 }
 

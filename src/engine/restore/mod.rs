@@ -1,11 +1,17 @@
 //! Brings a copy back: into a file, into D1, or for a look at it. Invariant: a target is touched only after the copy
 //! was made a database in private and held against its manifest there.
 
+mod cloud;
+pub mod diff;
 mod error;
+mod loading;
 mod making;
 mod merge;
 mod origin;
+mod papers;
 mod proof;
+pub mod query;
+mod rows;
 mod sieve;
 mod target;
 mod workshop;
@@ -14,10 +20,12 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
+pub use cloud::{Cloud, to_d1};
 pub use error::RestoreError;
 pub use making::Job;
 pub use origin::{Origin, Way};
 pub use proof::{Basis, Proof, TableProof, Verdict};
+pub use rows::{Changes, KeyKind, TableDifference};
 pub use target::{Overwrite, Target};
 pub use workshop::Workshop;
 

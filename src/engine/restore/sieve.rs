@@ -43,9 +43,9 @@ impl Sieve {
         }
     }
 
-    /// Narrows what is let through from now on.
-    pub(super) fn want(&mut self, names: &[String]) {
-        self.wanted = Some(names.iter().map(|name| folded(name)).collect());
+    /// Narrows what is let through from now on; `None`: all.
+    pub(super) fn want(&mut self, names: Option<&[String]>) {
+        self.wanted = Self::new(names).wanted;
     }
 
     /// Whether the text begins as a dump of ours does.
