@@ -1,5 +1,6 @@
 //! `patina restore`: brings copies back, and says table by table what was proven.
 
+mod cloud;
 mod plan;
 mod report;
 
@@ -143,6 +144,13 @@ async fn one(
     stop: &CancellationToken,
 ) -> anyhow::Result<Exit> {
     let what = What::of(context, args).await?;
+    if let Some(name) = args
+        .to
+        .to_str()
+        .and_then(|to| to.strip_prefix(cloud::PREFIX))
+    {
+        return cloud::run(context, args, &what, name, stop).await;
+    }
     if args.dry_run {
         return plan::show(context, args, &what);
     }
