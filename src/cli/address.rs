@@ -179,7 +179,7 @@ pub(super) fn resolve(
 }
 
 /// The daily copy with this key, or what an archive has of it.
-fn by_key(key: &ObjectKey, catalog: &Catalog) -> anyhow::Result<Option<Found>> {
+pub(super) fn by_key(key: &ObjectKey, catalog: &Catalog) -> anyhow::Result<Option<Found>> {
     if let Some(copy) = catalog.copy(key)? {
         return Ok(Some(Found::Daily(Box::new(copy))));
     }

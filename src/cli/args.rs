@@ -105,6 +105,12 @@ pub(super) enum Command {
     },
     /// Print what to do when more than one database is lost
     Runbook,
+    /// Restore a copy into a file or into D1: proven first, table by table
+    Restore(RestoreArgs),
+    /// Ask a copy one question in SQL, without restoring it anywhere
+    Query(QueryArgs),
+    /// Say what changed from one copy to another; ends with 0 where nothing did, 1 where something did, 2 in trouble
+    Diff(DiffArgs),
     /// Read stored copies again and compare every byte with what was stored
     Verify(VerifyArgs),
     /// Pack every good copy up to the last Sunday into the week's archive
@@ -213,6 +219,99 @@ pub(super) struct CatArgs {
     #[arg(value_name = "DB[@WHEN]")]
     pub(super) copy: Address,
     /// Read it from this storage alone
+    #[arg(long, value_name = "NAME")]
+    pub(super) storage: Option<String>,
+}
+
+/// `patina restore`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["copy", "file", "all"])))]
+pub(super) struct RestoreArgs {
+    /// Which copy
+    #[arg(value_name = "DB[@WHEN]")]
+    pub(super) copy: Option<Address>,
+    /// A dump that somebody fetched: plain, `.gz` or `.zst`
+    #[arg(long, value_name = "DUMP.sql")]
+    pub(super) file: Option<PathBuf>,
+    /// The manifest of that dump, to hold the restored database against
+    #[arg(long, value_name = "FILE.json", requires = "file")]
+    pub(super) manifest: Option<PathBuf>,
+    /// The newest copy of every database, by priority, each as NAME.db in the folder `--to`
+    #[arg(long, conflicts_with = "tables")]
+    pub(super) all: bool,
+    /// Where to: a file, `d1:NAME` or `d1:UUID`
+    #[arg(long, value_name = "TARGET")]
+    pub(super) to: PathBuf,
+    /// Only these tables, with their indexes and triggers
+    #[arg(long = "table", value_name = "T", num_args = 1..)]
+    pub(super) tables: Vec<String>,
+    /// Read the copy from this storage alone
+    #[arg(long, value_name = "NAME", conflicts_with = "file")]
+    pub(super) storage: Option<String>,
+    /// Replace what is there, after a safety copy
+    #[arg(long)]
+    pub(super) replace: bool,
+    /// Where the safety copy of a D1 database goes; by default into the state directory
+    #[arg(long, value_name = "DIR")]
+    pub(super) safety_copy: Option<PathBuf>,
+    /// Do not ask before a D1 database is replaced
+    #[arg(long)]
+    pub(super) yes: bool,
+    /// Change nothing: say what would be done
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+/// `patina query`.
+#[derive(Debug, Args)]
+pub(super) struct QueryArgs {
+    /// Which copy
+    #[arg(value_name = "DB[@WHEN]")]
+    pub(super) copy: Address,
+    /// One statement that reads
+    #[arg(value_name = "SQL")]
+    pub(super) sql: String,
+    /// How to show the rows
+    #[arg(long = "as", value_name = "FORM", default_value = "table")]
+    pub(super) form: Form,
+    /// So many rows at most; 0: all
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 1_000)]
+    pub(super) limit: u64,
+    /// How long the statement may run
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub(super) timeout: std::time::Duration,
+    /// Read the copy from this storage alone
+    #[arg(long, value_name = "NAME")]
+    pub(super) storage: Option<String>,
+}
+
+/// How rows are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Form {
+    /// Columns for people
+    Table,
+    /// RFC 4180: text always quoted, everything else never; NULL is empty, a blob X'…'
+    Csv,
+    /// One document
+    Json,
+}
+
+/// `patina diff`.
+#[derive(Debug, Args)]
+pub(super) struct DiffArgs {
+    /// The older copy
+    #[arg(value_name = "DB@A")]
+    pub(super) a: Address,
+    /// The newer copy
+    #[arg(value_name = "DB@B")]
+    pub(super) b: Address,
+    /// Only these tables
+    #[arg(long = "table", value_name = "T", num_args = 1..)]
+    pub(super) tables: Vec<String>,
+    /// Name so many keys of each kind of change
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(super) samples: usize,
+    /// Read the copies from this storage alone
     #[arg(long, value_name = "NAME")]
     pub(super) storage: Option<String>,
 }

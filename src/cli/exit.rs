@@ -7,11 +7,11 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Everything was done. A backup that one of several storages did not take is done, with a warning.
     Ok = 0,
-    /// Nothing was done.
+    /// Nothing was done. Of `patina diff`: the copies differ, as of `diff`.
     Failed = 1,
-    /// The arguments or the configuration are wrong; nothing was done.
+    /// The arguments or the configuration are wrong; nothing was done. Of `patina diff`: any trouble, as of `diff`.
     Usage = 2,
-    /// Some databases or copies were dealt with, others not.
+    /// Some databases or copies were dealt with, others not; or a query has more rows than were shown.
     Partly = 3,
     /// A copy is damaged or missing.
     Damage = 4,

@@ -9,6 +9,7 @@ mod check;
 mod context;
 mod daemon;
 mod demo;
+mod diff;
 mod discover;
 mod edit;
 mod exit;
@@ -21,12 +22,15 @@ mod meter;
 mod names;
 mod next;
 mod online;
+mod query;
 mod reconcile;
+mod restore;
 mod show;
 mod show_config;
 mod signals;
 mod table;
 mod verify;
+mod ways;
 mod week;
 
 use std::io::{self, IsTerminal, Write};
@@ -72,6 +76,9 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Guide { copy } => guide::guide(context, &copy),
             Command::Runbook => guide::runbook(context),
             Command::Cat(args) => cat::run(context, &args).await,
+            Command::Restore(args) => restore::run(context, &args).await,
+            Command::Query(args) => query::run(context, &args).await,
+            Command::Diff(args) => diff::run(context, &args).await,
             Command::Verify(args) => verify::run(context, &args).await,
             Command::Archive => week::archive(context).await,
             Command::Plan => week::plan(context).await,

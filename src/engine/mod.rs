@@ -11,6 +11,7 @@ pub mod reading;
 pub mod reconcile;
 pub mod rebuild;
 pub mod recover;
+pub mod restore;
 pub mod spool;
 pub mod state;
 pub mod verify;

@@ -20,6 +20,7 @@ mod killed;
 mod live;
 mod night;
 mod sqlite_source;
+mod restore;
 mod s3;
 mod store;
 mod store_contract;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a dump is executed with no right to touch anything but the scratch database.
 
+mod load;
 mod statements;
 
 use std::fs::{self, File};
@@ -11,11 +12,12 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio_util::sync::CancellationToken;
 
-use self::statements::Statements;
+pub(in crate::engine) use self::load::{Place, Step};
+pub(in crate::engine) use self::statements::Statements;
 use super::spool::{Partial, Ready};
 use crate::dump::{ReadError, SplitError};
 use crate::progress::Progress;
-use crate::source::{content_of, lift_limits, open_scratch};
+use crate::source::content_of;
 use crate::types::{EvidenceClass, PlainFacts, SourceEvidence, StoredFacts, TableEvidence};
 
 /// SQLite instructions between two looks at the request to stop.
@@ -178,27 +180,29 @@ fn make_ready(partial: Partial) -> Result<Ready, DrillError> {
         .map_err(|error| DrillError::Spool(error.to_string()))
 }
 
-/// Executes the dump in one transaction and gives the connection, on which statements of ours may run from then on.
+/// Executes the dump and gives the connection, on which statements of ours may run from then on.
 fn restore_into(
     dump: &DumpFile<'_>,
     path: &Path,
     progress: &Arc<Progress>,
     stop: &CancellationToken,
 ) -> Result<Connection, DrillError> {
-    let mut connection = open_scratch(path, dump.plain.size_bytes, stop).map_err(scratch_error)?;
-    connection.execute_batch("BEGIN").map_err(scratch_error)?;
-    execute(&connection, dump, progress, stop)?;
-    if connection.is_autocommit() {
-        let why = "the dump ends its own transaction".to_owned();
-        return Err(DrillError::Inconsistent(why));
-    }
-    connection.execute_batch("COMMIT").map_err(scratch_error)?;
-    lift_limits(&mut connection).map_err(scratch_error)?;
+    let mut statements = Statements::open(dump, progress)?;
+    let scratch = Place {
+        path,
+        text_bytes: dump.plain.size_bytes,
+        stop,
+    };
+    let connection = scratch.load(&mut statements, |_, _| Ok(Step::Run))?;
+    statements.finish(dump)?;
     Ok(connection)
 }
 
 /// SQLite's own check of every page, index and constraint, on a connection of its own beside the comparison.
-fn check_integrity(path: &Path, stop: &CancellationToken) -> Result<(), DrillError> {
+pub(in crate::engine) fn check_integrity(
+    path: &Path,
+    stop: &CancellationToken,
+) -> Result<(), DrillError> {
     let check = || -> rusqlite::Result<String> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags)?;
@@ -215,7 +219,7 @@ fn check_integrity(path: &Path, stop: &CancellationToken) -> Result<(), DrillErr
 }
 
 /// SQLite's error about the scratch database.
-fn scratch_error(error: rusqlite::Error) -> DrillError {
+pub(in crate::engine) fn scratch_error(error: rusqlite::Error) -> DrillError {
     match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => DrillError::Stopped,
         _ => DrillError::Scratch(error.to_string()),
@@ -226,50 +230,6 @@ fn scratch_error(error: rusqlite::Error) -> DrillError {
 fn stop_when_asked(connection: &mut Connection, stop: &CancellationToken) -> rusqlite::Result<()> {
     let stop = stop.clone();
     connection.progress_handler(INSTRUCTIONS_PER_CHECK, Some(move || stop.is_cancelled()))
-}
-
-fn execute(
-    connection: &Connection,
-    dump: &DumpFile<'_>,
-    progress: &Arc<Progress>,
-    stop: &CancellationToken,
-) -> Result<(), DrillError> {
-    let mut statements = Statements::open(dump, progress)?;
-    while let Some(block) = statements.next_block()? {
-        for (at_bytes, statement) in block.statements() {
-            execute_one(connection, at_bytes, statement)?;
-            if stop.is_cancelled() {
-                return Err(DrillError::Stopped);
-            }
-        }
-    }
-    statements.finish(dump)
-}
-
-fn execute_one(connection: &Connection, at_bytes: u64, statement: &[u8]) -> Result<(), DrillError> {
-    let refused = |why: String| DrillError::Refused {
-        why,
-        at_bytes,
-        text: shortened(statement),
-    };
-    let sql = std::str::from_utf8(statement)
-        .map_err(|error| refused(format!("the text is not UTF-8: {error}")))?;
-    connection
-        .execute_batch(sql)
-        .map_err(|error| match error.sqlite_error_code() {
-            Some(ErrorCode::OperationInterrupted) => DrillError::Stopped,
-            Some(ErrorCode::DiskFull) => DrillError::Scratch(error.to_string()),
-            _ => refused(error.to_string()),
-        })
-}
-
-/// The statement's first line of SQL, cut.
-fn shortened(statement: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&statement[..statement.len().min(4096)]);
-    let line = text
-        .lines()
-        .find(|line| !line.trim().is_empty() && !line.starts_with("--"));
-    line.unwrap_or_default().chars().take(80).collect()
 }
 
 /// The first difference, as a sentence; `None` where there is none.
@@ -353,7 +313,7 @@ mod tests {
     use super::*;
     use crate::dump::Header;
     use crate::engine::spool::Writing;
-    use crate::source::{DumpRequest, Dumped, Source, SqliteSource};
+    use crate::source::{DumpRequest, Dumped, Source, SqliteSource, open_scratch};
     use crate::types::{Compression, JobId};
 
     const SCHEMA: &str = "

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::{DrillError, DumpFile};
-use crate::dump::{Check, Splitter, decoder};
+use crate::dump::{Check, ReadError, Splitter, Summary, decoder};
 use crate::progress::Progress;
 use crate::types::{Compression, Hasher, Sha256};
 
@@ -17,8 +17,8 @@ const WAITING_BLOCKS: usize = 4;
 /// Our own statements stay below 90 kB; a schema text may be longer.
 const MAX_STATEMENT_BYTES: usize = 64 * 1024 * 1024;
 
-/// The statements of a spool, in order.
-pub(super) struct Statements {
+/// The statements of a dump, in order.
+pub(in crate::engine) struct Statements {
     blocks: Receiver<Message>,
     end: Option<Box<End>>,
 }
@@ -48,13 +48,21 @@ impl Statements {
     /// Begins to read.
     pub(super) fn open(dump: &DumpFile<'_>, progress: &Arc<Progress>) -> Result<Self, DrillError> {
         let file = File::open(dump.path).map_err(|e| DrillError::Spool(e.to_string()))?;
-        let compression = dump.stored.compression;
+        Self::over(file, dump.stored.compression, progress)
+    }
+
+    /// Begins to read `input`, which is compressed in this way.
+    pub(in crate::engine) fn over(
+        input: impl Read + Send + 'static,
+        compression: Compression,
+        progress: &Arc<Progress>,
+    ) -> Result<Self, DrillError> {
         let progress = Arc::clone(progress);
         let (sender, blocks) = sync_channel(WAITING_BLOCKS);
         std::thread::Builder::new()
             .name("drill-read".to_owned())
             .spawn(move || {
-                let last = match send_all(file, compression, &progress, &sender) {
+                let last = match send_all(input, compression, &progress, &sender) {
                     Ok(Some(end)) => Message::End(Box::new(end)),
                     Ok(None) => return,
                     Err(error) => Message::Failed(error),
@@ -79,6 +87,14 @@ impl Statements {
                 let why = "the reading thread ended early".to_owned();
                 Err(DrillError::Spool(why))
             }
+        }
+    }
+
+    /// What the text, read to its end, says of itself; the error where it is no complete dump of ours.
+    pub(in crate::engine) fn summary(self) -> Result<Result<Summary, ReadError>, DrillError> {
+        match self.end {
+            Some(end) => Ok(end.check.finish()),
+            None => Err(DrillError::Spool("it was not read to its end".to_owned())),
         }
     }
 
@@ -122,14 +138,14 @@ impl Block {
 
 /// Sends the statements block by block; `None` where nobody wants them any more.
 fn send_all(
-    file: File,
+    input: impl Read + Send,
     compression: Compression,
     progress: &Progress,
     blocks: &SyncSender<Message>,
 ) -> Result<Option<End>, DrillError> {
     let unreadable = |error: io::Error| DrillError::Spool(error.to_string());
     let mut hashing = Hashing {
-        file,
+        input,
         hasher: (compression != Compression::None).then(Hasher::default),
     };
     let text = Checked {
@@ -176,15 +192,15 @@ impl<R: Read> Read for Checked<'_, R> {
     }
 }
 
-/// A file that is hashed as it is read, where wanted.
-struct Hashing {
-    file: File,
+/// Bytes that are hashed as they are read, where wanted.
+struct Hashing<R> {
+    input: R,
     hasher: Option<Hasher>,
 }
 
-impl Read for Hashing {
+impl<R: Read> Read for Hashing<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(out)?;
+        let count = self.input.read(out)?;
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&out[..count]);
         }

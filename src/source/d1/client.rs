@@ -162,14 +162,23 @@ impl Client {
         self.request_timeout
     }
 
-    /// A request for the file behind a link: without the token, and never unencrypted where the API is not.
+    /// A request for the file behind a link.
     pub(super) fn link(&self, url: &str) -> Result<reqwest::RequestBuilder, ApiError> {
+        self.link_to(Method::GET, url)
+    }
+
+    /// A request to a link: without the token, and never unencrypted where the API is not.
+    pub(super) fn link_to(
+        &self,
+        method: Method,
+        url: &str,
+    ) -> Result<reqwest::RequestBuilder, ApiError> {
         let is_encrypted = |url: &str| url.starts_with("https://");
         if is_encrypted(&self.api_url) && !is_encrypted(url) {
-            let text = "the link to the export is not encrypted".to_owned();
+            let text = "the link to a file is not encrypted".to_owned();
             return Err(ApiError::Malformed(text));
         }
-        Ok(self.files.get(url))
+        Ok(self.files.request(method, url))
     }
 
     /// Runs `statements` in one transaction.

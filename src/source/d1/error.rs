@@ -73,8 +73,17 @@ pub enum ApiError {
     /// The link to an export is refused.
     #[error("the link to D1's export is refused with status {0}: it is valid for an hour at most")]
     LinkExpired(u16),
-    /// What was downloaded cannot be kept.
-    #[error("the download cannot be written: {0}")]
+    /// D1 did not take SQL text, and kept what it had.
+    #[error("D1 did not import the copy and is as it was: {0}")]
+    ImportFailed(String),
+    /// Nobody knows what became of an import.
+    #[error(
+        "D1's import did not end within {} s\nhint: it takes effect whole or not at all; look at the database, then \
+         restore again", .0.as_secs()
+    )]
+    ImportTimeout(Duration),
+    /// A file of ours cannot be read or written.
+    #[error("a private file cannot be used: {0}")]
     Scratch(String),
     /// The HTTP client cannot be made.
     #[error("the HTTP client cannot be made: {0}")]
@@ -124,6 +133,8 @@ impl ApiError {
             | Self::Refused { .. }
             | Self::ExportFailed(_)
             | Self::ExportTimeout(_)
+            | Self::ImportFailed(_)
+            | Self::ImportTimeout(_)
             | Self::Scratch(_)
             | Self::Setup(_)
             | Self::Stopped => false,

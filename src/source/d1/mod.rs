@@ -8,6 +8,7 @@ mod client;
 mod discover;
 mod error;
 mod export;
+mod import;
 mod listing;
 mod paged;
 mod reading;
@@ -33,6 +34,7 @@ use crate::types::SourceFacts;
 pub use client::{Client, DatabaseInfo};
 pub use discover::{Discovered, Standing, compare, name_for};
 pub use error::ApiError;
+pub use import::{Imported, SchemaEntry};
 pub use listing::ListedDatabase;
 
 /// A database up to this size is read in one request, which is one transaction.

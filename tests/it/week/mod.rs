@@ -7,5 +7,5 @@ mod listing;
 mod reading;
 mod simulator;
 mod skipped;
-mod world;
+pub(crate) mod world;
 mod year;

@@ -32,10 +32,10 @@ use tokio_util::sync::CancellationToken;
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// A clock that stands still until it is moved, and on which no deadline ever comes.
-pub(super) struct SimClock(Mutex<(DateTime<Utc>, Duration)>);
+pub(crate) struct SimClock(Mutex<(DateTime<Utc>, Duration)>);
 
 impl SimClock {
-    pub(super) fn at(now: DateTime<Utc>) -> Self {
+    pub(crate) fn at(now: DateTime<Utc>) -> Self {
         Self(Mutex::new((now, Duration::ZERO)))
     }
 

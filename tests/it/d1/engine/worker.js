@@ -48,6 +48,36 @@ function* exported(sql) {
   for (const [, text] of entries("'index','trigger','view'", "type COLLATE NOCASE")) yield `${text};`;
 }
 
+// Executes a file's statements one by one: the engine takes no longer text at once than one statement may be.
+function ingest(sql, text) {
+  let count = 0;
+  for (const statement of split(text)) {
+    sql.exec(statement);
+    count += 1;
+  }
+  return count;
+}
+
+// Statements end at `;` outside quotes and comments; those of a trigger at `END;`.
+function* split(text) {
+  const part = /'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|\/\*[^]*?(?:\*\/|$)|;|[A-Za-z_][A-Za-z_0-9$]*|[^]/g;
+  let start = 0;
+  let seen = [];
+  for (const { 0: token, index } of text.matchAll(part)) {
+    if (/^(\s|--|\/\*)/.test(token)) continue;
+    if (token === ";") {
+      const is_trigger = /^CREATE (TEMP |TEMPORARY )?TRIGGER\b/.test(seen.slice(0, 3).join(" "));
+      if (!is_trigger || seen.slice(-2).join("") === ";END") {
+        yield text.slice(start, index + 1);
+        start = index + 1;
+        seen = [];
+        continue;
+      }
+    }
+    seen.push(token.length < 12 ? token.toUpperCase() : "");
+  }
+}
+
 // An export that nobody asks after for so long cancels itself.
 const UNPOLLED_MS = 15_000;
 
@@ -59,6 +89,7 @@ export class Database {
     this.state = state;
     this.sql = state.storage.sql;
     this.job = null;
+    this.upload = null;
     this.files = new Map();
   }
 
@@ -89,7 +120,42 @@ export class Database {
     return complete;
   }
 
+  // Cloudflare's import: the file of a signed link, executed whole or not at all, when it is asked after.
+  importing({ action, etag, filename, current_bookmark }) {
+    const answer = (more) => ({ success: true, type: "import", messages: [], at_bookmark: this.bookmark().bookmark, ...more });
+    if (action === "init") {
+      this.upload = { etag, filename: `${crypto.randomUUID()}.sql`, text: null };
+      return { success: true, type: "import", filename: this.upload.filename };
+    }
+    if (action === "ingest") {
+      if (this.upload?.filename !== filename || this.upload.etag !== etag || this.upload.text === null) {
+        return { success: false, error: "the file was not uploaded" };
+      }
+      return answer({ status: "active" });
+    }
+    if (current_bookmark === undefined || !this.upload?.text) {
+      return { success: false, error: "Not currently importing anything." };
+    }
+    const { text } = this.upload;
+    this.upload = null;
+    try {
+      const num_queries = this.state.storage.transactionSync(() => ingest(this.sql, text));
+      return answer({ status: "complete", result: { final_bookmark: this.bookmark().bookmark, num_queries } });
+    } catch (error) {
+      return answer({ status: "error", error: error.message });
+    }
+  }
+
   async fetch(request) {
+    if (request.method === "PUT") {
+      const bytes = await request.arrayBuffer();
+      const md5 = Array.from(new Uint8Array(await crypto.subtle.digest("MD5", bytes)), (byte) =>
+        byte.toString(16).padStart(2, "0")).join("");
+      const name = new URL(request.url).pathname.slice(1);
+      if (this.upload?.filename !== name || this.upload.etag !== md5) return new Response("BadDigest", { status: 400 });
+      this.upload.text = new TextDecoder().decode(bytes);
+      return new Response("", { headers: { etag: `"${md5}"` } });
+    }
     const { action, body } = await request.json();
     if (action === "file") {
       const file = this.files.get(body.token);
@@ -176,6 +242,11 @@ export default {
     const url = new URL(request.url);
     const path = url.pathname.split("/").slice(1).map(decodeURIComponent);
     if (path[0] === "ready") return new Response("ready");
+    if (path[0] === "signed" && request.method === "PUT") {
+      if (request.headers.has("authorization")) return new Response("InvalidArgument", { status: 400 });
+      const stub = env.DATABASE.get(env.DATABASE.idFromName(path[1]));
+      return stub.fetch(`http://object/${path[2]}`, { method: "PUT", body: await request.arrayBuffer() });
+    }
     if (path[0] === "signed") {
       // A signed link is all the right there is: a token beside it is one given away.
       if (request.headers.has("authorization")) return new Response("InvalidArgument", { status: 400 });
@@ -242,6 +313,13 @@ export default {
           const filename = `${known.name}.sql`;
           const signed_url = `${url.origin}/signed/${uuid}/${token}?X-Amz-Expires=3600`;
           answer.result = { ...rest, result: { filename, signed_url } };
+        }
+        return Response.json(answer, { status: answer.success ? 200 : 400 });
+      }
+      case "POST import": {
+        const answer = await (await ask(database, { action: "importing", body: await request.json() })).json();
+        if (answer.result?.filename && !answer.result.status) {
+          answer.result.upload_url = `${url.origin}/signed/${uuid}/${answer.result.filename}?X-Amz-Expires=3600`;
         }
         return Response.json(answer, { status: answer.success ? 200 : 400 });
       }

@@ -1,0 +1,159 @@
+//! Finds the ways to a copy: the storages that hold it, as an object of its own or inside an archive.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::address::{Address, Found, by_key, resolve};
+use super::context::Context;
+use super::exit::Refusal;
+use super::names::hint_for;
+use crate::app;
+use crate::catalog::{Catalog, CopyState, Placement, StoredArchive};
+use crate::config::Config;
+use crate::engine::restore::{Origin, RestoreError, Way, Workshop};
+use crate::types::{Compression, ObjectKey};
+use crate::wiring::Wiring;
+
+/// What stored copies are read with.
+pub(super) struct Stored {
+    pub(super) config: Arc<Config>,
+    pub(super) wiring: Wiring,
+}
+
+impl Stored {
+    /// Opens the storages of the configuration for reading.
+    pub(super) async fn open(context: &Context) -> anyhow::Result<Self> {
+        let config = Arc::new(context.load()?.config);
+        let catalog = context.catalog(&config)?;
+        let wiring = app::wiring_to_read(Arc::clone(&config), catalog).await?;
+        Ok(Self { config, wiring })
+    }
+
+    pub(super) fn catalog(&self) -> &Catalog {
+        &self.wiring.catalog
+    }
+
+    /// The copy that `address` names, and how to read it.
+    pub(super) fn origin(
+        &self,
+        address: &Address,
+        storage: Option<&str>,
+    ) -> anyhow::Result<(Found, Origin)> {
+        let copy = resolve(address, self.catalog(), &self.config)?;
+        let archives = self.catalog().archives_of(&copy.manifest().key)?;
+        let ways = ways(&copy, &archives, &self.wiring, storage)?;
+        let manifest = Box::new(copy.manifest().clone());
+        Ok((copy, Origin::Stored { manifest, ways }))
+    }
+
+    /// The error with the way out: a copy before this one, where this one is damaged.
+    pub(super) fn told(&self, error: RestoreError, copy: &Found) -> anyhow::Error {
+        if !error.is_damage() {
+            return Refusal::failed(error.to_string()).into();
+        }
+        let hint = match self.older(copy) {
+            Ok(Some(key)) => format!("the next older good copy is `{key}`"),
+            _ => "`patina list` shows other copies".to_owned(),
+        };
+        Refusal::damage(format!("{error}\nhint: nothing was changed; {hint}")).into()
+    }
+
+    /// The newest copy before this one that is stored without known trouble.
+    fn older(&self, copy: &Found) -> anyhow::Result<Option<ObjectKey>> {
+        let manifest = copy.manifest();
+        let held = self.catalog().held(&manifest.database, None, None)?;
+        let older = held
+            .iter()
+            .skip_while(|held| held.key != manifest.key)
+            .skip(1);
+        for held in older {
+            if let Some(found) = by_key(&held.key, self.catalog())?
+                && found
+                    .placements()
+                    .iter()
+                    .any(|place| place.state == CopyState::Live)
+            {
+                return Ok(Some(held.key.clone()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A private folder for databases that somebody looks into: in the state directory, where that can be written.
+pub(super) fn private_folder(config: &Config) -> anyhow::Result<Workshop> {
+    let state = &config.agent().state;
+    let in_state = Workshop::open(state, "look-");
+    let opened = in_state.or_else(|_| Workshop::open(&std::env::temp_dir(), "patina-look-"));
+    opened.map_err(|error| {
+        let text = format!(
+            "no private folder can be made in `{}`: {error}",
+            state.display()
+        );
+        Refusal::failed(text).into()
+    })
+}
+
+/// How the file's name says that it is compressed.
+pub(super) fn compression_of(path: &Path) -> Compression {
+    let name = path.to_string_lossy();
+    [Compression::Gzip, Compression::Zstd]
+        .into_iter()
+        .find(|compression| name.ends_with(compression.suffix()))
+        .unwrap_or_default()
+}
+
+/// The ways to the copy through configured storages, or the one asked for: those without known trouble first, and of
+/// these its own object before an archive.
+pub(super) fn ways(
+    copy: &Found,
+    archives: &[StoredArchive],
+    wiring: &Wiring,
+    asked: Option<&str>,
+) -> Result<Vec<Way>, Refusal> {
+    if let Some(asked) = asked.filter(|asked| wiring.store(asked).is_none()) {
+        let hint = hint_for(asked, wiring.stores.iter().map(|store| store.name()));
+        let text = format!("no storage is called `{asked}`\nhint: {hint}");
+        return Err(Refusal::usage(text));
+    }
+    let own = match copy {
+        Found::Daily(copy) => copy.placements.as_slice(),
+        Found::Archived { .. } => &[],
+    };
+    let inside = archives.iter().flat_map(|archive| {
+        let placements = archive.placements.iter();
+        placements.map(move |placement| (Some(archive), placement))
+    });
+    let all: Vec<(Option<&StoredArchive>, &Placement)> = own
+        .iter()
+        .map(|placement| (None, placement))
+        .chain(inside)
+        .collect();
+    let is_asked = |placement: &Placement| asked.is_none_or(|asked| asked == placement.storage);
+    let mut found: Vec<(bool, Way)> = all
+        .iter()
+        .filter(|(_, placement)| is_asked(placement))
+        .filter_map(|(archive, placement)| {
+            let way = Way {
+                store: Arc::clone(wiring.store(&placement.storage)?),
+                archive: archive.map(|archive| Box::new(archive.manifest.clone())),
+            };
+            Some((placement.state == CopyState::Live, way))
+        })
+        .collect();
+    found.sort_by_key(|(is_live, _)| !is_live);
+    if !found.is_empty() {
+        return Ok(found.into_iter().map(|(_, way)| way).collect());
+    }
+    let mut places: Vec<&str> = all
+        .iter()
+        .map(|(_, placement)| placement.storage.as_str())
+        .collect();
+    places.dedup();
+    let (key, places) = (copy.object(), places.join(", "));
+    let who = asked.map_or("no configured storage holds".to_owned(), |asked| {
+        format!("storage `{asked}` does not hold")
+    });
+    let text = format!("{who} `{key}`\nhint: it lies in {places}");
+    Err(Refusal::failed(text))
+}

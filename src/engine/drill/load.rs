@@ -1,0 +1,93 @@
+//! Executes a dump's statements in a scratch database. Invariant: all of them in one transaction, or no database.
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode};
+use tokio_util::sync::CancellationToken;
+
+use super::statements::Statements;
+use super::{DrillError, scratch_error};
+use crate::source::{lift_limits, open_scratch};
+
+/// Where a dump is executed.
+pub(in crate::engine) struct Place<'a> {
+    /// The database's file.
+    pub(in crate::engine) path: &'a Path,
+    /// About how much text there is; the database may grow to a multiple of it.
+    pub(in crate::engine) text_bytes: u64,
+    /// Asks to end.
+    pub(in crate::engine) stop: &'a CancellationToken,
+}
+
+/// What to do with a statement.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Step {
+    /// Execute it.
+    Run,
+    /// Leave it out.
+    Skip,
+    /// Execute this one.
+    Instead(String),
+}
+
+impl Place<'_> {
+    /// Executes the statements that `choose` wants in one transaction and gives the connection, on which statements of
+    /// ours may run from then on. The text is read to its end; whether that is right is for the caller to ask.
+    ///
+    /// # Errors
+    /// Where the text cannot be split, SQLite refuses a statement, or the transaction ends early.
+    pub(in crate::engine) fn load(
+        &self,
+        statements: &mut Statements,
+        mut choose: impl FnMut(&Connection, &[u8]) -> Result<Step, DrillError>,
+    ) -> Result<Connection, DrillError> {
+        let opened = open_scratch(self.path, self.text_bytes, self.stop);
+        let mut connection = opened.map_err(scratch_error)?;
+        connection.execute_batch("BEGIN").map_err(scratch_error)?;
+        while let Some(block) = statements.next_block()? {
+            for (at_bytes, statement) in block.statements() {
+                match choose(&connection, statement)? {
+                    Step::Run => execute(&connection, at_bytes, statement)?,
+                    Step::Skip => {}
+                    Step::Instead(sql) => execute(&connection, at_bytes, sql.as_bytes())?,
+                }
+                if self.stop.is_cancelled() {
+                    return Err(DrillError::Stopped);
+                }
+            }
+        }
+        if connection.is_autocommit() {
+            let why = "the dump ends its own transaction".to_owned();
+            return Err(DrillError::Inconsistent(why));
+        }
+        connection.execute_batch("COMMIT").map_err(scratch_error)?;
+        lift_limits(&mut connection).map_err(scratch_error)?;
+        Ok(connection)
+    }
+}
+
+fn execute(connection: &Connection, at_bytes: u64, statement: &[u8]) -> Result<(), DrillError> {
+    let refused = |why: String| DrillError::Refused {
+        why,
+        at_bytes,
+        text: shortened(statement),
+    };
+    let sql = std::str::from_utf8(statement)
+        .map_err(|error| refused(format!("the text is not UTF-8: {error}")))?;
+    connection
+        .execute_batch(sql)
+        .map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted) => DrillError::Stopped,
+            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => scratch_error(error),
+            _ => refused(error.to_string()),
+        })
+}
+
+/// The statement's first line of SQL, cut.
+fn shortened(statement: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&statement[..statement.len().min(4096)]);
+    let line = text
+        .lines()
+        .find(|line| !line.trim().is_empty() && !line.starts_with("--"));
+    line.unwrap_or_default().chars().take(80).collect()
+}

@@ -1,0 +1,254 @@
+//! Puts SQL text into a D1 database. Invariant: all of the text takes effect, or none of it.
+//!
+//! <https://developers.cloudflare.com/api/resources/d1/subresources/database/methods/import/>
+
+use std::path::Path;
+use std::time::Duration;
+
+use md5::{Digest, Md5};
+use reqwest::{Body, Method};
+use serde::Deserialize;
+use tokio_util::io::ReaderStream;
+use tokio_util::sync::CancellationToken;
+
+use super::answer::{Cell, Envelope};
+use super::client::{Client, result_of};
+use super::error::ApiError;
+use crate::dump::Splitter;
+
+/// An import that nobody asks after for 15 seconds cancels itself.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+
+/// From the first request to the last answer. Nothing is documented; an hour is what an export's link is given.
+const DEADLINE: Duration = Duration::from_secs(3600);
+
+/// Cloudflare takes no larger file.
+const MAX_FILE_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+
+/// Text up to this size fits one request, which is one transaction, where there is no import.
+const MAX_BATCH_BYTES: u64 = 4 * 1024 * 1024;
+
+/// D1 takes no longer statement.
+const MAX_STATEMENT_BYTES: usize = 100_000;
+
+/// How the text came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Imported {
+    /// By Cloudflare's import.
+    Import,
+    /// As one batch of statements, where the import was not to be had.
+    Batch,
+}
+
+/// An entry of a database's schema that is the user's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaEntry {
+    /// `table`, `view`, `index` or `trigger`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// What `/import` answers.
+#[derive(Deserialize)]
+struct State {
+    success: Option<bool>,
+    status: Option<String>,
+    at_bookmark: Option<String>,
+    error: Option<String>,
+    upload_url: Option<String>,
+    filename: Option<String>,
+}
+
+impl Client {
+    /// The tables, views, indexes and triggers of the database `id`, in the order they were made; without those of D1
+    /// and of SQLite themselves.
+    ///
+    /// # Errors
+    /// Those of the API.
+    pub async fn schema(
+        &self,
+        id: &str,
+        stop: &CancellationToken,
+    ) -> Result<Vec<SchemaEntry>, ApiError> {
+        let sql = "SELECT 't'||type, 't'||name FROM sqlite_schema WHERE name NOT LIKE '\\_cf\\_%' ESCAPE '\\' \
+                   AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT IN \
+                   (SELECT name FROM pragma_table_list WHERE type = 'shadow') ORDER BY rowid";
+        let batch = self.batch(id, &[sql.to_owned()], stop).await?;
+        let rows = batch
+            .answers
+            .into_iter()
+            .flat_map(|answer| answer.results.rows);
+        let entry = |row: Vec<Cell>| match row.as_slice() {
+            [Cell::Text(kind), Cell::Text(name)] => Some(SchemaEntry {
+                kind: String::from_utf8_lossy(kind).into_owned(),
+                name: String::from_utf8_lossy(name).into_owned(),
+            }),
+            _ => None,
+        };
+        let entries = rows.map(entry).collect::<Option<_>>();
+        entries.ok_or_else(|| ApiError::Malformed("a schema entry without a name".to_owned()))
+    }
+
+    /// Executes the SQL of `file` in the database `id` as one transaction: by the import, or, where the API has none
+    /// and the file is small, as one batch. Until it is done the database answers nobody. `stop` counts as long as the
+    /// text was not handed over.
+    ///
+    /// # Errors
+    /// [`ApiError::ImportFailed`] where D1 refused the text and kept what it had, and those of the API.
+    pub async fn import(
+        &self,
+        id: &str,
+        file: &Path,
+        stop: &CancellationToken,
+    ) -> Result<Imported, ApiError> {
+        let unreadable = |error: std::io::Error| ApiError::Scratch(error.to_string());
+        let size_bytes = file.metadata().map_err(unreadable)?.len();
+        if size_bytes > MAX_FILE_BYTES {
+            let text = format!("{size_bytes} bytes of SQL; it takes {MAX_FILE_BYTES} at most");
+            return Err(ApiError::ImportFailed(text));
+        }
+        let etag = md5_of(file).map_err(unreadable)?;
+        let init = serde_json::json!({ "action": "init", "etag": etag });
+        let state = match self.ask_import(id, &init, stop).await {
+            Err(ApiError::Refused { code, message }) if size_bytes <= MAX_BATCH_BYTES => {
+                tracing::warn!(
+                    "the import is not to be had ({code}: {message}): one batch instead"
+                );
+                self.import_as_batch(id, file, stop).await?;
+                return Ok(Imported::Batch);
+            }
+            other => other?,
+        };
+        let state = match (state.upload_url, state.filename) {
+            (Some(url), Some(name)) => {
+                tokio::select! {
+                    sent = self.upload(&url, file, size_bytes, &etag) => sent?,
+                    () = stop.cancelled() => return Err(ApiError::Stopped),
+                }
+                let ingest =
+                    serde_json::json!({ "action": "ingest", "etag": etag, "filename": name });
+                // From here on D1 may have the text, so what becomes of it must be known.
+                self.ask_import(id, &ingest, &CancellationToken::new())
+                    .await?
+            }
+            // D1 has this very file already, and began.
+            (upload_url, filename) => State {
+                upload_url,
+                filename,
+                ..state
+            },
+        };
+        self.wait_for_import(id, state).await?;
+        Ok(Imported::Import)
+    }
+
+    async fn wait_for_import(&self, id: &str, mut state: State) -> Result<(), ApiError> {
+        let ends_at = self.clock().elapsed() + DEADLINE;
+        let mut bookmark = None;
+        loop {
+            bookmark = state.at_bookmark.take().or(bookmark);
+            let why = || {
+                state
+                    .error
+                    .clone()
+                    .unwrap_or("it gives no reason".to_owned())
+            };
+            match state.status.as_deref() {
+                Some("complete") if state.success != Some(false) => return Ok(()),
+                _ if state.success == Some(false) => return Err(ApiError::ImportFailed(why())),
+                Some("error") => return Err(ApiError::ImportFailed(why())),
+                _ if bookmark.is_none() => {
+                    let text = "an import without a status or a bookmark".to_owned();
+                    return Err(ApiError::Malformed(text));
+                }
+                _ => {}
+            }
+            if self.clock().elapsed() > ends_at {
+                return Err(ApiError::ImportTimeout(DEADLINE));
+            }
+            self.clock().sleep(POLL_EVERY).await;
+            let poll = serde_json::json!({ "action": "poll", "current_bookmark": bookmark });
+            state = self
+                .ask_import(id, &poll, &CancellationToken::new())
+                .await?;
+        }
+    }
+
+    async fn ask_import(
+        &self,
+        id: &str,
+        body: &serde_json::Value,
+        stop: &CancellationToken,
+    ) -> Result<State, ApiError> {
+        let url = self.database_url(&format!("/{id}/import"));
+        let body = Some(body.to_string());
+        let envelope: Envelope<State> = self.call(Method::POST, &url, body, stop).await?;
+        result_of(envelope.result)
+    }
+
+    /// Sends the file to a signed link, which takes no token.
+    async fn upload(
+        &self,
+        url: &str,
+        file: &Path,
+        size_bytes: u64,
+        etag: &str,
+    ) -> Result<(), ApiError> {
+        let unreadable = |error: std::io::Error| ApiError::Scratch(error.to_string());
+        let opened = tokio::fs::File::open(file).await.map_err(unreadable)?;
+        let request = self
+            .link_to(Method::PUT, url)?
+            .header("content-length", size_bytes)
+            .timeout(DEADLINE)
+            .body(Body::wrap_stream(ReaderStream::new(opened)));
+        let response = request.send().await.map_err(|error| self.told(error))?;
+        let status = response.status();
+        if !status.is_success() {
+            let text = format!("the upload was refused with status {}", status.as_u16());
+            return Err(ApiError::Overloaded(text));
+        }
+        let kept = response
+            .headers()
+            .get("etag")
+            .and_then(|etag| etag.to_str().ok());
+        match kept.map(|kept| kept.trim_matches('"')) {
+            Some(kept) if kept != etag => Err(ApiError::Connection(format!(
+                "the upload has the MD5 {kept}, the file {etag}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    async fn import_as_batch(
+        &self,
+        id: &str,
+        file: &Path,
+        stop: &CancellationToken,
+    ) -> Result<(), ApiError> {
+        let failed = |error: &dyn std::fmt::Display| ApiError::ImportFailed(error.to_string());
+        let opened = std::fs::File::open(file).map_err(|error| failed(&error))?;
+        let mut splitter = Splitter::new(opened, MAX_STATEMENT_BYTES);
+        let mut statements = Vec::new();
+        while let Some((_, statement)) =
+            splitter.next_statement().map_err(|error| failed(&error))?
+        {
+            let sql = std::str::from_utf8(statement).map_err(|error| failed(&error))?;
+            statements.push(sql.to_owned());
+        }
+        self.batch(id, &statements, stop).await.map(drop)
+    }
+}
+
+fn md5_of(path: &Path) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let mut hasher = Md5::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let count = std::io::Read::read(&mut file, &mut buffer)?;
+        if count == 0 {
+            return Ok(hex::encode(hasher.finalize()));
+        }
+        hasher.update(&buffer[..count]);
+    }
+}

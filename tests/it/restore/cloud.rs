@@ -1,0 +1,164 @@
+//! Restores into the real D1 engine, by its import, and reads back what went in.
+
+use std::fs;
+use std::path::Path;
+
+use super::site::{Site, same};
+use crate::d1::engine::{ACCOUNT, Engine, TOKEN};
+use crate::torture::{build_for_d1, build_utf16};
+
+fn site(engine: &Engine) -> Site {
+    let account = format!(
+        "[cloudflare]\naccount_id = \"{ACCOUNT}\"\napi_token = \"{TOKEN}\"\napi_url = \"{}\"\n",
+        engine.url()
+    );
+    Site::new(&account)
+}
+
+/// What the engine has in its file.
+fn held(site: &Site, engine: &Engine, id: &str, name: &str) -> std::path::PathBuf {
+    let path = site.path(name);
+    engine.copy_file(id, &path);
+    path
+}
+
+#[test]
+fn the_torture_database_goes_into_an_empty_d1_database_and_reads_back_equal() {
+    let engine = Engine::start();
+    let site = site(&engine);
+    build_for_d1(&site.path("source.db"));
+    let key = site.night(0);
+    let id = engine.create("shop-again");
+    let plan = ["restore", "shop", "--to", "d1:shop-again", "--dry-run"];
+    site.ok(&plan).says("empty").says(&id);
+    let report = site.json(&["restore", &key, "--to", "d1:shop-again"]);
+    let tables = report["databases"][0]["tables"].as_array().unwrap();
+    assert!(tables.len() > 80, "{}", tables.len());
+    // What D1 has no place for is not a part of it.
+    super::site::execute(
+        &site.path("source.db"),
+        "PRAGMA user_version=0; PRAGMA application_id=0;",
+    );
+    same(
+        &site.path("source.db"),
+        &held(&site, &engine, &id, "held.db"),
+    );
+}
+
+#[test]
+fn what_is_in_a_d1_database_is_replaced_only_when_confirmed_and_kept_proven() {
+    let engine = Engine::start();
+    let site = site(&engine);
+    site.execute(
+        "CREATE TABLE users(id INTEGER PRIMARY KEY AUTOINCREMENT, name); CREATE INDEX by_name ON users(name);
+         CREATE TABLE big(v); INSERT INTO big VALUES (zeroblob(200000));
+         INSERT INTO users(name) VALUES ('ann'), ('bob');",
+    );
+    site.night(0);
+    let id = engine.create("live");
+    let before = "CREATE TABLE parents(id INTEGER PRIMARY KEY); CREATE TABLE kids(p REFERENCES parents(id)); \
+                  CREATE TABLE counted(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO counted VALUES (41); \
+                  INSERT INTO parents VALUES (1); INSERT INTO kids VALUES (1); CREATE VIEW w AS SELECT * FROM kids; \
+                  CREATE TABLE users(old)";
+    for sql in before.split("; ") {
+        engine.execute(&id, sql);
+    }
+    let original = held(&site, &engine, &id, "original.db");
+    let args = ["restore", "shop", "--to", "d1:live"];
+    site.ends(1, &args)
+        .complains("in the D1 database `live`")
+        .complains("--replace");
+    site.ends(2, &[&args[..], &["--replace"]].concat())
+        .complains("add `--yes`");
+    same(&original, &held(&site, &engine, &id, "untouched.db"));
+    // One table, beside what is there.
+    let table = [&args[..], &["--table", "users", "--replace", "--yes"]].concat();
+    site.ok(&table);
+    let counted = engine.execute(
+        &id,
+        "SELECT group_concat(name || seq) AS s FROM sqlite_sequence ORDER BY name",
+    );
+    assert!(
+        counted.to_string().contains("counted41") && counted.to_string().contains("users2"),
+        "{counted}"
+    );
+    // All of it, with what is there in a proven copy.
+    let report = site.json(&[&args[..], &["--replace", "--yes", "--safety-copy", "kept"]].concat());
+    same(
+        &site.path("source.db"),
+        &held(&site, &engine, &id, "held.db"),
+    );
+    let kept = report["databases"][0]["safety_copy"].as_str().unwrap();
+    assert!(Path::new(&site.path(kept)).exists(), "{kept}");
+    let manifest = format!("{kept}.json");
+    let back = [
+        "restore",
+        "--file",
+        kept,
+        "--manifest",
+        &manifest,
+        "--to",
+        "back.db",
+    ];
+    site.ok(&back).says("equal to the manifest").says("parents");
+    site.ok(&[
+        &back[..5],
+        &["--to", &format!("d1:{id}"), "--replace", "--yes"],
+    ]
+    .concat());
+    same(
+        &site.path("back.db"),
+        &held(&site, &engine, &id, "again.db"),
+    );
+}
+
+#[test]
+fn what_d1_refuses_leaves_it_as_it_was() {
+    let engine = Engine::start();
+    let site = site(&engine);
+    // A table wider than D1 takes: only D1 knows.
+    let columns: Vec<String> = (0..120).map(|n| format!("c{n}")).collect();
+    site.execute(&format!(
+        "CREATE TABLE first(a); CREATE TABLE wide({})",
+        columns.join(",")
+    ));
+    site.night(0);
+    let id = engine.create("live");
+    engine.execute(&id, "CREATE TABLE precious(a)");
+    let original = held(&site, &engine, &id, "original.db");
+    let args = ["restore", "shop", "--to", "d1:live", "--replace", "--yes"];
+    site.ends(1, &args)
+        .complains("D1 did not import the copy and is as it was");
+    same(&original, &held(&site, &engine, &id, "held.db"));
+    // Rows that break a key, and text that is not UTF-8, are told before anything is sent.
+    site.execute("DROP TABLE wide; CREATE TABLE kid(p REFERENCES first(a)); INSERT INTO kid VALUES (1); CREATE UNIQUE INDEX u ON first(a);");
+    site.night(0);
+    site.ends(1, &args)
+        .complains("violate a foreign key, which D1 refuses");
+    fs::remove_file(site.path("source.db")).unwrap();
+    build_utf16(&site.path("source.db"));
+    site.night(0);
+    site.ends(1, &args).complains("UTF-16");
+    same(&original, &held(&site, &engine, &id, "held2.db"));
+    site.ends(2, &["restore", "shop", "--to", "d1:lif"])
+        .complains("has no D1 database `lif`");
+}
+
+#[test]
+fn a_token_that_may_only_read_is_told_before_anything_changes() {
+    let engine = Engine::start();
+    let site = site(&engine);
+    site.execute("CREATE TABLE t(a); INSERT INTO t VALUES (1);");
+    site.night(0);
+    let id = engine.create("live");
+    let config = fs::read_to_string(site.path("patina.toml")).unwrap();
+    site.configure(&config.replace(TOKEN, "read-token"));
+    site.ends(1, &["restore", "shop", "--to", "d1:live"])
+        .complains("restoring needs Edit");
+    let left = held(&site, &engine, &id, "held.db");
+    let db = rusqlite::Connection::open(left).unwrap();
+    let count: i64 = db
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(count, 0);
+}

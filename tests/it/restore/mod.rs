@@ -1,0 +1,8 @@
+//! Brings copies back by the real binary, from real storages, and holds what comes back against what was backed up.
+
+mod cloud;
+mod faults;
+mod files;
+mod kill;
+mod questions;
+mod site;
