@@ -67,7 +67,8 @@ impl Context {
         let state = config.agent().state.display();
         catalog.ok_or_else(|| {
             let text = format!(
-                "no backup was taken yet: there is no catalog in `{state}`\nhint: patina backup"
+                "no backup was taken yet: there is no catalog in `{state}`\nhint: `patina backup` takes one; \
+                 `patina rebuild` finds what the storages hold"
             );
             Refusal::failed(text).into()
         })

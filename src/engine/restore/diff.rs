@@ -2,7 +2,7 @@
 //!
 //! Tables whose manifests have the same digest are equal without being read; only the others are loaded.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::Connection;
 
@@ -119,8 +119,8 @@ fn is_asked(asked: &[String], name: &str) -> bool {
 }
 
 fn compare(
-    first: &PathBuf,
-    second: &PathBuf,
+    first: &Path,
+    second: &Path,
     asked: &[String],
     loaded: Option<&[String]>,
     samples: usize,

@@ -112,7 +112,9 @@ impl RestoreError {
     pub(super) fn target(path: &Path, cause: &io::Error) -> Self {
         let hint = match cause.kind() {
             io::ErrorKind::PermissionDenied => "\nhint: let Patina's user write the folder",
-            io::ErrorKind::StorageFull => "\nhint: nothing was changed; look for free space",
+            io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge => {
+                "\nhint: nothing was changed; look for free space"
+            }
             io::ErrorKind::NotFound => "\nhint: make the folder first",
             _ => "",
         };
@@ -130,6 +132,12 @@ impl RestoreError {
                 Self::InUse {
                     what: shown(path),
                     by: "another connection has a lock on it".to_owned(),
+                }
+            }
+            Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure) => {
+                Self::Target {
+                    what: shown(path),
+                    why: format!("{cause}\nhint: nothing was changed; look for free space"),
                 }
             }
             _ => Self::Target {

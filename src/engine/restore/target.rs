@@ -46,9 +46,16 @@ pub struct Target {
 enum Standing {
     Absent,
     /// A database that nobody else can use as long as this lives.
-    Held(Connection),
+    Held(Held),
     /// A file that SQLite cannot read.
     Unreadable,
+}
+
+/// A database whose only user is this connection.
+struct Held {
+    connection: Connection,
+    /// Whether it works with a write-ahead log.
+    is_wal: bool,
 }
 
 impl Target {
@@ -107,7 +114,7 @@ impl Target {
     /// The connection that holds the database there; `None` where there is none.
     pub(super) fn held(&self) -> Option<&Connection> {
         match &self.standing {
-            Standing::Held(connection) => Some(connection),
+            Standing::Held(held) => Some(&held.connection),
             Standing::Absent | Standing::Unreadable => None,
         }
     }
@@ -136,9 +143,11 @@ impl Target {
                 }
                 return Ok(None);
             }
-            Standing::Held(connection) => {
+            Standing::Held(held) => {
                 let copy = workshop.path("safety.db");
-                copy_database(connection, &copy)
+                // An empty database has no page to copy, and is a file all the same.
+                File::create_new(&copy).map_err(told)?;
+                copy_database(&held.connection, &copy)
                     .map_err(|error| RestoreError::sqlite(&self.path, &error))?;
                 self.put_aside(&copy, &to).map_err(told)?;
             }
@@ -169,11 +178,10 @@ impl Target {
                 new.persist_noclobber(&self.path)
                     .map_err(|error| told(error.error))?;
             }
-            Standing::Held(connection) => {
+            Standing::Held(held) => {
                 refuse_open(&self.path)?;
-                let was_wal = journal_mode(connection, None).map_err(sqlite)? == "wal";
-                fold(connection, &self.path)?;
-                if was_wal {
+                fold(&held.connection, &self.path)?;
+                if held.is_wal {
                     keep_wal(new).map_err(sqlite)?;
                 }
                 self.exchange(new).map_err(told)?;
@@ -262,16 +270,19 @@ fn keep_wal(new: &Path) -> rusqlite::Result<()> {
 
 fn hold(path: &Path) -> Result<Standing, RestoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || -> rusqlite::Result<Connection> {
+    let open = || -> rusqlite::Result<Held> {
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.execute_batch(
             "PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; SELECT count(*) FROM main.sqlite_schema; COMMIT;",
         )?;
-        Ok(connection)
+        Ok(Held {
+            is_wal: journal_mode(&connection, None)? == "wal",
+            connection,
+        })
     };
     match open() {
-        Ok(connection) => Ok(Standing::Held(connection)),
+        Ok(held) => Ok(Standing::Held(held)),
         Err(error) => match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Ok(Standing::Unreadable),
             _ => Err(RestoreError::sqlite(path, &error)),

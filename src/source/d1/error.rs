@@ -76,12 +76,12 @@ pub enum ApiError {
     /// D1 did not take SQL text, and kept what it had.
     #[error("D1 did not import the copy and is as it was: {0}")]
     ImportFailed(String),
-    /// Nobody knows what became of an import.
+    /// D1 has SQL text, and nobody knows what became of it.
     #[error(
-        "D1's import did not end within {} s\nhint: it takes effect whole or not at all; look at the database, then \
-         restore again", .0.as_secs()
+        "whether D1 took the copy is not known: {0}\nhint: it takes effect whole or not at all; look at the \
+         database, then restore again"
     )]
-    ImportTimeout(Duration),
+    ImportUnsure(String),
     /// A file of ours cannot be read or written.
     #[error("a private file cannot be used: {0}")]
     Scratch(String),
@@ -134,7 +134,7 @@ impl ApiError {
             | Self::ExportFailed(_)
             | Self::ExportTimeout(_)
             | Self::ImportFailed(_)
-            | Self::ImportTimeout(_)
+            | Self::ImportUnsure(_)
             | Self::Scratch(_)
             | Self::Setup(_)
             | Self::Stopped => false,

@@ -130,7 +130,8 @@ impl Client {
                     serde_json::json!({ "action": "ingest", "etag": etag, "filename": name });
                 // From here on D1 may have the text, so what becomes of it must be known.
                 self.ask_import(id, &ingest, &CancellationToken::new())
-                    .await?
+                    .await
+                    .map_err(unsure)?
             }
             // D1 has this very file already, and began.
             (upload_url, filename) => State {
@@ -145,7 +146,7 @@ impl Client {
 
     async fn wait_for_import(&self, id: &str, mut state: State) -> Result<(), ApiError> {
         let ends_at = self.clock().elapsed() + DEADLINE;
-        let mut bookmark = None;
+        let (never, mut bookmark) = (CancellationToken::new(), None);
         loop {
             bookmark = state.at_bookmark.take().or(bookmark);
             let why = || {
@@ -159,19 +160,19 @@ impl Client {
                 _ if state.success == Some(false) => return Err(ApiError::ImportFailed(why())),
                 Some("error") => return Err(ApiError::ImportFailed(why())),
                 _ if bookmark.is_none() => {
-                    let text = "an import without a status or a bookmark".to_owned();
-                    return Err(ApiError::Malformed(text));
+                    let text = "its answer has no status and no bookmark".to_owned();
+                    return Err(ApiError::ImportUnsure(text));
                 }
                 _ => {}
             }
             if self.clock().elapsed() > ends_at {
-                return Err(ApiError::ImportTimeout(DEADLINE));
+                let text = format!("it did not end within {} s", DEADLINE.as_secs());
+                return Err(ApiError::ImportUnsure(text));
             }
             self.clock().sleep(POLL_EVERY).await;
             let poll = serde_json::json!({ "action": "poll", "current_bookmark": bookmark });
-            state = self
-                .ask_import(id, &poll, &CancellationToken::new())
-                .await?;
+            let asked = self.ask_import(id, &poll, &never);
+            state = asked.await.map_err(unsure)?;
         }
     }
 
@@ -237,6 +238,15 @@ impl Client {
             statements.push(sql.to_owned());
         }
         self.batch(id, &statements, stop).await.map(drop)
+    }
+}
+
+/// D1 may go on with what it was given, whatever became of the answer.
+fn unsure(error: ApiError) -> ApiError {
+    match error {
+        // It says no, and then nothing happens.
+        ApiError::Refused { message, .. } => ApiError::ImportFailed(message),
+        other => ApiError::ImportUnsure(other.to_string()),
     }
 }
 

@@ -97,7 +97,7 @@ fn before_the_first_backup_one_is_told_how_to_take_it() {
         place
             .ends(1, args)
             .complains("no backup was taken yet")
-            .complains("hint: patina backup");
+            .complains("hint: `patina backup`");
     }
     assert!(!place.path("state").exists() && !place.path("backups").exists());
 }

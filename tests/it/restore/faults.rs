@@ -146,17 +146,34 @@ fn with_little_room(site: &Site, args: &[&str], room_bytes: u64) -> Ran {
 #[test]
 fn a_full_disk_changes_nothing_and_is_named() {
     let (site, ..) = two_copies();
-    let before = precious(&site);
     let limit = rustix::process::getrlimit(Resource::Fsize);
     assert!(matches!(limit, Rlimit { maximum: None, .. }), "{limit:?}");
-    for room_bytes in [0, 4096, 100_000, 400_000, 700_000] {
-        let ran = with_little_room(&site, &REPLACE, room_bytes);
+    let dump = site.ok(&["cat", "shop"]).out;
+    fs::write(site.path("shop.sql"), dump).unwrap();
+    let args = [
+        "restore",
+        "--file",
+        "shop.sql",
+        "--to",
+        "target.db",
+        "--replace",
+    ];
+    precious(&site);
+    // The safety copy is larger than what is restored.
+    execute(
+        &site.path("target.db"),
+        "INSERT INTO precious VALUES (zeroblob(2000000));",
+    );
+    let before = fs::read(site.path("target.db")).unwrap();
+    for room_bytes in [0, 4096, 100_000, 400_000, 700_000, 1_500_000] {
+        let ran = with_little_room(&site, &args, room_bytes);
         assert_eq!(ran.code, Some(1), "{room_bytes}: {}{}", ran.err, ran.out);
         ran.complains("hint: nothing was changed; look for free space");
         assert_eq!(fs::read(site.path("target.db")).unwrap(), before);
         site.holds_no_leftovers();
     }
-    site.ok(&REPLACE);
+    site.ok(&args);
+    same(&site.path("source.db"), &site.path("target.db"));
 }
 
 #[test]

@@ -271,7 +271,7 @@ fn a_dump_is_restored_where_nothing_but_the_dump_is_left() {
         "Text(\"by_body,posts\")"
     );
     for (what, text) in [
-        ("cut", sql[..sql.len() - 300].to_owned()),
+        ("the dump ends inside", sql[..sql.len() - 300].to_owned()),
         ("changed", sql.replace("'ann'", "'eve'")),
     ] {
         fs::write(stranger.path("bad.sql"), text).unwrap();
