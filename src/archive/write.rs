@@ -8,7 +8,8 @@ use tar::{EntryType, Header};
 use super::{ArchiveError, Facts, MANIFEST_NAME, RUNBOOK_NAME, SUMS_NAME};
 use crate::dump::Encoder;
 use crate::types::{
-    ARCHIVE_FORMAT, ArchiveMember, Compression, Hasher, IsoWeek, JobId, LeftOut, PlainFacts, StoredFacts,
+    ARCHIVE_FORMAT, ArchiveMember, Compression, Hasher, IsoWeek, JobId, LeftOut, PlainFacts,
+    StoredFacts,
 };
 
 /// Everyone may read what was unpacked.
@@ -60,7 +61,10 @@ impl<W: Write> Writer<W> {
             mtime: u64::try_from(monday.and_utc().timestamp()).unwrap_or(0),
         };
         writer.small(MANIFEST_NAME, &manifest(contents))?;
-        writer.small(SUMS_NAME, sums(contents.members, contents.runbook).as_bytes())?;
+        writer.small(
+            SUMS_NAME,
+            sums(contents.members, contents.runbook).as_bytes(),
+        )?;
         if contents.runbook.is_some() {
             writer.small(RUNBOOK_NAME, runbook.as_bytes())?;
         }

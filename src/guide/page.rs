@@ -22,15 +22,25 @@ impl Guide {
             way.write(&mut page);
         }
         if !self.copies.is_empty() {
-            page.push_str("## Copies\n\n| date | size | rows | proven | key |\n|---|---|---|---|---|\n");
+            page.push_str(
+                "## Copies\n\n| date | size | rows | proven | key |\n|---|---|---|---|---|\n",
+            );
         }
         for copy in self.copies.iter().take(COPIES_SHOWN) {
             let (date, size, rows) = (copy.date, ByteCount(copy.size_bytes), grouped(copy.rows));
             let proven = if copy.is_good { "yes" } else { "no" };
-            let _ = writeln!(page, "| {date} | {size} | {rows} | {proven} | `{}` |", copy.key);
+            let _ = writeln!(
+                page,
+                "| {date} | {size} | {rows} | {proven} | `{}` |",
+                copy.key
+            );
         }
         if let Some(more) = self.copies.len().checked_sub(COPIES_SHOWN + 1) {
-            let _ = writeln!(page, "\n{} older ones are not shown.", grouped(more as u64 + 1));
+            let _ = writeln!(
+                page,
+                "\n{} older ones are not shown.",
+                grouped(more as u64 + 1)
+            );
         }
         page
     }
@@ -91,7 +101,9 @@ impl Way {
         for (index, step) in self.steps.iter().enumerate() {
             let number = index + 1;
             let _ = match &step.command {
-                Some(command) => writeln!(page, "{number}. {}:\n\n```sh\n{command}\n```\n", step.say),
+                Some(command) => {
+                    writeln!(page, "{number}. {}:\n\n```sh\n{command}\n```\n", step.say)
+                }
                 None => writeln!(page, "{number}. {}.\n", step.say),
             };
         }

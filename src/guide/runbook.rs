@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::command::{identifier, patina, path, quoted};
+use super::command::{identifier, path, patina, quoted};
 use super::{Guide, Home};
 use crate::catalog::{Catalog, CatalogError};
 use crate::config::{Config, StorageKind};
@@ -33,7 +33,11 @@ impl Runbook {
     ///
     /// # Errors
     /// Where the catalog cannot be read.
-    pub fn read(config: &Config, catalog: &Catalog, now: DateTime<Utc>) -> Result<Self, CatalogError> {
+    pub fn read(
+        config: &Config,
+        catalog: &Catalog,
+        now: DateTime<Utc>,
+    ) -> Result<Self, CatalogError> {
         let mut guides = Vec::with_capacity(config.databases().len());
         for database in config.databases() {
             let guide = Guide::read(config, catalog, &database.name, None)?;
@@ -97,7 +101,9 @@ impl Runbook {
 
     fn names(&self, is_wanted: impl Fn(&Guide) -> bool) -> String {
         let wanted = self.guides.iter().filter(|guide| is_wanted(guide));
-        let names: Vec<String> = wanted.map(|guide| format!("`{}`", guide.database)).collect();
+        let names: Vec<String> = wanted
+            .map(|guide| format!("`{}`", guide.database))
+            .collect();
         match names.is_empty() {
             true => "none".to_owned(),
             false => names.join(", "),
@@ -118,7 +124,9 @@ impl Runbook {
 
     fn access(&self, page: &mut String) {
         page.push_str("## Before you begin\n\n");
-        page.push_str("- [ ] Tell the others that you are at it, and where you write what you do\n");
+        page.push_str(
+            "- [ ] Tell the others that you are at it, and where you write what you do\n",
+        );
         page.push_str("- [ ] Stop what still writes wrong data; switch no backup off\n");
         let _ = writeln!(
             page,
@@ -148,7 +156,10 @@ impl Runbook {
             let command = match &guide.home {
                 Home::D1(_) => {
                     let name = &guide.database;
-                    format!("wrangler d1 execute {name} --remote --command={}", quoted(sql))
+                    format!(
+                        "wrangler d1 execute {name} --remote --command={}",
+                        quoted(sql)
+                    )
                 }
                 Home::Sqlite(file) => format!("sqlite3 {} {}", path(file), quoted(sql)),
             };
@@ -195,7 +206,11 @@ impl Runbook {
             match (&guide.chosen, guide.ways.first()) {
                 (Some(_), Some(way)) => way.write(page),
                 _ => {
-                    let _ = writeln!(page, "There is no copy of it; `{} guide {}` says what is left.\n", self.patina, guide.database);
+                    let _ = writeln!(
+                        page,
+                        "There is no copy of it; `{} guide {}` says what is left.\n",
+                        self.patina, guide.database
+                    );
                 }
             }
         }
@@ -214,7 +229,10 @@ impl Runbook {
                 && let Some(table) = chosen.manifest.evidence.tables.first()
             {
                 let (name, table) = (&guide.database, identifier(&table.name));
-                let _ = writeln!(page, "- [ ] What reads `{name}` works again, and shows what stands in {table}");
+                let _ = writeln!(
+                    page,
+                    "- [ ] What reads `{name}` works again, and shows what stands in {table}"
+                );
             }
         }
         page.push('\n');
@@ -254,10 +272,19 @@ impl Runbook {
         page.push_str("## When copies are damaged, too\n\n");
         let mut ways = Vec::new();
         if self.has_d1() {
-            ways.push("Look at D1 Time Travel first; the guide of each database has its commands.".to_owned());
+            ways.push(
+                "Look at D1 Time Travel first; the guide of each database has its commands."
+                    .to_owned(),
+            );
         }
-        ways.push(format!("Look at every copy there is, in every storage: `{} verify --all`.", self.patina));
-        ways.push("Take an older day; the archives under `weekly/` hold every day of their week.".to_owned());
+        ways.push(format!(
+            "Look at every copy there is, in every storage: `{} verify --all`.",
+            self.patina
+        ));
+        ways.push(
+            "Take an older day; the archives under `weekly/` hold every day of their week."
+                .to_owned(),
+        );
         if self.has_d1() {
             ways.push("Ask Cloudflare support for help with the recovery of D1.".to_owned());
         }

@@ -1,6 +1,6 @@
 //! Lists the ways to get a database back. Invariant: the best one for this database comes first.
 
-use super::command::{identifier, patina, path, quoted};
+use super::command::{identifier, path, patina, quoted};
 use super::copies::Known;
 use super::{Home, Step, Way};
 use crate::config::{Config, S3, StorageKind};
@@ -40,7 +40,10 @@ pub(super) fn all(
     if let Home::D1(id) = home {
         let bookmark = copy.and_then(|copy| copy.manifest.source.bookmark.as_deref());
         let moment = copy.map(|copy| copy.manifest.started_at.as_str());
-        ways.insert(ways.len().min(1), time_travel(config, database, id, bookmark, moment));
+        ways.insert(
+            ways.len().min(1),
+            time_travel(config, database, id, bookmark, moment),
+        );
     }
     for (number, way) in ways.iter_mut().enumerate() {
         way.key = format!("method{}_{}", number + 1, way.key);
@@ -133,7 +136,10 @@ impl About<'_> {
             let sql = format!("SELECT count(*) FROM {}", identifier(table));
             steps.push(Step::run(
                 format!("Verify: {} rows", grouped(rows)),
-                format!("wrangler d1 execute {name} --remote --command={}", quoted(&sql)),
+                format!(
+                    "wrangler d1 execute {name} --remote --command={}",
+                    quoted(&sql)
+                ),
             ));
         }
         steps.push(Step::run(
@@ -162,10 +168,7 @@ impl About<'_> {
             key: "patina".to_owned(),
             name: "Patina, with proof".to_owned(),
             steps: vec![
-                Step::run(
-                    "See what would be done",
-                    format!("{command} --dry-run"),
-                ),
+                Step::run("See what would be done", format!("{command} --dry-run")),
                 Step::run(
                     "Restore; a safety copy of what is there is made first, and every table is compared afterwards",
                     command,
@@ -195,7 +198,9 @@ impl About<'_> {
             key: "patina".to_owned(),
             name: "Patina (Recommended)".to_owned(),
             steps,
-            warning: Some("This replaces the file; its safety copy is named in the output.".to_owned()),
+            warning: Some(
+                "This replaces the file; its safety copy is named in the output.".to_owned(),
+            ),
             note: None,
         }
     }
@@ -203,7 +208,7 @@ impl About<'_> {
     fn verify_file(&self, target: &str) -> Vec<Step> {
         let mut steps = vec![
             Step::run(
-                "Verify: it must say `ok`",
+                "Verify: it must say `ok`; a row that broke a CHECK in the source is named again",
                 format!("sqlite3 {target} 'PRAGMA integrity_check'"),
             ),
             Step::run(
@@ -230,7 +235,9 @@ impl About<'_> {
             format!("test ! -e {fresh} && sqlite3 -bail {fresh} < {dump}"),
         ));
         steps.extend(self.verify_file(&fresh));
-        steps.push(Step::by_hand("Stop every program that has the database open"));
+        steps.push(Step::by_hand(
+            "Stop every program that has the database open",
+        ));
         let before = format!("{target}.before-restore");
         steps.push(Step::run(
             "Put what is there aside, with what was not yet written into it",
@@ -265,12 +272,22 @@ impl About<'_> {
             ),
             Step::run(
                 "Restore a table, with its indexes and triggers, into a file of its own",
-                format!("{patina} restore {address} --table {} --to {file}", quoted(table)),
+                format!(
+                    "{patina} restore {address} --table {} --to {file}",
+                    quoted(table)
+                ),
             ),
         ];
         let dump = format!(".dump {}", identifier(table));
-        let take = format!("sqlite3 {file} {} > {}-table.sql", quoted(&dump), self.database);
-        steps.push(Step::run("Take from it what you need, such as its SQL", take));
+        let take = format!(
+            "sqlite3 {file} {} > {}-table.sql",
+            quoted(&dump),
+            self.database
+        );
+        steps.push(Step::run(
+            "Take from it what you need, such as its SQL",
+            take,
+        ));
         if let Home::Sqlite(home) = self.home {
             let sql = format!("SELECT count(*) FROM {}", identifier(table));
             steps.push(Step::run(
@@ -299,7 +316,12 @@ impl About<'_> {
                     (None, path(&object), None)
                 }
                 StorageKind::S3(bucket) => {
-                    let file = self.object().rsplit('/').next().unwrap_or_default().to_owned();
+                    let file = self
+                        .object()
+                        .rsplit('/')
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned();
                     let fetch = rclone(bucket, &self.object(), &file);
                     let note = "rclone takes the keys of the bucket from `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.";
                     (Some(fetch), quoted(&file), Some(note.to_owned()))
@@ -386,13 +408,19 @@ fn time_travel(
     if let Some(bookmark) = bookmark {
         steps.push(Step::run(
             "Restore to the state that the copy was made of",
-            format!("wrangler d1 time-travel restore {name} --bookmark={}", quoted(bookmark)),
+            format!(
+                "wrangler d1 time-travel restore {name} --bookmark={}",
+                quoted(bookmark)
+            ),
         ));
     }
     if let Some(moment) = moment {
         steps.push(Step::run(
             "Or restore to a moment, such as when the copy was begun",
-            format!("wrangler d1 time-travel restore {name} --timestamp={}", quoted(moment)),
+            format!(
+                "wrangler d1 time-travel restore {name} --timestamp={}",
+                quoted(moment)
+            ),
         ));
     }
     steps.push(Step::by_hand("Verify restoration"));

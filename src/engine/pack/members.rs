@@ -231,7 +231,8 @@ fn write_file(
 ) -> Result<StoredFacts, Stop> {
     let io = |cause| Stop::Archive(ArchiveError::Io(cause));
     let file = BufWriter::with_capacity(BUFFER_BYTES, File::create(path).map_err(io)?);
-    let mut writer = Writer::start(file, &draft.contents(), &draft.runbook).map_err(Stop::Archive)?;
+    let mut writer =
+        Writer::start(file, &draft.contents(), &draft.runbook).map_err(Stop::Archive)?;
     for (place, (member, store)) in draft.members.iter().zip(stores).enumerate() {
         let of_member = |why: String, is_damage| Stop::Member {
             place,

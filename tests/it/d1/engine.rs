@@ -339,7 +339,7 @@ fn sources() -> PathBuf {
 }
 
 /// A file of the packages that `scripts/test-deps.sh` installs into the target folder.
-fn installed(path: &str) -> PathBuf {
+pub(crate) fn installed(path: &str) -> PathBuf {
     let modules = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../d1-engine/node_modules");
     let path = modules.join(path);
     assert!(

@@ -48,7 +48,7 @@ fn engine_with(sql: &str) -> (Engine, String) {
     (engine, id)
 }
 
-pub(super) fn engine_with_what_is_kept() -> (Engine, String) {
+pub(crate) fn engine_with_what_is_kept() -> (Engine, String) {
     engine_with(&kept())
 }
 

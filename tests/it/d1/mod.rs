@@ -2,7 +2,7 @@
 
 mod changes;
 pub(crate) mod engine;
-mod export;
+pub(crate) mod export;
 mod export_faults;
 mod export_kill;
 mod faults;

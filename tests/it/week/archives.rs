@@ -78,7 +78,11 @@ async fn an_archive_opens_with_tar_and_sha256sum_alone() {
         1 + 14
     );
     let runbook = shell("cat RUNBOOK.md");
-    for heading in ["# Disaster recovery runbook", "### 2. `shop`", "| `blog` | 2026-11-22 |"] {
+    for heading in [
+        "# Disaster recovery runbook",
+        "### 2. `shop`",
+        "| `blog` | 2026-11-22 |",
+    ] {
         assert!(runbook.contains(heading), "{runbook}");
     }
     let rows = shell(
