@@ -14,7 +14,9 @@ pub mod archive;
 pub mod store;
 pub mod catalog;
 pub mod wiring;
+pub mod copy;
 pub mod task;
+pub mod http;
 
 pub mod engine;
 pub mod app;
