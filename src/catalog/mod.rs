@@ -14,7 +14,9 @@ mod record;
 mod row;
 mod run;
 mod schema;
+mod shelf;
 mod slots;
+mod standing;
 mod write;
 
 pub use error::CatalogError;
@@ -25,6 +27,8 @@ pub use record::{
     Spooled, StoredArchive, StoredCopy,
 };
 pub use run::Run;
+pub use shelf::{Good, Holding, Point, Shelf};
+pub use standing::{Harm, Past, Standing, Stock, Totals};
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
