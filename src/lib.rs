@@ -14,6 +14,7 @@ pub mod archive;
 pub mod store;
 pub mod catalog;
 pub mod wiring;
+pub mod overview;
 pub mod copy;
 pub mod task;
 pub mod http;

@@ -17,7 +17,9 @@ mod requests;
 mod row;
 mod run;
 mod schema;
+mod shelf;
 mod slots;
+mod standing;
 mod write;
 
 pub use audit::{
@@ -33,6 +35,8 @@ pub use record::{
 };
 pub use requests::{Asked, BackupRequest};
 pub use run::Run;
+pub use shelf::{Good, Holding, Point, Shelf};
+pub use standing::{Harm, Past, Standing, Stock, Totals};
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;

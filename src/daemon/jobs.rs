@@ -18,14 +18,12 @@ use crate::engine::pack::{self, Outcome, PackError, Skip};
 use crate::engine::reconcile::{self, Patience};
 use crate::engine::state::StateDir;
 use crate::engine::verify::{self, Scope};
+use crate::overview::DISCOVER;
 use crate::progress::{Board, Live, Progress};
 use crate::retention::Guards;
 use crate::schedule::{Because, Schedule};
 use crate::types::{ByteCount, DatabaseName, Trigger};
 use crate::wiring::Wiring;
-
-/// When the account is looked through for databases that nothing backs up: away from the night's work.
-const DISCOVER: &str = "0 12 * * *";
 
 /// Something that is run by schedule.
 #[derive(Clone)]

@@ -19,6 +19,7 @@ mod dumping;
 mod killed;
 mod live;
 mod night;
+mod overview;
 mod sqlite_source;
 mod s3;
 mod store;
