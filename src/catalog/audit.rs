@@ -201,10 +201,11 @@ impl Catalog {
                 let Ok(found) = row_of(row) else {
                     return broken("it holds what was never written".to_owned());
                 };
-                if link(&previous, id, &found.audit) != found.hash {
+                let hash = link(&previous, id, &found.audit).to_string();
+                if row.get_ref("hash")?.as_str() != Ok(hash.as_str()) {
                     return broken("it, or one before it, is not as it was written".to_owned());
                 }
-                (last, previous) = (id, found.hash.to_string());
+                (last, previous) = (id, hash);
             }
             let given = newest_id(connection)?;
             if given != last {

@@ -237,7 +237,7 @@ async fn the_document_describes_every_route_and_no_other() {
                 "{method} {path}"
             );
             assert!(
-                operation["responses"].as_object().unwrap().len() > 0,
+                !operation["responses"].as_object().unwrap().is_empty(),
                 "{path}"
             );
         }

@@ -28,6 +28,8 @@ struct Site {
 
 impl Site {
     fn new(rows: u32, http: &str) -> Self {
+        // The clients of these tests need it as well.
+        patina::store::install_tls();
         let folder = tempfile::tempdir().unwrap();
         database(&folder.path().join("blog.db"), rows);
         let mut site = Self {
