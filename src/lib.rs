@@ -16,6 +16,7 @@ pub mod catalog;
 pub mod wiring;
 pub mod overview;
 pub mod task;
+pub mod http;
 
 pub mod engine;
 pub mod app;

@@ -1,5 +1,7 @@
 //! Holds the overview to what the catalog knows: every scene answers the one question, for the right reason.
 
+mod metrics;
+mod page;
 pub(crate) mod scene;
 
 use std::collections::BTreeMap;
@@ -63,7 +65,7 @@ fn twelve_good_weeks_are_safe_and_every_day_of_them_is_held() {
     assert_eq!(
         overview.safety.to_string(),
         "Everything is safe. All 4 databases have a copy that was restored and compared, \
-         none older than 8 hours."
+         none older than 9 hours."
     );
     let posts = database(&overview, "autumnsgrove-posts");
     let held: BTreeMap<_, usize> = posts.strip.iter().fold(BTreeMap::new(), |mut held, day| {
