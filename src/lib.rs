@@ -15,6 +15,7 @@ pub mod store;
 pub mod catalog;
 pub mod wiring;
 pub mod overview;
+pub mod copy;
 pub mod task;
 pub mod http;
 

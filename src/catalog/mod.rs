@@ -6,11 +6,14 @@
 
 mod adopt;
 mod archives;
+mod audit;
 mod error;
 mod events;
 mod keeping;
+mod page;
 mod query;
 mod record;
+mod requests;
 mod row;
 mod run;
 mod schema;
@@ -19,13 +22,18 @@ mod slots;
 mod standing;
 mod write;
 
+pub use audit::{
+    Admission, Audit, AuditAction, AuditOutcome, AuditRow, AuditVerdict, DownloadLimit,
+};
 pub use error::CatalogError;
 pub use keeping::{Care, Lease};
+pub use page::{Listed, Page, PageFilter};
 pub use record::{
     Adoption, Committed, CopyFilter, CopyState, Damage, Event, EventKind, Held, Item, ItemContent,
     ItemMember, Job, JobResult, JobStatus, NewJob, Packed, Placement, Record, ResultStatus, Slot,
     Spooled, StoredArchive, StoredCopy,
 };
+pub use requests::{Asked, BackupRequest};
 pub use run::Run;
 pub use shelf::{Good, Holding, Point, Shelf};
 pub use standing::{Harm, Past, Standing, Stock, Totals};

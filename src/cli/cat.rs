@@ -4,16 +4,14 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::address::{Found, resolve};
+use super::address::resolve;
 use super::args::CatArgs;
 use super::context::{Context, about_stdout, tell};
 use super::exit::{Exit, Refusal};
 use super::names::hint_for;
 use crate::app;
-use crate::catalog::{CopyState, Placement, StoredArchive};
-use crate::engine::reading::{ReadingError, read_copy, read_member};
+use crate::copy::{Found, ReadingError, Way, read_copy, read_member, ways};
 use crate::progress::Progress;
-use crate::store::Store;
 use crate::wiring::Wiring;
 
 /// Runs `patina cat`.
@@ -22,14 +20,13 @@ pub(super) async fn run(context: &Context, args: &CatArgs) -> anyhow::Result<Exi
     let catalog = context.catalog(&config)?;
     let copy = resolve(&args.copy, &catalog, &config)?;
     let manifest = copy.manifest();
-    let archives = catalog.archives_of(&manifest.key)?;
     let wiring = app::wiring_to_read(config, catalog).await?;
-    let ways = ways(&copy, &archives, &wiring, args.storage.as_deref())?;
+    let ways = ways_to(&copy, &wiring, args.storage.as_deref())?;
     let (mut troubles, unseen) = (Vec::new(), Arc::<Progress>::default());
     for way in &ways {
         let written = Arc::new(AtomicU64::new(0));
         let (store, sink) = (way.store.as_ref(), to_stdout(Arc::clone(&written)));
-        let read = match way.archive {
+        let read = match &way.archive {
             None => read_copy(store, manifest, &unseen, sink).await,
             Some(archive) => {
                 let key = &manifest.key;
@@ -85,64 +82,30 @@ fn to_stdout(written: Arc<AtomicU64>) -> impl FnMut(&[u8]) -> io::Result<()> + S
     }
 }
 
-/// A way to the copy: a storage, and the archive there that holds it where it is not an object of its own.
-struct Way<'a> {
-    store: &'a Arc<dyn Store>,
-    archive: Option<&'a StoredArchive>,
-    is_live: bool,
-}
-
-/// The ways to the copy through configured storages, or the one asked for: those without known trouble first, and of
-/// these its own object before an archive.
-fn ways<'a>(
-    copy: &'a Found,
-    archives: &'a [StoredArchive],
-    wiring: &'a Wiring,
-    asked: Option<&str>,
-) -> Result<Vec<Way<'a>>, Refusal> {
+/// The ways to the copy through configured storages, or through the one asked for.
+fn ways_to(copy: &Found, wiring: &Wiring, asked: Option<&str>) -> anyhow::Result<Vec<Way>> {
     if let Some(asked) = asked.filter(|asked| wiring.store(asked).is_none()) {
         let hint = hint_for(asked, wiring.stores.iter().map(|store| store.name()));
         let text = format!("no storage is called `{asked}`\nhint: {hint}");
-        return Err(Refusal::usage(text));
+        return Err(Refusal::usage(text).into());
     }
+    let ways = ways(copy, wiring, &wiring.catalog, asked)?;
+    if !ways.is_empty() {
+        return Ok(ways);
+    }
+    let archives = wiring.catalog.archives_of(&copy.manifest().key)?;
     let own = match copy {
         Found::Daily(copy) => copy.placements.as_slice(),
         Found::Archived { .. } => &[],
     };
-    let inside = archives.iter().flat_map(|archive| {
-        let placements = archive.placements.iter();
-        placements.map(move |placement| (Some(archive), placement))
-    });
-    let all: Vec<(Option<&StoredArchive>, &Placement)> = own
-        .iter()
-        .map(|placement| (None, placement))
-        .chain(inside)
-        .collect();
-    let is_asked = |placement: &Placement| asked.is_none_or(|asked| asked == placement.storage);
-    let mut ways: Vec<Way<'_>> = all
-        .iter()
-        .filter(|(_, placement)| is_asked(placement))
-        .filter_map(|(archive, placement)| {
-            Some(Way {
-                store: wiring.store(&placement.storage)?,
-                archive: *archive,
-                is_live: placement.state == CopyState::Live,
-            })
-        })
-        .collect();
-    ways.sort_by_key(|way| !way.is_live);
-    if !ways.is_empty() {
-        return Ok(ways);
-    }
-    let mut places: Vec<&str> = all
-        .iter()
-        .map(|(_, placement)| placement.storage.as_str())
-        .collect();
+    let inside = archives.iter().flat_map(|archive| &archive.placements);
+    let places = own.iter().chain(inside);
+    let mut places: Vec<&str> = places.map(|placement| placement.storage.as_str()).collect();
     places.dedup();
     let (key, places) = (copy.object(), places.join(", "));
     let who = asked.map_or("no configured storage holds".to_owned(), |asked| {
         format!("storage `{asked}` does not hold")
     });
     let text = format!("{who} `{key}`\nhint: it lies in {places}");
-    Err(Refusal::failed(text))
+    Err(Refusal::failed(text).into())
 }

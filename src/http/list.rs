@@ -1,0 +1,69 @@
+//! `GET /list`: what can be downloaded, the newest day first.
+
+use axum::Json;
+use axum::extract::{Extension, RawQuery, State};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+use super::Api;
+use super::answer::Refusal;
+use super::call::Call;
+use super::jobs::refuse_unknown;
+use super::params::Params;
+use crate::catalog::{Listed, PageFilter};
+use crate::types::ByteCount;
+
+/// What a page holds where nobody says, and at most.
+const USUAL_LIMIT: usize = 20;
+const MOST_LIMIT: usize = 1000;
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    Extension(call): Extension<Call>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, Refusal> {
+    let params = Params::read(query.as_deref(), &["database", "date", "limit", "after"])?;
+    let limit = params.get("limit", "use a number from 1 to 1000")?;
+    let limit: usize = limit.unwrap_or(USUAL_LIMIT);
+    if !(1..=MOST_LIMIT).contains(&limit) {
+        return Err(Refusal::bad("`limit` is a number from 1 to 1000"));
+    }
+    let filter = PageFilter {
+        database: params.get("database", "it is not a database's name")?,
+        date: params.get("date", "use a day, such as 2026-11-22")?,
+        after: params.get("after", "use the `next` of the page before")?,
+        limit,
+    };
+    let database = filter.database.clone();
+    let page = api.ask(move |catalog| catalog.page(&filter)).await?;
+    if let Some(name) = database.filter(|_| page.filtered == 0) {
+        refuse_unknown(&api, &call, &name).await?;
+    }
+    let next = page.copies.last().filter(|_| page.copies.len() == limit);
+    Ok(Json(json!({
+        "backups": page.copies.iter().map(document).collect::<Vec<_>>(),
+        "total": page.total,
+        "filtered": page.filtered,
+        "next": next.map(|copy| &copy.key),
+    })))
+}
+
+fn document(copy: &Listed) -> Value {
+    json!({
+        "database": copy.database,
+        "date": copy.date,
+        "r2Key": copy.key,
+        "size": ByteCount(copy.size_bytes).to_string(),
+        "sizeBytes": copy.size_bytes,
+        "tables": copy.table_count,
+        "rows": copy.row_count,
+        "createdAt": moment(copy.created_at),
+        "expiresAt": moment(copy.expires_at),
+        "archive": copy.archive,
+    })
+}
+
+/// `2026-11-22T03:00:45Z`.
+pub(super) fn moment(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
