@@ -6,6 +6,7 @@ mod answer;
 mod auth;
 mod call;
 mod connection;
+mod dashboard;
 mod download;
 mod events;
 mod jobs;
@@ -50,6 +51,8 @@ pub struct Sources {
     pub activator: Activator,
     /// The keys that Cloudflare Access signs with.
     pub access: AccessKeys,
+    /// Gives what the process knows of itself, for the metrics.
+    pub vitals: Arc<dyn Fn() -> metrics::Vitals + Send + Sync>,
     /// Ends every open stream.
     pub stop: CancellationToken,
 }
