@@ -5,7 +5,7 @@ mod page;
 pub(crate) mod scene;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use patina::catalog::{Catalog, Holding};
@@ -213,14 +213,20 @@ fn a_look_at_a_hundred_thousand_copies_takes_well_under_a_second() {
     let overview = scene.overview();
     assert_eq!(overview.totals.dailies, COPIES);
     assert_eq!(overview.databases.len(), 104);
-    let began = Instant::now();
+    let began = cpu_time();
     let looks = 3;
     for _ in 0..looks {
         scene.overview();
     }
-    let each = began.elapsed() / looks;
+    let each = (cpu_time() - began) / looks;
     println!("a look at {COPIES} copies takes {each:?}");
-    assert!(each < Duration::from_millis(800), "{each:?}");
+    assert!(each < Duration::from_millis(600), "{each:?}");
+}
+
+/// What this thread has computed so far: how long it waited for others says nothing about a query.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap()
 }
 
 /// Copies of a hundred databases, with manifests as large as real ones.

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use patina::catalog::{Catalog, Committed, Damage, NewJob, Run};
+use patina::clock::{Clock, ManualClock};
 use patina::config::Config;
 use patina::overview::Overview;
 use patina::types::{
     ARCHIVE_FORMAT, ArchiveManifest, ArchiveMember, BackupDate, Compression, JobId, Manifest,
     ObjectKey, Sha256, StoredFacts, Trigger,
 };
+use patina::wiring::{Moment, Wiring};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -35,10 +37,10 @@ pub(crate) struct Scene {
 }
 
 /// The configuration of every scene, in `folder`.
-pub(crate) fn config_text(folder: &Path, more: &str) -> String {
+fn config_text(folder: &Path) -> String {
     let mut text = format!(
         "[agent]\nname = \"grove\"\nstate = \"{0}/state\"\ntimezone = \"Europe/Berlin\"\n\
-         {more}\n\
+         [http]\nlisten = \"127.0.0.1:0\"\n\
          [[storage]]\nname = \"local\"\ndirectory = \"{0}/backups\"\n\
          [[storage]]\nname = \"second\"\ndirectory = \"{0}/second\"\n",
         folder.display()
@@ -60,8 +62,10 @@ pub(crate) fn config_text(folder: &Path, more: &str) -> String {
 impl Scene {
     /// Nothing was ever backed up.
     pub(crate) fn empty() -> Self {
-        let folder = TempDir::new().unwrap();
-        let text = config_text(folder.path(), "");
+        // A thousand commits are made durable at once where nothing has to be.
+        let folder = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new());
+        let folder = folder.unwrap();
+        let text = config_text(folder.path());
         let path = folder.path().join("patina.toml");
         std::fs::write(&path, &text).unwrap();
         for (name, ..) in DATABASES {
@@ -140,6 +144,20 @@ impl Scene {
             })
             .unwrap();
         (scene, run)
+    }
+
+    /// What requests are answered from, at the scene's moment.
+    pub(crate) fn wiring(&self) -> Wiring {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(at(NOW)));
+        Wiring {
+            config: Arc::clone(&self.config),
+            databases: Vec::new(),
+            stores: Vec::new(),
+            catalog: self.catalog.clone(),
+            account: None,
+            built_at: Moment::of(clock.as_ref()),
+            clock,
+        }
     }
 
     /// The job of the last night, that just began.
