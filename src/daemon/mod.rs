@@ -26,6 +26,7 @@ use crate::catalog::CatalogError;
 use crate::config::Config;
 use crate::engine::recover::{self, RecoverError};
 use crate::engine::state::{StateDir, StateError};
+use crate::http::metrics::Vitals;
 use crate::http::{AccessKeys, ServeError, Server, Sources};
 use crate::progress::Live;
 use crate::task::{Activator, Driver, LONGEST_PAUSE, Standing, Task};
@@ -155,12 +156,16 @@ impl Daemon {
 
     /// What requests are answered from.
     fn sources(&self) -> Sources {
-        let daemon = self.clone();
+        let (daemon, known) = (self.clone(), self.clone());
         Sources {
             current: Arc::new(move || Arc::clone(&daemon.built().wiring)),
             live: self.live.clone(),
             activator: self.activator.clone(),
             access: AccessKeys::new(None),
+            vitals: Arc::new(move || Vitals {
+                config_loaded_at: Some(known.built().wiring.built_at.wall),
+                ..Vitals::default()
+            }),
             stop: self.stop.clone(),
         }
     }

@@ -6,12 +6,15 @@ mod answer;
 mod auth;
 mod call;
 mod connection;
+mod dashboard;
 mod download;
 mod events;
 mod jobs;
 mod limits;
 mod list;
+pub mod metrics;
 mod openapi;
+pub mod page;
 mod params;
 mod router;
 mod server;
@@ -48,6 +51,8 @@ pub struct Sources {
     pub activator: Activator,
     /// The keys that Cloudflare Access signs with.
     pub access: AccessKeys,
+    /// Gives what the process knows of itself, for the metrics.
+    pub vitals: Arc<dyn Fn() -> metrics::Vitals + Send + Sync>,
     /// Ends every open stream.
     pub stop: CancellationToken,
 }

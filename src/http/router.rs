@@ -12,7 +12,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::answer::Refusal;
 use super::auth::{self, Needs};
 use super::call::MOST_BODY_BYTES;
-use super::{Api, about, call, download, events, jobs, list, openapi, status, trigger};
+use super::{Api, call, dashboard, download, events, jobs, list, openapi, status, trigger};
 use crate::config::Scope;
 
 /// One route, for documents.
@@ -34,19 +34,22 @@ struct Route {
 
 const READ: Needs = Needs::Scope(Scope::Read);
 const DOWNLOAD: Needs = Needs::Scope(Scope::Download);
+const METRICS: Needs = Needs::Scope(Scope::Metrics);
 const TRIGGER: Needs = Needs::Scope(Scope::Trigger);
 
 /// Every route there is.
 #[rustfmt::skip]
 fn routes() -> Vec<Route> {
     vec![
-        route("GET", "/", READ, "This documentation", get(about::about)),
+        route("GET", "/", READ, "This documentation", get(dashboard::home)),
         route("GET", "/status", READ, "Current backup status and recent history", get(status::status)),
         route("GET", "/list", READ, "List all available backups", get(list::list)),
         route("POST", "/trigger", TRIGGER, "Manually trigger a backup", post(trigger::trigger)),
         route("GET", "/jobs/{id}", READ, "One job and what became of each database", get(jobs::job)),
         route("GET", "/events", READ, "Live progress as server-sent events", get(events::events)),
         route("GET", "/download/{date}/{db}", DOWNLOAD, "Download a specific backup", get(download::download)),
+        route("GET", "/metrics", METRICS, "The numbers as OpenMetrics text", get(dashboard::numbers)),
+        route("GET", "/assets/{digest}/{file}", Needs::Nothing, "What the dashboard's page loads", get(dashboard::asset)),
         route("GET", "/openapi.json", Needs::Nothing, "This API as an OpenAPI document", get(openapi::document)),
         route("GET", "/healthz", Needs::Nothing, "Whether the process answers", get(healthz)),
     ]

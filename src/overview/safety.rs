@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::words::{age, listed};
+use super::words::{age, at_most, listed};
 use super::{DatabaseOverview, Role, Staleness};
 use crate::config::AlertLevel;
 use crate::types::DatabaseName;
@@ -150,22 +150,14 @@ impl Safety {
                 "Of {} there is no copy that was restored and compared.",
                 listed(databases)
             ),
-            Self::Stale { databases, oldest } => format!(
-                "{} had the last good copy up to {} ago.",
-                listed(databases),
-                age(*oldest)
-            ),
+            Self::Stale { databases, oldest } => past(databases, *oldest),
             Self::Damaged { .. } => {
                 "A storage lost or changed what was stored; every database has another good copy."
                     .to_owned()
             }
-            Self::Late { databases, oldest } => format!(
-                "{} should have a newer copy: the last good one is up to {} old.",
-                listed(databases),
-                age(*oldest)
-            ),
+            Self::Late { databases, oldest } => past(databases, *oldest),
             Self::Failing { databases, oldest } => format!(
-                "{} can still be restored from a good copy, at most {} old.",
+                "{} can still be restored from a good copy that is {} old.",
                 listed(databases),
                 age(*oldest)
             ),
@@ -178,9 +170,18 @@ impl Safety {
             ),
             Self::Safe { databases, oldest } => format!(
                 "All {databases} databases have a copy that was restored and compared, none older than {}.",
-                age(*oldest)
+                at_most(*oldest)
             ),
         }
+    }
+}
+
+/// How old the last good copies are.
+fn past(databases: &[DatabaseName], oldest: TimeDelta) -> String {
+    let (names, age) = (listed(databases), age(oldest));
+    match databases {
+        [_] => format!("The last good copy of {names} is {age} old."),
+        _ => format!("The last good copies of {names} are up to {age} old."),
     }
 }
 

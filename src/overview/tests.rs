@@ -20,6 +20,20 @@ fn a_time_is_told_in_its_largest_unit() {
 }
 
 #[test]
+fn a_bound_is_never_below_what_it_bounds() {
+    for (seconds, text) in [
+        (59, "less than a minute"),
+        (3_540, "59 minutes"),
+        (3_541, "1 hour"),
+        (32_398, "9 hours"),
+        (32_400, "9 hours"),
+        (172_801, "3 days"),
+    ] {
+        assert_eq!(words::at_most(TimeDelta::seconds(seconds)), text);
+    }
+}
+
+#[test]
 fn a_duration_is_told_in_its_two_largest_units() {
     for (duration_ms, text) in [
         (0, "0.0 s"),

@@ -18,7 +18,19 @@ pub fn age(passed: TimeDelta) -> String {
     }
 }
 
-/// The same, as something past: `9 hours ago`.
+/// A time in its largest unit that is no shorter: of 8 hours and 1 minute `9 hours`.
+pub(super) fn at_most(passed: TimeDelta) -> String {
+    let seconds = passed.num_seconds().max(0);
+    let unit = match seconds {
+        0..60 => 1,
+        60..3_600 => 60,
+        3_600..172_800 => 3_600,
+        _ => 86_400,
+    };
+    age(TimeDelta::seconds((seconds + unit - 1) / unit * unit))
+}
+
+/// The same as [`age`], as something past: `9 hours ago`.
 pub fn ago(passed: TimeDelta) -> String {
     match passed.num_seconds() {
         ..60 => "just now".to_owned(),

@@ -4,6 +4,7 @@
 
 mod backup_crash;
 mod backup_faults;
+mod browser;
 mod catalog;
 mod catalog_file;
 mod catalog_kill;

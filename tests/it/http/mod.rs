@@ -23,6 +23,7 @@ use patina::config::Config;
 use patina::engine::backup::{self, Request};
 use patina::engine::state::StateDir;
 use patina::engine::{expire, pack};
+use patina::http::metrics::Vitals;
 use patina::http::{AccessKeys, Server, Sources, key_digest};
 use patina::progress::{Board, Live};
 use patina::retention::{Guard, Guards};
@@ -153,6 +154,7 @@ impl World {
             live: live.clone(),
             activator: Activator::default(),
             access: AccessKeys::new(access),
+            vitals: Arc::new(Vitals::default),
             stop: stop.clone(),
         };
         let server = tokio::spawn(async move { server.serve(sources).await.unwrap() });

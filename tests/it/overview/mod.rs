@@ -1,9 +1,11 @@
 //! Holds the overview to what the catalog knows: every scene answers the one question, for the right reason.
 
+mod metrics;
+mod page;
 pub(crate) mod scene;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use patina::catalog::{Catalog, Holding};
@@ -63,7 +65,7 @@ fn twelve_good_weeks_are_safe_and_every_day_of_them_is_held() {
     assert_eq!(
         overview.safety.to_string(),
         "Everything is safe. All 4 databases have a copy that was restored and compared, \
-         none older than 8 hours."
+         none older than 9 hours."
     );
     let posts = database(&overview, "autumnsgrove-posts");
     let held: BTreeMap<_, usize> = posts.strip.iter().fold(BTreeMap::new(), |mut held, day| {
@@ -211,14 +213,20 @@ fn a_look_at_a_hundred_thousand_copies_takes_well_under_a_second() {
     let overview = scene.overview();
     assert_eq!(overview.totals.dailies, COPIES);
     assert_eq!(overview.databases.len(), 104);
-    let began = Instant::now();
+    let began = cpu_time();
     let looks = 3;
     for _ in 0..looks {
         scene.overview();
     }
-    let each = began.elapsed() / looks;
+    let each = (cpu_time() - began) / looks;
     println!("a look at {COPIES} copies takes {each:?}");
-    assert!(each < Duration::from_millis(800), "{each:?}");
+    assert!(each < Duration::from_millis(600), "{each:?}");
+}
+
+/// What this thread has computed so far: how long it waited for others says nothing about a query.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap()
 }
 
 /// Copies of a hundred databases, with manifests as large as real ones.

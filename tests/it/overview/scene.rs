@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use patina::catalog::{Catalog, Committed, Damage, NewJob, Run};
+use patina::clock::{Clock, ManualClock};
 use patina::config::Config;
 use patina::overview::Overview;
 use patina::types::{
     ARCHIVE_FORMAT, ArchiveManifest, ArchiveMember, BackupDate, Compression, JobId, Manifest,
     ObjectKey, Sha256, StoredFacts, Trigger,
 };
+use patina::wiring::{Moment, Wiring};
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::catalog::{at, manifest, name};
@@ -30,14 +33,14 @@ const DATABASES: [(&str, &str, u64); 4] = [
 pub(crate) struct Scene {
     pub(crate) catalog: Catalog,
     pub(crate) config: Arc<Config>,
-    pub(crate) folder: TempDir,
+    _folder: TempDir,
 }
 
 /// The configuration of every scene, in `folder`.
-pub(crate) fn config_text(folder: &Path, more: &str) -> String {
+fn config_text(folder: &Path) -> String {
     let mut text = format!(
         "[agent]\nname = \"grove\"\nstate = \"{0}/state\"\ntimezone = \"Europe/Berlin\"\n\
-         {more}\n\
+         [http]\nlisten = \"127.0.0.1:0\"\n\
          [[storage]]\nname = \"local\"\ndirectory = \"{0}/backups\"\n\
          [[storage]]\nname = \"second\"\ndirectory = \"{0}/second\"\n",
         folder.display()
@@ -59,8 +62,10 @@ pub(crate) fn config_text(folder: &Path, more: &str) -> String {
 impl Scene {
     /// Nothing was ever backed up.
     pub(crate) fn empty() -> Self {
-        let folder = TempDir::new().unwrap();
-        let text = config_text(folder.path(), "");
+        // A thousand commits are made durable at once where nothing has to be.
+        let folder = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new());
+        let folder = folder.unwrap();
+        let text = config_text(folder.path());
         let path = folder.path().join("patina.toml");
         std::fs::write(&path, &text).unwrap();
         for (name, ..) in DATABASES {
@@ -71,7 +76,7 @@ impl Scene {
         Self {
             catalog,
             config: Arc::new(loaded.config),
-            folder,
+            _folder: folder,
         }
     }
 
@@ -95,8 +100,7 @@ impl Scene {
         for week in (3..=11).rev() {
             scene.week(week);
         }
-        let old = scene.copy(&begin(&scene.catalog, day(30)), "old-shop", day(30), 7_000);
-        scene.commit_only(&old);
+        scene.last_of("old-shop", day(30), 7_000);
         for passed in (0..=19).rev() {
             let mut failed = Vec::new();
             if passed < 5 {
@@ -142,6 +146,25 @@ impl Scene {
         (scene, run)
     }
 
+    /// What requests are answered from, at the scene's moment.
+    pub(crate) fn wiring(&self) -> Wiring {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(at(NOW)));
+        Wiring {
+            config: Arc::clone(&self.config),
+            databases: Vec::new(),
+            stores: Vec::new(),
+            catalog: self.catalog.clone(),
+            account: None,
+            built_at: Moment::of(clock.as_ref()),
+            clock,
+        }
+    }
+
+    /// The job of the last night, that just began.
+    pub(crate) fn begin_today(&self) -> Run {
+        begin(&self.catalog, day(0))
+    }
+
     pub(crate) fn overview(&self) -> Overview {
         Overview::of(&self.catalog, &self.config, at(NOW)).unwrap()
     }
@@ -174,7 +197,10 @@ impl Scene {
             let date = sunday.minus_days(passed);
             let job = begin(&self.catalog, date);
             for (database, _, size) in DATABASES {
-                let manifest = self.copy(&job, database, date, grown(size, 7 * weeks_ago + passed));
+                let grown = grown(size, 7 * weeks_ago + passed + 2);
+                let manifest = self.copy(&job, database, date, grown);
+                job.succeed(&committed(&manifest)).unwrap();
+                self.expire(&manifest.key);
                 let path = manifest.key.to_string();
                 members.push(ArchiveMember { path, manifest });
             }
@@ -214,12 +240,22 @@ impl Scene {
         manifest
     }
 
-    /// A copy whose job says nothing of it.
-    fn commit_only(&self, copy: &Manifest) {
-        let run = begin(&self.catalog, copy.date);
-        run.succeed(&committed(copy)).unwrap();
-        run.finish(moment(copy.date) + TimeDelta::seconds(9))
-            .unwrap();
+    /// The last copy of a database that nobody backs up any more.
+    fn last_of(&self, database: &str, date: BackupDate, size_bytes: u64) {
+        let run = begin(&self.catalog, date);
+        let copy = self.copy(&run, database, date, size_bytes);
+        run.succeed(&committed(&copy)).unwrap();
+        run.finish(moment(date) + TimeDelta::seconds(9)).unwrap();
+    }
+
+    /// Takes a daily away as expiry does in the end.
+    fn expire(&self, key: &ObjectKey) {
+        for storage in ["local", "second"] {
+            self.catalog.removed(key, storage).unwrap();
+        }
+        let connection = Connection::open(self.catalog.path()).unwrap();
+        let sql = "UPDATE backup_inventory SET deleted_at = 1 WHERE r2_key = ?";
+        assert_eq!(connection.execute(sql, [key.as_str()]).unwrap(), 1);
     }
 }
 
