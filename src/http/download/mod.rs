@@ -26,7 +26,7 @@ use super::call::Call;
 use super::jobs::{no_database, refuse_unknown};
 use super::limits::DOWNLOADS;
 use super::params::{Params, shown};
-use super::{Api, HOLDER, blocking};
+use super::{Api, HOLDER, audit, blocking};
 use crate::catalog::{Admission, Audit, AuditAction, AuditOutcome, Lease};
 use crate::copy::{Found, Way, of_day, ways};
 use crate::types::{BackupDate, DatabaseName, Manifest, ObjectKey, PlainFacts};
@@ -55,15 +55,15 @@ pub(super) async fn download(
     let Some(asked) = asked else {
         return Ok(unsatisfiable(manifest.plain.size_bytes));
     };
+    if method == Method::HEAD {
+        audit::note(&call, &caller, AuditAction::Head, manifest.key.as_str()).await?;
+        return Ok(head(&manifest, asked, Body::empty()));
+    }
     let grant = Grant {
         call,
         client: caller.name,
         key: manifest.key.clone(),
     };
-    if method == Method::HEAD {
-        grant.note_head().await?;
-        return Ok(head(&manifest, asked, Body::empty()));
-    }
     let place = api.0.limits.download()?;
     let lease = grant.admit(&ways, &manifest.key).await?;
     let mut handed = Handed::new(grant, lease, place, asked.part());
@@ -145,28 +145,21 @@ pub(super) struct Grant {
 }
 
 impl Grant {
-    fn row(&self, action: AuditAction, outcome: AuditOutcome, size_bytes: u64) -> Audit {
-        Audit {
-            at: self.call.wiring.clock.now(),
-            request: self.call.id.clone(),
-            action,
+    fn row(&self, outcome: AuditOutcome, size_bytes: u64) -> Audit {
+        let (client, key) = (&self.client, self.key.as_str());
+        audit::row(
+            &self.call,
+            client,
+            AuditAction::Download,
             outcome,
-            client: self.client.clone(),
-            address: self.call.address,
-            subject: self.key.to_string(),
+            key,
             size_bytes,
-        }
-    }
-
-    async fn note_head(&self) -> Result<(), Refusal> {
-        let row = self.row(AuditAction::Head, AuditOutcome::Complete, 0);
-        let catalog = self.call.wiring.catalog.clone();
-        Ok(blocking(catalog, move |catalog| catalog.audit(&row)).await?)
+        )
     }
 
     /// Has the audit written and the limits kept, and keeps expiry off what is read.
     async fn admit(&self, ways: &[Way], key: &ObjectKey) -> Result<Lease, Refusal> {
-        let row = self.row(AuditAction::Download, AuditOutcome::Granted, 0);
+        let row = self.row(AuditOutcome::Granted, 0);
         let archives = ways.iter().filter_map(|way| way.archive.as_ref());
         let mut keys: Vec<ObjectKey> = archives.map(|archive| archive.key().clone()).collect();
         keys.push(key.clone());
@@ -198,7 +191,7 @@ impl Grant {
 
     /// Writes down how it ended. Where the catalog does not take it, the grant stands there all the same.
     fn end(self, outcome: AuditOutcome, size_bytes: u64, lease: Option<Lease>) {
-        let row = self.row(AuditAction::Download, outcome, size_bytes);
+        let row = self.row(outcome, size_bytes);
         let (catalog, key) = (&self.call.wiring.catalog, &self.key);
         if let Err(error) = catalog.audit(&row) {
             tracing::error!(%key, "the end of a download is not in the audit: {error}");
