@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# Installs what the tests call, and only what is missing: Debian packages, an S3 server and the D1 engine.
+# Installs what the tests call, and only what is missing: Debian packages, an S3 server, the D1 engine and a browser.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 install_servers() {
     bash scripts/seaweedfs.sh
     bash scripts/d1-engine.sh
+    bash scripts/browser.sh
 }
 
 # command:package — sqlite3 restores our dumps, zstd unpacks them, strace counts durable steps, python3 installs the
-# S3 server, npm the D1 engine, and setpriv ends both with the test.
+# S3 server, npm the D1 engine and the browser's driver, setpriv ends both servers with the test, chromium shows the
+# dashboard, and promtool (of prometheus) reads the metrics.
 needed=(
     cc:gcc sqlite3:sqlite3 zstd:zstd strace:strace python3:python3 npm:npm setpriv:util-linux
+    chromium:chromium promtool:prometheus
 )
 
 missing=()

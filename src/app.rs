@@ -45,13 +45,14 @@ pub enum AppError {
 /// # Errors
 /// Where the catalog cannot be opened or a source cannot be built; a storage that fails is part of the wiring.
 pub async fn wiring(config: Arc<Config>, state: &StateDir) -> Result<Wiring, AppError> {
-    Ok(build(config, state).await?.wiring)
+    let built = build(config, state).await?;
+    Ok(Arc::into_inner(built.wiring).expect("nobody else was given it"))
 }
 
 /// What a job works on, and the only way to delete anything.
 pub struct Built {
     /// What a job works on.
-    pub wiring: Wiring,
+    pub wiring: Arc<Wiring>,
     /// The same storages, in the same order, for expiry.
     pub pruners: Vec<Arc<dyn Prune>>,
 }
@@ -113,6 +114,7 @@ async fn assemble(
         clock,
         config,
     };
+    let wiring = Arc::new(wiring);
     Ok(Built { wiring, pruners })
 }
 

@@ -15,7 +15,10 @@ pub mod store;
 pub mod catalog;
 pub mod wiring;
 pub mod guide;
+pub mod overview;
+pub mod copy;
 pub mod task;
+pub mod http;
 
 pub mod engine;
 pub mod app;

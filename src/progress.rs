@@ -1,9 +1,9 @@
 //! Counts what a long job has done so far, for the terminal and the event stream. Invariant: counting never waits.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::types::DatabaseName;
+use crate::types::{DatabaseName, JobId};
 
 /// What is being done to one database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,25 +52,88 @@ pub struct Progress {
 }
 
 /// The counters of all databases of a job, in the order they will start.
-#[derive(Debug, Default)]
-pub struct Board(Vec<(DatabaseName, Arc<Progress>)>);
+#[derive(Debug)]
+pub struct Board {
+    job: JobId,
+    counters: Vec<(DatabaseName, Arc<Progress>)>,
+}
 
 impl Board {
-    /// Counters for these databases.
+    /// Counters for these databases in a job of a new id.
     pub fn new<'a>(names: impl IntoIterator<Item = &'a DatabaseName>) -> Self {
+        Self::of_job(JobId::random(), names)
+    }
+
+    /// Counters for these databases in the job that gets this id.
+    pub fn of_job<'a>(job: JobId, names: impl IntoIterator<Item = &'a DatabaseName>) -> Self {
         let counters = names.into_iter().map(|name| (name.clone(), Arc::default()));
-        Self(counters.collect())
+        Self {
+            job,
+            counters: counters.collect(),
+        }
+    }
+
+    /// The job that counts here.
+    pub fn job(&self) -> JobId {
+        self.job
     }
 
     /// The counters of one database; ones that nobody sees where the board has none.
     pub fn of(&self, name: &DatabaseName) -> Arc<Progress> {
-        let entry = self.0.iter().find(|(known, _)| known == name);
+        let entry = self.counters.iter().find(|(known, _)| known == name);
         entry.map_or_else(Arc::default, |(_, progress)| Arc::clone(progress))
     }
 
     /// All databases and their counters.
     pub fn iter(&self) -> impl Iterator<Item = (&DatabaseName, &Arc<Progress>)> {
-        self.0.iter().map(|(name, progress)| (name, progress))
+        self.counters
+            .iter()
+            .map(|(name, progress)| (name, progress))
+    }
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self::new([])
+    }
+}
+
+/// The boards of the jobs at work just now, for whoever watches. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Live(Arc<Mutex<Vec<Arc<Board>>>>);
+
+impl Live {
+    /// Shows a board until what is returned is dropped.
+    pub fn show(&self, board: &Arc<Board>) -> Shown {
+        self.with(|boards| boards.push(Arc::clone(board)));
+        Shown {
+            live: self.clone(),
+            job: board.job(),
+        }
+    }
+
+    /// The boards that are shown, the first shown first.
+    pub fn boards(&self) -> Vec<Arc<Board>> {
+        self.with(|boards| boards.clone())
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Vec<Arc<Board>>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A board that is shown.
+#[derive(Debug)]
+#[must_use = "a board is shown until this is dropped"]
+pub struct Shown {
+    live: Live,
+    job: JobId,
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.live
+            .with(|boards| boards.retain(|board| board.job() != self.job));
     }
 }
 

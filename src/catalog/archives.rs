@@ -15,7 +15,7 @@ use super::record::{Event, Held, Packed, StoredArchive, StoredCopy};
 use super::row::{integer, manifest, manifest_text, parsed, path, time};
 
 /// What stands in the inventory's column for a name where an object holds several databases: no name has a star.
-const ALL_DATABASES: &str = "*";
+pub(super) const ALL_DATABASES: &str = "*";
 
 /// A copy that is marked is none; what its archive holds as well is held there.
 const HELD: &str = "
@@ -192,7 +192,7 @@ impl Catalog {
     }
 }
 
-fn select_archives(
+pub(super) fn select_archives(
     connection: &Connection,
     sql: &str,
     arguments: &[&dyn rusqlite::ToSql],

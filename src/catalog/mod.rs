@@ -6,25 +6,37 @@
 
 mod adopt;
 mod archives;
+mod audit;
 mod error;
 mod events;
 mod keeping;
+mod page;
 mod query;
 mod record;
+mod requests;
 mod row;
 mod run;
 mod schema;
+mod shelf;
 mod slots;
+mod standing;
 mod write;
 
+pub use audit::{
+    Admission, Audit, AuditAction, AuditOutcome, AuditRow, AuditVerdict, DownloadLimit,
+};
 pub use error::CatalogError;
 pub use keeping::{Care, Lease};
+pub use page::{Counts, Listed, Page, PageFilter};
 pub use record::{
     Adoption, Committed, CopyFilter, CopyState, Damage, Event, EventKind, Held, Item, ItemContent,
     ItemMember, Job, JobResult, JobStatus, NewJob, Packed, Placement, Record, ResultStatus, Slot,
     Spooled, StoredArchive, StoredCopy,
 };
+pub use requests::{Asked, BackupRequest};
 pub use run::Run;
+pub use shelf::{Good, Holding, Point, Shelf};
+pub use standing::{Harm, Past, Standing, Stock, Totals};
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
@@ -80,6 +92,17 @@ impl Catalog {
     /// Where the file lies.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A number that is another one after any other connection changed anything: what was computed before may be kept
+    /// as long as it stays.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn changes(&self) -> Result<i64, CatalogError> {
+        self.with(|connection| {
+            Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
+        })
     }
 
     /// This installation's id: a random UUID, made on the first call and never changed.

@@ -15,7 +15,7 @@ use super::row::{
     optional_number, optional_time, parsed, path, time,
 };
 
-const SELECT_JOB: &str = "
+pub(super) const SELECT_JOB: &str = "
     SELECT *,
         (SELECT count(*) FROM backup_results AS result
             WHERE result.job_id = job.job_id AND result.status = 'skipped') AS skipped_count,
@@ -78,15 +78,7 @@ impl Catalog {
     /// # Errors
     /// Where the file cannot be read.
     pub fn last_good(&self, database: &DatabaseName) -> Result<Option<StoredCopy>, CatalogError> {
-        let sql = "SELECT r2_key FROM copies AS copy
-                   WHERE database_name = ? AND state = 'live' AND NOT incomplete
-                      AND class IN ('A', 'B')
-                      AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
-                          WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
-                   ORDER BY backup_date DESC, created_at DESC, r2_key DESC LIMIT 1";
-        let copies =
-            self.read(|connection| select_copies(connection, sql, params![database.as_str()]))?;
-        Ok(copies.into_iter().next())
+        self.read(|connection| select_last_good(connection, database))
     }
 
     /// The last `limit` jobs, the newest first.
@@ -137,13 +129,26 @@ impl Catalog {
     }
 }
 
+pub(super) fn select_last_good(
+    connection: &Connection,
+    database: &DatabaseName,
+) -> Result<Option<StoredCopy>, Stop> {
+    let sql = "SELECT r2_key FROM copies AS copy
+               WHERE database_name = ? AND state = 'live' AND NOT incomplete AND class IN ('A', 'B')
+                  AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
+                      WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
+               ORDER BY backup_date DESC, created_at DESC, r2_key DESC LIMIT 1";
+    let copies = select_copies(connection, sql, params![database.as_str()])?;
+    Ok(copies.into_iter().next())
+}
+
 pub(super) fn select_job(connection: &Connection, id: JobId) -> Result<Option<Job>, Stop> {
     let sql = format!("{SELECT_JOB} WHERE job_id = ?");
     let jobs = select_jobs(connection, &sql, params![id.to_string()])?;
     Ok(jobs.into_iter().next())
 }
 
-fn select_jobs(
+pub(super) fn select_jobs(
     connection: &Connection,
     sql: &str,
     arguments: &[&dyn rusqlite::ToSql],
@@ -303,7 +308,7 @@ fn job_of(row: &Row<'_>) -> rusqlite::Result<Job> {
     })
 }
 
-fn result_of(row: &Row<'_>) -> rusqlite::Result<JobResult> {
+pub(super) fn result_of(row: &Row<'_>) -> rusqlite::Result<JobResult> {
     let key: Option<String> = row.get("r2_key")?;
     Ok(JobResult {
         job: parsed(row, "job_id")?,

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::config::AlertLevel;
 use crate::types::{Compression, Trigger};
 
+use super::audit::{AuditAction, AuditOutcome};
 use super::record::{CopyState, EventKind, JobStatus, ResultStatus};
 
 /// A number that does not go below zero. SQLite's integers end at 2^63, beyond any size or count.
@@ -168,9 +169,28 @@ words!(
         EventKind::UnprotectedDatabase
     ]
 );
+words!(
+    AuditActionWord,
+    AuditAction,
+    [
+        AuditAction::Download,
+        AuditAction::Head,
+        AuditAction::RestoreGuide
+    ]
+);
+words!(
+    AuditOutcomeWord,
+    AuditOutcome,
+    [
+        AuditOutcome::Granted,
+        AuditOutcome::Complete,
+        AuditOutcome::Aborted,
+        AuditOutcome::Damaged
+    ]
+);
 words!(TriggerWord, Trigger, [Trigger::Scheduled, Trigger::Manual]);
 
-fn misfit(column: &str, error: impl Error + Send + Sync + 'static) -> rusqlite::Error {
+pub(super) fn misfit(column: &str, error: impl Error + Send + Sync + 'static) -> rusqlite::Error {
     let text = format!("column `{column}`: {error}");
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, text.into())
 }

@@ -3,13 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
-
 use super::exit::Refusal;
 use super::names::unknown_database;
-use crate::catalog::{Catalog, CopyFilter, Placement, StoredArchive, StoredCopy};
+use crate::catalog::{Catalog, CopyFilter};
 use crate::config::Config;
-use crate::types::{BackupDate, DatabaseName, KeyKind, Manifest, ObjectKey};
+use crate::copy::{Found, by_key};
+use crate::types::{BackupDate, DatabaseName, KeyKind, ObjectKey};
 
 /// One copy, as a person names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,53 +99,6 @@ impl fmt::Display for Address {
     }
 }
 
-/// A copy that was found: an object of its own, or a member of an archive.
-pub(super) enum Found {
-    /// It has its own object.
-    Daily(Box<StoredCopy>),
-    /// It is inside an archive alone.
-    Archived {
-        /// The archive.
-        archive: Box<StoredArchive>,
-        /// The copy's own commit record.
-        manifest: Box<Manifest>,
-    },
-}
-
-impl Found {
-    /// The copy's commit record.
-    pub(super) fn manifest(&self) -> &Manifest {
-        match self {
-            Self::Daily(copy) => &copy.manifest,
-            Self::Archived { manifest, .. } => manifest,
-        }
-    }
-
-    /// The key of the object that holds it.
-    pub(super) fn object(&self) -> &ObjectKey {
-        match self {
-            Self::Daily(copy) => copy.key(),
-            Self::Archived { archive, .. } => archive.key(),
-        }
-    }
-
-    /// When that object was proven.
-    pub(super) fn created_at(&self) -> DateTime<Utc> {
-        match self {
-            Self::Daily(copy) => copy.created_at,
-            Self::Archived { archive, .. } => archive.created_at,
-        }
-    }
-
-    /// The storages that hold or held that object.
-    pub(super) fn placements(&self) -> &[Placement] {
-        match self {
-            Self::Daily(copy) => &copy.placements,
-            Self::Archived { archive, .. } => &archive.placements,
-        }
-    }
-}
-
 /// The copy that `address` names.
 ///
 /// # Errors
@@ -176,26 +128,6 @@ pub(super) fn resolve(
         Some(found) => Ok(found),
         None => Err(nothing(address, database, catalog, config)?.into()),
     }
-}
-
-/// The daily copy with this key, or what an archive has of it.
-pub(super) fn by_key(key: &ObjectKey, catalog: &Catalog) -> anyhow::Result<Option<Found>> {
-    if let Some(copy) = catalog.copy(key)? {
-        return Ok(Some(Found::Daily(Box::new(copy))));
-    }
-    let mut archives = catalog.archives_of(key)?;
-    // One without known trouble first; the newest of equals.
-    archives.sort_by_key(|archive| archive.live().next().is_none());
-    let Some(archive) = archives.into_iter().next() else {
-        return Ok(None);
-    };
-    let mut members = archive.manifest.members.iter();
-    let member = members.find(|member| member.manifest.key == *key);
-    let manifest = member.map(|member| Box::new(member.manifest.clone()));
-    Ok(manifest.map(|manifest| Found::Archived {
-        archive: Box::new(archive),
-        manifest,
-    }))
 }
 
 /// Says what exists instead.

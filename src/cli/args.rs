@@ -150,6 +150,12 @@ pub(super) enum Command {
     /// Print the configuration's schema or meaning
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Make a key for the API
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Look at who was given what
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Write a small commented configuration
     Init(InitArgs),
     /// Add a database to the configuration
@@ -382,6 +388,58 @@ pub(super) enum ConfigCommand {
     Show,
 }
 
+/// `patina key …`.
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Print a new key once, and the lines for patina.toml, which keeps its digest alone
+    New(KeyArgs),
+}
+
+/// `patina key new`.
+#[derive(Debug, Args)]
+pub(super) struct KeyArgs {
+    /// How logs and the audit call it; by default something random
+    #[arg(value_name = "ID", value_parser = key_id)]
+    pub(super) id: Option<String>,
+    /// What it may do; may be repeated
+    #[arg(
+        long,
+        value_name = "SCOPE",
+        value_delimiter = ',',
+        default_value = "read"
+    )]
+    pub(super) scope: Vec<ScopeArg>,
+    /// When it ends: a day, `2027-01-31`, or a time ahead, `90d`
+    #[arg(long, value_name = "WHEN")]
+    pub(super) expires: Option<String>,
+}
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ScopeArg {
+    /// See status, lists and guides
+    Read,
+    /// Fetch copies
+    Download,
+    /// Start a backup
+    Trigger,
+    /// Read metrics
+    Metrics,
+}
+
+/// `patina audit …`.
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// Show who was given what, the last first
+    List {
+        /// At most so many rows
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+        limit: usize,
+    },
+    /// Compute the chain of hashes anew and find a row that was changed, taken out or put in
+    Verify,
+}
+
 /// `patina init`.
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
@@ -416,6 +474,17 @@ pub(super) struct DiscoverArgs {
     /// End with code 3 where a database is left unprotected
     #[arg(long)]
     pub(super) check: bool,
+}
+
+/// As `[[http.key]]` takes it: a `_` would end it in `ptk_<id>_<secret>`.
+fn key_id(text: &str) -> Result<String, String> {
+    let mut bytes = text.bytes();
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let begins = bytes.next().is_some_and(is_plain);
+    match begins && text.len() <= 64 && bytes.all(|byte| is_plain(byte) || byte == b'-') {
+        true => Ok(text.to_owned()),
+        false => Err("use a-z, 0-9 and `-`, at most 64".to_owned()),
+    }
 }
 
 fn named_path(text: &str) -> Result<(DatabaseName, PathBuf), String> {

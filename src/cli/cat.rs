@@ -8,9 +8,9 @@ use super::address::resolve;
 use super::args::CatArgs;
 use super::context::{Context, about_stdout, tell};
 use super::exit::{Exit, Refusal};
-use super::ways::ways;
+use super::ways::ways_to;
 use crate::app;
-use crate::engine::reading::{ReadingError, read_copy, read_member};
+use crate::copy::{ReadingError, read_copy, read_member};
 use crate::progress::Progress;
 
 /// Runs `patina cat`.
@@ -19,9 +19,8 @@ pub(super) async fn run(context: &Context, args: &CatArgs) -> anyhow::Result<Exi
     let catalog = context.catalog(&config)?;
     let copy = resolve(&args.copy, &catalog, &config)?;
     let manifest = copy.manifest();
-    let archives = catalog.archives_of(&manifest.key)?;
     let wiring = app::wiring_to_read(config, catalog).await?;
-    let ways = ways(&copy, &archives, &wiring, args.storage.as_deref())?;
+    let ways = ways_to(&copy, &wiring, args.storage.as_deref())?;
     let (mut troubles, unseen) = (Vec::new(), Arc::<Progress>::default());
     for way in &ways {
         let written = Arc::new(AtomicU64::new(0));
@@ -30,7 +29,7 @@ pub(super) async fn run(context: &Context, args: &CatArgs) -> anyhow::Result<Exi
             None => read_copy(store, manifest, &unseen, sink).await,
             Some(archive) => {
                 let key = &manifest.key;
-                read_member(store, archive, key, &unseen, sink).await
+                read_member(store, &archive.manifest, key, &unseen, sink).await
             }
         };
         let trouble = match read {

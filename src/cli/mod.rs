@@ -3,6 +3,7 @@
 
 mod address;
 mod args;
+mod audit;
 mod backup;
 mod cat;
 mod check;
@@ -16,6 +17,7 @@ mod exit;
 mod generate;
 mod guide;
 mod keep;
+mod key;
 mod list;
 mod log;
 mod meter;
@@ -39,7 +41,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use self::args::{Arguments, Command, ConfigCommand, Format, LogFormat};
+use self::args::{Arguments, Command, ConfigCommand, Format, KeyCommand, LogFormat};
 use self::context::{Context, tell};
 use self::exit::Refusal;
 use crate::config::Problems;
@@ -93,6 +95,8 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Discover(args) => discover::run(context, &args).await,
             Command::Config(ConfigCommand::Schema) => generate::schema(context),
             Command::Config(ConfigCommand::Show) => show_config::run(context),
+            Command::Key(KeyCommand::New(args)) => key::new(context, &args),
+            Command::Audit(command) => audit::run(context, &command),
             Command::Init(args) => edit::init(context, &args),
             Command::Add(args) => edit::add(context, &args),
             Command::Remove { name } => edit::remove(context, &name),

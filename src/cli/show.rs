@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::address::{Address, Found, resolve};
+use super::address::{Address, resolve};
 use super::context::{Context, printable};
 use super::exit::Exit;
 use super::list::{age, placements, storage};
 use super::table::{Side, Table};
 use crate::catalog::Placement;
 use crate::clock::{Clock, SystemClock};
+use crate::copy::Found;
 use crate::types::{ByteCount, Manifest, grouped};
 
 /// Runs `patina show`.

@@ -11,7 +11,7 @@ use super::meter::ByteMeter;
 use super::table::{Side, Table};
 use crate::catalog::{Catalog, CopyFilter};
 use crate::config::Config;
-use crate::engine::reading::ReadingError;
+use crate::copy::ReadingError;
 use crate::engine::verify::{self, Finding, Scope};
 use crate::types::{ByteCount, ObjectKey};
 

@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::address::{Address, Found, by_key, resolve};
+use super::address::{Address, resolve};
 use super::context::Context;
 use super::exit::Refusal;
 use super::names::hint_for;
 use crate::app;
-use crate::catalog::{Catalog, CopyState, Placement, StoredArchive};
+use crate::catalog::{Catalog, CopyState};
 use crate::config::Config;
-use crate::engine::restore::{Origin, RestoreError, Way, Workshop};
+use crate::copy::{Found, Way, by_key, ways};
+use crate::engine::restore::{Origin, RestoreError, Workshop};
 use crate::types::{Compression, ObjectKey};
 use crate::wiring::Wiring;
 
@@ -40,8 +41,7 @@ impl Stored {
         storage: Option<&str>,
     ) -> anyhow::Result<(Found, Origin)> {
         let copy = resolve(address, self.catalog(), &self.config)?;
-        let archives = self.catalog().archives_of(&copy.manifest().key)?;
-        let ways = ways(&copy, &archives, &self.wiring, storage)?;
+        let ways = ways_to(&copy, &self.wiring, storage)?;
         let manifest = Box::new(copy.manifest().clone());
         Ok((copy, Origin::Stored { manifest, ways }))
     }
@@ -103,57 +103,34 @@ pub(super) fn compression_of(path: &Path) -> Compression {
         .unwrap_or_default()
 }
 
-/// The ways to the copy through configured storages, or the one asked for: those without known trouble first, and of
-/// these its own object before an archive.
-pub(super) fn ways(
+/// The ways to the copy through configured storages, or through the one asked for.
+pub(super) fn ways_to(
     copy: &Found,
-    archives: &[StoredArchive],
     wiring: &Wiring,
     asked: Option<&str>,
-) -> Result<Vec<Way>, Refusal> {
+) -> anyhow::Result<Vec<Way>> {
     if let Some(asked) = asked.filter(|asked| wiring.store(asked).is_none()) {
         let hint = hint_for(asked, wiring.stores.iter().map(|store| store.name()));
         let text = format!("no storage is called `{asked}`\nhint: {hint}");
-        return Err(Refusal::usage(text));
+        return Err(Refusal::usage(text).into());
     }
+    let ways = ways(copy, wiring, &wiring.catalog, asked)?;
+    if !ways.is_empty() {
+        return Ok(ways);
+    }
+    let archives = wiring.catalog.archives_of(&copy.manifest().key)?;
     let own = match copy {
         Found::Daily(copy) => copy.placements.as_slice(),
         Found::Archived { .. } => &[],
     };
-    let inside = archives.iter().flat_map(|archive| {
-        let placements = archive.placements.iter();
-        placements.map(move |placement| (Some(archive), placement))
-    });
-    let all: Vec<(Option<&StoredArchive>, &Placement)> = own
-        .iter()
-        .map(|placement| (None, placement))
-        .chain(inside)
-        .collect();
-    let is_asked = |placement: &Placement| asked.is_none_or(|asked| asked == placement.storage);
-    let mut found: Vec<(bool, Way)> = all
-        .iter()
-        .filter(|(_, placement)| is_asked(placement))
-        .filter_map(|(archive, placement)| {
-            let way = Way {
-                store: Arc::clone(wiring.store(&placement.storage)?),
-                archive: archive.map(|archive| Box::new(archive.manifest.clone())),
-            };
-            Some((placement.state == CopyState::Live, way))
-        })
-        .collect();
-    found.sort_by_key(|(is_live, _)| !is_live);
-    if !found.is_empty() {
-        return Ok(found.into_iter().map(|(_, way)| way).collect());
-    }
-    let mut places: Vec<&str> = all
-        .iter()
-        .map(|(_, placement)| placement.storage.as_str())
-        .collect();
+    let inside = archives.iter().flat_map(|archive| &archive.placements);
+    let places = own.iter().chain(inside);
+    let mut places: Vec<&str> = places.map(|placement| placement.storage.as_str()).collect();
     places.dedup();
     let (key, places) = (copy.object(), places.join(", "));
     let who = asked.map_or("no configured storage holds".to_owned(), |asked| {
         format!("storage `{asked}` does not hold")
     });
     let text = format!("{who} `{key}`\nhint: it lies in {places}");
-    Err(Refusal::failed(text))
+    Err(Refusal::failed(text).into())
 }

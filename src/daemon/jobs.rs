@@ -18,14 +18,12 @@ use crate::engine::pack::{self, Outcome, PackError, Skip};
 use crate::engine::reconcile::{self, Patience};
 use crate::engine::state::StateDir;
 use crate::engine::verify::{self, Scope};
-use crate::progress::{Board, Progress};
+use crate::overview::DISCOVER;
+use crate::progress::{Board, Live, Progress};
 use crate::retention::Guards;
 use crate::schedule::{Because, Schedule};
 use crate::types::{ByteCount, DatabaseName, Trigger};
 use crate::wiring::Wiring;
-
-/// When the account is looked through for databases that nothing backs up: away from the night's work.
-const DISCOVER: &str = "0 12 * * *";
 
 /// Something that is run by schedule.
 #[derive(Clone)]
@@ -107,6 +105,7 @@ pub(super) struct Errand {
     pub(super) built: Arc<Built>,
     pub(super) state: Arc<StateDir>,
     pub(super) turns: Arc<Turns>,
+    pub(super) live: Live,
     /// Cancelled when the process is told to end.
     pub(super) stop: CancellationToken,
     /// The due moment it runs for, and why now.
@@ -270,7 +269,8 @@ async fn back_up(
         // To the engine no name means every database.
         return Ok(Ended::Well("every database had its copy before".to_owned()));
     }
-    let board = Board::new(&names);
+    let board = Arc::new(Board::new(&names));
+    let _shown = errand.live.show(&board);
     let request = Request {
         databases: names,
         trigger: Trigger::Scheduled,

@@ -1,6 +1,7 @@
 //! Runs tasks by schedule until it is told to end. Invariant: one process, one lock; what it began it ends or leaves
 //! for the next start to bring in order.
 
+mod asked;
 mod jobs;
 mod reload;
 mod scheduled;
@@ -14,6 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::asked::Asked;
 use self::jobs::Errand;
 use self::scheduled::{Begun, Scheduled};
 use self::signals::Signals;
@@ -24,6 +26,9 @@ use crate::catalog::CatalogError;
 use crate::config::Config;
 use crate::engine::recover::{self, RecoverError};
 use crate::engine::state::{StateDir, StateError};
+use crate::http::metrics::Vitals;
+use crate::http::{AccessKeys, ServeError, Server, Sources};
+use crate::progress::Live;
 use crate::task::{Activator, Driver, LONGEST_PAUSE, Standing, Task};
 use crate::wiring::Wiring;
 
@@ -45,6 +50,9 @@ pub enum DaemonError {
     /// The catalog cannot be written.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// Nobody would be answered.
+    #[error(transparent)]
+    Http(#[from] ServeError),
     /// No signal would ever end it.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
@@ -58,6 +66,7 @@ pub async fn run(config: Config) -> Result<Ending, DaemonError> {
     let signals = Signals::listen().map_err(DaemonError::Signals)?;
     let hangups = reload::Hangups::listen().map_err(DaemonError::Signals)?;
     let state = Arc::new(StateDir::lock(&config.agent().state)?);
+    let server = Server::bind(config.http()).await?;
     let stop = CancellationToken::new();
     let mut overdue = std::pin::pin!(signals.overdue(stop.clone()));
     let built = tokio::select! {
@@ -73,7 +82,7 @@ pub async fn run(config: Config) -> Result<Ending, DaemonError> {
     );
     let daemon = Daemon::new(built, state, stop);
     tokio::select! {
-        worked = daemon.work(hangups) => worked.map(|()| Ending::Orderly),
+        worked = daemon.work(hangups, server) => worked.map(|()| Ending::Orderly),
         ending = overdue => {
             // The lock is ours, so every running job is.
             catalog.interrupt_running(clock.now())?;
@@ -90,6 +99,8 @@ struct Daemon {
     state: Arc<StateDir>,
     turns: Arc<Turns>,
     begun: Begun,
+    live: Live,
+    activator: Activator,
     stop: CancellationToken,
 }
 
@@ -100,12 +111,14 @@ impl Daemon {
             state,
             turns: Arc::default(),
             begun: Begun::default(),
+            live: Live::default(),
+            activator: Activator::default(),
             stop,
         }
     }
 
     /// Brings the state in order, then drives the tasks until it is told to end and they have.
-    async fn work(&self, hangups: reload::Hangups) -> Result<(), DaemonError> {
+    async fn work(&self, hangups: reload::Hangups, server: Server) -> Result<(), DaemonError> {
         let built = self.built();
         let wiring = &built.wiring;
         let recovered = tokio::select! {
@@ -119,19 +132,42 @@ impl Daemon {
         tracing::info!(tasks = count, "patina works as `{name}`: {count} tasks");
         let pause = Manager::beat_every().map_or(LONGEST_PAUSE, |every| every.min(LONGEST_PAUSE));
         let clock = Arc::clone(&wiring.clock);
-        let mut driver = Driver::new(tasks, clock, Activator::default(), pause);
+        let mut driver = Driver::new(tasks, clock, self.activator.clone(), pause);
         let (replace, replacements) = mpsc::channel(1);
         let mut manager = Manager::default();
         drop(built);
         let beat = |standing: &Standing| {
             manager.beat(standing, self.built().wiring.config.agent().timezone);
         };
+        tracing::info!("listening on http://{}", server.address());
+        let served = server.serve(self.sources());
         Manager::ready();
-        tokio::select! {
-            () = driver.run(&self.stop, replacements, beat) => {}
-            () = hangups.serve(self, replace) => {}
-        }
+        let driven = async {
+            tokio::select! {
+                () = driver.run(&self.stop, replacements, beat) => {}
+                () = hangups.serve(self, replace) => {}
+            }
+            Ok::<_, ServeError>(())
+        };
+        // Both end when they are told to; a server that cannot begin ends the driver, too.
+        tokio::try_join!(driven, served)?;
         Ok(())
+    }
+
+    /// What requests are answered from.
+    fn sources(&self) -> Sources {
+        let (daemon, known) = (self.clone(), self.clone());
+        Sources {
+            current: Arc::new(move || Arc::clone(&daemon.built().wiring)),
+            live: self.live.clone(),
+            activator: self.activator.clone(),
+            access: AccessKeys::new(None),
+            vitals: Arc::new(move || Vitals {
+                config_loaded_at: Some(known.built().wiring.built_at.wall),
+                ..Vitals::default()
+            }),
+            stop: self.stop.clone(),
+        }
     }
 
     fn built(&self) -> Arc<Built> {
@@ -139,11 +175,13 @@ impl Daemon {
         Arc::clone(&built)
     }
 
-    /// The tasks of the present configuration. What is not run by schedule, such as a queue, is added here.
+    /// The tasks of the present configuration.
     fn tasks(&self) -> Vec<Arc<dyn Task>> {
         let wiring = &self.built().wiring;
         let jobs = table(&wiring.config).into_iter();
-        jobs.map(|job| self.scheduled(wiring, job)).collect()
+        let mut tasks: Vec<_> = jobs.map(|job| self.scheduled(wiring, job)).collect();
+        tasks.push(Arc::new(Asked::new(self.clone())));
+        tasks
     }
 
     fn scheduled(&self, wiring: &Wiring, job: Job) -> Arc<dyn Task> {
@@ -162,6 +200,7 @@ impl Daemon {
                     built: daemon.built(),
                     state: Arc::clone(&daemon.state),
                     turns: Arc::clone(&daemon.turns),
+                    live: daemon.live.clone(),
                     stop: daemon.stop.clone(),
                     slot,
                     because,

@@ -5,9 +5,9 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use serde::de::DeserializeOwned;
 
-use super::commit::MAX_MANIFEST_BYTES;
 use super::{archive_expires_at, expires_at};
 use crate::catalog::{Adoption, CatalogError, Record};
+use crate::copy::MAX_MANIFEST_BYTES;
 use crate::store::{ObjectStat, Store, read_small};
 use crate::types::{ARCHIVE_FORMAT, KeyKind, MANIFEST_FORMAT, ObjectKey};
 use crate::wiring::Wiring;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::io::AsyncReadExt;
 
 use crate::clock::Clock;
+use crate::copy::MAX_MANIFEST_BYTES;
 use crate::progress::Progress;
 use crate::store::{Body, Digest, Store, StoreError, digest, read_small};
 use crate::types::{ObjectKey, StoredFacts};
@@ -22,9 +23,6 @@ const WHOLE_READ_BACK_BYTES: u64 = 256 * 1024 * 1024;
 /// How many pieces of a larger object are read back, and how long each is.
 const SAMPLES: u64 = 64;
 const SAMPLE_BYTES: u64 = 1024 * 1024;
-
-/// No manifest is longer: it has one entry per table.
-pub(super) const MAX_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A proven file, what it is to be called in the stores, and its commit record.
 pub(super) struct Proven<'a, M> {

@@ -7,7 +7,6 @@ pub mod discover;
 pub mod drill;
 pub mod expire;
 pub mod pack;
-pub mod reading;
 pub mod reconcile;
 pub mod rebuild;
 pub mod recover;

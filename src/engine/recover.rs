@@ -53,6 +53,7 @@ pub async fn run(wiring: &Wiring, state: &StateDir) -> Result<Recovery, RecoverE
         ..Recovery::default()
     };
     wiring.catalog.release_dead(pack::HOLDER)?;
+    wiring.catalog.release_dead(crate::http::HOLDER)?;
     for (job, spooled) in wiring.catalog.spooled()? {
         let name = spooled.database.clone();
         if finish(wiring, job, &spooled).await? {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::reading::{ReadingError, check_manifest, read_archive, read_copy};
 use crate::catalog::{CatalogError, Damage, Event, EventKind, Item, Placement};
 use crate::config::AlertLevel;
+use crate::copy::{ReadingError, check_manifest, read_archive, read_copy};
 use crate::progress::Progress;
 use crate::types::{DatabaseName, ObjectKey};
 use crate::wiring::Wiring;

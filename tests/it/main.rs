@@ -4,6 +4,7 @@
 
 mod backup_crash;
 mod backup_faults;
+mod browser;
 mod catalog;
 mod catalog_file;
 mod catalog_kill;
@@ -17,9 +18,11 @@ mod dump_reading;
 mod dump_values;
 mod dumping;
 mod guide;
+mod http;
 mod killed;
 mod live;
 mod night;
+mod overview;
 mod sqlite_source;
 mod restore;
 mod s3;

@@ -11,7 +11,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::report::Done;
-use super::address::{Address, Found, When};
+use super::address::{Address, When};
 use super::args::RestoreArgs;
 use super::context::{Context, in_spite_of, tell};
 use super::exit::{Exit, Refusal};
@@ -20,6 +20,7 @@ use super::signals::overdue;
 use super::ways::{Stored, compression_of};
 use crate::catalog::CopyFilter;
 use crate::clock::{Clock, SystemClock};
+use crate::copy::Found;
 use crate::engine::restore::{self, Job, Origin, Overwrite, RestoreError, Restored};
 use crate::types::{DatabaseName, Manifest};
 

@@ -99,7 +99,7 @@ fn from(origin: &Origin) -> String {
         Origin::Stored { ways, .. } => {
             let ways = ways.iter().map(|way| match &way.archive {
                 None => format!("storage {}", way.store.name()),
-                Some(archive) => format!("{} in storage {}", archive.key, way.store.name()),
+                Some(archive) => format!("{} in storage {}", archive.key(), way.store.name()),
             });
             ways.collect::<Vec<_>>().join(", else ")
         }

@@ -11,7 +11,7 @@ use self::one::Attempt;
 use super::state::StateDir;
 use crate::catalog::{CatalogError, Job, NewJob, Run};
 use crate::progress::{Board, Stage};
-use crate::types::{DatabaseName, JobId, Manifest, Trigger};
+use crate::types::{DatabaseName, Manifest, Trigger};
 use crate::wiring::{WiredDatabase, Wiring};
 
 /// Which databases to back up, and why.
@@ -109,7 +109,7 @@ pub fn select<'a>(
     Ok(wiring.databases.iter().filter(is_asked).collect())
 }
 
-/// Backs up the databases of `request`, `concurrency` at a time, and counts on `board`.
+/// Backs up the databases of `request`, `concurrency` at a time, as the job of `board`, and counts there.
 ///
 /// # Errors
 /// Where the catalog fails or a name is unknown; a database's own failure is part of the report.
@@ -122,7 +122,7 @@ pub async fn run(
 ) -> Result<Report, BackupError> {
     let selected = select(wiring, request)?;
     let run = wiring.catalog.begin(NewJob {
-        id: JobId::random(),
+        id: board.job(),
         trigger: request.trigger,
         reason: request.reason.clone(),
         databases: selected.len(),

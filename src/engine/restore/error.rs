@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 
 use super::proof::Proof;
+use crate::copy::ReadingError;
 use crate::engine::drill::DrillError;
-use crate::engine::reading::ReadingError;
 use crate::source::SourceError;
 use crate::source::d1::ApiError;
 

@@ -23,7 +23,7 @@ use chrono::{DateTime, Utc};
 pub use cloud::{Cloud, to_d1};
 pub use error::RestoreError;
 pub use making::Job;
-pub use origin::{Origin, Way};
+pub use origin::Origin;
 pub use proof::{Basis, Proof, TableProof, Verdict};
 pub use rows::{Changes, KeyKind, TableDifference};
 pub use target::{Overwrite, Target};

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::error::{RestoreError, shown};
-use crate::engine::reading::{ReadingError, read_copy, read_member};
+use crate::copy::{ReadingError, Way, read_copy, read_member};
 use crate::progress::Progress;
-use crate::store::Store;
-use crate::types::{ArchiveManifest, Compression, Manifest};
+use crate::types::{Compression, Manifest};
 
 /// How many blocks of text may wait for the database.
 const WAITING_BLOCKS: usize = 4;
@@ -37,14 +36,6 @@ pub enum Origin {
         /// Commit records among which its own may be; it is told by the text's digest.
         known: Vec<Manifest>,
     },
-}
-
-/// One way to a stored copy: its own object, or the archive that holds it.
-pub struct Way {
-    /// The storage.
-    pub store: Arc<dyn Store>,
-    /// The archive there; `None`: the copy is an object of its own.
-    pub archive: Option<Box<ArchiveManifest>>,
 }
 
 /// The text of a copy, and how it is compressed.
@@ -81,7 +72,7 @@ impl Origin {
             Self::Stored { manifest, ways } => {
                 let archive = ways.first().and_then(|way| way.archive.as_ref());
                 archive.map_or(manifest.stored.size_bytes, |archive| {
-                    archive.stored.size_bytes
+                    archive.manifest.stored.size_bytes
                 })
             }
             Self::File { path, .. } => std::fs::metadata(path).map_or(0, |file| file.len()),
@@ -181,7 +172,7 @@ async fn read_by<T: Send + 'static>(
     let store = way.store.as_ref();
     let read = match &way.archive {
         None => read_copy(store, manifest, progress, sink).await,
-        Some(archive) => read_member(store, archive, &manifest.key, progress, sink).await,
+        Some(archive) => read_member(store, &archive.manifest, &manifest.key, progress, sink).await,
     };
     tell_end(&sender, read.is_ok()).await;
     drop(sender);

@@ -46,6 +46,7 @@ impl Home {
             "[agent]\nname = \"grove\"\nstate = \"state\"\n\
              [schedule]\nreconcile = \"{far}\"\nverify = \"{far}\"\n{schedule}\n\
              [export]\nconcurrency = 1\ntimeout = \"10m\"\n\
+             [http]\nlisten = \"127.0.0.1:0\"\n\
              [[storage]]\nname = \"nas\"\ndirectory = \"store\"\n{databases}"
         );
         fs::write(self.path("patina.toml"), config).unwrap();

@@ -1,7 +1,7 @@
 //! Copies that are read again: damage is found, told, and stops expiry.
 
 use patina::catalog::{CopyState, EventKind};
-use patina::engine::reading::{ReadingError, read_member};
+use patina::copy::{ReadingError, read_member};
 use patina::engine::verify::Scope;
 use patina::retention::Guards;
 use patina::types::ObjectKey;

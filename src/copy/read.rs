@@ -6,12 +6,14 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use tokio_util::io::SyncIoBridge;
 
-use super::commit::MAX_MANIFEST_BYTES;
 use crate::archive::{self, ArchiveError};
 use crate::dump::{Check, decoder};
 use crate::progress::Progress;
 use crate::store::{Digest, Reader, Store, StoreError, read_small};
 use crate::types::{ArchiveManifest, Hasher, Manifest, ObjectKey, StoredFacts};
+
+/// No manifest is longer: it has one entry per table.
+pub const MAX_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How much text is handed on at a time.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -40,7 +42,10 @@ impl From<StoreError> for ReadingError {
 }
 
 /// Compares the commit record of `object` in `store` with the one the catalog has.
-pub(super) async fn check_manifest<M: DeserializeOwned + PartialEq>(
+///
+/// # Errors
+/// [`ReadingError`], never [`ReadingError::Sink`].
+pub async fn check_manifest<M: DeserializeOwned + PartialEq>(
     store: &dyn Store,
     object: &ObjectKey,
     manifest: &M,

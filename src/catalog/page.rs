@@ -1,0 +1,243 @@
+//! Lists what can be downloaded, page by page. Invariant: a page costs what is on it, however long the list.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, ToSql, params_from_iter};
+
+use crate::types::{BackupDate, DatabaseName, ObjectKey};
+
+use super::Catalog;
+use super::error::{CatalogError, Stop};
+use super::record::StoredArchive;
+use super::row::{integer, number, optional_number, parsed, time};
+
+/// Which copies a page is about, and where it begins.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PageFilter {
+    /// Only this database's.
+    pub database: Option<DatabaseName>,
+    /// Only this day's.
+    pub date: Option<BackupDate>,
+    /// Only those behind this key: the last one of the page before.
+    pub after: Option<ObjectKey>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Some copies, the newest day first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The copies.
+    pub copies: Vec<Listed>,
+    /// How many there are on all pages.
+    pub counts: Counts,
+}
+
+/// How many copies there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Whatever was asked for.
+    pub total: u64,
+    /// Of the database and day asked for.
+    pub filtered: u64,
+}
+
+/// A copy in the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The key it has, or had before only its archive was left.
+    pub key: ObjectKey,
+    /// The database.
+    pub database: DatabaseName,
+    /// The day it stands for.
+    pub date: BackupDate,
+    /// Its stored bytes; of one inside an archive those of its text.
+    pub size_bytes: u64,
+    /// How many tables it has.
+    pub table_count: u64,
+    /// How many rows they have.
+    pub row_count: u64,
+    /// When it was committed, to the second; of one inside an archive, when the archive was.
+    pub created_at: DateTime<Utc>,
+    /// From when on expiry may look at it, or at the archive.
+    pub expires_at: DateTime<Utc>,
+    /// The archive that alone holds it; `None`: it is an object of its own.
+    pub archive: Option<ObjectKey>,
+}
+
+const OWN: &str = "
+    FROM backup_inventory AS item
+    WHERE deleted_at IS NULL AND r2_key >= ? AND r2_key < ?";
+
+const INSIDE: &str = "
+    FROM archive_members AS member
+    WHERE r2_key >= ? AND r2_key < ?
+        AND NOT EXISTS (SELECT 1 FROM backup_inventory AS own
+            WHERE own.r2_key = member.r2_key AND own.deleted_at IS NULL)
+        AND EXISTS (SELECT 1 FROM backup_inventory AS whole
+            WHERE whole.r2_key = member.archive_key AND whole.deleted_at IS NULL)";
+
+impl Catalog {
+    /// One page of what can be downloaded: each copy once, whether as an object of its own or inside an archive.
+    /// Counting looks at every copy, so that `counts` of an unchanged catalog may be given.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn page(&self, filter: &PageFilter, counts: Option<Counts>) -> Result<Page, CatalogError> {
+        let rest = Bounds::of(filter);
+        let mut page = self.read(|connection| {
+            let mut copies = own(connection, &rest, filter.limit)?;
+            copies.extend(inside(connection, &rest, filter.limit)?);
+            copies.sort_by(|one, other| other.key.as_str().cmp(one.key.as_str()));
+            copies.truncate(filter.limit);
+            let counts = match counts {
+                Some(counts) => counts,
+                None => count(connection, filter)?,
+            };
+            Ok(Page { copies, counts })
+        })?;
+        self.complete(&mut page)?;
+        Ok(page)
+    }
+
+    /// Fills in what only the archives' own records say.
+    fn complete(&self, page: &mut Page) -> Result<(), CatalogError> {
+        let mut known: BTreeMap<ObjectKey, Option<StoredArchive>> = BTreeMap::new();
+        for copy in &mut page.copies {
+            let Some(key) = &copy.archive else { continue };
+            if !known.contains_key(key) {
+                known.insert(key.clone(), self.archive(key)?);
+            }
+            let archive = known.get(key).and_then(Option::as_ref);
+            let members = archive
+                .into_iter()
+                .flat_map(|archive| &archive.manifest.members);
+            let mut members = members.map(|member| &member.manifest);
+            if let Some(manifest) = members.find(|manifest| manifest.key == copy.key) {
+                copy.size_bytes = manifest.plain.size_bytes;
+                copy.table_count = manifest.evidence.tables.len() as u64;
+                copy.row_count = manifest.evidence.total_rows();
+            }
+        }
+        Ok(())
+    }
+}
+
+fn count(connection: &Connection, filter: &PageFilter) -> Result<Counts, Stop> {
+    let all = Bounds::of(&PageFilter::default());
+    let asked = Bounds::of(&PageFilter {
+        after: None,
+        ..filter.clone()
+    });
+    let total = all.count(connection)?;
+    let filtered = match asked == all {
+        true => total,
+        false => asked.count(connection)?,
+    };
+    Ok(Counts { total, filtered })
+}
+
+/// The keys a query is about. They begin with the day, so that their order is that of days.
+#[derive(Debug, PartialEq, Eq)]
+struct Bounds {
+    from: String,
+    until: String,
+    database: Option<String>,
+}
+
+impl Bounds {
+    fn of(filter: &PageFilter) -> Self {
+        // `0` follows `/`.
+        let (from, until) = match filter.date {
+            None => ("daily/".to_owned(), "daily0".to_owned()),
+            Some(date) => (format!("daily/{date}/"), format!("daily/{date}0")),
+        };
+        let after = filter.after.as_ref().map(|key| key.as_str().to_owned());
+        Self {
+            from,
+            until: after
+                .into_iter()
+                .chain([until.clone()])
+                .min()
+                .unwrap_or(until),
+            database: filter.database.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// The end of a query, and what it is given.
+    fn narrowed(&self, sql: &str) -> (String, Vec<&dyn ToSql>) {
+        let mut sql = sql.to_owned();
+        let mut arguments: Vec<&dyn ToSql> = vec![&self.from, &self.until];
+        if let Some(database) = &self.database {
+            sql.push_str(" AND database_name = ?");
+            arguments.push(database);
+        }
+        (sql, arguments)
+    }
+
+    fn count(&self, connection: &Connection) -> Result<u64, Stop> {
+        let mut sum = 0;
+        for (what, from) in [("count(*)", OWN), ("count(DISTINCT r2_key)", INSIDE)] {
+            let (from, arguments) = self.narrowed(from);
+            let sql = format!("SELECT {what} AS number {from}");
+            sum += connection.query_row(&sql, params_from_iter(arguments), |row| {
+                number(row, "number")
+            })?;
+        }
+        Ok(sum)
+    }
+}
+
+fn own(connection: &Connection, bounds: &Bounds, limit: usize) -> Result<Vec<Listed>, Stop> {
+    let (from, mut arguments) = bounds.narrowed(OWN);
+    let sql = format!(
+        "SELECT *, (SELECT row_count FROM copies WHERE copies.r2_key = item.r2_key LIMIT 1) AS row_count
+         {from} ORDER BY r2_key DESC LIMIT ?"
+    );
+    let limit = integer(limit as u64);
+    arguments.push(&limit);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params_from_iter(arguments), |row| {
+        Ok(Listed {
+            key: parsed(row, "r2_key")?,
+            database: parsed(row, "database_name")?,
+            date: parsed(row, "backup_date")?,
+            size_bytes: number(row, "size_bytes")?,
+            table_count: optional_number(row, "table_count")?.unwrap_or_default(),
+            row_count: optional_number(row, "row_count")?.unwrap_or_default(),
+            created_at: time(row, "created_at")?,
+            expires_at: time(row, "expires_at")?,
+            archive: None,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Sizes and counts are filled in later.
+fn inside(connection: &Connection, bounds: &Bounds, limit: usize) -> Result<Vec<Listed>, Stop> {
+    let (from, mut arguments) = bounds.narrowed(INSIDE);
+    let sql = format!(
+        "SELECT found.*, item.created_at, item.expires_at FROM (
+             SELECT r2_key, database_name, backup_date, max(archive_key) AS archive_key
+             {from} GROUP BY r2_key ORDER BY r2_key DESC LIMIT ?) AS found
+         JOIN backup_inventory AS item ON item.r2_key = found.archive_key"
+    );
+    let limit = integer(limit as u64);
+    arguments.push(&limit);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params_from_iter(arguments), |row| {
+        Ok(Listed {
+            key: parsed(row, "r2_key")?,
+            database: parsed(row, "database_name")?,
+            date: parsed(row, "backup_date")?,
+            size_bytes: 0,
+            table_count: 0,
+            row_count: 0,
+            created_at: time(row, "created_at")?,
+            expires_at: time(row, "expires_at")?,
+            archive: Some(parsed(row, "archive_key")?),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,270 @@
+//! Says what there is of single databases. Invariant: a copy that expiry chose is none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::types::{BackupDate, DatabaseName, EvidenceClass, Manifest, ObjectKey};
+
+use super::archives::select_archives;
+use super::error::Stop;
+use super::query::{result_of, select_last_good};
+use super::record::{CopyState, JobResult, Placement, ResultStatus};
+use super::row::{ResultStatusWord, number, parsed, time};
+
+/// So many results are looked through for failures in a row: who failed more often than that fails always.
+const MOST_IN_A_ROW: u32 = 1_000;
+
+/// A copy that is marked is none.
+const UNMARKED: &str = "NOT EXISTS (SELECT 1 FROM backup_inventory AS item
+    WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)";
+
+/// What there is of one database.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Shelf {
+    /// Its newest copy that is live in a storage, complete, and of class A or B. `None`: there is none.
+    pub last_good: Option<Good>,
+    /// What is held of each day, those without anything left out.
+    pub days: BTreeMap<BackupDate, Holding>,
+    /// What the last copy of each day weighed, stored or not any more.
+    pub points: BTreeMap<BackupDate, Point>,
+    /// The last time it could not be backed up. `None`: never, as far as known.
+    pub last_failure: Option<JobResult>,
+    /// How many of its last backups failed, one after the other; a skip is not counted.
+    pub failures_in_a_row: u32,
+}
+
+/// A copy that a database can be restored from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Good {
+    /// The daily copy's key.
+    pub key: ObjectKey,
+    /// The day it stands for.
+    pub date: BackupDate,
+    /// The archive it is in, where it is an object of its own no more.
+    pub archive: Option<ObjectKey>,
+    /// When it was proven.
+    pub created_at: DateTime<Utc>,
+    /// The bytes it takes in a storage; of one in an archive, what it took.
+    pub size_bytes: u64,
+    /// The rows of all its tables.
+    pub rows: u64,
+    /// How many tables it has.
+    pub tables: u64,
+    /// How well it is proven.
+    pub class: EvidenceClass,
+    /// The storages that hold it undamaged.
+    pub storages: Vec<String>,
+    /// When every byte of it, or of its archive, was last read in one of them. `None`: never.
+    pub verified_at: Option<DateTime<Utc>>,
+}
+
+/// What is held of one day of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Holding {
+    /// A good daily copy.
+    Daily,
+    /// A good copy inside a weekly archive alone.
+    Archived,
+    /// A copy that nothing was compared with, or in which a table is missing.
+    Unproven,
+    /// Nothing undamaged, although there was something.
+    Damaged,
+}
+
+/// What a copy weighed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Point {
+    /// When it was made.
+    pub at: DateTime<Utc>,
+    /// Its stored bytes.
+    pub size_bytes: u64,
+    /// Its rows.
+    pub rows: u64,
+}
+
+/// What there is of these databases; of their days those from `since` on.
+pub(super) fn select_shelves(
+    connection: &Connection,
+    databases: BTreeSet<DatabaseName>,
+    since: BackupDate,
+) -> Result<BTreeMap<DatabaseName, Shelf>, Stop> {
+    let mut shelves: BTreeMap<DatabaseName, Shelf> = BTreeMap::new();
+    for name in databases {
+        let shelf = Shelf {
+            last_good: select_good(connection, &name)?,
+            last_failure: select_failure(connection, &name)?,
+            failures_in_a_row: count_in_a_row(connection, &name)?,
+            ..Shelf::default()
+        };
+        shelves.insert(name, shelf);
+    }
+    add_dailies(connection, since, &mut shelves)?;
+    add_archived(connection, since, &mut shelves)?;
+    add_points(connection, since, &mut shelves)?;
+    Ok(shelves)
+}
+
+/// The newest good copy: a daily, or one inside an archive where that is of a later day.
+fn select_good(connection: &Connection, name: &DatabaseName) -> Result<Option<Good>, Stop> {
+    let daily = select_last_good(connection, name)?;
+    let daily = daily.map(|copy| good(&copy.manifest, copy.created_at, &copy.placements));
+    let sql = "SELECT member.archive_key, member.r2_key FROM archive_members AS member
+               JOIN archives AS copy ON copy.r2_key = member.archive_key AND copy.state = 'live'
+               WHERE member.database_name = ?1 AND member.backup_date > ?2";
+    let sql = format!("{sql} AND {UNMARKED} ORDER BY backup_date DESC, member.r2_key DESC LIMIT 1");
+    let after = daily.as_ref().map(|good| good.date.to_string());
+    let arguments = params![name.as_str(), after.unwrap_or_default()];
+    let keys = connection.query_row(&sql, arguments, |row| {
+        Ok((row.get(0)?, parsed(row, "r2_key")?))
+    });
+    let Some((archive, key)): Option<(String, ObjectKey)> = keys.optional()? else {
+        return Ok(daily);
+    };
+    let archives = select_archives(connection, "SELECT ?1", params![archive])?;
+    let archived = archives.into_iter().find_map(|archive| {
+        let members = &archive.manifest.members;
+        let member = members.iter().find(|member| member.manifest.key == key)?;
+        let manifest = &member.manifest;
+        let proven = manifest.completed().unwrap_or(archive.created_at);
+        Some(Good {
+            archive: Some(archive.key().clone()),
+            ..good(manifest, proven, &archive.placements)
+        })
+    });
+    Ok(archived.or(daily))
+}
+
+fn good(manifest: &Manifest, created_at: DateTime<Utc>, placements: &[Placement]) -> Good {
+    let is_live = |placement: &&Placement| placement.state == CopyState::Live;
+    let live: Vec<&Placement> = placements.iter().filter(is_live).collect();
+    Good {
+        key: manifest.key.clone(),
+        date: manifest.date,
+        archive: None,
+        created_at,
+        size_bytes: manifest.stored.size_bytes,
+        rows: manifest.evidence.total_rows(),
+        tables: manifest.evidence.tables.len() as u64,
+        class: manifest.class,
+        verified_at: live.iter().filter_map(|place| place.verified_at).max(),
+        storages: live.iter().map(|place| place.storage.clone()).collect(),
+    }
+}
+
+fn select_failure(connection: &Connection, name: &DatabaseName) -> Result<Option<JobResult>, Stop> {
+    let sql = "SELECT * FROM backup_results WHERE database_name = ? AND status = 'failed'
+               ORDER BY started_at DESC, id DESC LIMIT 1";
+    let found = connection.query_row(sql, [name.as_str()], result_of);
+    Ok(found.optional()?)
+}
+
+fn count_in_a_row(connection: &Connection, name: &DatabaseName) -> Result<u32, Stop> {
+    let sql = "SELECT status FROM backup_results WHERE database_name = ?
+               ORDER BY started_at DESC, id DESC LIMIT ?";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![name.as_str(), MOST_IN_A_ROW])?;
+    let mut failures = 0;
+    while let Some(row) = rows.next()? {
+        match row.get::<_, ResultStatusWord>(0)?.0 {
+            ResultStatus::Failed => failures += 1,
+            ResultStatus::Success => break,
+            ResultStatus::Skipped | ResultStatus::Interrupted => {}
+        }
+    }
+    Ok(failures)
+}
+
+fn add_dailies(
+    connection: &Connection,
+    since: BackupDate,
+    shelves: &mut BTreeMap<DatabaseName, Shelf>,
+) -> Result<(), Stop> {
+    let sql = format!(
+        "SELECT database_name, backup_date,
+             max(state = 'live' AND class IN ('A', 'B') AND NOT incomplete) AS is_good,
+             max(state = 'live') AS is_live
+         FROM copies AS copy INDEXED BY idx_copies_day
+         WHERE backup_date >= ? AND {UNMARKED} GROUP BY backup_date, database_name"
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([since.to_string()])?;
+    while let Some(row) = rows.next()? {
+        let holding = match (row.get("is_good")?, row.get("is_live")?) {
+            (true, _) => Holding::Daily,
+            (false, true) => Holding::Unproven,
+            (false, false) => Holding::Damaged,
+        };
+        if let Some(shelf) = shelves.get_mut(&parsed(row, "database_name")?) {
+            shelf.days.insert(parsed(row, "backup_date")?, holding);
+        }
+    }
+    Ok(())
+}
+
+/// What an archive holds does not count again where the daily is good, and makes up for one that is not.
+fn add_archived(
+    connection: &Connection,
+    since: BackupDate,
+    shelves: &mut BTreeMap<DatabaseName, Shelf>,
+) -> Result<(), Stop> {
+    let sql = format!(
+        "SELECT member.database_name, member.backup_date, max(copy.state = 'live') AS is_live
+         FROM archive_members AS member JOIN archives AS copy ON copy.r2_key = member.archive_key
+         WHERE member.backup_date >= ? AND {UNMARKED}
+         GROUP BY member.database_name, member.backup_date"
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([since.to_string()])?;
+    while let Some(row) = rows.next()? {
+        let Some(shelf) = shelves.get_mut(&parsed(row, "database_name")?) else {
+            continue;
+        };
+        let date = parsed(row, "backup_date")?;
+        match (row.get("is_live")?, shelf.days.get(&date)) {
+            (true, Some(Holding::Daily)) | (false, Some(_)) => {}
+            (true, _) => drop(shelf.days.insert(date, Holding::Archived)),
+            (false, None) => drop(shelf.days.insert(date, Holding::Damaged)),
+        }
+    }
+    Ok(())
+}
+
+/// From the results, which outlive the copies; and from the copies, which outlive a lost catalog.
+fn add_points(
+    connection: &Connection,
+    since: BackupDate,
+    shelves: &mut BTreeMap<DatabaseName, Shelf>,
+) -> Result<(), Stop> {
+    // A daily's key begins with `daily/YYYY-MM-DD/`.
+    let results = "SELECT database_name, substr(r2_key, 7, 10) AS backup_date,
+                       max(coalesce(completed_at, started_at)) AS at, size_bytes, row_count
+                   FROM backup_results INDEXED BY idx_results_stored
+                   WHERE status = 'success' AND started_at >= unixepoch(?1, '-2 days')
+                   GROUP BY 1, 2 HAVING backup_date >= ?1";
+    let copies = "SELECT database_name, backup_date, max(created_at) AS at,
+                      stored_bytes AS size_bytes, row_count
+                  FROM copies INDEXED BY idx_copies_day
+                  WHERE backup_date >= ?1 GROUP BY backup_date, database_name";
+    for sql in [copies, results] {
+        let mut statement = connection.prepare(sql)?;
+        let mut rows = statement.query([since.to_string()])?;
+        while let Some(row) = rows.next()? {
+            let Some(shelf) = shelves.get_mut(&parsed(row, "database_name")?) else {
+                continue;
+            };
+            let point = Point {
+                at: time(row, "at")?,
+                size_bytes: number(row, "size_bytes")?,
+                rows: number(row, "row_count")?,
+            };
+            let known = shelf.points.entry(parsed(row, "backup_date")?);
+            let known = known.or_insert(point);
+            if point.at > known.at {
+                *known = point;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,278 @@
+//! Adds up how everything stands, for whoever looks. Invariant: no query reads every manifest, so that a look stays
+//! cheap however much is stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::{Connection, Row, params};
+
+use crate::types::{BackupDate, DatabaseName, ObjectKey};
+
+use super::Catalog;
+use super::archives::ALL_DATABASES;
+use super::error::{CatalogError, Stop};
+use super::query::{SELECT_JOB, result_of, select_jobs};
+use super::record::{CopyState, Job, JobResult, JobStatus, ResultStatus};
+use super::row::{CopyStateWord, integer, number, optional_time, parsed};
+use super::shelf::{Shelf, select_shelves};
+
+/// So many jobs are shown, as `GET /status` promises.
+const MOST_JOBS: usize = 10;
+
+/// So many damaged objects are named: a storage that lost everything needs no longer list.
+const MOST_HARMED: usize = 20;
+
+/// How far back failures are counted.
+const DAY: TimeDelta = TimeDelta::hours(24);
+
+/// How jobs, storages and databases stand at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// Everything that is stored and that expiry did not choose, each object once.
+    pub totals: Totals,
+    /// What every storage holds that ever held anything, by name.
+    pub storages: BTreeMap<String, Stock>,
+    /// What there is of each database that was asked for or of which anything is stored.
+    pub shelves: BTreeMap<DatabaseName, Shelf>,
+    /// The jobs that run, the newest first.
+    pub running: Vec<Job>,
+    /// The last jobs, running ones included, the newest first; at most ten.
+    pub jobs: Vec<Past>,
+    /// The last job that came to its end with every database backed up.
+    pub last_success: Option<Job>,
+    /// The last job that ended, well or not.
+    pub last_ended: Option<Job>,
+    /// Backups of one database that failed in the last 24 hours, and jobs that failed as a whole.
+    pub failures_24h: u64,
+    /// The damaged objects, the last found first; at most twenty.
+    pub harmed: Vec<Harm>,
+    /// How many there are of them, each in every storage.
+    pub harmed_count: u64,
+}
+
+/// Objects, each counted once however many storages hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// How many daily copies.
+    pub dailies: u64,
+    /// How many weekly archives.
+    pub archives: u64,
+    /// Their stored bytes.
+    pub size_bytes: u64,
+    /// The first and the last day of which there is a copy; `None`: there is none.
+    pub days: Option<(BackupDate, BackupDate)>,
+}
+
+/// What one storage holds, as far as known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stock {
+    /// How many objects, dailies and archives.
+    pub objects: u64,
+    /// Their bytes.
+    pub size_bytes: u64,
+    /// Those of its bytes that were never read back whole.
+    pub unverified_bytes: u64,
+    /// Objects that are missing or damaged there.
+    pub harmed: u64,
+    /// The first and the last day of which it holds a copy; `None`: it holds none.
+    pub days: Option<(BackupDate, BackupDate)>,
+}
+
+/// A job and what went wrong in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// The job.
+    pub job: Job,
+    /// Its databases that were not backed up, in the order they ended.
+    pub failures: Vec<JobResult>,
+}
+
+/// A damaged object in one storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Harm {
+    /// The object.
+    pub key: ObjectKey,
+    /// The storage.
+    pub storage: String,
+    /// Whether it is missing or corrupt.
+    pub state: CopyState,
+    /// What was found.
+    pub damage: Option<String>,
+    /// When.
+    pub at: Option<DateTime<Utc>>,
+}
+
+impl Catalog {
+    /// How everything stands at `now`: of each database the days from `since` on. `databases` are those to tell of
+    /// even where nothing is stored of them.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn standing(
+        &self,
+        databases: &[DatabaseName],
+        since: BackupDate,
+        now: DateTime<Utc>,
+    ) -> Result<Standing, CatalogError> {
+        self.read(|connection| {
+            let (harmed, harmed_count) = select_harmed(connection)?;
+            let names = stored_databases(connection)?;
+            let names = names.into_iter().chain(databases.iter().cloned()).collect();
+            Ok(Standing {
+                totals: select_totals(connection)?,
+                storages: select_stocks(connection)?,
+                shelves: select_shelves(connection, names, since)?,
+                running: select_running(connection)?,
+                jobs: select_past(connection)?,
+                last_success: select_last(connection, "status = 'completed'")?,
+                last_ended: select_last(connection, "status <> 'running'")?,
+                failures_24h: count_failures(connection, now - DAY)?,
+                harmed,
+                harmed_count,
+            })
+        })
+    }
+}
+
+fn select_totals(connection: &Connection) -> Result<Totals, Stop> {
+    let sql = "SELECT count(*) AS objects, coalesce(sum(database_name = ?), 0) AS archives,
+                  coalesce(sum(size_bytes), 0) AS bytes
+               FROM backup_inventory WHERE deleted_at IS NULL";
+    let (objects, archives, size_bytes) = connection.query_row(sql, [ALL_DATABASES], |row| {
+        Ok((
+            number(row, "objects")?,
+            number(row, "archives")?,
+            number(row, "bytes")?,
+        ))
+    })?;
+    let sql = "SELECT min(oldest) AS oldest, max(newest) AS newest FROM (
+                   SELECT min(backup_date) AS oldest, max(backup_date) AS newest
+                   FROM backup_inventory WHERE deleted_at IS NULL AND backup_date <> ''
+                   UNION ALL
+                   SELECT min(backup_date), max(backup_date) FROM archive_members)";
+    let days = connection.query_row(sql, [], days_of)?;
+    Ok(Totals {
+        dailies: objects - archives,
+        archives,
+        size_bytes,
+        days,
+    })
+}
+
+fn select_stocks(connection: &Connection) -> Result<BTreeMap<String, Stock>, Stop> {
+    let sums = "count(*) FILTER (WHERE state <> 'missing') AS objects,
+                coalesce(sum(stored_bytes) FILTER (WHERE state <> 'missing'), 0) AS bytes,
+                coalesce(sum(stored_bytes) FILTER (WHERE state = 'live' AND verified_at IS NULL), 0)
+                    AS unverified,
+                count(*) FILTER (WHERE state <> 'live') AS harmed";
+    let copies = format!(
+        "SELECT storage, {sums}, min(backup_date) AS oldest, max(backup_date) AS newest
+         FROM copies GROUP BY storage"
+    );
+    let archives = format!(
+        "SELECT storage, {sums}, min(oldest) AS oldest, max(newest) AS newest
+         FROM archives LEFT JOIN (
+             SELECT archive_key, min(backup_date) AS oldest, max(backup_date) AS newest
+             FROM archive_members GROUP BY archive_key) ON archive_key = r2_key
+         GROUP BY storage"
+    );
+    let mut stocks: BTreeMap<String, Stock> = BTreeMap::new();
+    for sql in [copies, archives] {
+        let mut statement = connection.prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let stock = stocks.entry(row.get("storage")?).or_default();
+            stock.objects += number(row, "objects")?;
+            stock.size_bytes += number(row, "bytes")?;
+            stock.unverified_bytes += number(row, "unverified")?;
+            stock.harmed += number(row, "harmed")?;
+            stock.days = span(stock.days, days_of(row)?);
+        }
+    }
+    Ok(stocks)
+}
+
+/// The days from the first of both to the last of both.
+fn span(
+    one: Option<(BackupDate, BackupDate)>,
+    other: Option<(BackupDate, BackupDate)>,
+) -> Option<(BackupDate, BackupDate)> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some((one.0.min(other.0), one.1.max(other.1))),
+        (one, other) => one.or(other),
+    }
+}
+
+fn days_of(row: &Row<'_>) -> rusqlite::Result<Option<(BackupDate, BackupDate)>> {
+    let oldest: Option<String> = row.get("oldest")?;
+    oldest
+        .map(|_| Ok((parsed(row, "oldest")?, parsed(row, "newest")?)))
+        .transpose()
+}
+
+/// Every database of which anything is stored that expiry did not choose.
+fn stored_databases(connection: &Connection) -> Result<BTreeSet<DatabaseName>, Stop> {
+    let sql = "SELECT DISTINCT database_name FROM backup_inventory
+                   WHERE deleted_at IS NULL AND database_name <> ?
+               UNION SELECT DISTINCT database_name FROM archive_members";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([ALL_DATABASES], |row| parsed(row, "database_name"))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn select_running(connection: &Connection) -> Result<Vec<Job>, Stop> {
+    let sql = format!("{SELECT_JOB} WHERE status = ? ORDER BY started_at DESC, id DESC");
+    select_jobs(connection, &sql, params![JobStatus::Running.as_str()])
+}
+
+fn select_last(connection: &Connection, condition: &str) -> Result<Option<Job>, Stop> {
+    let sql = format!("{SELECT_JOB} WHERE {condition} ORDER BY started_at DESC, id DESC LIMIT 1");
+    Ok(select_jobs(connection, &sql, params![])?.into_iter().next())
+}
+
+fn select_past(connection: &Connection) -> Result<Vec<Past>, Stop> {
+    let sql = format!("{SELECT_JOB} ORDER BY started_at DESC, id DESC LIMIT ?");
+    let jobs = select_jobs(connection, &sql, params![integer(MOST_JOBS as u64)])?;
+    let sql = "SELECT * FROM backup_results WHERE job_id = ? AND status <> ? ORDER BY id";
+    let mut statement = connection.prepare(sql)?;
+    let mut past = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let well = ResultStatus::Success.as_str();
+        let failures = statement.query_map(params![job.id.to_string(), well], result_of)?;
+        let failures = failures.collect::<Result<_, _>>()?;
+        past.push(Past { job, failures });
+    }
+    Ok(past)
+}
+
+/// A job that failed as a whole counts once, besides its databases that did.
+fn count_failures(connection: &Connection, since: DateTime<Utc>) -> Result<u64, Stop> {
+    let sql = "SELECT (SELECT count(*) FROM backup_results
+                   WHERE status = 'failed' AND coalesce(completed_at, started_at) > ?1)
+               + (SELECT count(*) FROM backup_jobs
+                   WHERE status = 'failed' AND error_message IS NOT NULL
+                       AND coalesce(completed_at, started_at) > ?1) AS failures";
+    Ok(connection.query_row(sql, [since.timestamp()], |row| number(row, "failures"))?)
+}
+
+fn select_harmed(connection: &Connection) -> Result<(Vec<Harm>, u64), Stop> {
+    let from = "FROM (SELECT r2_key, storage, state, damage, damaged_at FROM copies
+                          WHERE state <> 'live'
+                      UNION ALL
+                      SELECT r2_key, storage, state, damage, damaged_at FROM archives
+                          WHERE state <> 'live')";
+    let count = format!("SELECT count(*) AS harmed {from}");
+    let count = connection.query_row(&count, [], |row| number(row, "harmed"))?;
+    let sql = format!("SELECT * {from} ORDER BY damaged_at DESC, r2_key, storage LIMIT ?");
+    let mut statement = connection.prepare(&sql)?;
+    let rows = statement.query_map([integer(MOST_HARMED as u64)], |row| {
+        Ok(Harm {
+            key: parsed(row, "r2_key")?,
+            storage: row.get("storage")?,
+            state: row.get::<_, CopyStateWord>("state")?.0,
+            damage: row.get("damage")?,
+            at: optional_time(row, "damaged_at")?,
+        })
+    })?;
+    Ok((rows.collect::<Result<_, _>>()?, count))
+}

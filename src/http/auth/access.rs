@@ -1,0 +1,207 @@
+//! Believes Cloudflare Access. Invariant: a token counts only when a key of the team's own signed it, for this
+//! application, and now lies within its time.
+//!
+//! What Access sends and where its keys lie:
+//! <https://developers.cloudflare.com/cloudflare-one/identity/authorization-cookie/validating-json/>
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::http::header::HeaderMap;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use serde::Deserialize;
+use serde_json::{Number, Value};
+use tokio::sync::Mutex;
+
+use super::{only, ring_provider};
+use crate::clock::Clock;
+use crate::config::Access;
+use crate::store::install_tls;
+
+const HEADER: &str = "cf-access-jwt-assertion";
+
+/// Access rotates its keys every six weeks and announces a new one well before.
+const FRESH: Duration = Duration::from_secs(3600);
+
+/// However many tokens name an unknown key, the keys are fetched no more often.
+const FETCH_PAUSE: Duration = Duration::from_secs(60);
+
+/// While the keys cannot be fetched, the last ones count so long, and then nobody is let in.
+const USABLE: Duration = Duration::from_secs(24 * 3600);
+
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A set has two keys of some 2 KB.
+const MOST_CERTS_BYTES: usize = 1024 * 1024;
+
+/// Two clocks may differ by so much.
+const LEEWAY_SECONDS: f64 = 30.0;
+
+/// The keys of the team, fetched where they are needed.
+pub struct AccessKeys {
+    base: Option<String>,
+    client: reqwest::Client,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    team: String,
+    keys: HashMap<String, DecodingKey>,
+    fetched_at: Option<Duration>,
+    tried_at: Option<Duration>,
+}
+
+impl AccessKeys {
+    /// Keys from the team's own address, or from below `base` instead.
+    pub fn new(base: Option<String>) -> Self {
+        install_tls();
+        ring_provider::install();
+        let client = reqwest::Client::builder()
+            .timeout(FETCH_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build();
+        Self {
+            base,
+            client: client.expect("the TLS provider was installed before"),
+            known: Mutex::default(),
+        }
+    }
+
+    /// The user that a request's token names; `None` where it has no token, or not one that counts.
+    pub(super) async fn user(
+        &self,
+        access: &Access,
+        headers: &HeaderMap,
+        clock: &dyn Clock,
+    ) -> Option<String> {
+        let token = only(headers, HEADER)?;
+        let header = decode_header(token).ok()?;
+        if header.alg != Algorithm::RS256 || header.crit.is_some() {
+            return None;
+        }
+        let key = self.key(access, &header.kid?, clock).await?;
+        let issuer = issuer(access);
+        let mut validation = Validation::new(Algorithm::RS256);
+        validation.set_audience(&[&access.aud]);
+        validation.set_issuer(&[&issuer]);
+        validation.set_required_spec_claims(&["iss", "aud"]);
+        // Time is asked of our own clock, below.
+        (validation.validate_exp, validation.validate_nbf) = (false, false);
+        let claims = decode::<Claims>(token, &key, &validation).ok()?.claims;
+        claims.user(&issuer, clock.now().timestamp() as f64)
+    }
+
+    /// The key of this id. The lock is held while keys are fetched: one fetch serves all who wait.
+    async fn key(&self, access: &Access, id: &str, clock: &dyn Clock) -> Option<DecodingKey> {
+        let mut known = self.known.lock().await;
+        if known.team != access.team {
+            *known = Known {
+                team: access.team.clone(),
+                ..Known::default()
+            };
+        }
+        let now = clock.elapsed();
+        let is_within = |at: Option<Duration>, span| at.is_some_and(|at| now < at + span);
+        let is_fresh = is_within(known.fetched_at, FRESH);
+        let may_fetch = !is_within(known.tried_at, FETCH_PAUSE);
+        if may_fetch && !(is_fresh && known.keys.contains_key(id)) {
+            known.tried_at = Some(now);
+            match self.fetch(access).await {
+                Ok(keys) => (known.keys, known.fetched_at) = (keys, Some(now)),
+                Err(error) => {
+                    tracing::warn!("the keys of Cloudflare Access were not fetched: {error}");
+                }
+            }
+        }
+        match is_within(known.fetched_at, USABLE) {
+            true => known.keys.get(id).cloned(),
+            false => None,
+        }
+    }
+
+    async fn fetch(&self, access: &Access) -> Result<HashMap<String, DecodingKey>, FetchError> {
+        let base = self.base.clone().unwrap_or_else(|| issuer(access));
+        let url = format!("{base}/cdn-cgi/access/certs");
+        let mut answer = self.client.get(url).send().await?.error_for_status()?;
+        let mut text = Vec::new();
+        while let Some(chunk) = answer.chunk().await? {
+            text.extend_from_slice(&chunk);
+            if text.len() > MOST_CERTS_BYTES {
+                return Err(FetchError::TooLong);
+            }
+        }
+        let set: KeySet = serde_json::from_slice(&text)?;
+        let keys = set.keys.into_iter().filter_map(|key| {
+            let is_rsa = key.kty == "RSA" && key.alg.is_none_or(|alg| alg == "RS256");
+            let decoded = DecodingKey::from_rsa_components(&key.n, &key.e).ok()?;
+            is_rsa.then_some((key.kid, decoded))
+        });
+        let keys: HashMap<String, DecodingKey> = keys.collect();
+        match keys.is_empty() {
+            true => Err(FetchError::Empty),
+            false => Ok(keys),
+        }
+    }
+}
+
+fn issuer(access: &Access) -> String {
+    format!("https://{}.cloudflareaccess.com", access.team)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error(transparent)]
+    Http(#[from] reqwest::Error),
+    #[error("the answer is no key set: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the answer is too long")]
+    TooLong,
+    #[error("the answer has no RSA key")]
+    Empty,
+}
+
+#[derive(Deserialize)]
+struct KeySet {
+    keys: Vec<Key>,
+}
+
+#[derive(Deserialize)]
+struct Key {
+    kid: String,
+    kty: String,
+    alg: Option<String>,
+    #[serde(default)]
+    n: String,
+    #[serde(default)]
+    e: String,
+}
+
+/// What Access says of a user. The times must be there, and be numbers.
+#[derive(Deserialize)]
+struct Claims {
+    exp: Number,
+    nbf: Number,
+    iat: Number,
+    iss: String,
+    /// One name, or a list of them; compared by the library.
+    #[serde(rename = "aud")]
+    _aud: Value,
+    email: Option<String>,
+    /// Of a service token.
+    common_name: Option<String>,
+    sub: Option<String>,
+}
+
+impl Claims {
+    fn user(self, issuer: &str, now: f64) -> Option<String> {
+        let (exp, nbf, iat) = (self.exp.as_f64()?, self.nbf.as_f64()?, self.iat.as_f64()?);
+        let is_now = now < exp + LEEWAY_SECONDS
+            && nbf <= now + LEEWAY_SECONDS
+            && iat <= now + LEEWAY_SECONDS;
+        let names = [self.email, self.common_name, self.sub];
+        let mut names = names.into_iter().flatten().filter(|name| !name.is_empty());
+        let user = names.next().unwrap_or_else(|| "unnamed".to_owned());
+        (is_now && self.iss == issuer).then_some(user)
+    }
+}

@@ -1,0 +1,183 @@
+//! Hands a copy's text from a storage to a client. Invariant: the last piece is held back until every byte of the copy
+//! was read and right; without it the answer is visibly cut off.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Bytes;
+use futures_util::{Stream, stream};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::Grant;
+use super::range::Part;
+use crate::catalog::{AuditOutcome, Lease};
+use crate::copy::{ReadingError, Way, read_copy, read_member};
+use crate::types::Manifest;
+
+/// Blocks that wait for a client: a slow one does not fill the memory.
+const BLOCKS_WAITING: usize = 4;
+
+type Piece = Result<Bytes, ReadingError>;
+
+/// A text that has begun to arrive.
+pub(super) struct Text {
+    first: Bytes,
+    rest: mpsc::Receiver<Piece>,
+}
+
+impl Text {
+    /// Starts to read and waits for the first piece.
+    ///
+    /// # Errors
+    /// Where the storage does not give one: nothing was sent then.
+    pub(super) async fn begin(
+        way: Way,
+        manifest: Manifest,
+        part: Part,
+    ) -> Result<Self, ReadingError> {
+        let (send, mut rest) = mpsc::channel(BLOCKS_WAITING);
+        tokio::spawn(read(way, manifest, part, send));
+        match rest.recv().await {
+            Some(Ok(first)) => Ok(Self { first, rest }),
+            Some(Err(error)) => Err(error),
+            None => Err(ReadingError::Unread("reading it ended early".to_owned())),
+        }
+    }
+}
+
+/// What was cut out of the text so far.
+struct Cut {
+    part: Part,
+    at: u64,
+    held: Bytes,
+}
+
+impl Cut {
+    /// Takes the next block; gives what may leave now.
+    fn take(&mut self, block: &[u8]) -> Bytes {
+        let wanted = self.part.of(self.at, block);
+        self.at += block.len() as u64;
+        match wanted.is_empty() {
+            true => Bytes::new(),
+            false => std::mem::replace(&mut self.held, Bytes::copy_from_slice(wanted)),
+        }
+    }
+}
+
+/// Reads the copy to its end, also where only a part is wanted: before that nobody knows whether it is right.
+async fn read(way: Way, manifest: Manifest, part: Part, send: mpsc::Sender<Piece>) {
+    let cut = Arc::new(Mutex::new(Cut {
+        part,
+        at: 0,
+        held: Bytes::new(),
+    }));
+    let sink = {
+        let (cut, send) = (Arc::clone(&cut), send.clone());
+        move |block: &[u8]| {
+            let piece = cut
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(block);
+            match piece.is_empty() {
+                // The client may be gone although it wants nothing of this block.
+                true if send.is_closed() => Err(io::ErrorKind::BrokenPipe.into()),
+                true => Ok(()),
+                false => send
+                    .blocking_send(Ok(piece))
+                    .map_err(|_| io::ErrorKind::BrokenPipe.into()),
+            }
+        }
+    };
+    let (store, unseen) = (way.store.as_ref(), Arc::default());
+    let read = match &way.archive {
+        None => read_copy(store, &manifest, &unseen, sink).await,
+        Some(archive) => read_member(store, &archive.manifest, &manifest.key, &unseen, sink).await,
+    };
+    let last = match read {
+        Ok(()) => Ok(std::mem::take(
+            &mut cut.lock().unwrap_or_else(PoisonError::into_inner).held,
+        )),
+        Err(error) => Err(error),
+    };
+    // Nobody is left to take it where the client is gone.
+    let _ = send.send(last).await;
+}
+
+/// A download from its grant to its end. Dropped at any time, it writes down how far it came.
+pub(super) struct Handed {
+    grant: Option<Grant>,
+    lease: Option<Lease>,
+    outcome: AuditOutcome,
+    sent_bytes: u64,
+    length: u64,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Handed {
+    pub(super) fn new(grant: Grant, lease: Lease, place: OwnedSemaphorePermit, part: Part) -> Self {
+        Self {
+            grant: Some(grant),
+            lease: Some(lease),
+            outcome: AuditOutcome::Aborted,
+            sent_bytes: 0,
+            length: part.length(),
+            _place: place,
+        }
+    }
+
+    /// Notes that a storage did not give what was stored.
+    pub(super) fn failed(&mut self, error: &ReadingError) {
+        if let ReadingError::Damaged(_) | ReadingError::Missing(_) = error {
+            self.outcome = AuditOutcome::Damaged;
+        }
+    }
+
+    /// The text as a body. An error in it makes the server cut the connection.
+    pub(super) fn stream(
+        mut self,
+        text: Text,
+    ) -> impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static {
+        self.outcome = AuditOutcome::Aborted;
+        let Text { first, rest } = text;
+        let state = (self, Some(first), rest);
+        stream::unfold(state, async |(mut handed, first, mut rest)| {
+            let piece = match first {
+                Some(first) => Ok(first),
+                None => rest.recv().await?,
+            };
+            let piece = handed.pass(piece);
+            Some((piece, (handed, None, rest)))
+        })
+    }
+
+    fn pass(&mut self, piece: Piece) -> Result<Bytes, io::Error> {
+        match piece {
+            Ok(bytes) => {
+                self.sent_bytes += bytes.len() as u64;
+                if self.sent_bytes == self.length {
+                    self.outcome = AuditOutcome::Complete;
+                }
+                Ok(bytes)
+            }
+            Err(error) => {
+                self.failed(&error);
+                tracing::error!("a download is cut off before its end: {error}");
+                Err(io::Error::other("the copy is not right"))
+            }
+        }
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        let (outcome, sent_bytes, lease) = (self.outcome, self.sent_bytes, self.lease.take());
+        if let Some(grant) = self.grant.take() {
+            let end = move || grant.end(outcome, sent_bytes, lease);
+            // The catalog may have to be waited for.
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn_blocking(end)),
+                Err(_) => end(),
+            }
+        }
+    }
+}

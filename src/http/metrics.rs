@@ -1,0 +1,292 @@
+//! Tells the numbers as OpenMetrics text. Invariant: every series is there before the first run, and a label is a name
+//! that the configuration has, so that nobody outside makes series.
+
+use std::sync::atomic::AtomicU64;
+
+use chrono::{DateTime, Utc};
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::config::{Config, Database};
+use crate::overview::{DatabaseOverview, Overview, Staleness};
+use crate::types::EvidenceClass;
+
+/// The `Content-Type` of the text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the process knows of itself and the catalog does not.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Vitals {
+    /// Whether the configuration in force is what the file says; false once a changed file was refused.
+    pub is_config_current: bool,
+    /// When the configuration in force was read; `None`: not known.
+    pub config_loaded_at: Option<DateTime<Utc>>,
+    /// Messages that wait to be delivered.
+    pub outbox_depth: u64,
+    /// Hook calls that failed since the process began.
+    pub hook_failures: u64,
+    /// What all hook calls took since the process began.
+    pub hook_seconds: f64,
+}
+
+impl Default for Vitals {
+    /// A process that just began.
+    fn default() -> Self {
+        Self {
+            is_config_current: true,
+            config_loaded_at: None,
+            outbox_depth: 0,
+            hook_failures: 0,
+            hook_seconds: 0.0,
+        }
+    }
+}
+
+type Number = Gauge<f64, AtomicU64>;
+type Labels = Vec<(&'static str, String)>;
+type Numbers = Family<Labels, Number>;
+
+/// Everything as OpenMetrics text. A time is in Unix seconds, and 0 where there was none.
+pub fn render(overview: &Overview, config: &Config, vitals: &Vitals) -> String {
+    let mut registry = Registry::with_prefix("backup");
+    whole(&mut registry, overview);
+    databases(&mut registry, overview, config);
+    storages(&mut registry, overview);
+    tasks(&mut registry, overview);
+    process(&mut registry, vitals);
+    let mut text = String::new();
+    text::encode(&mut text, &registry).expect("a string takes everything that is written to it");
+    text
+}
+
+/// The five names that were promised first, and whether a job runs.
+fn whole(registry: &mut Registry, overview: &Overview) {
+    let success = overview.last_success.as_ref();
+    let ended = overview.last_ended.as_ref();
+    for (name, help, value) in [
+        (
+            "last_success_timestamp",
+            "When the last job ended that backed up every one of its databases",
+            seconds(success.and_then(|job| job.completed_at)),
+        ),
+        (
+            "last_duration_ms",
+            "What the last job took, in milliseconds",
+            number(ended.and_then(|job| job.duration_ms).unwrap_or(0)),
+        ),
+        (
+            "total_size_bytes",
+            "Stored bytes of all daily copies and weekly archives, each counted once",
+            number(overview.totals.size_bytes),
+        ),
+        (
+            "databases_count",
+            "Databases that the configuration names",
+            overview.configured().count() as f64,
+        ),
+        (
+            "failures_24h",
+            "Backups that failed in the last 24 hours",
+            number(overview.failures_24h),
+        ),
+        (
+            "running_jobs",
+            "Jobs at work",
+            overview.running.len() as f64,
+        ),
+    ] {
+        gauge(registry, name, help, value);
+    }
+}
+
+fn databases(registry: &mut Registry, overview: &Overview, config: &Config) {
+    let one = |database: &DatabaseOverview| vec![("database", database.name.to_string())];
+    type Value = fn(&DatabaseOverview) -> f64;
+    let values: [(&str, &str, Value); 6] = [
+        (
+            "last_good_timestamp",
+            "When the last good copy of a database was proven",
+            |database| seconds(database.last_good.as_ref().map(|good| good.created_at)),
+        ),
+        (
+            "last_good_size_bytes",
+            "Stored bytes of the last good copy of a database",
+            |database| {
+                number(
+                    database
+                        .last_good
+                        .as_ref()
+                        .map_or(0, |good| good.size_bytes),
+                )
+            },
+        ),
+        (
+            "last_good_rows",
+            "Rows in the last good copy of a database",
+            |database| number(database.last_good.as_ref().map_or(0, |good| good.rows)),
+        ),
+        (
+            "last_verified_timestamp",
+            "When every byte of the last good copy of a database was last read back",
+            |database| {
+                seconds(
+                    database
+                        .last_good
+                        .as_ref()
+                        .and_then(|good| good.verified_at),
+                )
+            },
+        ),
+        (
+            "consecutive_failures",
+            "Backups of a database that failed one after the other, up to now",
+            |database| f64::from(database.failures_in_a_row),
+        ),
+        (
+            "staleness",
+            "How late a database is: 0 not, 1 past warn_after, 2 past stale_after or without a good copy",
+            |database| match database.staleness {
+                Staleness::Ok | Staleness::Retired => 0.0,
+                Staleness::Warning => 1.0,
+                Staleness::Critical => 2.0,
+            },
+        ),
+    ];
+    for (name, help, value) in values {
+        let numbers = family(registry, name, help);
+        for database in overview.configured() {
+            set(&numbers, one(database), value(database));
+        }
+    }
+    let help = "1 for the class of evidence that the last good copy of a database has";
+    let classes = family(registry, "last_good_class", help);
+    for database in overview.configured() {
+        let found = database.last_good.as_ref().map(|good| good.class);
+        for class in [EvidenceClass::A, EvidenceClass::B] {
+            let mut labels = one(database);
+            labels.push(("class", format!("{class:?}")));
+            set(&classes, labels, truth(found == Some(class)));
+        }
+    }
+    type Threshold = fn(&Database) -> f64;
+    let thresholds: [(&str, &str, Threshold); 2] = [
+        (
+            "warn_after_seconds",
+            "The age of its last good copy from which a database is late",
+            |database| database.alerts.warn_after.as_secs_f64(),
+        ),
+        (
+            "stale_after_seconds",
+            "The age of its last good copy from which a database is stale",
+            |database| database.alerts.stale_after.as_secs_f64(),
+        ),
+    ];
+    for (name, help, value) in thresholds {
+        let numbers = family(registry, name, help);
+        for database in config.databases() {
+            let labels = vec![("database", database.name.to_string())];
+            set(&numbers, labels, value(database));
+        }
+    }
+}
+
+fn storages(registry: &mut Registry, overview: &Overview) {
+    type Value = fn(&crate::catalog::Stock) -> u64;
+    let values: [(&str, &str, Value); 4] = [
+        (
+            "storage_size_bytes",
+            "Bytes that a storage holds, as far as known",
+            |stock| stock.size_bytes,
+        ),
+        (
+            "storage_objects",
+            "Daily copies and weekly archives that a storage holds, as far as known",
+            |stock| stock.objects,
+        ),
+        (
+            "storage_unverified_bytes",
+            "Bytes in a storage that were never read back whole",
+            |stock| stock.unverified_bytes,
+        ),
+        (
+            "storage_damaged_objects",
+            "Objects that are missing or changed in a storage",
+            |stock| stock.harmed,
+        ),
+    ];
+    for (name, help, value) in values {
+        let numbers = family(registry, name, help);
+        let storages = overview.storages.iter();
+        for storage in storages.filter(|storage| storage.kind.is_some()) {
+            let labels = vec![("storage", storage.name.clone())];
+            set(&numbers, labels, number(value(&storage.stock)));
+        }
+    }
+}
+
+fn tasks(registry: &mut Registry, overview: &Overview) {
+    let numbers = family(registry, "next_run_timestamp", "When a task runs next");
+    for run in &overview.next_runs {
+        let labels = vec![("task", run.task.clone())];
+        set(&numbers, labels, seconds(Some(run.at)));
+    }
+}
+
+fn process(registry: &mut Registry, vitals: &Vitals) {
+    for (name, help, value) in [
+        (
+            "config_last_reload_successful",
+            "1 where the configuration in force is what the file says, 0 once a changed file was refused",
+            truth(vitals.is_config_current),
+        ),
+        (
+            "config_last_reload_timestamp",
+            "When the configuration in force was read",
+            seconds(vitals.config_loaded_at),
+        ),
+        (
+            "alert_outbox_depth",
+            "Alerts that wait to be delivered",
+            number(vitals.outbox_depth),
+        ),
+    ] {
+        gauge(registry, name, help, value);
+    }
+    let failures = ConstCounter::new(vitals.hook_failures);
+    let help = "Hook calls that failed since the process began";
+    registry.register("hook_failures", help, failures);
+    let seconds = ConstCounter::new(vitals.hook_seconds);
+    let help = "What all hook calls took since the process began, in seconds";
+    registry.register("hook_duration_seconds", help, seconds);
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str, value: f64) {
+    let number = Number::default();
+    number.set(value);
+    registry.register(name, help, number);
+}
+
+fn family(registry: &mut Registry, name: &str, help: &str) -> Numbers {
+    let numbers = Numbers::default();
+    registry.register(name, help, numbers.clone());
+    numbers
+}
+
+fn set(numbers: &Numbers, labels: Labels, value: f64) {
+    numbers.get_or_create(&labels).set(value);
+}
+
+fn seconds(at: Option<DateTime<Utc>>) -> f64 {
+    at.map_or(0.0, |at| at.timestamp() as f64)
+}
+
+fn number(value: u64) -> f64 {
+    value as f64
+}
+
+fn truth(value: bool) -> f64 {
+    f64::from(u8::from(value))
+}

@@ -1,0 +1,111 @@
+//! Answers requests: what was backed up, how it stands, the copies themselves. Invariant: a request reads the catalog,
+//! opens a store, or leaves a wish and says "look again"; it never runs a job itself.
+
+mod about;
+mod answer;
+mod audit;
+mod auth;
+mod call;
+mod connection;
+mod dashboard;
+mod download;
+mod events;
+mod jobs;
+mod kept;
+mod limits;
+mod list;
+pub mod metrics;
+mod openapi;
+pub mod page;
+mod params;
+mod router;
+mod server;
+mod status;
+mod trigger;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::{Catalog, CatalogError};
+use crate::progress::Live;
+use crate::task::Activator;
+use crate::wiring::Wiring;
+
+pub use self::auth::{AccessKeys, key_digest};
+pub use self::openapi::DOCUMENT as OPENAPI;
+pub use self::router::endpoints;
+pub use self::server::{ServeError, Server};
+
+/// What a lease of a copy that is handed out is called in the catalog.
+pub const HOLDER: &str = "download";
+
+/// Gives what requests that begin now work on.
+pub type Current = Arc<dyn Fn() -> Arc<Wiring> + Send + Sync>;
+
+/// What the server answers from.
+pub struct Sources {
+    /// The configuration and what was built from it; asked for each request, so that a reload needs no restart.
+    pub current: Current,
+    /// The jobs at work.
+    pub live: Live,
+    /// Has the tasks look again.
+    pub activator: Activator,
+    /// The keys that Cloudflare Access signs with.
+    pub access: AccessKeys,
+    /// Gives what the process knows of itself, for the metrics.
+    pub vitals: Arc<dyn Fn() -> metrics::Vitals + Send + Sync>,
+    /// Ends every open stream.
+    pub stop: CancellationToken,
+}
+
+/// What every handler is given. Clones are the same.
+#[derive(Clone)]
+struct Api(Arc<Shared>);
+
+struct Shared {
+    sources: Sources,
+    /// A connection of its own: reading never waits for who writes.
+    reader: Catalog,
+    limits: limits::Limits,
+    counts: list::KeptCounts,
+    status: status::KeptStatus,
+    /// Whether nobody beyond this host reaches the server.
+    is_local: bool,
+}
+
+impl Api {
+    fn new(sources: Sources, is_local: bool) -> Result<Self, CatalogError> {
+        let catalog = (sources.current)().catalog.clone();
+        // One that was just written by this process is there; where it is not, the writer's connection says why.
+        let reader = Catalog::open_read_only(catalog.path())?.unwrap_or(catalog);
+        Ok(Self(Arc::new(Shared {
+            sources,
+            reader,
+            limits: limits::Limits::default(),
+            counts: list::KeptCounts::default(),
+            status: status::KeptStatus::default(),
+            is_local,
+        })))
+    }
+
+    /// Asks the catalog without holding up other requests.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Catalog) -> Result<T, CatalogError> + Send + 'static,
+    ) -> Result<T, CatalogError> {
+        blocking(self.0.reader.clone(), question).await
+    }
+}
+
+/// Runs what may wait for the catalog's lock.
+async fn blocking<T: Send + 'static>(
+    catalog: Catalog,
+    work: impl FnOnce(&Catalog) -> Result<T, CatalogError> + Send + 'static,
+) -> Result<T, CatalogError> {
+    let done = tokio::task::spawn_blocking(move || work(&catalog)).await;
+    done.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => unreachable!("nothing aborts it"),
+    })
+}

@@ -1,0 +1,60 @@
+//! Holds what the page loads. Invariant: the path names the content, so that a browser may keep it for ever.
+
+use std::sync::LazyLock;
+
+use crate::types::Sha256;
+
+/// So many digits of the digest tell one content from the next.
+const DIGITS: usize = 12;
+
+/// A file that the page loads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asset {
+    /// Its `Content-Type`.
+    pub content_type: &'static str,
+    /// Its bytes.
+    pub body: &'static str,
+}
+
+const FILES: [(&str, Asset); 3] = [
+    (
+        "patina.css",
+        Asset {
+            content_type: "text/css; charset=utf-8",
+            body: include_str!("patina.css"),
+        },
+    ),
+    (
+        "patina.js",
+        Asset {
+            content_type: "text/javascript; charset=utf-8",
+            body: include_str!("patina.js"),
+        },
+    ),
+    (
+        "patina.svg",
+        Asset {
+            content_type: "image/svg+xml",
+            body: include_str!("patina.svg"),
+        },
+    ),
+];
+
+static PATHS: LazyLock<[String; 3]> = LazyLock::new(|| {
+    FILES.map(|(name, asset)| {
+        let digest = Sha256::of(asset.body.as_bytes()).to_string();
+        format!("/assets/{}/{name}", &digest[..DIGITS])
+    })
+});
+
+/// The file at this path, which begins with `/assets/`. `None`: there is none, or it has another content now.
+pub fn asset(path: &str) -> Option<Asset> {
+    let index = PATHS.iter().position(|known| known == path)?;
+    Some(FILES[index].1)
+}
+
+/// The path of the file of this name.
+pub(super) fn path_of(name: &str) -> &'static str {
+    let index = FILES.iter().position(|(known, _)| *known == name);
+    &PATHS[index.expect("the page names only files that are here")]
+}

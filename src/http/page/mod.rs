@@ -1,0 +1,24 @@
+//! Draws the dashboard. Invariant: the page is a pure function of an overview, and nothing in it runs or styles
+//! inline, so that `default-src 'self'` is the whole policy it needs.
+
+mod assets;
+mod chart;
+mod strip;
+mod view;
+
+use askama::Template as _;
+
+use crate::overview::Overview;
+
+pub use assets::{Asset, asset};
+
+/// The `Content-Security-Policy` of the page and everything it loads.
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'self'; \
+     frame-ancestors 'none'; object-src 'none'";
+
+/// The dashboard as one HTML document.
+pub fn render(overview: &Overview) -> String {
+    view::Page::of(overview)
+        .render()
+        .expect("a string takes everything that is written to it")
+}

@@ -1,0 +1,76 @@
+//! Draws twelve weeks as a strip of days that age from copper to verdigris.
+
+use std::fmt::Write as _;
+
+use crate::catalog::Holding;
+use crate::overview::Day;
+
+/// The width of a day and the gap after it, of a week's gap, and the height, in units of the drawing.
+const DAY: usize = 8;
+const WEEK_GAP: usize = 4;
+const HEIGHT: usize = 28;
+
+/// The strip as SVG.
+pub(super) fn draw(days: &[Day]) -> String {
+    let mut svg = String::with_capacity(days.len() * 100);
+    let width = left_of(days.len()) - WEEK_GAP;
+    let _ = write!(
+        svg,
+        r#"<svg class="strip" viewBox="0 0 {width} {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{}">"#,
+        summary(days)
+    );
+    for (index, day) in days.iter().enumerate() {
+        let age_weeks = (days.len() - 1 - index) / 7;
+        let (word, text) = words(day.holding);
+        let (top, height) = match day.holding {
+            Some(Holding::Daily | Holding::Damaged) => (0, HEIGHT),
+            Some(Holding::Archived | Holding::Unproven) => (5, HEIGHT - 10),
+            None => (HEIGHT / 2 - 1, 2),
+        };
+        let (x, date) = (left_of(index), day.date);
+        let _ = write!(
+            svg,
+            r#"<rect class="{word} w{age_weeks}" x="{x}" y="{top}" width="6" height="{height}" rx="1.5"><title>{date}: {text}</title></rect>"#,
+        );
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+/// Where a day begins: weeks are counted from the end, so that the last one is whole.
+fn left_of(index: usize) -> usize {
+    index * DAY + index / 7 * WEEK_GAP
+}
+
+/// What the strip shows, for who does not see it.
+fn summary(days: &[Day]) -> String {
+    let count = |holding| days.iter().filter(|day| day.holding == holding).count();
+    let mut text = format!(
+        "The last {} days: {} as daily copies, {} in weekly archives, {} without a copy",
+        days.len(),
+        count(Some(Holding::Daily)),
+        count(Some(Holding::Archived)),
+        count(None),
+    );
+    for (holding, what) in [
+        (Holding::Damaged, "damaged"),
+        (Holding::Unproven, "not proven"),
+    ] {
+        match count(Some(holding)) {
+            0 => {}
+            found => drop(write!(text, ", {found} {what}")),
+        }
+    }
+    text.push('.');
+    text
+}
+
+fn words(holding: Option<Holding>) -> (&'static str, &'static str) {
+    match holding {
+        Some(Holding::Daily) => ("daily", "daily copy"),
+        Some(Holding::Archived) => ("archived", "in a weekly archive"),
+        Some(Holding::Unproven) => ("unproven", "a copy that is not proven"),
+        Some(Holding::Damaged) => ("damaged", "damaged"),
+        None => ("none", "no copy"),
+    }
+}

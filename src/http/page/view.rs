@@ -1,0 +1,435 @@
+//! Puts an overview into the words and drawings of the page.
+
+use askama::Template;
+use chrono::{DateTime, SecondsFormat, Utc};
+use chrono_tz::Tz;
+
+use super::{assets, chart, strip};
+use crate::catalog::{CopyState, Good, Harm, Job, JobResult, JobStatus, Past, Point, ResultStatus};
+use crate::config::AlertLevel;
+use crate::overview::{
+    DatabaseOverview, NextRun, Overview, Role, Staleness, StorageOverview, ago, duration,
+};
+use crate::types::{BackupDate, ByteCount, EvidenceClass, JobId, Priority, Trigger, grouped};
+
+/// Everything the template shows.
+#[derive(Template)]
+#[template(path = "page.html", config = "src/http/page/askama.toml")]
+pub(super) struct Page {
+    style: &'static str,
+    script: &'static str,
+    icon: &'static str,
+    agent: String,
+    now: Moment,
+    zone: &'static str,
+    level: &'static str,
+    headline: String,
+    reason: String,
+    totals: String,
+    databases: Vec<DatabaseView>,
+    running: Option<RunningView>,
+    harmed: Vec<HarmView>,
+    harmed_more: u64,
+    jobs: Vec<JobView>,
+    next_runs: Vec<NextView>,
+    next_backup: Option<Moment>,
+    storages: Vec<StorageView>,
+}
+
+/// A moment for people and for programs.
+struct Moment {
+    /// RFC 3339 in UTC.
+    iso: String,
+    /// The local time: `Tue 24 Nov, 03:00`.
+    local: String,
+    /// How far it is from now: `9 hours ago`, `in 3 h 12 min`.
+    distance: String,
+}
+
+struct DatabaseView {
+    name: String,
+    note: String,
+    level: &'static str,
+    word: &'static str,
+    good: Option<GoodView>,
+    failure: Option<FailureView>,
+    strip: String,
+    charts: Vec<ChartView>,
+    weeks: Vec<(BackupDate, String, String)>,
+}
+
+struct GoodView {
+    made: Moment,
+    size: String,
+    rows: String,
+    tables: String,
+    proof: &'static str,
+    verified: Option<Moment>,
+    place: String,
+}
+
+struct FailureView {
+    at: Moment,
+    text: String,
+    count: u32,
+}
+
+struct ChartView {
+    title: &'static str,
+    now: String,
+    svg: String,
+}
+
+struct RunningView {
+    id: JobId,
+    started: Moment,
+    about: String,
+}
+
+struct HarmView {
+    key: String,
+    storage: String,
+    what: &'static str,
+    damage: String,
+}
+
+struct JobView {
+    id: JobId,
+    started: Moment,
+    status: &'static str,
+    level: &'static str,
+    counts: String,
+    size: String,
+    took: String,
+    reason: String,
+    troubles: Vec<(String, String)>,
+}
+
+struct NextView {
+    task: String,
+    purpose: &'static str,
+    at: Moment,
+}
+
+struct StorageView {
+    name: String,
+    kind: &'static str,
+    size: String,
+    objects: String,
+    unverified: String,
+    harmed: u64,
+    days: String,
+}
+
+impl Page {
+    pub(super) fn of(overview: &Overview) -> Self {
+        let words = Words::of(overview);
+        Self {
+            style: assets::path_of("patina.css"),
+            script: assets::path_of("patina.js"),
+            icon: assets::path_of("patina.svg"),
+            agent: overview.agent.clone(),
+            now: words.past(overview.now),
+            zone: overview.timezone.name(),
+            level: level_word(overview.safety.level()),
+            headline: overview.safety.headline(),
+            reason: overview.safety.reason(),
+            totals: totals(overview),
+            databases: overview
+                .databases
+                .iter()
+                .map(|one| words.database(one))
+                .collect(),
+            running: overview.running.first().map(|job| words.running(job)),
+            harmed: overview.harmed.iter().map(harm).collect(),
+            harmed_more: overview.harmed_count - overview.harmed.len() as u64,
+            jobs: overview.jobs.iter().map(|past| words.job(past)).collect(),
+            next_runs: overview
+                .next_runs
+                .iter()
+                .map(|run| words.next(run))
+                .collect(),
+            next_backup: overview.next_backup().map(|run| words.future(run.at)),
+            storages: overview.storages.iter().map(storage).collect(),
+        }
+    }
+}
+
+/// What words depend on: the moment and the zone.
+struct Words {
+    now: DateTime<Utc>,
+    zone: Tz,
+    first_day: BackupDate,
+    today: BackupDate,
+}
+
+impl Words {
+    fn of(overview: &Overview) -> Self {
+        let strip = overview.databases.first().map(|one| &one.strip);
+        let first = strip.and_then(|days| days.first()).map(|day| day.date);
+        Self {
+            now: overview.now,
+            zone: overview.timezone,
+            first_day: first.unwrap_or(overview.today),
+            today: overview.today,
+        }
+    }
+
+    fn past(&self, at: DateTime<Utc>) -> Moment {
+        self.moment(at, ago(self.now - at))
+    }
+
+    fn future(&self, at: DateTime<Utc>) -> Moment {
+        let wait = (at - self.now).max(chrono::TimeDelta::zero());
+        let (days, hours, minutes) = (
+            wait.num_days(),
+            wait.num_hours() % 24,
+            wait.num_minutes() % 60,
+        );
+        let distance = match (days, hours, minutes) {
+            (0, 0, 0) => "in less than a minute".to_owned(),
+            (0, 0, minutes) => format!("in {minutes} min"),
+            (0, hours, minutes) => format!("in {hours} h {minutes} min"),
+            (days, hours, _) => format!("in {days} d {hours} h"),
+        };
+        self.moment(at, distance)
+    }
+
+    fn moment(&self, at: DateTime<Utc>, distance: String) -> Moment {
+        Moment {
+            iso: at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            local: at
+                .with_timezone(&self.zone)
+                .format("%a %-d %b, %H:%M")
+                .to_string(),
+            distance,
+        }
+    }
+
+    fn database(&self, database: &DatabaseOverview) -> DatabaseView {
+        DatabaseView {
+            name: database.name.to_string(),
+            note: note(&database.role),
+            level: match database.staleness {
+                Staleness::Retired => "retired",
+                _ => level_word(database.level()),
+            },
+            word: state_word(database),
+            good: database.last_good.as_ref().map(|good| self.good(good)),
+            failure: database.current_failure().map(|failure| FailureView {
+                at: self.past(failure.completed_at.unwrap_or(failure.started_at)),
+                text: message(failure),
+                count: database.failures_in_a_row,
+            }),
+            strip: strip::draw(&database.strip),
+            charts: self.charts(database),
+            weeks: chart::weekly(&database.history)
+                .into_iter()
+                .map(|(date, point)| {
+                    let size = ByteCount(point.size_bytes).to_string();
+                    (date, size, grouped(point.rows))
+                })
+                .collect(),
+        }
+    }
+
+    fn good(&self, good: &Good) -> GoodView {
+        let place = good.storages.join(", ");
+        GoodView {
+            made: self.past(good.created_at),
+            size: ByteCount(good.size_bytes).to_string(),
+            rows: grouped(good.rows),
+            tables: counted(good.tables, "table"),
+            proof: proof(good.class),
+            verified: good.verified_at.map(|at| self.past(at)),
+            place: match &good.archive {
+                Some(archive) => format!("inside {archive} in {place}"),
+                None => format!("in {place}"),
+            },
+        }
+    }
+
+    fn charts(&self, database: &DatabaseOverview) -> Vec<ChartView> {
+        let Some((_, last)) = database.history.last() else {
+            return Vec::new();
+        };
+        let draw = |value: &dyn Fn(&Point) -> u64| {
+            let samples = database.history.iter();
+            let samples: Vec<_> = samples.map(|(date, point)| (*date, value(point))).collect();
+            chart::draw(&samples, self.first_day, self.today)
+        };
+        let charts = [
+            ChartView {
+                title: "Size",
+                now: ByteCount(last.size_bytes).to_string(),
+                svg: draw(&|point| point.size_bytes),
+            },
+            ChartView {
+                title: "Rows",
+                now: grouped(last.rows),
+                svg: draw(&|point| point.rows),
+            },
+        ];
+        charts
+            .into_iter()
+            .filter(|chart| !chart.svg.is_empty())
+            .collect()
+    }
+
+    fn running(&self, job: &Job) -> RunningView {
+        RunningView {
+            id: job.id,
+            started: self.past(job.started_at),
+            about: counted(job.total, "database"),
+        }
+    }
+
+    fn job(&self, past: &Past) -> JobView {
+        let job = &past.job;
+        let mut troubles: Vec<(String, String)> = past
+            .failures
+            .iter()
+            .map(|result| (result.database.to_string(), message(result)))
+            .collect();
+        let of_job = job.error_message.iter().chain(&job.degraded);
+        troubles.extend(of_job.map(|text| (String::new(), text.clone())));
+        JobView {
+            id: job.id,
+            started: self.past(job.started_at),
+            status: job.status.as_str(),
+            level: match job.status {
+                JobStatus::Completed if job.degraded.is_empty() => "safe",
+                JobStatus::Completed | JobStatus::Interrupted => "warning",
+                JobStatus::Failed => "critical",
+                JobStatus::Running => "running",
+            },
+            counts: format!("{} of {}", job.successful, job.total),
+            size: ByteCount(job.total_size_bytes).to_string(),
+            took: job.duration_ms.map_or("–".to_owned(), duration),
+            reason: match (&job.reason, job.trigger) {
+                (Some(reason), _) => reason.clone(),
+                (None, Trigger::Scheduled) => "by schedule".to_owned(),
+                (None, Trigger::Manual) => "by hand".to_owned(),
+            },
+            troubles,
+        }
+    }
+
+    fn next(&self, run: &NextRun) -> NextView {
+        NextView {
+            task: run.task.clone(),
+            purpose: run.purpose,
+            at: self.future(run.at),
+        }
+    }
+}
+
+fn totals(overview: &Overview) -> String {
+    let totals = &overview.totals;
+    match totals.days {
+        None => "Nothing is stored yet.".to_owned(),
+        Some((first, _)) => format!(
+            "{} and {}, {} in all, reach back to {first}.",
+            match totals.dailies {
+                1 => "1 daily copy".to_owned(),
+                count => format!("{} daily copies", grouped(count)),
+            },
+            counted(totals.archives, "weekly archive"),
+            ByteCount(totals.size_bytes)
+        ),
+    }
+}
+
+fn storage(storage: &StorageOverview) -> StorageView {
+    let stock = &storage.stock;
+    StorageView {
+        name: storage.name.clone(),
+        kind: storage.kind.unwrap_or("no longer configured"),
+        size: ByteCount(stock.size_bytes).to_string(),
+        objects: counted(stock.objects, "object"),
+        unverified: match stock.unverified_bytes {
+            0 => "every byte was read back".to_owned(),
+            bytes => format!("{} not yet read back", ByteCount(bytes)),
+        },
+        harmed: stock.harmed,
+        days: stock.days.map_or("–".to_owned(), |(first, last)| {
+            format!("{first} to {last}")
+        }),
+    }
+}
+
+fn harm(harm: &Harm) -> HarmView {
+    HarmView {
+        key: harm.key.to_string(),
+        storage: harm.storage.clone(),
+        what: match harm.state {
+            CopyState::Missing => "missing",
+            CopyState::Corrupt | CopyState::Live => "changed",
+        },
+        damage: harm.damage.clone().unwrap_or_default(),
+    }
+}
+
+fn note(role: &Role) -> String {
+    match role {
+        Role::Retired => "no longer configured".to_owned(),
+        Role::Configured {
+            priority,
+            kind,
+            description,
+        } => {
+            let kind = if *kind == "d1" { "D1" } else { "SQLite" };
+            let mut parts = vec![kind.to_owned()];
+            parts.extend((*priority != Priority::Normal).then(|| format!("{priority} priority")));
+            parts.extend((!description.is_empty()).then(|| description.clone()));
+            parts.join(" · ")
+        }
+    }
+}
+
+fn state_word(database: &DatabaseOverview) -> &'static str {
+    match database.staleness {
+        Staleness::Retired => "retired",
+        Staleness::Critical if database.last_good.is_none() => "no backup",
+        Staleness::Critical => "stale",
+        Staleness::Warning => "late",
+        Staleness::Ok if database.failures_in_a_row > 0 => "failing",
+        Staleness::Ok => "safe",
+    }
+}
+
+/// How a copy of this class was proven, after "a copy that was".
+fn proof(class: EvidenceClass) -> &'static str {
+    match class {
+        EvidenceClass::A => "restored, every row and value equal to the source",
+        EvidenceClass::B => "restored, row counts equal to the source",
+        EvidenceClass::C => "restored and consistent, not compared with the source",
+    }
+}
+
+fn message(result: &JobResult) -> String {
+    let silent = match result.status {
+        ResultStatus::Skipped => "left out",
+        ResultStatus::Interrupted => "the process ended first",
+        ResultStatus::Failed | ResultStatus::Success => "failed",
+    };
+    result
+        .error_message
+        .clone()
+        .unwrap_or_else(|| silent.to_owned())
+}
+
+fn level_word(level: AlertLevel) -> &'static str {
+    match level {
+        AlertLevel::Info => "safe",
+        AlertLevel::Warning => "warning",
+        AlertLevel::Critical => "critical",
+    }
+}
+
+fn counted(count: u64, unit: &str) -> String {
+    match count {
+        1 => format!("1 {unit}"),
+        _ => format!("{} {unit}s", grouped(count)),
+    }
+}

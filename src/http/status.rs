@@ -1,0 +1,173 @@
+//! `GET /status`: how the backups stand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{Extension, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::Api;
+use super::answer::Refusal;
+use super::call::Call;
+use super::kept::Kept;
+use super::list::moment;
+use crate::catalog::{BackupRequest, Job, Past};
+use crate::overview::{DatabaseOverview, NextRun, Overview, Role, StorageOverview};
+use crate::types::ByteCount;
+use crate::wiring::Wiring;
+
+/// The answer of an unchanged catalog and configuration, within one second: ages are told to the second. The
+/// configuration is kept with it, so that no other one gets its place in memory.
+pub(super) type KeptStatus = Kept<(i64, usize, i64), (Bytes, Arc<Wiring>)>;
+
+pub(super) async fn status(
+    State(api): State<Api>,
+    Extension(call): Extension<Call>,
+) -> Result<Response, Refusal> {
+    let (shared, wiring, now) = (api.clone(), call.wiring.clone(), call.wiring.clock.now());
+    let asked = api.ask(move |catalog| {
+        let place = Arc::as_ptr(&wiring).addr();
+        let key = (catalog.changes()?, place, now.timestamp());
+        let kept = &shared.0.status;
+        if let Some((text, _)) = kept.get(&key) {
+            return Ok(text);
+        }
+        let overview = Overview::of(catalog, &wiring.config, now)?;
+        let answer = answer(&overview, catalog.open_request()?.as_ref());
+        let text = Bytes::from(answer.to_string());
+        kept.put(key, (text.clone(), wiring), |known| *known == key);
+        Ok(text)
+    });
+    let headers = [(CONTENT_TYPE, "application/json")];
+    Ok((headers, asked.await?).into_response())
+}
+
+fn answer(overview: &Overview, request: Option<&BackupRequest>) -> Value {
+    let waits = request.is_some_and(|request| {
+        let mut running = overview.running.iter();
+        !running.any(|job| job.id == request.job)
+    });
+    let mut answer = document(overview);
+    // Who just was told that a job starts does not find that nothing does.
+    if waits {
+        answer["currentStatus"] = "running".into();
+    }
+    answer
+}
+
+fn document(overview: &Overview) -> Value {
+    let totals = &overview.totals;
+    let (oldest, newest) = totals.days.unzip();
+    let databases = overview.databases.iter();
+    json!({
+        "currentStatus": if overview.running.is_empty() { "idle" } else { "running" },
+        "safety": overview.safety.to_string(),
+        "lastBackup": overview.last_ended.as_ref().map(|job| last(job, overview)),
+        "nextScheduled": overview.next_backup().map(|run| moment(run.at)),
+        "recentJobs": overview.jobs.iter().map(|past| recent(past, overview)).collect::<Vec<_>>(),
+        "storage": {
+            "totalBackups": totals.dailies + totals.archives,
+            "totalSize": ByteCount(totals.size_bytes).to_string(),
+            "totalSizeBytes": totals.size_bytes,
+            "oldestBackup": oldest,
+            "newestBackup": newest,
+        },
+        "databases": databases.map(|one| database(one, overview)).collect::<Vec<_>>(),
+        "storages": overview.storages.iter().map(storage).collect::<Vec<_>>(),
+        "nextRuns": overview.next_runs.iter().map(next).collect::<Vec<_>>(),
+    })
+}
+
+fn last(job: &Job, overview: &Overview) -> Value {
+    json!({
+        "jobId": job.id,
+        "date": day(job, overview),
+        "status": job.status,
+        "successful": job.successful,
+        "failed": job.failed,
+        "totalSize": ByteCount(job.total_size_bytes).to_string(),
+        "duration": job.duration_ms.map(duration),
+    })
+}
+
+fn recent(past: &Past, overview: &Overview) -> Value {
+    let job = &past.job;
+    json!({
+        "jobId": job.id,
+        "date": day(job, overview),
+        "status": job.status,
+        "databases": { "successful": job.successful, "failed": job.failed },
+    })
+}
+
+/// The day a job began, in the agent's zone.
+fn day(job: &Job, overview: &Overview) -> String {
+    let began = job.started_at.with_timezone(&overview.timezone);
+    began.date_naive().to_string()
+}
+
+fn database(database: &DatabaseOverview, overview: &Overview) -> Value {
+    let good = database.last_good.as_ref();
+    let seconds = |at: DateTime<Utc>| (overview.now - at).num_seconds().max(0);
+    json!({
+        "database": database.name,
+        "priority": match &database.role {
+            Role::Configured { priority, .. } => Some(priority.to_string()),
+            Role::Retired => None,
+        },
+        "staleness": database.staleness,
+        "ageSeconds": good.map(|good| seconds(good.created_at)),
+        "verifiedAgeSeconds": good.and_then(|good| good.verified_at).map(seconds),
+        "lastGood": good.map(|good| json!({
+            "date": good.date,
+            "r2Key": good.key,
+            "archive": good.archive,
+            "createdAt": moment(good.created_at),
+            "verifiedAt": good.verified_at.map(moment),
+            "evidence": good.class,
+            "size": ByteCount(good.size_bytes).to_string(),
+            "sizeBytes": good.size_bytes,
+            "tables": good.tables,
+            "rows": good.rows,
+            "storages": good.storages,
+        })),
+        "failuresInARow": database.failures_in_a_row,
+        "lastError": database.current_failure().and_then(|failure| failure.error_message.clone()),
+    })
+}
+
+fn storage(storage: &StorageOverview) -> Value {
+    let stock = &storage.stock;
+    let (oldest, newest) = stock.days.unzip();
+    json!({
+        "name": storage.name,
+        "kind": storage.kind,
+        "objects": stock.objects,
+        "size": ByteCount(stock.size_bytes).to_string(),
+        "sizeBytes": stock.size_bytes,
+        "damaged": stock.harmed,
+        "oldestBackup": oldest,
+        "newestBackup": newest,
+    })
+}
+
+fn next(run: &NextRun) -> Value {
+    json!({
+        "task": run.task,
+        "database": run.database,
+        "at": moment(run.at),
+    })
+}
+
+/// `45s`, `3m 12s`; whole seconds, and below one the milliseconds.
+fn duration(duration_ms: u64) -> String {
+    let whole = match duration_ms {
+        0..1_000 => Duration::from_millis(duration_ms),
+        _ => Duration::from_secs(duration_ms / 1_000),
+    };
+    humantime::format_duration(whole).to_string()
+}

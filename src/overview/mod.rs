@@ -1,0 +1,336 @@
+//! Says how everything stands right now, and whether that is well. Invariant: it reads the catalog and the
+//! configuration alone, so that a look at it disturbs no job and asks no storage.
+
+mod runs;
+mod safety;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+
+use crate::catalog::{
+    Catalog, CatalogError, Good, Harm, Holding, Job, JobResult, Past, Point, Shelf, Standing,
+    Stock, Totals,
+};
+use crate::config::{AlertLevel, Config, Database, StorageKind, Thresholds};
+use crate::types::{BackupDate, DatabaseName, Priority};
+use crate::wiring::Wiring;
+
+pub use runs::{DISCOVER, NextRun};
+pub use safety::Safety;
+pub use words::{age, ago, duration, listed};
+
+/// So many days are shown of each database: the twelve weeks that archives are kept.
+pub const DAYS_SHOWN: u64 = 84;
+
+/// How everything stands at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Overview {
+    /// The installation's name.
+    pub agent: String,
+    /// The moment.
+    pub now: DateTime<Utc>,
+    /// The zone that decides which day it is.
+    pub timezone: Tz,
+    /// The day in that zone.
+    pub today: BackupDate,
+    /// Whether everything is safe, and why.
+    pub safety: Safety,
+    /// The databases by priority, then retired ones of which copies are left, by name.
+    pub databases: Vec<DatabaseOverview>,
+    /// The storages in the order of the configuration, then those that left it and held copies, by name.
+    pub storages: Vec<StorageOverview>,
+    /// Everything stored, each object once.
+    pub totals: Totals,
+    /// The jobs that run, the newest first.
+    pub running: Vec<Job>,
+    /// The last jobs, the newest first; at most ten.
+    pub jobs: Vec<Past>,
+    /// The last job that came to its end with every database backed up.
+    pub last_success: Option<Job>,
+    /// The last job that ended, well or not.
+    pub last_ended: Option<Job>,
+    /// Backups that failed in the last 24 hours.
+    pub failures_24h: u64,
+    /// Damaged objects, the last found first; at most twenty.
+    pub harmed: Vec<Harm>,
+    /// How many there are.
+    pub harmed_count: u64,
+    /// When each task runs next, the soonest first.
+    pub next_runs: Vec<NextRun>,
+}
+
+/// How one database stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DatabaseOverview {
+    /// Its name.
+    pub name: DatabaseName,
+    /// Whether it is backed up.
+    pub role: Role,
+    /// Its newest good copy; `None`: there is none.
+    pub last_good: Option<Good>,
+    /// How that copy's age is to be taken.
+    pub staleness: Staleness,
+    /// The last twelve weeks, the oldest day first and today last.
+    pub strip: Vec<Day>,
+    /// What the last copy of each day weighed, the oldest first.
+    pub history: Vec<(BackupDate, Point)>,
+    /// The last time it could not be backed up.
+    pub last_failure: Option<JobResult>,
+    /// How many of its last backups failed, one after the other.
+    pub failures_in_a_row: u32,
+}
+
+/// Whether a database is backed up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// The configuration names it.
+    Configured {
+        /// Its place in export and restore.
+        priority: Priority,
+        /// `d1` or `sqlite`.
+        kind: &'static str,
+        /// What it holds, for people; may be empty.
+        description: String,
+    },
+    /// The configuration names it no more, and copies of it are left.
+    Retired,
+}
+
+/// How the age of a last good copy is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Staleness {
+    /// Younger than `warn_after`.
+    Ok,
+    /// `warn_after` old or older.
+    Warning,
+    /// `stale_after` old or older, or there is none.
+    Critical,
+    /// Nobody expects a new copy.
+    Retired,
+}
+
+impl Staleness {
+    /// The word in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+            Self::Retired => "retired",
+        }
+    }
+
+    /// Of a copy of this age; `None`: there is no copy.
+    fn of(age: Option<TimeDelta>, thresholds: &Thresholds) -> Self {
+        let Some(age) = age.map(|age| age.to_std().unwrap_or_default()) else {
+            return Self::Critical;
+        };
+        if age >= thresholds.stale_after {
+            Self::Critical
+        } else if age >= thresholds.warn_after {
+            Self::Warning
+        } else {
+            Self::Ok
+        }
+    }
+}
+
+/// One day of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Day {
+    /// The day.
+    pub date: BackupDate,
+    /// What is held of it; `None`: nothing.
+    pub holding: Option<Holding>,
+}
+
+/// How one storage stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorageOverview {
+    /// Its name.
+    pub name: String,
+    /// `directory` or `s3`; `None`: the configuration names it no more.
+    pub kind: Option<&'static str>,
+    /// What it holds, as far as known.
+    pub stock: Stock,
+}
+
+impl Overview {
+    /// How everything stands now.
+    ///
+    /// # Errors
+    /// Where the catalog cannot be read.
+    pub fn read(wiring: &Wiring) -> Result<Self, CatalogError> {
+        Self::of(&wiring.catalog, &wiring.config, wiring.clock.now())
+    }
+
+    /// How everything stands at `now` under this configuration.
+    ///
+    /// # Errors
+    /// Where the catalog cannot be read.
+    pub fn of(
+        catalog: &Catalog,
+        config: &Config,
+        now: DateTime<Utc>,
+    ) -> Result<Self, CatalogError> {
+        let timezone = config.agent().timezone;
+        let today = BackupDate(now.with_timezone(&timezone).date_naive());
+        let names: Vec<DatabaseName> = config
+            .databases()
+            .iter()
+            .map(|database| database.name.clone())
+            .collect();
+        let standing = catalog.standing(&names, first_day(today), now)?;
+        Ok(Self::from_standing(standing, config, now, today))
+    }
+
+    fn from_standing(
+        standing: Standing,
+        config: &Config,
+        now: DateTime<Utc>,
+        today: BackupDate,
+    ) -> Self {
+        let databases = databases(standing.shelves, config, now, today);
+        let storages = storages(standing.storages, config);
+        Self {
+            agent: config.agent().name.clone(),
+            now,
+            timezone: config.agent().timezone,
+            today,
+            safety: Safety::of(&databases, standing.harmed_count, now),
+            databases,
+            storages,
+            totals: standing.totals,
+            running: standing.running,
+            jobs: standing.jobs,
+            last_success: standing.last_success,
+            last_ended: standing.last_ended,
+            failures_24h: standing.failures_24h,
+            harmed: standing.harmed,
+            harmed_count: standing.harmed_count,
+            next_runs: runs::next(config, now),
+        }
+    }
+
+    /// The databases that the configuration names.
+    pub fn configured(&self) -> impl Iterator<Item = &DatabaseOverview> {
+        let databases = self.databases.iter();
+        databases.filter(|database| database.role != Role::Retired)
+    }
+
+    /// The next run that makes a backup; `None`: none ever does.
+    pub fn next_backup(&self) -> Option<&NextRun> {
+        self.next_runs.iter().find(|run| run.is_backup)
+    }
+}
+
+impl DatabaseOverview {
+    /// How old its last good copy is; `None`: it has none.
+    pub fn age(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
+        self.last_good.as_ref().map(|good| now - good.created_at)
+    }
+
+    /// The failure that no good backup followed yet.
+    pub fn current_failure(&self) -> Option<&JobResult> {
+        self.last_failure
+            .as_ref()
+            .filter(|_| self.failures_in_a_row > 0)
+    }
+
+    /// How grave its state is.
+    pub fn level(&self) -> AlertLevel {
+        match self.staleness {
+            Staleness::Critical => AlertLevel::Critical,
+            Staleness::Warning => AlertLevel::Warning,
+            Staleness::Ok if self.failures_in_a_row > 0 => AlertLevel::Warning,
+            Staleness::Ok | Staleness::Retired => AlertLevel::Info,
+        }
+    }
+
+    fn new(
+        name: DatabaseName,
+        shelf: Shelf,
+        config: Option<&Database>,
+        now: DateTime<Utc>,
+        today: BackupDate,
+    ) -> Self {
+        let age = shelf.last_good.as_ref().map(|good| now - good.created_at);
+        Self {
+            name,
+            role: config.map_or(Role::Retired, |config| Role::Configured {
+                priority: config.priority,
+                kind: config.source.kind(),
+                description: config.description.clone(),
+            }),
+            staleness: config.map_or(Staleness::Retired, |config| {
+                Staleness::of(age, &config.alerts)
+            }),
+            strip: strip(&shelf.days, today),
+            history: shelf.points.into_iter().collect(),
+            last_good: shelf.last_good,
+            last_failure: shelf.last_failure,
+            failures_in_a_row: shelf.failures_in_a_row,
+        }
+    }
+}
+
+fn first_day(today: BackupDate) -> BackupDate {
+    today.minus_days(DAYS_SHOWN - 1)
+}
+
+fn strip(days: &BTreeMap<BackupDate, Holding>, today: BackupDate) -> Vec<Day> {
+    let dates = (0..DAYS_SHOWN).map(|passed| first_day(today).plus_days(passed));
+    dates
+        .map(|date| Day {
+            date,
+            holding: days.get(&date).copied(),
+        })
+        .collect()
+}
+
+fn databases(
+    mut shelves: BTreeMap<DatabaseName, Shelf>,
+    config: &Config,
+    now: DateTime<Utc>,
+    today: BackupDate,
+) -> Vec<DatabaseOverview> {
+    let mut all = Vec::with_capacity(shelves.len());
+    for database in config.databases() {
+        let shelf = shelves.remove(&database.name).unwrap_or_default();
+        let name = database.name.clone();
+        all.push(DatabaseOverview::new(
+            name,
+            shelf,
+            Some(database),
+            now,
+            today,
+        ));
+    }
+    let retired = shelves.into_iter();
+    all.extend(retired.map(|(name, shelf)| DatabaseOverview::new(name, shelf, None, now, today)));
+    all
+}
+
+fn storages(mut stocks: BTreeMap<String, Stock>, config: &Config) -> Vec<StorageOverview> {
+    let configured = config.storages().iter().map(|storage| StorageOverview {
+        stock: stocks.remove(&storage.name).unwrap_or_default(),
+        name: storage.name.clone(),
+        kind: Some(match storage.kind {
+            StorageKind::Directory(_) => "directory",
+            StorageKind::S3(_) => "s3",
+        }),
+    });
+    let mut all: Vec<StorageOverview> = configured.collect();
+    all.extend(stocks.into_iter().map(|(name, stock)| StorageOverview {
+        name,
+        kind: None,
+        stock,
+    }));
+    all
+}

@@ -1,0 +1,70 @@
+//! Says when each task runs next.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use crate::config::Config;
+use crate::schedule::Schedule;
+use crate::types::DatabaseName;
+
+/// When the account is looked through for databases that nothing backs up: away from the night's work.
+pub const DISCOVER: &str = "0 12 * * *";
+
+/// The coming run of one task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextRun {
+    /// The task: `nightly`, `weekly`, or `backup NAME` of a database with a schedule of its own.
+    pub task: String,
+    /// What it does, in a few words.
+    pub purpose: &'static str,
+    /// The database it is about; `None` where it is about more than one.
+    pub database: Option<DatabaseName>,
+    /// Whether it makes backups.
+    pub is_backup: bool,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The same in the agent's zone.
+    pub local: DateTime<Tz>,
+}
+
+/// The next run of each task after `now`, the soonest first.
+pub(super) fn next(config: &Config, now: DateTime<Utc>) -> Vec<NextRun> {
+    let when = config.schedule();
+    let discover: Schedule = DISCOVER.parse().expect("it is a valid schedule");
+    let has_night = config.databases().iter().any(|one| one.schedule.is_none());
+    let nightly = ("nightly", "back up every database", &when.nightly);
+    let discover = ("discover", "look for unprotected databases", &discover);
+    let mut tasks = vec![
+        ("weekly", "pack the week, let the oldest go", &when.weekly),
+        ("reconcile", "compare storages and catalog", &when.reconcile),
+        ("verify", "read a seventh of all bytes again", &when.verify),
+    ];
+    tasks.extend(has_night.then_some(nightly));
+    tasks.extend(config.cloudflare().map(|_| discover));
+    let tz = config.agent().timezone;
+    let shared = tasks.into_iter().filter_map(|(task, purpose, schedule)| {
+        let at = schedule.next_after(tz, now)?;
+        Some(NextRun {
+            task: task.to_owned(),
+            purpose,
+            database: None,
+            is_backup: task == "nightly",
+            at,
+            local: at.with_timezone(&tz),
+        })
+    });
+    let own = config.databases().iter().filter_map(|database| {
+        let at = database.schedule.as_ref()?.next_after(tz, now)?;
+        Some(NextRun {
+            task: format!("backup {}", database.name),
+            purpose: "back up this database",
+            database: Some(database.name.clone()),
+            is_backup: true,
+            at,
+            local: at.with_timezone(&tz),
+        })
+    });
+    let mut runs: Vec<NextRun> = shared.chain(own).collect();
+    runs.sort_by(|one, other| (one.at, &one.task).cmp(&(other.at, &other.task)));
+    runs
+}

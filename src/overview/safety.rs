@@ -1,0 +1,192 @@
+//! Answers the one question a worried person has. Invariant: the worst reason is the one that is told.
+
+use std::fmt;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::words::{age, at_most, listed};
+use super::{DatabaseOverview, Role, Staleness};
+use crate::config::AlertLevel;
+use crate::types::DatabaseName;
+
+/// Whether everything is safe right now, and the reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Safety {
+    /// No configured database has a copy yet.
+    Nothing {
+        /// How many databases are configured.
+        databases: usize,
+    },
+    /// Some databases have no good copy.
+    Unprotected {
+        /// Those.
+        databases: Vec<DatabaseName>,
+    },
+    /// Some databases have had no good copy for longer than `stale_after`.
+    Stale {
+        /// Those.
+        databases: Vec<DatabaseName>,
+        /// The age of the oldest of their last good copies.
+        oldest: TimeDelta,
+    },
+    /// Stored objects are missing or changed; every database has another good copy.
+    Damaged {
+        /// How many, each in every storage.
+        objects: u64,
+    },
+    /// Some databases have had no good copy for longer than `warn_after`.
+    Late {
+        /// Those.
+        databases: Vec<DatabaseName>,
+        /// The age of the oldest of their last good copies.
+        oldest: TimeDelta,
+    },
+    /// The last backup of some databases failed; their last good copies are young still.
+    Failing {
+        /// Those.
+        databases: Vec<DatabaseName>,
+        /// The age of the oldest of their last good copies.
+        oldest: TimeDelta,
+    },
+    /// Every database has a young copy that was restored and compared.
+    Safe {
+        /// How many there are.
+        databases: usize,
+        /// The age of the oldest of their last good copies.
+        oldest: TimeDelta,
+    },
+}
+
+impl Safety {
+    /// What the databases and the count of damaged objects say.
+    pub(super) fn of(all: &[DatabaseOverview], harmed: u64, now: DateTime<Utc>) -> Self {
+        let configured: Vec<&DatabaseOverview> = all
+            .iter()
+            .filter(|database| database.role != Role::Retired)
+            .collect();
+        let those = |is_one: &dyn Fn(&DatabaseOverview) -> bool| {
+            let found = configured.iter().filter(|database| is_one(database));
+            let names: Vec<_> = found.clone().map(|one| one.name.clone()).collect();
+            let oldest = found.filter_map(|one| one.age(now)).max();
+            (names, oldest.unwrap_or_default())
+        };
+        let (absent, _) = those(&|one| one.last_good.is_none());
+        if absent.len() == configured.len() {
+            let databases = configured.len();
+            return Self::Nothing { databases };
+        }
+        if !absent.is_empty() {
+            return Self::Unprotected { databases: absent };
+        }
+        let (databases, oldest) = those(&|one| one.staleness == Staleness::Critical);
+        if !databases.is_empty() {
+            return Self::Stale { databases, oldest };
+        }
+        if harmed > 0 {
+            return Self::Damaged { objects: harmed };
+        }
+        let (databases, oldest) = those(&|one| one.staleness == Staleness::Warning);
+        if !databases.is_empty() {
+            return Self::Late { databases, oldest };
+        }
+        let (databases, oldest) = those(&|one| one.failures_in_a_row > 0);
+        if !databases.is_empty() {
+            return Self::Failing { databases, oldest };
+        }
+        let (databases, oldest) = those(&|_| true);
+        Self::Safe {
+            databases: databases.len(),
+            oldest,
+        }
+    }
+
+    /// `Info` where everything is safe.
+    pub fn level(&self) -> AlertLevel {
+        match self {
+            Self::Safe { .. } => AlertLevel::Info,
+            Self::Damaged { .. } | Self::Late { .. } | Self::Failing { .. } => AlertLevel::Warning,
+            Self::Nothing { .. } | Self::Unprotected { .. } | Self::Stale { .. } => {
+                AlertLevel::Critical
+            }
+        }
+    }
+
+    /// The answer, as a short sentence.
+    pub fn headline(&self) -> String {
+        match self {
+            Self::Nothing { .. } => "Nothing is backed up yet.".to_owned(),
+            Self::Unprotected { databases } => match &databases[..] {
+                [one] => format!("{one} has no backup."),
+                many => format!("{} databases have no backup.", many.len()),
+            },
+            Self::Stale { databases, .. } => match &databases[..] {
+                [one] => format!("{one} is not safe."),
+                many => format!("{} databases are not safe.", many.len()),
+            },
+            Self::Damaged { objects: 1 } => "A stored copy is damaged.".to_owned(),
+            Self::Damaged { objects } => format!("{objects} stored copies are damaged."),
+            Self::Late { databases, .. } => match &databases[..] {
+                [one] => format!("{one} is late."),
+                many => format!("{} databases are late.", many.len()),
+            },
+            Self::Failing { databases, .. } => match &databases[..] {
+                [one] => format!("The last backup of {one} failed."),
+                many => format!("The last backups of {} databases failed.", many.len()),
+            },
+            Self::Safe { .. } => "Everything is safe.".to_owned(),
+        }
+    }
+
+    /// Why that is so.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Nothing { databases: 1 } => {
+                "The one database waits for its first copy.".to_owned()
+            }
+            Self::Nothing { databases } => {
+                format!("{databases} databases wait for their first copy.")
+            }
+            Self::Unprotected { databases } => format!(
+                "Of {} there is no copy that was restored and compared.",
+                listed(databases)
+            ),
+            Self::Stale { databases, oldest } => past(databases, *oldest),
+            Self::Damaged { .. } => {
+                "A storage lost or changed what was stored; every database has another good copy."
+                    .to_owned()
+            }
+            Self::Late { databases, oldest } => past(databases, *oldest),
+            Self::Failing { databases, oldest } => format!(
+                "{} can still be restored from a good copy that is {} old.",
+                listed(databases),
+                age(*oldest)
+            ),
+            Self::Safe {
+                databases: 1,
+                oldest,
+            } => format!(
+                "The one database has a copy that was restored and compared, {} old.",
+                age(*oldest)
+            ),
+            Self::Safe { databases, oldest } => format!(
+                "All {databases} databases have a copy that was restored and compared, none older than {}.",
+                at_most(*oldest)
+            ),
+        }
+    }
+}
+
+/// How old the last good copies are.
+fn past(databases: &[DatabaseName], oldest: TimeDelta) -> String {
+    let (names, age) = (listed(databases), age(oldest));
+    match databases {
+        [_] => format!("The last good copy of {names} is {age} old."),
+        _ => format!("The last good copies of {names} are up to {age} old."),
+    }
+}
+
+impl fmt::Display for Safety {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.headline(), self.reason())
+    }
+}

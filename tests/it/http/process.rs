@@ -1,0 +1,363 @@
+//! The server in its own process: `patina run`, killed, told to end, told to look again.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use patina::catalog::Catalog;
+use patina::types::JobId;
+use reqwest::{Method, RequestBuilder, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{ALL, database, full_key, json, key, key_text};
+
+/// Nothing here takes nearly so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An installation whose process comes and goes.
+struct Site {
+    folder: TempDir,
+    process: Option<Child>,
+    address: String,
+    starts: u32,
+}
+
+impl Site {
+    fn new(rows: u32, http: &str) -> Self {
+        // The clients of these tests need it as well.
+        patina::store::install_tls();
+        let folder = tempfile::tempdir().unwrap();
+        database(&folder.path().join("blog.db"), rows);
+        let mut site = Self {
+            folder,
+            process: None,
+            address: String::new(),
+            starts: 0,
+        };
+        site.configure(http);
+        site.start();
+        site
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Nothing is due by itself for half a year.
+    fn configure(&self, http: &str) {
+        let far = chrono::Utc::now() + chrono::TimeDelta::days(180);
+        let far = far.format("0 0 %-d %-m *");
+        let text = format!(
+            "[schedule]\nnightly = \"{far}\"\nweekly = \"{far}\"\nreconcile = \"{far}\"\nverify = \"{far}\"\n\
+             [export]\ntimeout = \"5m\"\n[[storage]]\nname = \"near\"\ndirectory = \"near\"\n\
+             [[database]]\nname = \"blog\"\nsqlite = \"blog.db\"\n[http]\nlisten = \"127.0.0.1:0\"\n{http}"
+        );
+        fs::write(self.path("patina.toml"), text).unwrap();
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_patina"));
+        for name in [
+            "PATINA_CONFIG",
+            "RUST_LOG",
+            "NOTIFY_SOCKET",
+            "JOURNAL_STREAM",
+        ] {
+            command.env_remove(name);
+        }
+        command.current_dir(self.folder.path()).args(args);
+        command
+    }
+
+    fn start(&mut self) {
+        self.starts += 1;
+        let log = File::create(self.log_path()).unwrap();
+        let process = self.command(&["run"]).stderr(log).spawn().unwrap();
+        self.process = Some(process);
+        let begun = Instant::now();
+        self.address = loop {
+            let log = self.log();
+            let found = log.split("listening on http://").nth(1);
+            if let Some(line) = found.filter(|rest| rest.contains('\n')) {
+                break line.split_whitespace().next().unwrap().to_owned();
+            }
+            assert!(begun.elapsed() < PATIENCE, "{log}");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.path(&format!("log{}", self.starts))
+    }
+
+    fn log(&self) -> String {
+        let mut text = String::new();
+        let mut file = File::open(self.log_path()).unwrap();
+        file.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.process.as_ref().unwrap().id();
+        kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
+    }
+
+    /// Kills it without a word.
+    fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// Tells it to end; gives how long that took.
+    fn stop(&mut self) -> Duration {
+        let told = Instant::now();
+        self.signal(Signal::TERM);
+        let status = self.process.take().unwrap().wait().unwrap();
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+        told.elapsed()
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let client = reqwest::Client::new();
+        let request = client.request(method, format!("http://{}{path}", self.address));
+        request.header("X-Patina-Key", key_text(ALL.0))
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        json(self.request(Method::GET, path)).await.1
+    }
+
+    /// Asks for a backup; gives the job.
+    async fn trigger(&self) -> String {
+        let (status, body) = json(self.request(Method::POST, "/trigger")).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+        body["jobId"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until a job stands so.
+    async fn wait_for(&self, job: &str, status: &str) -> Value {
+        let begun = Instant::now();
+        loop {
+            let found = self.get(&format!("/jobs/{job}")).await;
+            if found["status"] == status {
+                return found;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{found}: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            // It may have ended by itself.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_is_asked_for_is_made_and_seen_live_and_can_be_downloaded() {
+    let site = Site::new(20_000, &full_key());
+    let mut events = site.request(Method::GET, "/events").send().await.unwrap();
+    let wishes = (0..20).map(|_| site.request(Method::POST, "/trigger").send());
+    let answers = futures_util::future::join_all(wishes).await;
+    let accepted = answers
+        .iter()
+        .filter(|answer| answer.as_ref().unwrap().status() == StatusCode::ACCEPTED);
+    assert_eq!(accepted.count(), 1);
+    let mut told = String::new();
+    while !told.contains("event: job") {
+        let chunk = events.chunk().await.unwrap().expect("it goes on");
+        told.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+    for text in [
+        "event: progress",
+        "\"stage\":\"exporting\"",
+        "\"status\":\"completed\"",
+    ] {
+        assert!(told.contains(text), "{text}: {told}");
+    }
+    let status = site.get("/status").await;
+    assert_eq!(
+        status["recentJobs"].as_array().unwrap().len(),
+        1,
+        "{status}"
+    );
+    assert_eq!(status["lastBackup"]["successful"], 1);
+    let date = status["lastBackup"]["date"].as_str().unwrap();
+    let download = site.request(Method::GET, &format!("/download/{date}/blog"));
+    let download = download.send().await.unwrap();
+    assert_eq!(download.status(), StatusCode::OK);
+    assert!(download.bytes().await.unwrap().len() > 20_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_survives_kill_9_before_its_job_and_in_the_middle_of_it() {
+    let mut site = Site::new(60_000, &full_key());
+    // In the middle: the job is interrupted, and another one makes the backup.
+    let job = site.trigger().await;
+    site.wait_for(&job, "running").await;
+    site.kill();
+    site.start();
+    site.wait_for(&job, "interrupted").await;
+    let second = loop {
+        let recent = site.get("/status").await["recentJobs"].clone();
+        if recent.as_array().unwrap().len() == 2 {
+            break recent[0]["jobId"].as_str().unwrap().to_owned();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let done = site.wait_for(&second, "completed").await;
+    assert_eq!(done["trigger"], "manual");
+    // Before it: the wish lies in the catalog alone.
+    site.stop();
+    let catalog = Catalog::open(&site.path("state/catalog.db")).unwrap();
+    let wish = patina::catalog::BackupRequest {
+        job: JobId::random(),
+        at: chrono::Utc::now(),
+        client: "key:all".to_owned(),
+        reason: Some("before the crash".to_owned()),
+        databases: Vec::new(),
+        attempts: 0,
+        ended_at: None,
+    };
+    catalog.ask(&wish).unwrap();
+    drop(catalog);
+    site.start();
+    let done = site.wait_for(&wish.job.to_string(), "completed").await;
+    assert_eq!(done["reason"], "before the crash");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_downloads_survives_kill_9() {
+    let mut site = Site::new(100, &full_key());
+    let job = site.trigger().await;
+    site.wait_for(&job, "completed").await;
+    let date = site.get("/status").await["lastBackup"]["date"].clone();
+    let path = format!("/download/{}/blog", date.as_str().unwrap());
+    for number in 0..10 {
+        let response = site.request(Method::GET, &path).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{number}");
+        response.bytes().await.unwrap();
+        if number == 4 {
+            site.kill();
+            site.start();
+        }
+    }
+    for _ in 0..2 {
+        let refused = site.request(Method::GET, &path).send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        let pause = super::retry_after(&refused);
+        assert!((3500..=3600).contains(&pause), "{pause}");
+        site.kill();
+        site.start();
+    }
+    let verified = site.command(&["audit", "verify"]).output().unwrap();
+    let said = String::from_utf8(verified.stdout).unwrap();
+    assert!(
+        verified.status.success() && said.contains("as they were written"),
+        "{said}"
+    );
+    let listed = site.command(&["--json", "audit", "list"]).output().unwrap();
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let rows = listed["rows"].as_array().unwrap();
+    let granted = rows.iter().filter(|row| row["outcome"] == "granted");
+    assert_eq!(granted.count(), 10);
+    let db = rusqlite::Connection::open(site.path("state/catalog.db")).unwrap();
+    db.execute("UPDATE audit SET address = '192.0.2.1' WHERE id = 2", [])
+        .unwrap();
+    let broken = site.command(&["audit", "verify"]).output().unwrap();
+    assert_eq!(broken.status.code(), Some(4));
+    assert!(String::from_utf8(broken.stderr).unwrap().contains("row 2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_key_opens_after_a_hangup_and_the_old_one_no_more() {
+    let site = Site::new(100, &full_key());
+    let made = site.command(&["--json", "key", "new", "ci", "--scope", "read,trigger"]);
+    let made = { made }.output().unwrap();
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let new = made["key"].as_str().unwrap();
+    assert!(new.starts_with("ptk_ci_") && new.len() == 7 + 64, "{made}");
+    let status = async |key: &str| {
+        let request = reqwest::Client::new().get(format!("http://{}/status", site.address));
+        request
+            .header("X-Patina-Key", key)
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
+    };
+    let old = key_text(ALL.0);
+    assert_eq!((status(&old).await, status(new).await), (200, 401));
+    let said = site
+        .command(&["key", "new", "--expires", "90d"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(
+        said.contains("[[http.key]]") && said.contains("expires = \"20"),
+        "{said}"
+    );
+    let digest = made["sha256"].as_str().unwrap();
+    site.configure(&format!(
+        "[[http.key]]\nid = \"ci\"\nsha256 = \"{digest}\"\nscopes = [\"read\", \"trigger\"]\n"
+    ));
+    site.signal(Signal::HUP);
+    let begun = Instant::now();
+    while !site.log().contains("the configuration is reloaded") {
+        assert!(begun.elapsed() < PATIENCE, "{}", site.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!((status(&old).await, status(new).await), (401, 200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_end_it_ends_every_stream_and_itself_in_time() {
+    let mut site = Site::new(100, &full_key());
+    let mut events = site.request(Method::GET, "/events").send().await.unwrap();
+    events.chunk().await.unwrap().unwrap();
+    let took = site.stop();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    while let Ok(Some(_)) = events.chunk().await {}
+    assert!(!site.log().contains("panicked"), "{}", site.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_in_use_and_one_open_to_all_are_refused_with_the_way_out() {
+    let first = Site::new(100, "");
+    let folder = tempfile::tempdir().unwrap();
+    database(&folder.path().join("blog.db"), 10);
+    let run = |listen: &str, keys: &str| {
+        let text = format!(
+            "[[database]]\nname = \"blog\"\nsqlite = \"blog.db\"\n[http]\nlisten = \"{listen}\"\n{keys}"
+        );
+        fs::write(folder.path().join("patina.toml"), text).unwrap();
+        let mut command = first.command(&["run"]);
+        let ran = command.current_dir(folder.path()).output().unwrap();
+        (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
+    };
+    let (code, said) = run(&first.address, "");
+    assert_eq!(code, Some(1), "{said}");
+    let wanted = format!("`{}` is in use", first.address);
+    assert!(said.contains(&wanted) && said.contains("hint: "), "{said}");
+    let (code, said) = run("0.0.0.0:0", "");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("lets everybody in") && said.contains("patina key new"),
+        "{said}"
+    );
+    // An address that nobody here has.
+    let (code, said) = run("192.0.2.1:8787", &key("a", "\"read\"", ""));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("cannot listen on `192.0.2.1:8787`"), "{said}");
+}
