@@ -21,7 +21,7 @@ pub(super) async fn home(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let vary = [(VARY, "Accept")];
-    if !prefers_html(&headers) {
+    if !prefers(&headers, "text/html") {
         return Ok((vary, about::about(Extension(call)).await).into_response());
     }
     let page = page::render(&overview(&api, &call).await?);
@@ -62,8 +62,8 @@ async fn overview(api: &Api, call: &Call) -> Result<Overview, Refusal> {
     Ok(asked.await?)
 }
 
-/// Whether a client names HTML and likes it better than JSON; who takes anything is a program.
-fn prefers_html(headers: &HeaderMap) -> bool {
+/// Whether a client names this type and likes it better than JSON; who takes anything is a program.
+pub(super) fn prefers(headers: &HeaderMap, content_type: &str) -> bool {
     let accepted = headers.get_all(ACCEPT).iter();
     let accepted: Vec<&str> = accepted.filter_map(|value| value.to_str().ok()).collect();
     let weight = |wanted: &str| {
@@ -78,7 +78,7 @@ fn prefers_html(headers: &HeaderMap) -> bool {
         });
         weights.fold(0.0, f32::max)
     };
-    weight("text/html") > weight("application/json")
+    weight(content_type) > weight("application/json")
 }
 
 #[cfg(test)]
@@ -104,8 +104,8 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, accept.parse().unwrap());
-            assert_eq!(prefers_html(&headers), expected, "{accept}");
+            assert_eq!(prefers(&headers, "text/html"), expected, "{accept}");
         }
-        assert!(!prefers_html(&HeaderMap::new()));
+        assert!(!prefers(&HeaderMap::new(), "text/html"));
     }
 }

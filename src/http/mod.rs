@@ -10,6 +10,7 @@ mod connection;
 mod dashboard;
 mod download;
 mod events;
+mod guides;
 mod jobs;
 mod kept;
 mod limits;

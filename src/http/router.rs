@@ -12,7 +12,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::answer::Refusal;
 use super::auth::{self, Needs};
 use super::call::MOST_BODY_BYTES;
-use super::{Api, call, dashboard, download, events, jobs, list, openapi, status, trigger};
+use super::{Api, call, dashboard, download, events, guides, jobs, list, openapi, status, trigger};
 use crate::config::Scope;
 
 /// One route, for documents.
@@ -48,6 +48,8 @@ fn routes() -> Vec<Route> {
         route("GET", "/jobs/{id}", READ, "One job and what became of each database", get(jobs::job)),
         route("GET", "/events", READ, "Live progress as server-sent events", get(events::events)),
         route("GET", "/download/{date}/{db}", DOWNLOAD, "Download a specific backup", get(download::download)),
+        route("GET", "/restore-guide/{db}", READ, "Get restore instructions for a database", get(guides::guide)),
+        route("GET", "/runbook", READ, "What to do when more than one database is lost", get(guides::runbook)),
         route("GET", "/metrics", METRICS, "The numbers as OpenMetrics text", get(dashboard::numbers)),
         route("GET", "/assets/{digest}/{file}", Needs::Nothing, "What the dashboard's page loads", get(dashboard::asset)),
         route("GET", "/openapi.json", Needs::Nothing, "This API as an OpenAPI document", get(openapi::document)),
