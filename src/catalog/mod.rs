@@ -27,7 +27,7 @@ pub use audit::{
 };
 pub use error::CatalogError;
 pub use keeping::{Care, Lease};
-pub use page::{Listed, Page, PageFilter};
+pub use page::{Counts, Listed, Page, PageFilter};
 pub use record::{
     Adoption, Committed, CopyFilter, CopyState, Damage, Event, EventKind, Held, Item, ItemContent,
     ItemMember, Job, JobResult, JobStatus, NewJob, Packed, Placement, Record, ResultStatus, Slot,
@@ -92,6 +92,17 @@ impl Catalog {
     /// Where the file lies.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A number that is another one after any other connection changed anything: what was computed before may be kept
+    /// as long as it stays.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn changes(&self) -> Result<i64, CatalogError> {
+        self.with(|connection| {
+            Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
+        })
     }
 
     /// This installation's id: a random UUID, made on the first call and never changed.

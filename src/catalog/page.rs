@@ -30,9 +30,16 @@ pub struct PageFilter {
 pub struct Page {
     /// The copies.
     pub copies: Vec<Listed>,
-    /// How many copies there are, whatever was asked for.
+    /// How many there are on all pages.
+    pub counts: Counts,
+}
+
+/// How many copies there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Whatever was asked for.
     pub total: u64,
-    /// How many there are of the database and day asked for, on all pages.
+    /// Of the database and day asked for.
     pub filtered: u64,
 }
 
@@ -73,30 +80,22 @@ const INSIDE: &str = "
 
 impl Catalog {
     /// One page of what can be downloaded: each copy once, whether as an object of its own or inside an archive.
+    /// Counting looks at every copy, so that `counts` of an unchanged catalog may be given.
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub fn page(&self, filter: &PageFilter) -> Result<Page, CatalogError> {
-        let all = Bounds::of(&PageFilter::default());
-        let asked = Bounds::of(&PageFilter {
-            after: None,
-            ..filter.clone()
-        });
+    pub fn page(&self, filter: &PageFilter, counts: Option<Counts>) -> Result<Page, CatalogError> {
         let rest = Bounds::of(filter);
         let mut page = self.read(|connection| {
-            let total = all.count(connection)?;
             let mut copies = own(connection, &rest, filter.limit)?;
             copies.extend(inside(connection, &rest, filter.limit)?);
             copies.sort_by(|one, other| other.key.as_str().cmp(one.key.as_str()));
             copies.truncate(filter.limit);
-            Ok(Page {
-                copies,
-                total,
-                filtered: match asked == all {
-                    true => total,
-                    false => asked.count(connection)?,
-                },
-            })
+            let counts = match counts {
+                Some(counts) => counts,
+                None => count(connection, filter)?,
+            };
+            Ok(Page { copies, counts })
         })?;
         self.complete(&mut page)?;
         Ok(page)
@@ -123,6 +122,20 @@ impl Catalog {
         }
         Ok(())
     }
+}
+
+fn count(connection: &Connection, filter: &PageFilter) -> Result<Counts, Stop> {
+    let all = Bounds::of(&PageFilter::default());
+    let asked = Bounds::of(&PageFilter {
+        after: None,
+        ..filter.clone()
+    });
+    let total = all.count(connection)?;
+    let filtered = match asked == all {
+        true => total,
+        false => asked.count(connection)?,
+    };
+    Ok(Counts { total, filtered })
 }
 
 /// The keys a query is about. They begin with the day, so that their order is that of days.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 /// A phone in a tunnel comes back within a minute; a client that holds a place for longer does not read.
 const WRITE_IDLE: Duration = Duration::from_secs(60);
@@ -17,14 +17,20 @@ const WRITE_IDLE: Duration = Duration::from_secs(60);
 /// A client's connection.
 pub(super) struct Connection {
     stream: TcpStream,
+    patience: Duration,
     /// Set while a write waits.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Connection {
     pub(super) fn new(stream: TcpStream) -> Self {
+        Self::with_patience(stream, WRITE_IDLE)
+    }
+
+    fn with_patience(stream: TcpStream, patience: Duration) -> Self {
         Self {
             stream,
+            patience,
             deadline: None,
         }
     }
@@ -38,9 +44,10 @@ impl Connection {
             self.deadline = None;
             return polled;
         }
+        let patience = self.patience;
         let deadline = self
             .deadline
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + WRITE_IDLE)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         match deadline.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
@@ -89,5 +96,40 @@ impl AsyncWrite for Connection {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_shutdown(context);
         self.moved(context, polled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let patience = Duration::from_millis(300);
+        for is_slow in [false, true] {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut connection = Connection::with_patience(stream, patience);
+            let reader = tokio::spawn(async move {
+                let mut taken = vec![0; 1 << 20];
+                while is_slow && client.read(&mut taken).await.is_ok_and(|length| length > 0) {
+                    tokio::time::sleep(patience / 30).await;
+                }
+                if !is_slow {
+                    tokio::time::sleep(patience * 10).await;
+                }
+            });
+            // More than both kernels keep on the way.
+            let written = connection.write_all(&vec![0; 32 << 20]).await;
+            let kind = written.err().map(|error| error.kind());
+            assert_eq!(kind.is_none(), is_slow, "{kind:?}");
+            assert!(is_slow || kind == Some(io::ErrorKind::TimedOut));
+            reader.abort();
+        }
     }
 }

@@ -9,13 +9,17 @@ use super::Api;
 use super::answer::Refusal;
 use super::call::Call;
 use super::jobs::refuse_unknown;
+use super::kept::Kept;
 use super::params::Params;
-use crate::catalog::{Listed, PageFilter};
-use crate::types::ByteCount;
+use crate::catalog::{Counts, Listed, Page, PageFilter};
+use crate::types::{BackupDate, ByteCount, DatabaseName};
 
 /// What a page holds where nobody says, and at most.
 const USUAL_LIMIT: usize = 20;
 const MOST_LIMIT: usize = 1000;
+
+/// The counts of an unchanged catalog, by its changes, database and day.
+pub(super) type KeptCounts = Kept<(i64, Option<DatabaseName>, Option<BackupDate>), Counts>;
 
 pub(super) async fn list(
     State(api): State<Api>,
@@ -35,17 +39,30 @@ pub(super) async fn list(
         limit,
     };
     let database = filter.database.clone();
-    let page = api.ask(move |catalog| catalog.page(&filter)).await?;
-    if let Some(name) = database.filter(|_| page.filtered == 0) {
+    let page = page(&api, filter).await?;
+    if let Some(name) = database.filter(|_| page.counts.filtered == 0) {
         refuse_unknown(&api, &call, &name).await?;
     }
     let next = page.copies.last().filter(|_| page.copies.len() == limit);
     Ok(Json(json!({
         "backups": page.copies.iter().map(document).collect::<Vec<_>>(),
-        "total": page.total,
-        "filtered": page.filtered,
+        "total": page.counts.total,
+        "filtered": page.counts.filtered,
         "next": next.map(|copy| &copy.key),
     })))
+}
+
+async fn page(api: &Api, filter: PageFilter) -> Result<Page, Refusal> {
+    let shared = api.clone();
+    let asked = api.ask(move |catalog| {
+        let key = (catalog.changes()?, filter.database.clone(), filter.date);
+        let kept = &shared.0.counts;
+        let page = catalog.page(&filter, kept.get(&key))?;
+        let changes = key.0;
+        kept.put(key, page.counts, |known| known.0 == changes);
+        Ok(page)
+    });
+    Ok(asked.await?)
 }
 
 fn document(copy: &Listed) -> Value {

@@ -3,6 +3,7 @@
 
 mod about;
 mod answer;
+mod audit;
 mod auth;
 mod call;
 mod connection;
@@ -10,6 +11,7 @@ mod dashboard;
 mod download;
 mod events;
 mod jobs;
+mod kept;
 mod limits;
 mod list;
 pub mod metrics;
@@ -66,6 +68,8 @@ struct Shared {
     /// A connection of its own: reading never waits for who writes.
     reader: Catalog,
     limits: limits::Limits,
+    counts: list::KeptCounts,
+    status: status::KeptStatus,
     /// Whether nobody beyond this host reaches the server.
     is_local: bool,
 }
@@ -79,6 +83,8 @@ impl Api {
             sources,
             reader,
             limits: limits::Limits::default(),
+            counts: list::KeptCounts::default(),
+            status: status::KeptStatus::default(),
             is_local,
         })))
     }

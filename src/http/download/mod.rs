@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::range::{Asked, Part};
 use self::text::{Handed, Text};
@@ -26,7 +27,7 @@ use super::call::Call;
 use super::jobs::{no_database, refuse_unknown};
 use super::limits::DOWNLOADS;
 use super::params::{Params, shown};
-use super::{Api, HOLDER, blocking};
+use super::{Api, HOLDER, audit, blocking};
 use crate::catalog::{Admission, Audit, AuditAction, AuditOutcome, Lease};
 use crate::copy::{Found, Way, of_day, ways};
 use crate::types::{BackupDate, DatabaseName, Manifest, ObjectKey, PlainFacts};
@@ -55,18 +56,17 @@ pub(super) async fn download(
     let Some(asked) = asked else {
         return Ok(unsatisfiable(manifest.plain.size_bytes));
     };
+    if method == Method::HEAD {
+        audit::note(&call, &caller, AuditAction::Head, manifest.key.as_str()).await?;
+        return Ok(head(&manifest, asked, Body::empty()));
+    }
     let grant = Grant {
         call,
         client: caller.name,
         key: manifest.key.clone(),
     };
-    if method == Method::HEAD {
-        grant.note_head().await?;
-        return Ok(head(&manifest, asked, Body::empty()));
-    }
     let place = api.0.limits.download()?;
-    let lease = grant.admit(&ways, &manifest.key).await?;
-    let mut handed = Handed::new(grant, lease, place, asked.part());
+    let mut handed = grant.admit(&ways, place, asked.part()).await?;
     let Some(text) = first(&ways, &manifest, asked.part(), &mut handed).await else {
         let message = "no storage gave a right copy; the log has more. Another date may do";
         return Err(Refusal::new(
@@ -145,60 +145,60 @@ pub(super) struct Grant {
 }
 
 impl Grant {
-    fn row(&self, action: AuditAction, outcome: AuditOutcome, size_bytes: u64) -> Audit {
-        Audit {
-            at: self.call.wiring.clock.now(),
-            request: self.call.id.clone(),
-            action,
+    fn row(&self, outcome: AuditOutcome, size_bytes: u64) -> Audit {
+        let (client, key) = (&self.client, self.key.as_str());
+        audit::row(
+            &self.call,
+            client,
+            AuditAction::Download,
             outcome,
-            client: self.client.clone(),
-            address: self.call.address,
-            subject: self.key.to_string(),
+            key,
             size_bytes,
-        }
+        )
     }
 
-    async fn note_head(&self) -> Result<(), Refusal> {
-        let row = self.row(AuditAction::Head, AuditOutcome::Complete, 0);
-        let catalog = self.call.wiring.catalog.clone();
-        Ok(blocking(catalog, move |catalog| catalog.audit(&row)).await?)
-    }
-
-    /// Has the audit written and the limits kept, and keeps expiry off what is read.
-    async fn admit(&self, ways: &[Way], key: &ObjectKey) -> Result<Lease, Refusal> {
-        let row = self.row(AuditAction::Download, AuditOutcome::Granted, 0);
+    /// Has the audit written and the limits kept, and keeps expiry off what is read. From then on the end is written
+    /// down as well, also where the client is gone before it hears of the grant.
+    async fn admit(
+        self,
+        ways: &[Way],
+        place: OwnedSemaphorePermit,
+        part: Part,
+    ) -> Result<Handed, Refusal> {
+        let row = self.row(AuditOutcome::Granted, 0);
         let archives = ways.iter().filter_map(|way| way.archive.as_ref());
         let mut keys: Vec<ObjectKey> = archives.map(|archive| archive.key().clone()).collect();
-        keys.push(key.clone());
+        keys.push(self.key.clone());
         keys.dedup();
-        let catalog = self.call.wiring.catalog.clone();
         let until = row.at + LEASE;
-        let admitted = blocking(catalog, move |catalog| {
-            let admission = catalog.admit_download(&row, &DOWNLOADS)?;
-            let lease = match admission {
-                Admission::Granted => Some(catalog.lease(&keys, HOLDER, until)?),
-                Admission::ClientFull(_) | Admission::AddressFull(_) => None,
-            };
-            Ok((admission, lease))
+        let admitted = blocking(self.call.wiring.catalog.clone(), move |catalog| {
+            Ok(match catalog.admit_download(&row, &DOWNLOADS)? {
+                Admission::Granted => {
+                    let mut handed = Handed::new(self, place, part);
+                    handed.keep(catalog.lease(&keys, HOLDER, until)?);
+                    Ok(handed)
+                }
+                Admission::ClientFull(pause) => Err((DOWNLOADS.per_client, pause, "client")),
+                Admission::AddressFull(pause) => Err((DOWNLOADS.per_address, pause, "address")),
+            })
         });
-        let (most, pause, of) = match admitted.await? {
-            (_, Some(lease)) => {
-                let (request, client, address) = (&self.call.id, &self.client, self.call.address);
-                tracing::info!(event = "backup_download", %request, %client, %address, %key,
-                    "{client} at {address} downloads {key}");
-                return Ok(lease);
-            }
-            (Admission::AddressFull(pause), None) => (DOWNLOADS.per_address, pause, "address"),
-            (Admission::ClientFull(pause), None) => (DOWNLOADS.per_client, pause, "client"),
-            (Admission::Granted, None) => unreachable!("what is granted has a lease"),
-        };
-        let message = format!("this {of} had its {most} downloads of the hour");
-        Err(Refusal::too_many(message, pause))
+        admitted.await?.map_err(|(most, pause, of)| {
+            let message = format!("this {of} had its {most} downloads of the hour");
+            Refusal::too_many(message, pause)
+        })
+    }
+
+    /// Tells the log, as the audit was told.
+    fn tell(&self) {
+        let (request, client, address) = (&self.call.id, &self.client, self.call.address);
+        let key = &self.key;
+        tracing::info!(event = "backup_download", %request, %client, %address, %key,
+            "{client} at {address} downloads {key}");
     }
 
     /// Writes down how it ended. Where the catalog does not take it, the grant stands there all the same.
     fn end(self, outcome: AuditOutcome, size_bytes: u64, lease: Option<Lease>) {
-        let row = self.row(AuditAction::Download, outcome, size_bytes);
+        let row = self.row(outcome, size_bytes);
         let (catalog, key) = (&self.call.wiring.catalog, &self.key);
         if let Err(error) = catalog.audit(&row) {
             tracing::error!(%key, "the end of a download is not in the audit: {error}");

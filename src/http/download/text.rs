@@ -114,15 +114,22 @@ pub(super) struct Handed {
 }
 
 impl Handed {
-    pub(super) fn new(grant: Grant, lease: Lease, place: OwnedSemaphorePermit, part: Part) -> Self {
+    /// One that was just granted.
+    pub(super) fn new(grant: Grant, place: OwnedSemaphorePermit, part: Part) -> Self {
+        grant.tell();
         Self {
             grant: Some(grant),
-            lease: Some(lease),
+            lease: None,
             outcome: AuditOutcome::Aborted,
             sent_bytes: 0,
             length: part.length(),
             _place: place,
         }
+    }
+
+    /// Keeps a lease until the end.
+    pub(super) fn keep(&mut self, lease: Lease) {
+        self.lease = Some(lease);
     }
 
     /// Notes that a storage did not give what was stored.

@@ -17,6 +17,7 @@ use super::World;
 
 const TEAM: &str = "team = \"grove\"\naud = \"aud-of-patina\"\n";
 
+/// Two keys that were made for these tests and open nothing.
 fn key(name: &str) -> KeyPair {
     KeyPair::from_pkcs8(match name {
         "one" => include_bytes!("keys/one.pk8").as_slice(),

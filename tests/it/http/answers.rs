@@ -320,3 +320,15 @@ fn check(document: &Value, schema: &Value, answer: &Value, at: &str) {
         _ => {}
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_between_two_requests_is_never_old() {
+    let world = World::new("").await;
+    let total = async || json(world.get("/list")).await.1["total"].clone();
+    let last = async || json(world.get("/status")).await.1["lastBackup"]["jobId"].clone();
+    let (before, first) = (total().await, last().await);
+    assert_eq!((&before, &first), (&total().await, &last().await));
+    world.night().await;
+    assert_eq!((before, total().await), (json!(2), json!(4)));
+    assert_ne!(first, last().await);
+}

@@ -1,0 +1,35 @@
+//! Keeps what was computed as long as nothing changed. Invariant: what is given is what would be computed now.
+
+use std::sync::{Mutex, PoisonError};
+
+/// So many values are kept; one more and all are forgotten.
+const MOST_KEPT: usize = 256;
+
+/// Values by what they were computed from.
+#[derive(Debug)]
+pub(super) struct Kept<K, V>(Mutex<Vec<(K, V)>>);
+
+impl<K, V> Default for Kept<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: PartialEq, V: Clone> Kept<K, V> {
+    /// The value of this key; `None`: it is to be computed.
+    pub(super) fn get(&self, key: &K) -> Option<V> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = kept.iter().find(|(known, _)| known == key);
+        found.map(|(_, value)| value.clone())
+    }
+
+    /// Keeps a value. Those of which `is_current` is false are forgotten.
+    pub(super) fn put(&self, key: K, value: V, is_current: impl Fn(&K) -> bool) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(known, _)| is_current(known) && *known != key);
+        if kept.len() >= MOST_KEPT {
+            kept.clear();
+        }
+        kept.push((key, value));
+    }
+}
