@@ -11,10 +11,10 @@ install_servers() {
 
 # command:package — sqlite3 restores our dumps, zstd unpacks them, strace counts durable steps, python3 installs the
 # S3 server, npm the D1 engine and the browser's driver, setpriv ends both servers with the test, chromium shows the
-# dashboard, and promtool (of prometheus) reads the metrics.
+# dashboard, and promtool (of prometheus) reads the metrics; script is a terminal.
 needed=(
     cc:gcc sqlite3:sqlite3 zstd:zstd strace:strace python3:python3 npm:npm setpriv:util-linux
-    chromium:chromium promtool:prometheus
+    chromium:chromium promtool:prometheus script:bsdutils
 )
 
 missing=()

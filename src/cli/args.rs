@@ -170,6 +170,9 @@ pub(super) enum Command {
         /// Where to make them
         #[arg(value_name = "DIR", default_value = "demo")]
         directory: PathBuf,
+        /// Do not serve the dashboard afterwards, as where nobody sits at a terminal
+        #[arg(long)]
+        once: bool,
     },
     /// Print a completion script
     Completions {

@@ -10,9 +10,14 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let ending = daemon::run(loaded.config).await?;
-    Ok(match ending {
+    let ending = daemon::run(loaded.config, |_| ()).await?;
+    Ok(exit(ending))
+}
+
+/// What an ending is to who started it.
+pub(super) fn exit(ending: Ending) -> Exit {
+    match ending {
         Ending::Orderly | Ending::GivenUp => Exit::Ok,
         Ending::AtOnce => Exit::Failed,
-    })
+    }
 }

@@ -100,7 +100,7 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Init(args) => edit::init(context, &args),
             Command::Add(args) => edit::add(context, &args),
             Command::Remove { name } => edit::remove(context, &name),
-            Command::Demo { directory } => demo::run(context, &directory).await,
+            Command::Demo { directory, once } => demo::run(context, &directory, once).await,
             Command::Completions { shell } => generate::completions(context, shell),
             Command::Man { dir } => generate::man(context, dir.as_deref()),
         }

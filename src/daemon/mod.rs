@@ -10,6 +10,7 @@ mod systemd;
 mod turns;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::mpsc;
@@ -58,15 +59,17 @@ pub enum DaemonError {
     Signals(io::Error),
 }
 
-/// Runs everything that `config` schedules, until SIGTERM or SIGINT.
+/// Runs everything that `config` schedules, until SIGTERM or SIGINT. `listens` hears where requests are taken from then
+/// on.
 ///
 /// # Errors
 /// Where another process holds the state, and where it cannot start.
-pub async fn run(config: Config) -> Result<Ending, DaemonError> {
+pub async fn run(config: Config, listens: impl FnOnce(SocketAddr)) -> Result<Ending, DaemonError> {
     let signals = Signals::listen().map_err(DaemonError::Signals)?;
     let hangups = reload::Hangups::listen().map_err(DaemonError::Signals)?;
     let state = Arc::new(StateDir::lock(&config.agent().state)?);
     let server = Server::bind(config.http()).await?;
+    listens(server.address());
     let stop = CancellationToken::new();
     let mut overdue = std::pin::pin!(signals.overdue(stop.clone()));
     let built = tokio::select! {

@@ -1,4 +1,4 @@
-//! `patina demo`: six small databases like Grove's, and one night's copies of them.
+//! `patina demo`: six small databases like Grove's, one night's copies of them, and the dashboard that shows them.
 
 mod accounts;
 mod content;
@@ -7,6 +7,8 @@ mod files;
 mod work;
 
 use std::fs;
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -16,6 +18,7 @@ use super::backup;
 use super::context::Context;
 use super::exit::{Exit, Refusal};
 use crate::config::Config;
+use crate::daemon;
 use crate::engine::backup::Request;
 use crate::types::Trigger;
 
@@ -23,7 +26,7 @@ use crate::types::Trigger;
 const CONFIG: &str = include_str!("patina.toml");
 
 /// Runs `patina demo`.
-pub(super) async fn run(context: &Context, folder: &Path) -> anyhow::Result<Exit> {
+pub(super) async fn run(context: &Context, folder: &Path, once: bool) -> anyhow::Result<Exit> {
     let told = || format!("the demo cannot be made in `{}`", folder.display());
     fs::create_dir_all(folder).with_context(told)?;
     let config = folder.join("patina.toml");
@@ -44,8 +47,29 @@ pub(super) async fn run(context: &Context, folder: &Path) -> anyhow::Result<Exit
     let exit = backup::show(&context, &night);
     if exit == Exit::Ok && !context.json {
         context.print(next_steps(&context.config))?;
+        if !once && is_watched() {
+            return serve(&context).await;
+        }
     }
     Ok(exit)
+}
+
+/// Whether a person sees what is printed and can end what goes on.
+fn is_watched() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
+/// Works as `patina run` does until Ctrl-C, for the dashboard's sake.
+async fn serve(context: &Context) -> anyhow::Result<Exit> {
+    let config = context.load()?.config;
+    let listens = |address: SocketAddr| {
+        // Where nobody reads it, the dashboard is served all the same.
+        let _ = context.print(format_args!(
+            "\nThe dashboard is at http://{address}/ until Ctrl-C. Open it in a browser."
+        ));
+    };
+    let ending = daemon::run(config, listens).await?;
+    Ok(super::daemon::exit(ending))
 }
 
 /// Writes the configuration, unless it is there; one of somebody else is left alone.

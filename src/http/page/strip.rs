@@ -22,19 +22,26 @@ pub(super) fn draw(days: &[Day]) -> String {
     for (index, day) in days.iter().enumerate() {
         let age_weeks = (days.len() - 1 - index) / 7;
         let (word, text) = words(day.holding);
-        let (top, height) = match day.holding {
-            Some(Holding::Daily | Holding::Damaged) => (0, HEIGHT),
-            Some(Holding::Archived | Holding::Unproven) => (5, HEIGHT - 10),
-            None => (HEIGHT / 2 - 1, 2),
-        };
         let (x, date) = (left_of(index), day.date);
-        let _ = write!(
-            svg,
-            r#"<rect class="{word} w{age_weeks}" x="{x}" y="{top}" width="6" height="{height}" rx="1.5"><title>{date}: {text}</title></rect>"#,
-        );
+        let _ = write!(svg, r#"<path class="{word} w{age_weeks}" d=""#);
+        for (top, height) in parts(day.holding) {
+            let _ = write!(svg, "M{x} {top}h6v{height}h-6z");
+        }
+        let _ = write!(svg, r#""><title>{date}: {text}</title></path>"#);
     }
     svg.push_str("</svg>");
     svg
+}
+
+/// Tops and heights of what stands for a day: whole, shorter inside an archive, broken in two, or next to nothing.
+fn parts(holding: Option<Holding>) -> impl Iterator<Item = (usize, usize)> {
+    let (one, other) = match holding {
+        Some(Holding::Daily) => ((0, HEIGHT), None),
+        Some(Holding::Archived | Holding::Unproven) => ((5, HEIGHT - 10), None),
+        Some(Holding::Damaged) => ((0, 10), Some((HEIGHT - 10, 10))),
+        None => ((HEIGHT / 2 - 1, 2), None),
+    };
+    std::iter::once(one).chain(other)
 }
 
 /// Where a day begins: weeks are counted from the end, so that the last one is whole.

@@ -99,9 +99,7 @@ struct JobView {
     status: &'static str,
     level: &'static str,
     counts: String,
-    size: String,
-    took: String,
-    reason: String,
+    details: String,
     troubles: Vec<(String, String)>,
 }
 
@@ -304,13 +302,7 @@ impl Words {
                 JobStatus::Running => "running",
             },
             counts: format!("{} of {}", job.successful, job.total),
-            size: ByteCount(job.total_size_bytes).to_string(),
-            took: job.duration_ms.map_or("–".to_owned(), duration),
-            reason: match (&job.reason, job.trigger) {
-                (Some(reason), _) => reason.clone(),
-                (None, Trigger::Scheduled) => "by schedule".to_owned(),
-                (None, Trigger::Manual) => "by hand".to_owned(),
-            },
+            details: details(job),
             troubles,
         }
     }
@@ -322,6 +314,21 @@ impl Words {
             at: self.future(run.at),
         }
     }
+}
+
+/// Size and duration, once there are any, and the reason.
+fn details(job: &Job) -> String {
+    let mut parts = Vec::new();
+    if let Some(duration_ms) = job.duration_ms {
+        parts.push(ByteCount(job.total_size_bytes).to_string());
+        parts.push(duration(duration_ms));
+    }
+    parts.push(match (&job.reason, job.trigger) {
+        (Some(reason), _) => reason.clone(),
+        (None, Trigger::Scheduled) => "by schedule".to_owned(),
+        (None, Trigger::Manual) => "by hand".to_owned(),
+    });
+    parts.join(" · ")
 }
 
 fn totals(overview: &Overview) -> String {

@@ -1,6 +1,8 @@
 //! The demo, and what it says one may try next.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
 use super::Place;
 use crate::torture::{compare, shell_restore};
@@ -113,4 +115,47 @@ fn every_demo_copy_restored_by_the_sqlite3_shell_equals_its_source() {
         let source = place.path(&format!("demo/{name}.db"));
         assert_eq!(compare(&source, &restored), Vec::<String>::new(), "{name}");
     }
+}
+
+#[test]
+fn at_a_terminal_the_demo_ends_by_serving_the_dashboard_until_ctrl_c() {
+    let place = Place::new();
+    let command = format!("'{}' demo", env!("CARGO_BIN_EXE_patina"));
+    // `script` gives the program a terminal; what is written to it is typed there.
+    let mut terminal = Command::new("script")
+        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        .current_dir(place.path("."))
+        .env_remove("CARGO")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut keys = terminal.stdin.take().unwrap();
+    let lines = BufReader::new(terminal.stdout.take().unwrap()).lines();
+    let mut lines = lines.map_while(Result::ok);
+    let told = lines.find(|line| line.contains("The dashboard is at "));
+    let told = told.expect("the dashboard is served");
+    let (_, rest) = told.split_once("http://").unwrap();
+    let address = rest.split_once('/').unwrap().0;
+    let mut connection = TcpStream::connect(address).unwrap();
+    let ask = format!(
+        "GET / HTTP/1.1\r\nHost: {address}\r\nAccept: text/html\r\nConnection: close\r\n\r\n"
+    );
+    connection.write_all(ask.as_bytes()).unwrap();
+    let mut page = String::new();
+    connection.read_to_string(&mut page).unwrap();
+    assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
+    assert!(
+        page.to_lowercase()
+            .contains("content-security-policy: default-src 'self'")
+    );
+    assert!(page.contains("Everything is safe."), "{page}");
+    keys.write_all(b"\x03").unwrap();
+    assert_eq!(lines.filter(|line| line.contains("error")).count(), 0);
+    assert!(terminal.wait().unwrap().success());
+}
+
+#[test]
+fn a_demo_that_is_to_run_once_ends() {
+    Place::new().ok(&["demo", "--once"]).says("Try next:");
 }

@@ -332,3 +332,41 @@ async fn what_is_kept_between_two_requests_is_never_old() {
     assert_eq!((before, total().await), (json!(2), json!(4)));
     assert_ne!(first, last().await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guide_and_the_runbook_are_documents_or_markdown_and_reading_one_is_written_down() {
+    let world = World::new("").await;
+    let (status, guide) = json(world.get("/restore-guide/blog")).await;
+    assert_eq!(status, StatusCode::OK);
+    let fields = [
+        "database",
+        "databaseId",
+        "description",
+        "priority",
+        "availableBackups",
+        "restoreInstructions",
+    ];
+    has(&guide, &fields);
+    let way = &guide["restoreInstructions"]["method1_patina"];
+    has(way, &["name", "steps", "warning"]);
+    let page = world
+        .get("/restore-guide/blog")
+        .header("accept", "text/markdown");
+    let page = page.send().await.unwrap().text().await.unwrap();
+    assert!(page.starts_with("# Get `blog` back"), "{page}");
+    let (_, runbook) = json(world.get("/runbook")).await;
+    assert_eq!(
+        runbook["databases"][0]["database"], "blog",
+        "critical first"
+    );
+    assert_eq!(runbook["databases"][1]["order"], 2);
+    let (status, refused) = json(world.get("/restore-guide/blag")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(
+        refused["message"].as_str().unwrap().contains("blag"),
+        "{refused}"
+    );
+    let rows = world.audit();
+    let read: Vec<&str> = rows.iter().map(|row| row.audit.subject.as_str()).collect();
+    assert_eq!(read, ["blog", "blog", "runbook"]);
+}
