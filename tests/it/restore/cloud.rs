@@ -162,3 +162,38 @@ fn a_token_that_may_only_read_is_told_before_anything_changes() {
         .unwrap();
     assert_eq!(count, 0);
 }
+
+#[test]
+fn where_there_is_no_import_a_small_copy_goes_in_as_one_batch() {
+    let engine = Engine::start();
+    let site = site(&engine);
+    site.execute(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 9007199254740993), (2, X'00ff');
+         CREATE TABLE log(v); CREATE TRIGGER tr AFTER INSERT ON t BEGIN INSERT INTO log VALUES (new.v); END;",
+    );
+    site.night(0);
+    let id = engine.create("no-import");
+    site.ok(&["restore", "shop", "--to", &format!("d1:{id}")])
+        .says("equal to the manifest");
+    same(
+        &site.path("source.db"),
+        &held(&site, &engine, &id, "held.db"),
+    );
+    // One that the batch refuses leaves nothing, either.
+    let columns: Vec<String> = (0..120).map(|n| format!("c{n}")).collect();
+    site.execute(&format!("CREATE TABLE wide({})", columns.join(",")));
+    site.night(0);
+    let args = [
+        "restore",
+        "shop",
+        "--to",
+        "d1:no-import",
+        "--replace",
+        "--yes",
+    ];
+    site.ends(1, &args).complains("too many columns");
+    same(
+        &site.path("held.db"),
+        &held(&site, &engine, &id, "again.db"),
+    );
+}

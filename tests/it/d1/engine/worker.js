@@ -317,6 +317,8 @@ export default {
         return Response.json(answer, { status: answer.success ? 200 : 400 });
       }
       case "POST import": {
+        // Such a name stands for an account that has no import.
+        if (known.name.startsWith("no-import")) return refusal(405, 10405, "Method not allowed");
         const answer = await (await ask(database, { action: "importing", body: await request.json() })).json();
         if (answer.result?.filename && !answer.result.status) {
           answer.result.upload_url = `${url.origin}/signed/${uuid}/${answer.result.filename}?X-Amz-Expires=3600`;
