@@ -140,7 +140,9 @@ export class Database {
     this.upload = null;
     try {
       const num_queries = this.state.storage.transactionSync(() => ingest(this.sql, text));
-      return answer({ status: "complete", result: { final_bookmark: this.bookmark().bookmark, num_queries } });
+      const size_after = this.sql.databaseSize;
+      const meta = { duration: 1, rows_read: 0, rows_written: 0, size_after, changed_db: true };
+      return answer({ status: "complete", result: { final_bookmark: this.bookmark().bookmark, num_queries, meta } });
     } catch (error) {
       return answer({ status: "error", error: error.message });
     }
