@@ -193,6 +193,10 @@ async fn all(
     args: &RestoreArgs,
     stop: &CancellationToken,
 ) -> anyhow::Result<Exit> {
+    if args.to.to_string_lossy().starts_with(cloud::PREFIX) {
+        let text = "`--all` restores into a folder\nhint: name one copy to restore it into D1";
+        return Err(Refusal::usage(text).into());
+    }
     let names = databases(&Stored::open(context).await?)?;
     if !args.dry_run {
         fs::create_dir_all(&args.to).map_err(|error| {

@@ -294,6 +294,11 @@ impl Wrangler {
         self.d1("execute", &args, [&"--file", &dump])
     }
 
+    /// `execute --file` of a database that is elsewhere: the import.
+    pub(crate) fn import(&self, dump: &Path) -> Result<(), String> {
+        self.d1("execute", &["--yes"], [&"--file", &dump])
+    }
+
     /// `export --output`.
     pub(crate) fn export(&self, to: &Path) -> Result<(), String> {
         let args: &[&str] = match self.api_url {

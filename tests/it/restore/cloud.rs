@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::site::{Site, same};
-use crate::d1::engine::{ACCOUNT, Engine, TOKEN};
+use crate::d1::engine::{ACCOUNT, Engine, TOKEN, Wrangler};
 use crate::torture::{build_for_d1, build_utf16};
 
 fn site(engine: &Engine) -> Site {
@@ -161,4 +161,61 @@ fn a_token_that_may_only_read_is_told_before_anything_changes() {
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .unwrap();
     assert_eq!(count, 0);
+}
+
+#[test]
+fn where_there_is_no_import_a_small_copy_goes_in_as_one_batch() {
+    let engine = Engine::start();
+    let site = site(&engine);
+    site.execute(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 9007199254740993), (2, X'00ff');
+         CREATE TABLE log(v); CREATE TRIGGER tr AFTER INSERT ON t BEGIN INSERT INTO log VALUES (new.v); END;",
+    );
+    site.night(0);
+    let id = engine.create("no-import");
+    site.ok(&["restore", "shop", "--to", &format!("d1:{id}")])
+        .says("equal to the manifest");
+    same(
+        &site.path("source.db"),
+        &held(&site, &engine, &id, "held.db"),
+    );
+    // One that the batch refuses leaves nothing, either.
+    let columns: Vec<String> = (0..120).map(|n| format!("c{n}")).collect();
+    site.execute(&format!("CREATE TABLE wide({})", columns.join(",")));
+    site.night(0);
+    let args = [
+        "restore",
+        "shop",
+        "--to",
+        "d1:no-import",
+        "--replace",
+        "--yes",
+    ];
+    site.ends(1, &args).complains("too many columns");
+    same(
+        &site.path("held.db"),
+        &held(&site, &engine, &id, "again.db"),
+    );
+}
+
+/// The engine's import is ours, so somebody else's client must find it as it finds Cloudflare's.
+#[test]
+fn wrangler_takes_the_same_dump_by_the_same_import() {
+    let engine = Engine::start();
+    let site = site(&engine);
+    site.execute(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 'it''s; END;'), (2, X'00ff');
+         CREATE TABLE log(v);
+         CREATE TRIGGER tr AFTER INSERT ON t BEGIN
+           INSERT INTO log SELECT CASE WHEN new.v > 1 THEN 'a;' ELSE 'b' END; DELETE FROM log WHERE v = 1; END;",
+    );
+    site.night(0);
+    fs::write(site.path("shop.sql"), site.ok(&["cat", "shop"]).out).unwrap();
+    let id = engine.create("by-wrangler");
+    let wrangler = Wrangler::remote(&engine, &id);
+    wrangler.import(&site.path("shop.sql")).unwrap();
+    same(
+        &site.path("source.db"),
+        &held(&site, &engine, &id, "held.db"),
+    );
 }

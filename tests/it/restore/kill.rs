@@ -27,11 +27,30 @@ fn a_restore_in_the_given_folder() {
         .worker_threads(1)
         .build()
         .unwrap();
-    let ended = runtime.block_on(restore(root));
+    let ended = runtime.block_on(restore(root, &[]));
     ended.unwrap();
 }
 
-async fn restore(root: &Path) -> Result<(), patina::engine::restore::RestoreError> {
+const MERGED: &str = "PATINA_TEST_MERGE";
+
+/// The same with one table, which goes into `target.db`.
+#[test]
+fn a_table_in_the_given_folder() {
+    let Some(root) = std::env::var_os(MERGED) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
+    let ended = runtime.block_on(restore(Path::new(&root), &["t".to_owned()]));
+    ended.unwrap();
+}
+
+async fn restore(
+    root: &Path,
+    tables: &[String],
+) -> Result<(), patina::engine::restore::RestoreError> {
     use patina::engine::restore::{Job, Origin, Overwrite, to_file};
     let origin = Origin::File {
         path: root.join("shop.sql"),
@@ -45,7 +64,7 @@ async fn restore(root: &Path) -> Result<(), patina::engine::restore::RestoreErro
     );
     let job = Job {
         origin: &origin,
-        tables: &[],
+        tables,
         progress: &progress,
         stop: &stop,
     };
@@ -118,7 +137,7 @@ async fn check_after(root: &Path) {
         same(&root.join("before.db"), &kept);
     }
     // What the dead one left does not stop the next one, which removes it.
-    restore(root).await.unwrap();
+    restore(root, &[]).await.unwrap();
     assert!(is_restored(root));
     let left = fs::read_dir(root).unwrap().filter(|entry| {
         let name = entry.as_ref().unwrap().file_name();
@@ -135,6 +154,34 @@ fn a_restore_that_is_killed_at_any_durable_step_leaves_the_old_database_or_the_n
         folder: ROOT,
     };
     let steps = victim.kill_at_every_step(installation, check_after);
+    println!("killed at each of {steps} durable steps");
+    assert!(steps >= LEAST_STEPS, "only {steps} steps");
+}
+
+/// The table is there whole, or not at all; the other one stays in any case.
+async fn check_after_merge(root: &Path) {
+    let rows = |sql: &str| -> rusqlite::Result<i64> {
+        let db = Connection::open(root.join("target.db"))?;
+        db.query_row(sql, [], |row| row.get(0))
+    };
+    assert_eq!(rows("SELECT sum(a) FROM precious"), Ok(42));
+    match rows("SELECT count(*) FROM sqlite_schema WHERE name = 't'") {
+        Ok(0) => same(&root.join("before.db"), &root.join("target.db")),
+        _ => assert_eq!(rows("SELECT count(*) FROM t"), Ok(2)),
+    }
+    restore(root, &["t".to_owned()]).await.unwrap();
+    assert_eq!(rows("SELECT count(*) FROM t"), Ok(2));
+    assert_eq!(rows("SELECT sum(a) FROM precious"), Ok(42));
+}
+
+#[test]
+fn a_table_whose_restore_is_killed_at_any_durable_step_is_there_whole_or_not_at_all() {
+    template();
+    let victim = Victim {
+        test: "restore::kill::a_table_in_the_given_folder",
+        folder: MERGED,
+    };
+    let steps = victim.kill_at_every_step(installation, check_after_merge);
     println!("killed at each of {steps} durable steps");
     assert!(steps >= LEAST_STEPS, "only {steps} steps");
 }
