@@ -232,7 +232,9 @@ impl About<'_> {
         let mut steps = self.download();
         steps.push(Step::run(
             "Restore into a new file",
-            format!("test ! -e {fresh} && sqlite3 -bail {fresh} < {dump}"),
+            format!(
+                "test ! -e {fresh} && (echo 'BEGIN;'; cat {dump}; echo 'COMMIT;') | sqlite3 -bail {fresh}"
+            ),
         ));
         steps.extend(self.verify_file(&fresh));
         steps.push(Step::by_hand(
