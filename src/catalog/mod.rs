@@ -6,25 +6,33 @@
 
 mod adopt;
 mod archives;
+mod conditions;
 mod error;
 mod events;
 mod keeping;
+mod outbox;
 mod query;
 mod record;
 mod row;
 mod run;
+mod samples;
 mod schema;
 mod slots;
+mod telling;
 mod write;
 
+pub use conditions::{Condition, Ended, News, Raised};
 pub use error::CatalogError;
 pub use keeping::{Care, Lease};
+pub use outbox::{Due, Posted, Queue, Sent};
 pub use record::{
     Adoption, Committed, CopyFilter, CopyState, Damage, Event, EventKind, Held, Item, ItemContent,
     ItemMember, Job, JobResult, JobStatus, NewJob, Packed, Placement, Record, ResultStatus, Slot,
     Spooled, StoredArchive, StoredCopy,
 };
 pub use run::Run;
+pub(crate) use samples::sample_of;
+pub(crate) use telling::WEEKLY;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
@@ -34,6 +42,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use tokio::sync::Notify;
 
 use error::Stop;
 
@@ -45,6 +54,7 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Catalog {
     path: Arc<Path>,
     connection: Arc<Mutex<Connection>>,
+    told: Arc<Notify>,
 }
 
 impl Catalog {
@@ -112,6 +122,7 @@ impl Catalog {
         Ok(Self {
             path: path.into(),
             connection: Arc::new(Mutex::new(connection)),
+            told: Arc::default(),
         })
     }
 
@@ -144,7 +155,11 @@ impl Catalog {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&transaction)?;
+            let is_news = events::are_waiting(&transaction)?;
             transaction.commit()?;
+            if is_news {
+                self.told.notify_one();
+            }
             Ok(value)
         })
     }

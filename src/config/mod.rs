@@ -41,7 +41,7 @@ pub use secret::{Secret, SecretOrigin};
 pub(crate) use shape::did_you_mean;
 pub use summary::{NextRun, Summary};
 pub use template::template;
-pub use validate::EVENTS;
+pub use validate::events;
 
 use std::path::Path;
 

@@ -9,7 +9,7 @@ mod http;
 mod secrets;
 mod storage;
 
-pub use alerts::EVENTS;
+pub use alerts::events;
 
 use std::collections::HashMap;
 use std::ops::Range;
