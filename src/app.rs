@@ -17,8 +17,9 @@ use tokio::runtime::Handle;
 
 use crate::catalog::{Catalog, CatalogError, CopyFilter};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Database, SourceSpec, Storage, StorageKind};
+use crate::config::{Config, Database, Sink, SinkKind, SourceSpec, Storage, StorageKind};
 use crate::engine::state::StateDir;
+use crate::notify::{Discord, Heartbeat, Notifier, Ntfy, Slack, Webhook};
 use crate::source::{Source, SqliteSource, d1};
 use crate::store::{
     Body, DirStore, Listing, ObjectStat, Operation, Prune, Reader, Retry, RetryPolicy, S3Store,
@@ -107,6 +108,7 @@ async fn assemble(
     let wiring = Wiring {
         databases,
         stores: to_keep(&pruners),
+        sinks: sinks(&config),
         catalog,
         account: client,
         built_at: since.unwrap_or_else(|| Moment::of(clock.as_ref())),
@@ -133,6 +135,25 @@ pub fn client(
     install_tls();
     let client = |cloudflare| d1::Client::new(cloudflare, Arc::clone(clock)).map(Arc::new);
     Ok(config.cloudflare().map(client).transpose()?)
+}
+
+/// The configured alert sinks, in file order.
+pub fn sinks(config: &Config) -> Vec<Arc<dyn Notifier>> {
+    notifiers(&config.alerts().sinks)
+}
+
+fn notifiers(sinks: &[Sink]) -> Vec<Arc<dyn Notifier>> {
+    install_tls();
+    let notifier = |sink: &Sink| -> Arc<dyn Notifier> {
+        match sink.kind {
+            SinkKind::Discord => Arc::new(Discord::new(sink)),
+            SinkKind::Slack => Arc::new(Slack::new(sink)),
+            SinkKind::Ntfy => Arc::new(Ntfy::new(sink)),
+            SinkKind::Webhook => Arc::new(Webhook::new(sink)),
+            SinkKind::Heartbeat => Arc::new(Heartbeat::new(sink)),
+        }
+    };
+    sinks.iter().map(notifier).collect()
 }
 
 /// The system's time.
@@ -169,6 +190,7 @@ pub async fn wiring_to_read(config: Arc<Config>, catalog: Catalog) -> Result<Wir
         databases: Vec::new(),
         account: None,
         stores: to_keep(&pruners),
+        sinks: Vec::new(),
         catalog,
         built_at: Moment::of(clock.as_ref()),
         clock,

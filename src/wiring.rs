@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::{Config, Database};
+use crate::notify::Notifier;
 use crate::source::{Source, d1};
 use crate::store::Store;
 use crate::types::DatabaseName;
@@ -20,6 +21,8 @@ pub struct Wiring {
     pub databases: Vec<WiredDatabase>,
     /// Every configured storage, in file order; the first is the primary.
     pub stores: Vec<Arc<dyn Store>>,
+    /// Every configured alert sink, in file order.
+    pub sinks: Vec<Arc<dyn Notifier>>,
     /// What is known of jobs and copies.
     pub catalog: Catalog,
     /// The client of the configured Cloudflare account.

@@ -105,10 +105,7 @@ pub fn judge(current: &Sample, history: &[Sample], limits: &Thresholds) -> Vec<F
 
 /// The size alone: against the mean of the copies of the previous [`SIZE_DAYS`] days, today excluded.
 pub fn judge_size(current: &Sample, history: &[Sample], limits: &Thresholds) -> Option<Finding> {
-    let (first, today) = (current.date.minus_days(SIZE_DAYS), current.date);
-    let week = history
-        .iter()
-        .filter(|sample| first <= sample.date && sample.date < today);
+    let week = week_before(current, history);
     let sizes: Vec<u64> = week.map(|sample| sample.size_bytes).collect();
     if sizes.len() < LEAST_SAMPLES {
         return None;
@@ -125,6 +122,16 @@ pub fn judge_size(current: &Sample, history: &[Sample], limits: &Thresholds) -> 
         return Some(Finding::SizeDecrease(change));
     }
     (all > sum * limits.grow_above).then_some(Finding::SizeIncrease(change))
+}
+
+/// The copies whose mean the size is held against; fewer than [`LEAST_SAMPLES`] give no verdict.
+pub fn week_before<'a>(
+    current: &Sample,
+    history: &'a [Sample],
+) -> impl Iterator<Item = &'a Sample> {
+    let (first, today) = (current.date.minus_days(SIZE_DAYS), current.date);
+    let copies = history.iter();
+    copies.filter(move |sample| first <= sample.date && sample.date < today)
 }
 
 /// Rows and schema: against the copy before and the most of the last [`ROWS_DAYS`] days.

@@ -53,6 +53,19 @@ pub struct Ended {
     pub at: DateTime<Utc>,
 }
 
+/// Something that is wrong and was told with something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    /// What is wrong.
+    pub kind: EventKind,
+    /// How grave it is.
+    pub severity: AlertLevel,
+    /// What it is about.
+    pub scope: String,
+    /// Since when.
+    pub at: DateTime<Utc>,
+}
+
 /// What a fact brings with it; written in the same transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct News {
@@ -62,6 +75,8 @@ pub struct News {
     pub raised: Vec<Raised>,
     /// What is no longer.
     pub ended: Vec<Ended>,
+    /// What is wrong and told with something else: only its end is an event of its own.
+    pub noted: Vec<Noted>,
 }
 
 /// Something that is wrong now.
@@ -157,6 +172,14 @@ pub(super) fn announce(connection: &Connection, news: &News) -> Result<bool, Sto
     }
     for raised in &news.raised {
         is_told |= raise(connection, raised)?;
+    }
+    for noted in &news.noted {
+        let Noted { kind, scope, .. } = noted;
+        let (at, severity) = (noted.at.timestamp(), severity_word(noted.severity));
+        connection.execute(
+            "INSERT OR IGNORE INTO conditions VALUES (?1, ?2, '', ?3, ?4, ?4)",
+            params![kind.as_str(), scope, severity, at],
+        )?;
     }
     Ok(is_told)
 }

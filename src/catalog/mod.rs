@@ -21,7 +21,7 @@ mod slots;
 mod telling;
 mod write;
 
-pub use conditions::{Condition, Ended, News, Raised};
+pub use conditions::{Condition, Ended, News, Noted, Raised};
 pub use error::CatalogError;
 pub use keeping::{Care, Lease};
 pub use outbox::{Due, Posted, Queue, Sent};

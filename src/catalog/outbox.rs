@@ -46,8 +46,6 @@ pub struct Sent {
     pub messages: u64,
     /// When the last one left.
     pub last: Option<DateTime<Utc>>,
-    /// When the last digest left.
-    pub last_digest: Option<DateTime<Utc>>,
 }
 
 /// How the outbox of one sink stands.
@@ -155,8 +153,8 @@ impl Catalog {
     /// Where the file cannot be read.
     pub fn sent(&self, sink: &str, since: DateTime<Utc>) -> Result<Sent, CatalogError> {
         let sql =
-            "SELECT count(*) AS messages, max(at) AS last, max(iif(size > 1, at, NULL)) AS digest
-                   FROM (SELECT max(delivered_at) AS at, count(*) AS size FROM deliveries
+            "SELECT count(*) AS messages, max(at) AS last
+                   FROM (SELECT max(delivered_at) AS at FROM deliveries
                          WHERE sink = ? AND delivered_at > ? GROUP BY message_id)";
         self.read(|connection| {
             let row = params![sink, since.timestamp()];
@@ -164,7 +162,6 @@ impl Catalog {
                 Ok(Sent {
                     messages: number(row, "messages")?,
                     last: optional_time(row, "last")?,
-                    last_digest: optional_time(row, "digest")?,
                 })
             })?)
         })

@@ -8,6 +8,7 @@ use futures_util::stream;
 use tokio_util::sync::CancellationToken;
 
 use self::one::Attempt;
+use super::judge;
 use super::state::StateDir;
 use crate::catalog::{CatalogError, Job, NewJob, Run};
 use crate::progress::{Board, Stage};
@@ -180,7 +181,8 @@ async fn back_up(
         }
         Outcome::Failed { message } => {
             tracing::error!(database = %name, "{name} is not backed up: {message}");
-            run.fail_database(name, &id, message, started_at, ended_at)?;
+            let news = judge::of_failure(wiring, name, message)?;
+            run.fail_database_with(name, &id, message, (started_at, ended_at), &news)?;
         }
         Outcome::Interrupted => {
             let message = "the process was told to end";

@@ -11,6 +11,7 @@ use crate::catalog::{CatalogError, Committed, Run, Spooled};
 use crate::config::VerifyMode;
 use crate::dump::Header;
 use crate::engine::commit::{commit, is_read_whole};
+use crate::engine::judge::{self, SizeRule};
 use crate::engine::drill::{self, DrillError, Trial};
 use crate::engine::spool::{Partial, Ready, Writing};
 use crate::engine::state::StateDir;
@@ -288,7 +289,8 @@ impl Attempt<'_> {
             ready.remove()?;
             return Err(Failure::NotStored(outcome.failed.join("; ")));
         }
-        self.run.succeed(&Committed {
+        let news = judge::of_copy(self.wiring, manifest, &SizeRule::BuiltIn)?;
+        let committed = Committed {
             database_id: self.database.source.facts().id,
             manifest,
             is_read_whole: is_read_whole(manifest.stored.size_bytes),
@@ -297,7 +299,8 @@ impl Attempt<'_> {
             started_at: self.started_at,
             completed_at: self.wiring.clock.now(),
             expires_at: super::super::expires_at(manifest.date, self.wiring),
-        })?;
+        };
+        self.run.succeed_with(&committed, &news)?;
         // The copy is committed; a spool that stays is swept at the next start.
         if let Err(error) = ready.remove() {
             tracing::warn!(%error, "a spool could not be removed");

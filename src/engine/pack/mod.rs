@@ -16,7 +16,9 @@ use super::commit::{Proven, commit};
 use super::spool::hash_file;
 use super::state::StateDir;
 use crate::archive::{self, ArchiveError};
-use crate::catalog::{CatalogError, Event, EventKind, JobStatus, Packed, StoredCopy};
+use crate::catalog::{
+    CatalogError, Event, EventKind, JobStatus, News, Packed, Raised, StoredCopy, WEEKLY,
+};
 use crate::config::AlertLevel;
 use crate::progress::{Progress, Stage};
 use crate::types::{ArchiveManifest, BackupDate, ByteCount, IsoWeek, JobId, LeftOut, ObjectKey};
@@ -163,12 +165,15 @@ fn skip(wiring: &Wiring, sunday: BackupDate, found: usize) -> Result<Option<Skip
         let since = job.started_at.to_rfc3339_opts(SecondsFormat::Secs, true);
         let skip = Skip::Running { since };
         let kind = EventKind::WeeklySkipped;
-        catalog.tell(&[event(
-            wiring,
-            kind,
-            AlertLevel::Warning,
-            format!("{week} was not packed: {skip}"),
-        )])?;
+        let message = format!("{week} was not packed: {skip}");
+        let event = event(wiring, kind, AlertLevel::Warning, message);
+        catalog.announce(&News {
+            raised: vec![Raised {
+                details: vec![week.to_string()],
+                ..Raised::once(event, WEEKLY)
+            }],
+            ..News::default()
+        })?;
         return Ok(Some(skip));
     }
     if found == 0 {
