@@ -19,6 +19,7 @@ use crate::catalog::{Catalog, CatalogError, CopyFilter};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Database, SourceSpec, Storage, StorageKind};
 use crate::engine::state::StateDir;
+use crate::hook::NoHooks;
 use crate::source::{Source, SqliteSource, d1};
 use crate::store::{
     Body, DirStore, Listing, ObjectStat, Operation, Prune, Reader, Retry, RetryPolicy, S3Store,
@@ -108,6 +109,7 @@ async fn assemble(
         databases,
         stores: to_keep(&pruners),
         catalog,
+        hooks: Arc::new(NoHooks),
         account: client,
         built_at: since.unwrap_or_else(|| Moment::of(clock.as_ref())),
         clock,
@@ -168,6 +170,7 @@ pub async fn wiring_to_read(config: Arc<Config>, catalog: Catalog) -> Result<Wir
     Ok(Wiring {
         databases: Vec::new(),
         account: None,
+        hooks: Arc::new(NoHooks),
         stores: to_keep(&pruners),
         catalog,
         built_at: Moment::of(clock.as_ref()),

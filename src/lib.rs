@@ -12,6 +12,7 @@ pub mod progress;
 pub mod source;
 pub mod archive;
 pub mod store;
+pub mod hook;
 pub mod catalog;
 pub mod wiring;
 pub mod task;
