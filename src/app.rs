@@ -19,6 +19,7 @@ use crate::catalog::{Catalog, CatalogError, CopyFilter};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Database, Sink, SinkKind, SourceSpec, Storage, StorageKind};
 use crate::engine::state::StateDir;
+use crate::hook::NoHooks;
 use crate::notify::{Discord, Heartbeat, Notifier, Ntfy, Slack, Webhook};
 use crate::source::{Source, SqliteSource, d1};
 use crate::store::{
@@ -110,6 +111,7 @@ async fn assemble(
         stores: to_keep(&pruners),
         sinks: sinks(&config),
         catalog,
+        hooks: Arc::new(NoHooks),
         account: client,
         built_at: since.unwrap_or_else(|| Moment::of(clock.as_ref())),
         clock,
@@ -189,6 +191,7 @@ pub async fn wiring_to_read(config: Arc<Config>, catalog: Catalog) -> Result<Wir
     Ok(Wiring {
         databases: Vec::new(),
         account: None,
+        hooks: Arc::new(NoHooks),
         stores: to_keep(&pruners),
         sinks: Vec::new(),
         catalog,

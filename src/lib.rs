@@ -13,6 +13,7 @@ pub mod progress;
 pub mod source;
 pub mod archive;
 pub mod store;
+pub mod hook;
 pub mod notify;
 pub mod catalog;
 pub mod wiring;

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::{Config, Database};
+use crate::hook::Hooks;
 use crate::notify::Notifier;
 use crate::source::{Source, d1};
 use crate::store::Store;
@@ -27,6 +28,8 @@ pub struct Wiring {
     pub catalog: Catalog,
     /// The client of the configured Cloudflare account.
     pub account: Option<Arc<d1::Client>>,
+    /// The user's scripts.
+    pub hooks: Arc<dyn Hooks>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What the clock said when this was built; a wall time that left the running time since then is not trusted.

@@ -152,8 +152,7 @@ impl Catalog {
     /// # Errors
     /// Where the file cannot be read.
     pub fn sent(&self, sink: &str, since: DateTime<Utc>) -> Result<Sent, CatalogError> {
-        let sql =
-            "SELECT count(*) AS messages, max(at) AS last
+        let sql = "SELECT count(*) AS messages, max(at) AS last
                    FROM (SELECT max(delivered_at) AS at FROM deliveries
                          WHERE sink = ? AND delivered_at > ? GROUP BY message_id)";
         self.read(|connection| {

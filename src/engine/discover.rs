@@ -78,7 +78,10 @@ fn ended(wiring: &Wiring, found: &[Discovered]) -> Result<Vec<Ended>, CatalogErr
     });
     let ended = conditions.into_iter().map(|known| Ended {
         kinds: vec![known.kind],
-        message: format!("the D1 database {} is backed up now, or is gone", known.scope),
+        message: format!(
+            "the D1 database {} is backed up now, or is gone",
+            known.scope
+        ),
         scope: known.scope,
         database: None,
         at: wiring.clock.now(),

@@ -60,7 +60,8 @@ pub(super) fn of_failure(
     if count >= database.alerts.consecutive_failures {
         let message = format!("`{name}` failed {count} times in a row: {why}");
         let kind = EventKind::ConsecutiveFailures;
-        news.raised.push(raised(kind, AlertLevel::Critical, name, message, at));
+        news.raised
+            .push(raised(kind, AlertLevel::Critical, name, message, at));
     }
     Ok(news)
 }
@@ -90,12 +91,15 @@ fn unusual(
     // Without a verdict nothing ends.
     let has_mean = anomaly::week_before(&current, &history).count() >= LEAST_SAMPLES;
     let sizes = [EventKind::SizeDecrease, EventKind::SizeIncrease];
-    let over = sizes.into_iter().filter(|kind| has_mean && !found.contains(kind));
+    let over = sizes
+        .into_iter()
+        .filter(|kind| has_mean && !found.contains(kind));
     let text = format!("`{name}`: the size of its copy is as usual again");
     news.ended.push(ended(over.collect(), name, text, at));
     if !history.is_empty() && !found.contains(&EventKind::RowsDropped) {
         let text = format!("`{name}`: no table lacks half of its rows any more");
-        news.ended.push(ended(vec![EventKind::RowsDropped], name, text, at));
+        news.ended
+            .push(ended(vec![EventKind::RowsDropped], name, text, at));
     }
     Ok(())
 }
@@ -121,7 +125,9 @@ fn add(
         }
         Finding::RowsDropped(drops) => {
             let text = format!("`{name}`: {}", told(drops));
-            let text = format!("{text}\nhint: the copy is proven; if the rows should be there, an older copy has them");
+            let text = format!(
+                "{text}\nhint: the copy is proven; if the rows should be there, an older copy has them"
+            );
             let kind = EventKind::RowsDropped;
             news.raised.push(Raised {
                 details: drops.iter().map(|drop| drop.table.clone()).collect(),
@@ -134,7 +140,10 @@ fn add(
                 kind: EventKind::SchemaChanged,
                 severity: AlertLevel::Info,
                 database: Some(name.clone()),
-                message: format!("`{name}` has another schema than in the copy before{}", tables(added, removed)),
+                message: format!(
+                    "`{name}` has another schema than in the copy before{}",
+                    tables(added, removed)
+                ),
                 at,
             });
             None
@@ -144,7 +153,9 @@ fn add(
 
 fn resized(kind: EventKind, manifest: &Manifest, change: &SizeChange, at: DateTime<Utc>) -> Raised {
     let name = &manifest.database;
-    let text = format!("`{name}`: {change}\nhint: the copy is proven; look at what changed: `patina show {name}`");
+    let text = format!(
+        "`{name}`: {change}\nhint: the copy is proven; look at what changed: `patina show {name}`"
+    );
     raised(kind, AlertLevel::Warning, name, text, at)
 }
 
@@ -167,7 +178,11 @@ fn tables(added: &[String], removed: &[String]) -> String {
             .collect();
         if !named.is_empty() {
             let rest = tables.len() - named.len();
-            let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+            let more = if rest > 0 {
+                format!(" and {rest} more")
+            } else {
+                String::new()
+            };
             text.push_str(&format!("; {word}: {}{more}", named.join(", ")));
         }
     }

@@ -28,7 +28,9 @@ pub fn run(wiring: &Wiring) -> Result<usize, CatalogError> {
     }
     let names = wiring.config.databases().iter();
     let names: Vec<String> = names.map(|database| database.name.to_string()).collect();
-    wiring.catalog.forget_conditions(EventKind::StaleBackup, &names)?;
+    wiring
+        .catalog
+        .forget_conditions(EventKind::StaleBackup, &names)?;
     Ok(count)
 }
 
@@ -56,7 +58,10 @@ fn news(
         Staleness::Stale => (AlertLevel::Critical, limits.stale_after, Some(AGAIN)),
     };
     let since = match last {
-        Some(last) => format!("its last good copy is of {}", last.format("%Y-%m-%d %H:%M UTC")),
+        Some(last) => format!(
+            "its last good copy is of {}",
+            last.format("%Y-%m-%d %H:%M UTC")
+        ),
         None => "it never had one".to_owned(),
     };
     let limit = duration_text(limit);
