@@ -308,6 +308,7 @@ impl Installation {
             stores: vec![Arc::new(store)],
             catalog,
             hooks: Arc::new(patina::hook::NoHooks),
+            sinks: Vec::new(),
             account: None,
             built_at: Moment::of(clock.as_ref()),
             clock,

@@ -7,6 +7,7 @@
 
 pub mod online;
 mod reach;
+pub mod startup;
 
 use std::ops::Range;
 use std::path::Path;

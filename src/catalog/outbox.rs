@@ -154,7 +154,8 @@ impl Catalog {
     pub fn sent(&self, sink: &str, since: DateTime<Utc>) -> Result<Sent, CatalogError> {
         let sql = "SELECT count(*) AS messages, max(at) AS last
                    FROM (SELECT max(delivered_at) AS at FROM deliveries
-                         WHERE sink = ? AND delivered_at > ? GROUP BY message_id)";
+                         WHERE sink = ? AND delivered_at > ? AND message_id IS NOT NULL
+                         GROUP BY message_id)";
         self.read(|connection| {
             let row = params![sink, since.timestamp()];
             Ok(connection.query_row(sql, row, |row| {
@@ -184,6 +185,23 @@ impl Catalog {
             for number in numbers {
                 transaction.execute(sql, params![number, sink, at.timestamp(), message_id])?;
             }
+            Ok(())
+        })
+    }
+
+    /// Notes that a script did not want a sink to get an event.
+    ///
+    /// # Errors
+    /// Where the row cannot be written.
+    pub fn pass_over(
+        &self,
+        sink: &str,
+        number: i64,
+        at: DateTime<Utc>,
+    ) -> Result<(), CatalogError> {
+        let sql = "UPDATE deliveries SET delivered_at = ? WHERE event_id = ? AND sink = ?";
+        self.write(|transaction| {
+            transaction.execute(sql, params![at.timestamp(), number, sink])?;
             Ok(())
         })
     }

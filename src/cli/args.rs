@@ -131,6 +131,9 @@ pub(super) enum Command {
         #[arg(long)]
         online: bool,
     },
+    /// Try the alert sinks
+    #[command(subcommand)]
+    Alert(AlertCommand),
     /// List the D1 databases of the Cloudflare account and which of them nothing backs up
     Discover(DiscoverArgs),
     /// Print the configuration's schema or meaning
@@ -264,6 +267,13 @@ pub(super) struct ForgetArgs {
     /// Do not ask
     #[arg(long)]
     pub(super) yes: bool,
+}
+
+/// `patina alert …`.
+#[derive(Debug, Subcommand)]
+pub(super) enum AlertCommand {
+    /// Send a test to every sink and say what each answered
+    Test,
 }
 
 /// `patina config …`.

@@ -61,6 +61,19 @@ impl Context {
         Ok(Config::load(&self.config)?)
     }
 
+    /// Reads the configuration; where it cannot be used and no person watches, the sinks in it are told.
+    pub(super) async fn load_or_tell(&self) -> anyhow::Result<Loaded> {
+        match Config::load(&self.config) {
+            Err(problems) => {
+                if !io::stderr().is_terminal() {
+                    app::startup::tell_rejected(&problems).await;
+                }
+                Err(problems.into())
+            }
+            Ok(loaded) => Ok(loaded),
+        }
+    }
+
     /// The catalog, for queries alone.
     pub(super) fn catalog(&self, config: &Config) -> anyhow::Result<Catalog> {
         let catalog = app::known(config)?;

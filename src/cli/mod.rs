@@ -2,6 +2,7 @@
 //! stderr; a command's end is one of [`Exit`].
 
 mod address;
+mod alert;
 mod args;
 mod backup;
 mod cat;
@@ -34,7 +35,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use self::args::{Arguments, Command, ConfigCommand, Format, LogFormat};
+use self::args::{AlertCommand, Arguments, Command, ConfigCommand, Format, LogFormat};
 use self::context::{Context, tell};
 use self::exit::Refusal;
 use crate::config::Problems;
@@ -80,6 +81,7 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Ack { databases } => keep::acknowledge(context, &databases),
             Command::Forget(args) => keep::forget(context, &args),
             Command::Check { online } => check::run(context, online).await,
+            Command::Alert(AlertCommand::Test) => alert::test(context).await,
             Command::Discover(args) => discover::run(context, &args).await,
             Command::Config(ConfigCommand::Schema) => generate::schema(context),
             Command::Config(ConfigCommand::Show) => show_config::run(context),

@@ -6,6 +6,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::model::{Agent, Alerts};
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -71,12 +73,22 @@ pub(super) struct SourceText {
     pub(super) text: String,
 }
 
+/// What is still known of a configuration that cannot be used: enough to tell people so.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Remains {
+    /// The installation's name and its folder.
+    pub agent: Agent,
+    /// The sinks without a mistake of their own.
+    pub alerts: Alerts,
+}
+
 /// Findings in file order.
 #[derive(Debug, Clone, Default)]
 pub struct Problems {
     pub(super) items: Vec<Problem>,
     pub(super) sources: Arc<Vec<SourceText>>,
     pub(super) inputs: Vec<PathBuf>,
+    pub(super) remains: Option<Box<Remains>>,
 }
 
 impl Problems {
@@ -105,6 +117,11 @@ impl Problems {
     /// The files that were looked at: a change of one of them may cure a finding.
     pub fn inputs(&self) -> &[PathBuf] {
         &self.inputs
+    }
+
+    /// What is still known in spite of them. `None`: nothing that helps.
+    pub fn remains(&self) -> Option<&Remains> {
+        self.remains.as_deref()
     }
 
     /// One line per finding, with its hint and its second place on lines of their own.

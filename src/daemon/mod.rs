@@ -1,7 +1,9 @@
 //! Runs tasks by schedule until it is told to end. Invariant: one process, one lock; what it began it ends or leaves
 //! for the next start to bring in order.
 
+mod deliver;
 mod jobs;
+mod rejected;
 mod reload;
 mod scheduled;
 mod signals;
@@ -114,12 +116,14 @@ impl Daemon {
             () = self.stop.cancelled() => return Ok(()),
         };
         recovered?;
+        rejected::tell_started(wiring, &self.state);
         let tasks = self.tasks();
         let (name, count) = (&wiring.config.agent().name, tasks.len());
         tracing::info!(tasks = count, "patina works as `{name}`: {count} tasks");
         let pause = Manager::beat_every().map_or(LONGEST_PAUSE, |every| every.min(LONGEST_PAUSE));
         let clock = Arc::clone(&wiring.clock);
-        let mut driver = Driver::new(tasks, clock, Activator::default(), pause);
+        let activator = Activator::default();
+        let mut driver = Driver::new(tasks, clock, activator.clone(), pause);
         let (replace, replacements) = mpsc::channel(1);
         let mut manager = Manager::default();
         drop(built);
@@ -130,6 +134,7 @@ impl Daemon {
         tokio::select! {
             () = driver.run(&self.stop, replacements, beat) => {}
             () = hangups.serve(self, replace) => {}
+            () = self.wake_on_events(activator) => {}
         }
         Ok(())
     }
@@ -143,7 +148,8 @@ impl Daemon {
     fn tasks(&self) -> Vec<Arc<dyn Task>> {
         let wiring = &self.built().wiring;
         let jobs = table(&wiring.config).into_iter();
-        jobs.map(|job| self.scheduled(wiring, job)).collect()
+        let jobs = jobs.map(|job| self.scheduled(wiring, job));
+        jobs.chain(self.deliveries()).collect()
     }
 
     fn scheduled(&self, wiring: &Wiring, job: Job) -> Arc<dyn Task> {

@@ -7,8 +7,8 @@ use std::sync::{Arc, PoisonError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::Daemon;
 use super::systemd::Manager;
+use super::{Daemon, rejected};
 use crate::app;
 use crate::config::{self, Config};
 use crate::task::Task;
@@ -49,6 +49,7 @@ impl Daemon {
             Err(problems) => {
                 let problems = problems.short();
                 tracing::error!("the configuration is not reloaded, the old one stays: {problems}");
+                rejected::tell_rejected(old, &problems.to_string());
                 return false;
             }
         };
@@ -57,9 +58,11 @@ impl Daemon {
             Ok(new) => new,
             Err(error) => {
                 tracing::error!("the configuration is not reloaded, the old one stays: {error}");
+                rejected::tell_rejected(old, &error.to_string());
                 return false;
             }
         };
+        rejected::tell_accepted(&new.wiring);
         *self.built.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         tracing::info!("the configuration is reloaded");
         for change in changes {

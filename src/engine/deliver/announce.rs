@@ -6,9 +6,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
+use crate::catalog::{CatalogError, Event};
 use crate::config::AlertLevel;
 use crate::notify::{Alert, Answer, Message, Notifier, NotifyError};
 use crate::types::EventKind;
+use crate::wiring::Wiring;
 
 /// What each sink answered to a message that all were sent at once, in their order.
 pub async fn send_to_all(
@@ -46,5 +48,19 @@ pub fn test_alert(agent: &str, at: DateTime<Utc>) -> Alert {
     }
 }
 
+/// Sends every sink the same by way of the outbox.
+///
+/// # Errors
+/// Where the catalog cannot be written.
+pub fn tell_test(wiring: &Wiring) -> Result<(), CatalogError> {
+    wiring.catalog.tell(&[Event {
+        kind: EventKind::Test,
+        severity: AlertLevel::Info,
+        database: None,
+        message: TEST_MESSAGE.to_owned(),
+        at: wiring.clock.now(),
+    }])
+}
+
 /// What a test says; it holds nothing to redact.
-pub(super) const TEST_MESSAGE: &str = "this is a test: alerts of this installation arrive here";
+const TEST_MESSAGE: &str = "this is a test: alerts of this installation arrive here";

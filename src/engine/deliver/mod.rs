@@ -1,5 +1,5 @@
 //! Brings what people should hear of to the sinks. Invariant: no sink delays another or a backup, and an event that was
-//! written down is delivered, or given up with its reason after [`PATIENCE`].
+//! written down is delivered, or given up after [`PATIENCE`].
 
 mod announce;
 mod compose;
@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-pub use self::announce::{said, send_to_all, test_alert};
+pub use self::announce::{said, send_to_all, tell_test, test_alert};
 use self::pace::{Pace, pace, retry_at};
 use crate::catalog::{Catalog, CatalogError, Due};
 use crate::config::{Sink, SinkKind};
@@ -182,7 +182,7 @@ impl Delivery<'_> {
             let alert = compose::alert(self.wiring, self.sink, &due.posted)?;
             match compose::is_wanted(self.wiring, self.sink, &alert).await {
                 true => wanted.push((due, alert)),
-                false => catalog.delivered(name, &[due.posted.number], "filtered", now)?,
+                false => catalog.pass_over(name, due.posted.number, now)?,
             }
         }
         let sent = catalog.sent(name, now - pace::WINDOW)?;

@@ -177,6 +177,7 @@ impl World {
                 stores: vec![bucket.clone() as Arc<dyn Store>],
                 catalog,
                 hooks: Arc::new(patina::hook::NoHooks),
+                sinks: Vec::new(),
                 account: None,
                 built_at: Moment::of(self.clock.as_ref()),
                 clock: self.clock.clone(),
