@@ -73,6 +73,7 @@ async fn tell(agent: &Agent, alerts: &Alerts, why: &str, hides: bool) {
         severity: AlertLevel::Critical,
         at: now,
         agent: agent.name.clone(),
+        url: None,
         database: None,
         message: message.to_owned(),
         hint,

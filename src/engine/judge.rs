@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::anomaly::{self, Finding, LEAST_SAMPLES, RowDrop, SizeChange};
+use crate::anomaly::{self, Finding, LEAST_SAMPLES, RowDrop, Sample, SizeChange};
 use crate::catalog::{CatalogError, Ended, Event, EventKind, News, Noted, Raised, sample_of};
 use crate::config::AlertLevel;
 use crate::types::{DatabaseName, EvidenceClass, Manifest};
@@ -13,13 +13,25 @@ const MOST_NAMED: usize = 20;
 
 /// What judges the size of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum SizeRule {
+pub enum SizeRule {
     /// The thresholds of the configuration.
     BuiltIn,
+    /// A script, which finds nothing wrong with it.
+    Fine,
+    /// A script, which finds it unusual.
+    Unusual {
+        /// How grave that is.
+        severity: AlertLevel,
+        /// Why, in the script's words; may be empty.
+        reason: String,
+    },
 }
 
 /// What a committed copy brings: it ends failures and staleness, and may be unusual.
-pub(super) fn of_copy(
+///
+/// # Errors
+/// Where the catalog cannot be read.
+pub fn of_copy(
     wiring: &Wiring,
     manifest: &Manifest,
     rule: &SizeRule,
@@ -40,11 +52,10 @@ pub(super) fn of_copy(
 }
 
 /// What a failed backup brings: the last of several in a row is told by itself.
-pub(super) fn of_failure(
-    wiring: &Wiring,
-    name: &DatabaseName,
-    why: &str,
-) -> Result<News, CatalogError> {
+///
+/// # Errors
+/// Where the catalog cannot be read.
+pub fn of_failure(wiring: &Wiring, name: &DatabaseName, why: &str) -> Result<News, CatalogError> {
     let at = wiring.clock.now();
     let mut news = News::default();
     news.noted.push(Noted {
@@ -81,15 +92,28 @@ fn unusual(
     let history = wiring.catalog.samples(name, &manifest.key)?;
     let size = match rule {
         SizeRule::BuiltIn => anomaly::judge_size(&current, &history, &database.alerts),
+        SizeRule::Fine | SizeRule::Unusual { .. } => None,
     };
     let mut findings = anomaly::judge_rows(&current, &history);
     findings.extend(size);
     let mut found = Vec::new();
+    if let SizeRule::Unusual { severity, reason } = rule {
+        let kind = direction(&current, &history);
+        let text = match reason.as_str() {
+            "" => format!("`{name}`: `check_size` finds the size of its copy unusual"),
+            reason => {
+                format!("`{name}`: `check_size` finds the size of its copy unusual: {reason}")
+            }
+        };
+        news.raised.push(raised(kind, *severity, name, text, at));
+        found.push(kind);
+    }
     for finding in &findings {
         found.extend(add(finding, manifest, at, news));
     }
     // Without a verdict nothing ends.
-    let has_mean = anomaly::week_before(&current, &history).count() >= LEAST_SAMPLES;
+    let has_mean = *rule != SizeRule::BuiltIn
+        || anomaly::week_before(&current, &history).count() >= LEAST_SAMPLES;
     let sizes = [EventKind::SizeDecrease, EventKind::SizeIncrease];
     let over = sizes
         .into_iter()
@@ -102,6 +126,14 @@ fn unusual(
             .push(ended(vec![EventKind::RowsDropped], name, text, at));
     }
     Ok(())
+}
+
+/// Which way the size went since the copy before; a first copy is too large, if anything.
+fn direction(current: &Sample, history: &[Sample]) -> EventKind {
+    match history.first() {
+        Some(last) if current.size_bytes < last.size_bytes => EventKind::SizeDecrease,
+        _ => EventKind::SizeIncrease,
+    }
 }
 
 /// Adds a finding to the news, and gives the kind of what goes on.

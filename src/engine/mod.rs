@@ -7,7 +7,7 @@ pub mod deliver;
 pub mod discover;
 pub mod drill;
 pub mod expire;
-mod judge;
+pub mod judge;
 pub mod pack;
 pub mod reading;
 pub mod reconcile;

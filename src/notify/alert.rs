@@ -5,20 +5,26 @@
 //! |---|---|
 //! | `version` | 1 |
 //! | `id` | text that tells the event from every other; the same for each attempt |
-//! | `type` | the kind: `backup_failed`, `stale_backup`, … |
+//! | `event` | the kind: `backup_failed`, `stale_backup`, … |
 //! | `severity` | `info`, `warning` or `critical` |
-//! | `timestamp`, `unix` | when it happened: RFC 3339 in UTC, and unix seconds |
+//! | `time`, `time_unix` | when it happened: RFC 3339 in UTC, and unix seconds |
 //! | `agent` | the installation's name |
+//! | `url` | where people look, from `[http] public_url`; null where that is no public address |
 //! | `database` | the database's name; null where it is not about one |
 //! | `title` | the kind for people |
-//! | `message` | what, and where |
+//! | `text` | what, and where |
 //! | `hint` | the way out; null where there is none |
-//! | `resolves` | the kind of what is over; null unless `type` is `resolved` |
-//! | `jobId` | the job; null unless it tells of one, as for the next two |
+//! | `resolves` | the kind of what is over; null unless `event` is `resolved` |
+//! | `job` | the job's id; null unless it tells of one, as for the next seven |
 //! | `status` | `success`, `partial_failure` or `failure` |
-//! | `summary` | `successful`, `failed`, `skipped`, `total`: counts; `totalSize`, `duration`: text; `sizeBytes`, `durationMs`: numbers |
-//! | `details` | per database: `database`, `status`, `size`, `sizeBytes`; empty unless it tells of a job |
+//! | `successful`, `failed`, `skipped`, `total` | how many databases |
+//! | `size_bytes`, `size` | the copies' bytes, as a number and for people |
+//! | `duration_ms`, `duration` | how long it took, as a number and for people |
+//! | `error` | why the first database failed; null where none did |
+//! | `details` | per database: `database`, `status`, `size_bytes`, `size`; empty unless it tells of a job |
 //! | `failures` | per failed database: `database`, `error`; empty unless it tells of a job |
+//!
+//! A webhook gets it with `type` beside `event`; of a job's end it gets the payload of the spec instead.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
@@ -42,6 +48,8 @@ pub struct Alert {
     pub at: DateTime<Utc>,
     /// The installation.
     pub agent: String,
+    /// Where people look; `None`: nowhere that others reach.
+    pub url: Option<String>,
     /// The database it is about; `None` where it is not about one.
     pub database: Option<DatabaseName>,
     /// What, and where.
@@ -127,40 +135,45 @@ impl Alert {
         }
     }
 
-    /// The whole shape; scripts get it, and webhooks unless the spec names a payload.
+    /// The whole shape, as scripts get it.
     pub fn shape(&self) -> Value {
         let job = self.job.as_ref();
+        let size_bytes = job.and_then(|job| job.size_bytes);
+        let databases = job.map_or(&[][..], |job| &job.databases);
+        let details = databases.iter().map(|one| {
+            json!({
+                "database": one.database,
+                "status": one.status,
+                "size_bytes": one.size_bytes,
+                "size": one.size_bytes.map(size),
+            })
+        });
         json!({
             "version": ALERT_VERSION,
             "id": self.id,
-            "type": self.kind.as_str(),
+            "event": self.kind.as_str(),
             "severity": self.severity,
-            "timestamp": timestamp(self.at),
-            "unix": self.at.timestamp(),
+            "time": timestamp(self.at),
+            "time_unix": self.at.timestamp(),
             "agent": self.agent,
+            "url": self.url,
             "database": self.database,
             "title": self.title(),
-            "message": self.message,
+            "text": self.message,
             "hint": self.hint,
             "resolves": self.resolves.map(EventKind::as_str),
-            "jobId": job.map(|job| job.id.to_string()),
+            "job": job.map(|job| job.id.to_string()),
             "status": job.map(JobFacts::status),
-            "summary": job.map(|job| json!({
-                "successful": job.successful,
-                "failed": job.failed,
-                "skipped": job.skipped,
-                "total": job.total,
-                "totalSize": job.size_bytes.map(size),
-                "sizeBytes": job.size_bytes,
-                "duration": duration(job.duration_ms),
-                "durationMs": job.duration_ms,
-            })),
-            "details": job.map_or_else(|| json!([]), |job| job.databases.iter().map(|one| json!({
-                "database": one.database,
-                "status": one.status,
-                "size": one.size_bytes.map(size),
-                "sizeBytes": one.size_bytes,
-            })).collect()),
+            "successful": job.map(|job| job.successful),
+            "failed": job.map(|job| job.failed),
+            "skipped": job.map(|job| job.skipped),
+            "total": job.map(|job| job.total),
+            "size_bytes": size_bytes,
+            "size": size_bytes.map(size),
+            "duration_ms": job.map(|job| job.duration_ms),
+            "duration": job.map(|job| duration(job.duration_ms)),
+            "error": databases.iter().find_map(|one| one.error.as_deref()),
+            "details": details.collect::<Value>(),
             "failures": job.map_or_else(|| json!([]), JobFacts::failures),
         })
     }
@@ -168,7 +181,9 @@ impl Alert {
     /// What a webhook gets: of a job's end the fields of the spec and no others, else the whole shape.
     pub fn payload(&self) -> Value {
         let Some(job) = &self.job else {
-            return self.shape();
+            let mut shape = self.shape();
+            shape["type"] = self.kind.as_str().into();
+            return shape;
         };
         let mut payload = json!({
             "type": self.kind.as_str(),

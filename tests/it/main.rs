@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod alerts;
 mod backup_crash;
 mod backup_faults;
 mod catalog;

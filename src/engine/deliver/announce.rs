@@ -40,6 +40,7 @@ pub fn test_alert(agent: &str, at: DateTime<Utc>) -> Alert {
         severity: AlertLevel::Info,
         at,
         agent: agent.to_owned(),
+        url: None,
         database: None,
         message: TEST_MESSAGE.to_owned(),
         hint: None,

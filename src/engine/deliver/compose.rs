@@ -32,6 +32,7 @@ pub(super) fn alert(wiring: &Wiring, sink: &Sink, posted: &Posted) -> Result<Ale
         severity: event.severity,
         at: event.at,
         agent: wiring.config.agent().name.clone(),
+        url: public_url(wiring),
         database: event.database.clone(),
         message,
         hint,
@@ -42,6 +43,12 @@ pub(super) fn alert(wiring: &Wiring, sink: &Sink, posted: &Posted) -> Result<Ale
         true => alert.redacted(),
         false => alert,
     })
+}
+
+/// An address of this host alone helps nobody who reads an alert elsewhere.
+fn public_url(wiring: &Wiring) -> Option<String> {
+    let url = &wiring.config.http().public_url;
+    url.starts_with("https://").then(|| url.clone())
 }
 
 fn job_facts(job: &Job, results: Vec<JobResult>, sink: &Sink) -> JobFacts {
