@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::server::{FINE, Manner, Server};
+use super::world::write_private;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -65,7 +66,7 @@ impl Home {
     }
 
     fn write(&self, config: &str) {
-        fs::write(self.path("patina.toml"), config).unwrap();
+        write_private(&self.path("patina.toml"), config);
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -1,7 +1,8 @@
 //! An installation with one or more real databases, a clock that stands still, and sinks at a server of the test.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +25,12 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::server::{Got, Server};
+
+/// The address of a sink is a secret, and a file that others can read may hold none.
+pub(super) fn write_private(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
 
 /// Time stands still until it is moved; no deadline ever comes by itself.
 pub(super) struct Still(Mutex<DateTime<Utc>>);
@@ -74,7 +81,7 @@ impl World {
         }
         text += &alerts.replace("URL", server.url("").trim_end_matches('/'));
         let path = folder.path().join("patina.toml");
-        fs::write(&path, text).unwrap();
+        write_private(&path, &text);
         let config = Config::load(&path).unwrap_or_else(|problems| panic!("{}", problems.short()));
         let config = Arc::new(config.config);
         let clock = Arc::new(Still(Mutex::new("2026-11-22T03:00:00Z".parse().unwrap())));
