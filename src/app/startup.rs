@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{notifiers, system_clock};
-use crate::config::{Agent, AlertLevel, Alerts, Config, Problems, SinkKind};
+use crate::config::{Agent, AlertLevel, Alerts, Config, Problems, Severity, SinkKind};
 use crate::engine::deliver::send_to_all;
 use crate::notify::{Alert, Beat, Message};
 use crate::types::{EventKind, Sha256};
@@ -35,11 +35,12 @@ pub async fn tell_rejected(problems: &Problems) {
     let lines: Vec<&str> = text.lines().take(MOST_LINES).collect();
     let why = format!("the configuration cannot be used: {}", lines.join("\n"));
     // Where the mistakes are among the alerts, `redact` may be the one that was not understood.
-    let has_own = problems.iter().any(|problem| {
-        problem
-            .path
-            .as_deref()
-            .is_none_or(|path| path.starts_with("alerts"))
+    let mut errors = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error);
+    let has_own = errors.any(|error| {
+        let path = error.path.as_deref();
+        path.is_none_or(|path| path.starts_with("alerts"))
     });
     tell(&remains.agent, &remains.alerts, &why, has_own).await;
 }

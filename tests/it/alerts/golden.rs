@@ -119,11 +119,7 @@ async fn the_payload_of_a_completed_backup_is_the_specs_field_for_field() {
             { "database": "scout-db", "status": "success", "size": "40 KB" },
         ],
     });
-    let body = body("webhook", job(false)).await;
-    assert_eq!(body["details"][1]["size"], "40.0 KB");
-    let mut body = body;
-    body["details"][1]["size"] = "40 KB".into();
-    assert_eq!(body, expected);
+    assert_eq!(body("webhook", job(false)).await, expected);
 }
 
 #[tokio::test]
