@@ -48,6 +48,9 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 pub fn main() -> ExitCode {
     // Prints help, version and usage errors itself, the latter with `Exit::Usage`.
     let arguments = Arguments::parse();
+    if let Command::HookCall = arguments.command {
+        return crate::hook::answer_call();
+    }
     log::start(&arguments.global, &arguments.command);
     let context = Context::new(&arguments.global);
     let exit = match run(&context, arguments.command) {
@@ -88,6 +91,7 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Remove { name } => edit::remove(context, &name),
             Command::Demo { directory } => demo::run(context, &directory).await,
             Command::Completions { shell } => generate::completions(context, shell),
+            Command::HookCall => unreachable!("`main` answers it"),
             Command::Man { dir } => generate::man(context, dir.as_deref()),
         }
     });
