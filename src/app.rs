@@ -17,9 +17,9 @@ use tokio::runtime::Handle;
 
 use crate::catalog::{Catalog, CatalogError, CopyFilter};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Database, SourceSpec, Storage, StorageKind};
+use crate::config::{Config, Database, Loaded, Problems, SourceSpec, Storage, StorageKind};
 use crate::engine::state::StateDir;
-use crate::hook::NoHooks;
+use crate::hook::{self, NoHooks, RhaiHooks};
 use crate::source::{Source, SqliteSource, d1};
 use crate::store::{
     Body, DirStore, Listing, ObjectStat, Operation, Prune, Reader, Retry, RetryPolicy, S3Store,
@@ -34,9 +34,30 @@ pub enum AppError {
     /// The catalog cannot be used.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// A script has mistakes.
+    #[error(transparent)]
+    Scripts(#[from] Problems),
     /// The D1 client cannot be built.
     #[error(transparent)]
     Client(#[from] d1::ApiError),
+}
+
+/// This program's own file, also where an update replaced it meanwhile.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// Reads the configuration at `path` and compiles its scripts.
+///
+/// # Errors
+/// Every mistake in the configuration; where it has none, every mistake in its scripts.
+pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    let mut loaded = Config::load(path)?;
+    let mut problems = hook::check(&loaded.config);
+    if problems.has_errors() {
+        problems.watch(loaded.config.inputs());
+        return Err(problems);
+    }
+    loaded.warnings.append(problems);
+    Ok(loaded)
 }
 
 /// Builds everything a job works on, under the lock of `state`. Storages are opened, and made where absent; what a
@@ -109,7 +130,7 @@ async fn assemble(
         databases,
         stores: to_keep(&pruners),
         catalog,
-        hooks: Arc::new(NoHooks),
+        hooks: Arc::new(RhaiHooks::new(&config, Path::new(OWN_PROGRAM))?),
         account: client,
         built_at: since.unwrap_or_else(|| Moment::of(clock.as_ref())),
         clock,

@@ -9,6 +9,7 @@ mod archives;
 mod error;
 mod events;
 mod keeping;
+mod labels;
 mod query;
 mod record;
 mod row;

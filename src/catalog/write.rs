@@ -304,7 +304,7 @@ pub(super) fn end_job(
     Ok(ended.expect("its row was just written"))
 }
 
-fn insert_note(
+pub(super) fn insert_note(
     connection: &Connection,
     job: JobId,
     database: Option<&DatabaseName>,

@@ -61,6 +61,11 @@ impl Context {
         Ok(Config::load(&self.config)?)
     }
 
+    /// Reads the configuration and compiles its scripts.
+    pub(super) fn load_with_scripts(&self) -> anyhow::Result<Loaded> {
+        Ok(app::load(&self.config)?)
+    }
+
     /// The catalog, for queries alone.
     pub(super) fn catalog(&self, config: &Config) -> anyhow::Result<Catalog> {
         let catalog = app::known(config)?;

@@ -6,7 +6,7 @@ use crate::daemon::{self, Ending};
 
 /// Runs `patina run`.
 pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
-    let loaded = context.load()?;
+    let loaded = context.load_with_scripts()?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -37,6 +37,7 @@ use clap::Parser;
 use self::args::{Arguments, Command, ConfigCommand, Format, LogFormat};
 use self::context::{Context, tell};
 use self::exit::Refusal;
+use crate::app::AppError;
 use crate::config::Problems;
 
 pub use self::exit::Exit;
@@ -107,7 +108,11 @@ fn report(context: &Context, error: &anyhow::Error) -> Exit {
         // Whoever read our output has seen enough, as `head` does.
         return Exit::Ok;
     }
-    if let Some(problems) = error.downcast_ref::<Problems>() {
+    let problems = match error.downcast_ref::<AppError>() {
+        Some(AppError::Scripts(problems)) => Some(problems),
+        _ => error.downcast_ref::<Problems>(),
+    };
+    if let Some(problems) = problems {
         match context.log_format {
             LogFormat::Json => tracing::error!("{}", problems.short()),
             LogFormat::Text => tell_problems(context, problems),

@@ -135,6 +135,11 @@ impl Problems {
         findings.into_problems(&Sources::one(name, path, text), &Paths::default())
     }
 
+    /// Adds files of which a change may cure a finding.
+    pub fn watch(&mut self, files: &[PathBuf]) {
+        self.inputs.extend_from_slice(files);
+    }
+
     /// Adds the findings of `others` behind its own.
     pub fn append(&mut self, others: Self) {
         let shift = self.sources.len();

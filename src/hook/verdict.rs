@@ -56,7 +56,7 @@ pub enum Verdict {
 }
 
 /// What `after_backup` returns.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct After {
     /// What is kept with the result.

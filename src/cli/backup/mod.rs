@@ -30,7 +30,7 @@ pub(super) struct Night {
 
 /// Runs `patina backup`.
 pub(super) async fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Exit> {
-    let loaded = context.load()?;
+    let loaded = context.load_with_scripts()?;
     for warning in &loaded.warnings {
         tell(warning);
     }
