@@ -18,9 +18,11 @@ use tokio::runtime::Handle;
 
 use crate::catalog::{Catalog, CatalogError, CopyFilter};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Database, Sink, SinkKind, SourceSpec, Storage, StorageKind};
+use crate::config::{
+    Config, Database, Loaded, Problems, Sink, SinkKind, SourceSpec, Storage, StorageKind,
+};
 use crate::engine::state::StateDir;
-use crate::hook::NoHooks;
+use crate::hook::{self, NoHooks, RhaiHooks};
 use crate::notify::{Discord, Heartbeat, Notifier, Ntfy, Slack, Webhook};
 use crate::source::{Source, SqliteSource, d1};
 use crate::store::{
@@ -36,9 +38,31 @@ pub enum AppError {
     /// The catalog cannot be used.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// A script has mistakes.
+    #[error(transparent)]
+    Scripts(#[from] Problems),
     /// The D1 client cannot be built.
     #[error(transparent)]
     Client(#[from] d1::ApiError),
+}
+
+/// This program's own file, also where an update replaced it meanwhile.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// Reads the configuration at `path` and compiles its scripts.
+///
+/// # Errors
+/// Every mistake in the configuration; where it has none, every mistake in its scripts.
+pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    let mut loaded = Config::load(path)?;
+    let mut problems = hook::check(&loaded.config);
+    if problems.has_errors() {
+        problems.watch(loaded.config.inputs());
+        problems.keep(loaded.config.remains());
+        return Err(problems);
+    }
+    loaded.warnings.append(problems);
+    Ok(loaded)
 }
 
 /// Builds everything a job works on, under the lock of `state`. Storages are opened, and made where absent; what a
@@ -112,7 +136,7 @@ async fn assemble(
         stores: to_keep(&pruners),
         sinks: sinks(&config),
         catalog,
-        hooks: Arc::new(NoHooks),
+        hooks: Arc::new(RhaiHooks::new(&config, Path::new(OWN_PROGRAM))?),
         account: client,
         built_at: since.unwrap_or_else(|| Moment::of(clock.as_ref())),
         clock,

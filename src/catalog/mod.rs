@@ -10,6 +10,7 @@ mod conditions;
 mod error;
 mod events;
 mod keeping;
+mod labels;
 mod outbox;
 mod query;
 mod record;

@@ -28,8 +28,8 @@ impl Catalog {
 /// A job that is `running` in the catalog; shared by reference among the databases it works on.
 #[must_use = "a job that is neither finished nor failed stays `running` until the next start"]
 pub struct Run {
-    catalog: Catalog,
-    id: JobId,
+    pub(super) catalog: Catalog,
+    pub(super) id: JobId,
     started_at: DateTime<Utc>,
     ended: bool,
 }

@@ -9,12 +9,13 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use super::error::{CatalogError, Stop};
 
 /// The steps in their order; the file's `user_version` is how many were taken.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../../migrations/001_backup_metadata.sql"),
     include_str!("../../migrations/002_copies.sql"),
     include_str!("../../migrations/003_week.sql"),
     include_str!("../../migrations/004_slots.sql"),
     include_str!("../../migrations/005_outbox.sql"),
+    include_str!("../../migrations/007_labels.sql"),
 ];
 
 /// The last schema this program knows.

@@ -309,7 +309,7 @@ pub(super) fn end_job(
     Ok(ended)
 }
 
-fn insert_note(
+pub(super) fn insert_note(
     connection: &Connection,
     job: JobId,
     database: Option<&DatabaseName>,

@@ -154,6 +154,9 @@ pub(super) enum Command {
         #[arg(value_name = "DIR", default_value = "demo")]
         directory: PathBuf,
     },
+    /// Answer one call of a hook: the child of a running Patina
+    #[command(hide = true, name = crate::hook::COMMAND)]
+    HookCall,
     /// Print a completion script
     Completions {
         /// For which shell

@@ -38,6 +38,7 @@ use clap::Parser;
 use self::args::{AlertCommand, Arguments, Command, ConfigCommand, Format, LogFormat};
 use self::context::{Context, tell};
 use self::exit::Refusal;
+use crate::app::AppError;
 use crate::config::Problems;
 
 pub use self::exit::Exit;
@@ -49,6 +50,9 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 pub fn main() -> ExitCode {
     // Prints help, version and usage errors itself, the latter with `Exit::Usage`.
     let arguments = Arguments::parse();
+    if let Command::HookCall = arguments.command {
+        return crate::hook::answer_call();
+    }
     log::start(&arguments.global, &arguments.command);
     let context = Context::new(&arguments.global);
     let exit = match run(&context, arguments.command) {
@@ -90,6 +94,7 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Remove { name } => edit::remove(context, &name),
             Command::Demo { directory } => demo::run(context, &directory).await,
             Command::Completions { shell } => generate::completions(context, shell),
+            Command::HookCall => unreachable!("`main` answers it"),
             Command::Man { dir } => generate::man(context, dir.as_deref()),
         }
     });
@@ -105,7 +110,11 @@ fn report(context: &Context, error: &anyhow::Error) -> Exit {
         // Whoever read our output has seen enough, as `head` does.
         return Exit::Ok;
     }
-    if let Some(problems) = error.downcast_ref::<Problems>() {
+    let problems = match error.downcast_ref::<AppError>() {
+        Some(AppError::Scripts(problems)) => Some(problems),
+        _ => error.downcast_ref::<Problems>(),
+    };
+    if let Some(problems) = problems {
         match context.log_format {
             LogFormat::Json => tracing::error!("{}", problems.short()),
             LogFormat::Text => tell_problems(context, problems),

@@ -35,7 +35,7 @@ pub use model::{
     SourceSpec, Storage, StorageKind, Thresholds, VerifyMode,
 };
 pub use network::Network;
-pub use problem::{Place, Problem, Problems, Remains, Severity};
+pub use problem::{Place, Problem, Problems, Remains, Remark, Severity};
 pub use schema::schema;
 pub use secret::{Secret, SecretOrigin};
 pub(crate) use shape::did_you_mean;

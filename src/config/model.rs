@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::network::Network;
+use super::problem::Remains;
 use super::secret::Secret;
 pub use crate::anomaly::Thresholds;
 use crate::schedule::Schedule;
@@ -87,6 +88,14 @@ impl Config {
     /// What is told to whom.
     pub fn alerts(&self) -> &Alerts {
         &self.alerts
+    }
+
+    /// What is known of it where something else forbids using it.
+    pub fn remains(&self) -> Remains {
+        Remains {
+            agent: self.agent.clone(),
+            alerts: self.alerts.clone(),
+        }
     }
 
     /// The HTTP API.

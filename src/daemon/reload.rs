@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::systemd::Manager;
 use super::{Daemon, rejected};
 use crate::app;
-use crate::config::{self, Config};
+use crate::config;
 use crate::task::Task;
 
 /// SIGHUP, from now on.
@@ -44,7 +44,7 @@ impl Daemon {
     async fn reload(&self) -> bool {
         let built = self.built();
         let old = &built.wiring;
-        let loaded = match Config::load(old.config.path()) {
+        let loaded = match app::load(old.config.path()) {
             Ok(loaded) => loaded,
             Err(problems) => {
                 let problems = problems.short();

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::backup::SizeFinding;
 use crate::anomaly::{self, Finding, LEAST_SAMPLES, RowDrop, Sample, SizeChange};
 use crate::catalog::{CatalogError, Ended, Event, EventKind, News, Noted, Raised, sample_of};
 use crate::config::AlertLevel;
@@ -11,22 +12,6 @@ use crate::wiring::Wiring;
 /// So many tables are named in a message; the rest are counted.
 const MOST_NAMED: usize = 20;
 
-/// What judges the size of a copy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SizeRule {
-    /// The thresholds of the configuration.
-    BuiltIn,
-    /// A script, which finds nothing wrong with it.
-    Fine,
-    /// A script, which finds it unusual.
-    Unusual {
-        /// How grave that is.
-        severity: AlertLevel,
-        /// Why, in the script's words; may be empty.
-        reason: String,
-    },
-}
-
 /// What a committed copy brings: it ends failures and staleness, and may be unusual.
 ///
 /// # Errors
@@ -34,7 +19,7 @@ pub enum SizeRule {
 pub fn of_copy(
     wiring: &Wiring,
     manifest: &Manifest,
-    rule: &SizeRule,
+    rule: &SizeFinding,
 ) -> Result<News, CatalogError> {
     let (name, at) = (&manifest.database, wiring.clock.now());
     let mut news = News::default();
@@ -80,7 +65,7 @@ pub fn of_failure(wiring: &Wiring, name: &DatabaseName, why: &str) -> Result<New
 fn unusual(
     wiring: &Wiring,
     manifest: &Manifest,
-    rule: &SizeRule,
+    rule: &SizeFinding,
     at: DateTime<Utc>,
     news: &mut News,
 ) -> Result<(), CatalogError> {
@@ -91,28 +76,28 @@ fn unusual(
     let current = sample_of(manifest);
     let history = wiring.catalog.samples(name, &manifest.key)?;
     let size = match rule {
-        SizeRule::BuiltIn => anomaly::judge_size(&current, &history, &database.alerts),
-        SizeRule::Fine | SizeRule::Unusual { .. } => None,
+        SizeFinding::BuiltIn => anomaly::judge_size(&current, &history, &database.alerts),
+        SizeFinding::Ok | SizeFinding::Warn(_) | SizeFinding::Alert(_) => None,
     };
     let mut findings = anomaly::judge_rows(&current, &history);
     findings.extend(size);
     let mut found = Vec::new();
-    if let SizeRule::Unusual { severity, reason } = rule {
+    if let Some((severity, reason)) = said(rule) {
         let kind = direction(&current, &history);
-        let text = match reason.as_str() {
+        let text = match reason {
             "" => format!("`{name}`: `check_size` finds the size of its copy unusual"),
             reason => {
                 format!("`{name}`: `check_size` finds the size of its copy unusual: {reason}")
             }
         };
-        news.raised.push(raised(kind, *severity, name, text, at));
+        news.raised.push(raised(kind, severity, name, text, at));
         found.push(kind);
     }
     for finding in &findings {
         found.extend(add(finding, manifest, at, news));
     }
     // Without a verdict nothing ends.
-    let has_mean = *rule != SizeRule::BuiltIn
+    let has_mean = *rule != SizeFinding::BuiltIn
         || anomaly::week_before(&current, &history).count() >= LEAST_SAMPLES;
     let sizes = [EventKind::SizeDecrease, EventKind::SizeIncrease];
     let over = sizes
@@ -126,6 +111,15 @@ fn unusual(
             .push(ended(vec![EventKind::RowsDropped], name, text, at));
     }
     Ok(())
+}
+
+/// How grave a script finds the size, and why.
+fn said(rule: &SizeFinding) -> Option<(AlertLevel, &str)> {
+    match rule {
+        SizeFinding::BuiltIn | SizeFinding::Ok => None,
+        SizeFinding::Warn(reason) => Some((AlertLevel::Warning, reason)),
+        SizeFinding::Alert(reason) => Some((AlertLevel::Critical, reason)),
+    }
 }
 
 /// Which way the size went since the copy before; a first copy is too large, if anything.

@@ -3,8 +3,9 @@
 
 use chrono::{DateTime, Utc};
 
+use super::backup::SizeFinding;
 use super::commit::{commit, is_read_whole};
-use super::judge::{self, SizeRule};
+use super::judge;
 use super::pack::{self, PackError};
 use super::spool::{Ready, hash_file};
 use super::state::StateDir;
@@ -112,7 +113,7 @@ async fn finish(wiring: &Wiring, job: JobId, spooled: &Spooled) -> Result<bool, 
         return Ok(false);
     }
     let now = wiring.clock.now();
-    let news = judge::of_copy(wiring, manifest, &SizeRule::BuiltIn)?;
+    let news = judge::of_copy(wiring, manifest, &SizeFinding::BuiltIn)?;
     wiring.catalog.settle_spooled_with(
         job,
         &Committed {

@@ -4,18 +4,37 @@
 //! A hook is a function of a fixed name in a script of `[hooks] scripts` or of a database's `script`. A call starts this
 //! program anew as a child with limits of its own, hands it the arguments as JSON, and reads one verdict as JSON.
 
+mod child;
+mod engine;
 mod error;
+mod explain;
+mod functions;
+mod jail;
+mod limits;
 mod name;
+mod process;
+mod rhai_hooks;
+pub mod sample;
+mod script;
+mod text;
+pub mod verdict;
+mod wire;
 
 use std::path::Path;
 
 use async_trait::async_trait;
 use serde_json::Value;
 
+pub use child::main as answer_call;
 pub use error::{HookError, HookErrorKind};
 pub use name::HookName;
+pub use rhai_hooks::{Attached, RhaiHooks, Tests, Watched, check};
+pub use wire::{Effects, LogLevel, LogLine};
 
 use crate::types::DatabaseName;
+
+/// The hidden command that a child is started with.
+pub const COMMAND: &str = "hook-call";
 
 /// The scripts, ready to be called.
 #[async_trait]
