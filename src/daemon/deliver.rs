@@ -12,6 +12,9 @@ use crate::task::{Activator, Next, Task};
 /// When the catalog does not answer, it is asked again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
+/// What another process wrote, such as `patina verify`, is noticed within this time.
+const OTHERS: Duration = Duration::from_secs(30);
+
 /// Sends what is due to one sink.
 struct Delivery {
     name: String,
@@ -75,12 +78,21 @@ impl Daemon {
             .collect()
     }
 
-    /// Has the tasks look whenever an event was written; it never returns.
+    /// Has the tasks look whenever an event was written, at once where this process wrote it; it never returns.
     pub(super) async fn wake_on_events(&self, activator: Activator) {
-        let catalog = self.built().wiring.catalog.clone();
+        let (catalog, clock) = {
+            let wiring = &self.built().wiring;
+            (wiring.catalog.clone(), Arc::clone(&wiring.clock))
+        };
         loop {
-            catalog.told().await;
-            activator.activate();
+            let is_news = tokio::select! {
+                () = catalog.told() => true,
+                // Where it cannot be read, the task says so.
+                () = clock.sleep(OTHERS) => catalog.has_unrouted().unwrap_or(true),
+            };
+            if is_news {
+                activator.activate();
+            }
         }
     }
 }

@@ -6,22 +6,41 @@ use crate::types::ByteCount;
 
 /// An alert of this event.
 pub fn alert(event: &str) -> Value {
+    let is_good = event == "backup_completed";
+    let error = (!is_good).then_some("the export took longer than 30s");
+    let failures = error.map(|error| json!({ "database": "orders", "error": error }));
     json!({
         "version": 1,
         "id": "4f6c1a3e-0d5b-4f7e-9c58-2f1f0a1b7d10",
         "event": event,
-        "severity": if event == "backup_completed" { "info" } else { "critical" },
-        "title": "Backup of orders failed",
-        "text": "the export took longer than 30s",
-        "agent": "grove",
-        "database": "orders",
-        "job": "0d4d9f83-6c52-4a9a-8d3c-7a1a4f9f2b11",
+        "severity": if is_good { "info" } else { "critical" },
         "time": "2026-11-24T03:00:12Z",
         "time_unix": 1_795_489_212,
-        "size_bytes": Value::Null,
-        "size": Value::Null,
-        "error": "the export took longer than 30s",
+        "agent": "grove",
         "url": Value::Null,
+        "database": "orders",
+        "title": if is_good { "Backup completed" } else { "Backup failed" },
+        "text": error.unwrap_or("1 of 1 databases are backed up, 1.0 MB"),
+        "hint": Value::Null,
+        "resolves": Value::Null,
+        "job": "0d4d9f83-6c52-4a9a-8d3c-7a1a4f9f2b11",
+        "status": if is_good { "success" } else { "failure" },
+        "successful": i32::from(is_good),
+        "failed": i32::from(!is_good),
+        "skipped": 0,
+        "total": 1,
+        "size_bytes": if is_good { 1_048_576 } else { 0 },
+        "size": if is_good { "1.0 MB" } else { "0 B" },
+        "duration_ms": 30_000,
+        "duration": "30s",
+        "error": error,
+        "details": [{
+            "database": "orders",
+            "status": if is_good { "success" } else { "failed" },
+            "size_bytes": is_good.then_some(1_048_576),
+            "size": is_good.then_some("1.0 MB"),
+        }],
+        "failures": failures.into_iter().collect::<Vec<_>>(),
     })
 }
 

@@ -90,7 +90,11 @@ async fn work(
     let meter = Meter::start(context, Arc::clone(&board));
     let report = backup::run(wiring, state, request, &board, stop).await;
     meter.stop().await;
-    stale::run(wiring)?;
+    if let Err(error) = stale::run(wiring) {
+        tell(format_args!(
+            "warning: the age of the copies is not known: {error}"
+        ));
+    }
     if !stop.is_cancelled() {
         deliver::to_all(wiring, PATIENCE).await;
     }

@@ -216,6 +216,17 @@ async fn every_other_event_has_one_shape_in_which_every_key_is_always_there() {
     assert_eq!(of_a_job["error"], "Timeout after 30s");
 }
 
+#[test]
+fn the_sample_that_scripts_are_tried_with_has_the_shape_of_a_real_alert() {
+    let keys =
+        |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+    for event in ["backup_failed", "backup_completed"] {
+        let (sample, real) = (patina::hook::sample::alert(event), job(true).shape());
+        assert_eq!(keys(&sample), keys(&real));
+        assert_eq!(keys(&sample["details"][0]), keys(&real["details"][0]));
+    }
+}
+
 #[tokio::test]
 async fn text_from_outside_mentions_nobody_and_is_cut_to_each_sinks_limit() {
     let nasty = format!(
