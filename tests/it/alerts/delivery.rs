@@ -299,11 +299,14 @@ async fn each_sink_hears_what_its_filters_let_through() {
             "[[alerts.sink]]\nname = \"{name}\"\nwebhook = \"URL/{name}\"\nallow_private = true\n{more}\n"
         )
     };
-    let alerts = sink("plain", "")
-        + &sink("named", "only = [\"backup_completed\"]")
-        + &sink("grave", "min_severity = \"critical\"")
-        + &sink("shops", "databases = [\"shop\"]")
-        + &sink("blogs", "databases = [\"blog\"]");
+    let alerts = [
+        sink("plain", ""),
+        sink("named", "only = [\"backup_completed\"]"),
+        sink("grave", "min_severity = \"critical\""),
+        sink("shops", "databases = [\"shop\"]"),
+        sink("blogs", "databases = [\"blog\"]"),
+    ]
+    .concat();
     let world = World::new(&["blog", "shop"], &alerts).await;
     world.night().await;
     world.deliver().await;
