@@ -20,7 +20,7 @@ const AGAIN: TimeDelta = TimeDelta::hours(24);
 const SECOND_TRY: Duration = Duration::from_secs(2);
 
 /// A longer list of mistakes is for `patina check`.
-const MOST_LINES: usize = 10;
+const MOST_MISTAKES: usize = 10;
 
 /// Where it is kept what was told last.
 const STAMP: &str = "not-started";
@@ -31,9 +31,8 @@ pub async fn tell_rejected(problems: &Problems) {
         tracing::warn!("no sink is known, so no alert is sent");
         return;
     };
-    let text = problems.short();
-    let lines: Vec<&str> = text.lines().take(MOST_LINES).collect();
-    let why = format!("the configuration cannot be used: {}", lines.join("\n"));
+    let mistakes = problems.mistakes(MOST_MISTAKES);
+    let why = format!("the configuration cannot be used: {mistakes}\nhint: patina check");
     // Where the mistakes are among the alerts, `redact` may be the one that was not understood.
     let mut errors = problems
         .iter()

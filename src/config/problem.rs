@@ -195,6 +195,25 @@ impl Problems {
         &self.inputs
     }
 
+    /// The mistakes that forbid using the file, one line each and at most `limit`: for an alert, where the way out is to
+    /// look at all of them.
+    pub fn mistakes(&self, limit: usize) -> String {
+        let errors = self.items.iter();
+        let errors: Vec<String> = errors
+            .filter(|problem| problem.severity == Severity::Error)
+            .map(|problem| {
+                let message = problem.message.lines().next().unwrap_or_default();
+                let (file, line, column) = (&problem.file, problem.line, problem.column);
+                format!("{file}:{line}:{column}: {message}")
+            })
+            .collect();
+        let mut lines: Vec<String> = errors.iter().take(limit).cloned().collect();
+        if errors.len() > limit {
+            lines.push(format!("and {} more", errors.len() - limit));
+        }
+        lines.join("\n")
+    }
+
     /// Keeps what is known in spite of them.
     pub fn keep(&mut self, remains: Remains) {
         self.remains = Some(Box::new(remains));

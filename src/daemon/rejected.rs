@@ -10,18 +10,17 @@ use crate::wiring::Wiring;
 const SCOPE: &str = "configuration";
 
 /// A longer list of mistakes is for `patina check`.
-const MOST_LINES: usize = 10;
+pub(super) const MOST_MISTAKES: usize = 10;
 
 /// The old configuration stays, and people hear why: once for each version of the file.
 pub(super) fn tell_rejected(wiring: &Wiring, why: &str) {
-    let lines: Vec<&str> = why.lines().take(MOST_LINES).collect();
     let event = Event {
         kind: EventKind::ConfigRejected,
         severity: AlertLevel::Critical,
         database: None,
         message: format!(
             "the configuration was not taken, the old one stays: {}\nhint: patina check",
-            lines.join("\n").replace("\nhint: ", "; ")
+            why.replace("\nhint: ", "; ")
         ),
         at: wiring.clock.now(),
     };

@@ -47,9 +47,10 @@ impl Daemon {
         let loaded = match app::load(old.config.path()) {
             Ok(loaded) => loaded,
             Err(problems) => {
+                let mistakes = problems.mistakes(rejected::MOST_MISTAKES);
                 let problems = problems.short();
                 tracing::error!("the configuration is not reloaded, the old one stays: {problems}");
-                rejected::tell_rejected(old, &problems.to_string());
+                rejected::tell_rejected(old, &mistakes);
                 return false;
             }
         };

@@ -179,9 +179,10 @@ async fn a_configuration_that_cannot_be_used_reaches_the_sinks_in_it_once() {
         (body["type"].as_str(), body["severity"].as_str()),
         (Some("config_rejected"), Some("critical"))
     );
-    assert!(
-        body["text"].as_str().unwrap().contains("patina.toml:6"),
-        "{body}"
+    let text = "the configuration cannot be used: patina.toml:7:1: unknown key `retrys`";
+    assert_eq!(
+        (body["text"].as_str(), body["hint"].as_str()),
+        (Some(text), Some("patina check"))
     );
     // Corrected, it starts, and what was wrong is over.
     home.server.forget();
