@@ -1,6 +1,7 @@
 //! Calls hooks of real scripts through real child processes.
 
 mod good;
+mod guide;
 mod hostile;
 mod mistakes;
 mod policy;
