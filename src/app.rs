@@ -65,6 +65,14 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     Ok(loaded)
 }
 
+/// The compiled scripts of `config`.
+///
+/// # Errors
+/// Every mistake in them.
+pub fn hooks(config: &Config) -> Result<RhaiHooks, Problems> {
+    RhaiHooks::new(config, Path::new(OWN_PROGRAM))
+}
+
 /// Builds everything a job works on, under the lock of `state`. Storages are opened, and made where absent; what a
 /// dead process left unfinished in them is removed. A folder that held copies and is gone is not made anew: an
 /// unmounted share would be filled on the local disk.
@@ -136,7 +144,7 @@ async fn assemble(
         stores: to_keep(&pruners),
         sinks: sinks(&config),
         catalog,
-        hooks: Arc::new(RhaiHooks::new(&config, Path::new(OWN_PROGRAM))?),
+        hooks: Arc::new(hooks(&config)?),
         account: client,
         built_at: since.unwrap_or_else(|| Moment::of(clock.as_ref())),
         clock,

@@ -14,6 +14,7 @@ mod discover;
 mod edit;
 mod exit;
 mod generate;
+mod hook;
 mod keep;
 mod list;
 mod log;
@@ -89,6 +90,7 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Discover(args) => discover::run(context, &args).await,
             Command::Config(ConfigCommand::Schema) => generate::schema(context),
             Command::Config(ConfigCommand::Show) => show_config::run(context),
+            Command::Hook(command) => hook::run(context, &command).await,
             Command::Init(args) => edit::init(context, &args),
             Command::Add(args) => edit::add(context, &args),
             Command::Remove { name } => edit::remove(context, &name),

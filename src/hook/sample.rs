@@ -82,3 +82,62 @@ pub fn size(bytes: i64) -> Value {
         "tables": 4,
     })
 }
+
+/// A sink as `format_alert` is given it.
+pub fn sink() -> Value {
+    json!({ "name": "ops", "kind": "webhook" })
+}
+
+/// A job as `before_job` is given it.
+pub fn job() -> Value {
+    json!({
+        "version": 1,
+        "id": "0d4d9f83-6c52-4a9a-8d3c-7a1a4f9f2b11",
+        "agent": "grove",
+        "trigger": "scheduled",
+        "reason": "nightly",
+        "databases": ["orders", "blog"],
+        "started_at": "2026-11-24T03:00:00Z",
+        "started_at_unix": 1_795_489_200,
+    })
+}
+
+/// A database's result as `after_backup` is given it.
+pub fn result() -> Value {
+    json!({
+        "version": 1,
+        "status": "success",
+        "key": "daily/2026-11-24/orders.sql",
+        "size_bytes": 1_048_576,
+        "size": "1.0 MB",
+        "rows": 5_000,
+        "tables": 4,
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "duration_ms": 1_830,
+        "duration": "1s 830ms",
+        "error": Value::Null,
+        "verified": true,
+    })
+}
+
+/// A job's result as `after_job` is given it.
+pub fn job_result() -> Value {
+    let mut result = result();
+    result["database"] = "orders".into();
+    json!({
+        "version": 1,
+        "status": "completed",
+        "total": 1,
+        "successful": 1,
+        "failed": 0,
+        "skipped": 0,
+        "warnings": [],
+        "total_size_bytes": 1_048_576,
+        "total_size": "1.0 MB",
+        "duration_ms": 2_100,
+        "error": Value::Null,
+        "results": [result],
+        "completed_at": "2026-11-24T03:00:02Z",
+        "completed_at_unix": 1_795_489_202,
+    })
+}

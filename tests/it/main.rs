@@ -17,6 +17,7 @@ mod dump_torture;
 mod dump_reading;
 mod dump_values;
 mod dumping;
+mod hooks;
 mod killed;
 mod live;
 mod night;

@@ -1,7 +1,6 @@
 //! What `scripts/tests/*.rhai` have to test hooks with.
 
 use rhai::{Array, Dynamic, Engine, EvalAltResult};
-use serde_json::json;
 
 use super::raised;
 use crate::hook::sample;
@@ -16,9 +15,7 @@ pub(super) fn register(engine: &mut Engine) {
     });
     engine.register_fn("sample_alert", || dynamic(sample::alert("backup_failed")));
     engine.register_fn("sample_alert", |kind: &str| dynamic(sample::alert(kind)));
-    engine.register_fn("sample_sink", || {
-        dynamic(json!({ "name": "ops", "kind": "webhook" }))
-    });
+    engine.register_fn("sample_sink", || dynamic(sample::sink()));
     engine.register_fn("sample_database", || dynamic(sample::database()));
     engine.register_fn("sample_size", |bytes: i64| dynamic(sample::size(bytes)));
     engine.register_fn("sample_history", |sizes: Array| {
