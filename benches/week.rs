@@ -307,6 +307,8 @@ impl Installation {
             databases: databases.collect(),
             stores: vec![Arc::new(store)],
             catalog,
+            hooks: Arc::new(patina::hook::NoHooks),
+            sinks: Vec::new(),
             account: None,
             built_at: Moment::of(clock.as_ref()),
             clock,

@@ -7,6 +7,7 @@
 
 pub mod online;
 mod reach;
+pub mod startup;
 
 use std::ops::Range;
 use std::path::Path;
@@ -17,8 +18,12 @@ use tokio::runtime::Handle;
 
 use crate::catalog::{Catalog, CatalogError, CopyFilter};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Database, SourceSpec, Storage, StorageKind};
+use crate::config::{
+    Config, Database, Loaded, Problems, Sink, SinkKind, SourceSpec, Storage, StorageKind,
+};
 use crate::engine::state::StateDir;
+use crate::hook::{self, NoHooks, RhaiHooks};
+use crate::notify::{Discord, Heartbeat, Notifier, Ntfy, Slack, Webhook};
 use crate::source::{Source, SqliteSource, d1};
 use crate::store::{
     Body, DirStore, Listing, ObjectStat, Operation, Prune, Reader, Retry, RetryPolicy, S3Store,
@@ -33,9 +38,39 @@ pub enum AppError {
     /// The catalog cannot be used.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// A script has mistakes.
+    #[error(transparent)]
+    Scripts(#[from] Problems),
     /// The D1 client cannot be built.
     #[error(transparent)]
     Client(#[from] d1::ApiError),
+}
+
+/// This program's own file, also where an update replaced it meanwhile.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// Reads the configuration at `path` and compiles its scripts.
+///
+/// # Errors
+/// Every mistake in the configuration; where it has none, every mistake in its scripts.
+pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    let mut loaded = Config::load(path)?;
+    let mut problems = hook::check(&loaded.config);
+    if problems.has_errors() {
+        problems.watch(loaded.config.inputs());
+        problems.keep(loaded.config.remains());
+        return Err(problems);
+    }
+    loaded.warnings.append(problems);
+    Ok(loaded)
+}
+
+/// The compiled scripts of `config`.
+///
+/// # Errors
+/// Every mistake in them.
+pub fn hooks(config: &Config) -> Result<RhaiHooks, Problems> {
+    RhaiHooks::new(config, Path::new(OWN_PROGRAM))
 }
 
 /// Builds everything a job works on, under the lock of `state`. Storages are opened, and made where absent; what a
@@ -108,7 +143,9 @@ async fn assemble(
     let wiring = Wiring {
         databases,
         stores: to_keep(&pruners),
+        sinks: sinks(&config),
         catalog,
+        hooks: Arc::new(hooks(&config)?),
         account: client,
         built_at: since.unwrap_or_else(|| Moment::of(clock.as_ref())),
         clock,
@@ -135,6 +172,25 @@ pub fn client(
     install_tls();
     let client = |cloudflare| d1::Client::new(cloudflare, Arc::clone(clock)).map(Arc::new);
     Ok(config.cloudflare().map(client).transpose()?)
+}
+
+/// The configured alert sinks, in file order.
+pub fn sinks(config: &Config) -> Vec<Arc<dyn Notifier>> {
+    notifiers(&config.alerts().sinks)
+}
+
+fn notifiers(sinks: &[Sink]) -> Vec<Arc<dyn Notifier>> {
+    install_tls();
+    let notifier = |sink: &Sink| -> Arc<dyn Notifier> {
+        match sink.kind {
+            SinkKind::Discord => Arc::new(Discord::new(sink)),
+            SinkKind::Slack => Arc::new(Slack::new(sink)),
+            SinkKind::Ntfy => Arc::new(Ntfy::new(sink)),
+            SinkKind::Webhook => Arc::new(Webhook::new(sink)),
+            SinkKind::Heartbeat => Arc::new(Heartbeat::new(sink)),
+        }
+    };
+    sinks.iter().map(notifier).collect()
 }
 
 /// The system's time.
@@ -170,7 +226,9 @@ pub async fn wiring_to_read(config: Arc<Config>, catalog: Catalog) -> Result<Wir
     Ok(Wiring {
         databases: Vec::new(),
         account: None,
+        hooks: Arc::new(NoHooks),
         stores: to_keep(&pruners),
+        sinks: Vec::new(),
         catalog,
         built_at: Moment::of(clock.as_ref()),
         clock,

@@ -8,6 +8,8 @@ use chrono::{DateTime, Utc};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::{Config, Database};
+use crate::hook::Hooks;
+use crate::notify::Notifier;
 use crate::source::{Source, d1};
 use crate::store::Store;
 use crate::types::DatabaseName;
@@ -20,10 +22,14 @@ pub struct Wiring {
     pub databases: Vec<WiredDatabase>,
     /// Every configured storage, in file order; the first is the primary.
     pub stores: Vec<Arc<dyn Store>>,
+    /// Every configured alert sink, in file order.
+    pub sinks: Vec<Arc<dyn Notifier>>,
     /// What is known of jobs and copies.
     pub catalog: Catalog,
     /// The client of the configured Cloudflare account.
     pub account: Option<Arc<d1::Client>>,
+    /// The user's scripts.
+    pub hooks: Arc<dyn Hooks>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What the clock said when this was built; a wall time that left the running time since then is not trusted.

@@ -2,13 +2,14 @@
 //! URL nor host is in any text: both may be secrets.
 
 use std::error::Error;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use reqwest::{Url, redirect};
 
 use super::online::Outcome;
 use crate::config::Sink;
+use crate::notify::is_private;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -89,19 +90,5 @@ fn told(error: &reqwest::Error, host: &str) -> String {
             "it cannot be reached: {why}\nhint: is it running, and is a firewall in between?"
         ),
         false => format!("it does not speak HTTP: {why}\nhint: check its scheme and port"),
-    }
-}
-
-fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified()
-        }
-        IpAddr::V6(v6) => {
-            v6.is_loopback()
-                || v6.is_unspecified()
-                || v6.is_unique_local()
-                || v6.is_unicast_link_local()
-        }
     }
 }

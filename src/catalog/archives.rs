@@ -8,11 +8,13 @@ use rusqlite::{Connection, named_params, params};
 use crate::types::{ArchiveManifest, BackupDate, DatabaseName, ObjectKey};
 
 use super::Catalog;
+use super::conditions::end;
 use super::error::{CatalogError, Stop};
 use super::events::insert_event;
 use super::query::{placement_of, select_copies};
 use super::record::{Event, Held, Packed, StoredArchive, StoredCopy};
 use super::row::{integer, manifest, manifest_text, parsed, path, time};
+use super::telling;
 
 /// What stands in the inventory's column for a name where an object holds several databases: no name has a star.
 pub(super) const ALL_DATABASES: &str = "*";
@@ -187,7 +189,8 @@ impl Catalog {
             delete_packed(transaction, &manifest.key)?;
             events
                 .iter()
-                .try_for_each(|event| insert_event(transaction, event))
+                .try_for_each(|event| insert_event(transaction, event))?;
+            end(transaction, &telling::packed(manifest, at)).map(drop)
         })
     }
 }

@@ -1,12 +1,14 @@
 //! Keeps what people should hear of.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 use super::Catalog;
 use super::error::{CatalogError, Stop};
-use super::record::Event;
+use super::record::{Event, EventKind};
 use super::row::{EventKindWord, integer, optional_parsed, severity, severity_word, time};
+use crate::config::AlertLevel;
+use crate::types::JobId;
 
 impl Catalog {
     /// Writes down what people should hear of, where nothing else is written with it.
@@ -41,38 +43,72 @@ impl Catalog {
         })
     }
 
-    /// The last `limit` events, the newest first.
+    /// The last `limit` events, the newest first; without the begins of jobs, which only heartbeats hear of.
     ///
     /// # Errors
     /// Where the file cannot be read.
     pub fn events(&self, limit: usize) -> Result<Vec<Event>, CatalogError> {
-        let sql = "SELECT * FROM events ORDER BY id DESC LIMIT ?";
+        let sql = "SELECT * FROM events WHERE kind <> ? ORDER BY id DESC LIMIT ?";
         self.read(|connection| {
             let mut statement = connection.prepare(sql)?;
-            let rows = statement.query_map([integer(limit as u64)], |row| {
-                Ok(Event {
-                    kind: row.get::<_, EventKindWord>("kind")?.0,
-                    severity: severity(row)?,
-                    database: optional_parsed(row, "database_name")?,
-                    message: row.get("message")?,
-                    at: time(row, "at")?,
-                })
-            })?;
+            let started = EventKind::BackupStarted.as_str();
+            let rows = statement.query_map(params![started, integer(limit as u64)], event_of)?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }
+
+    /// Returns once this process wrote an event, or at once where one was written since the last call returned.
+    pub async fn told(&self) {
+        self.told.notified().await;
+    }
+}
+
+/// What an event says beside its message.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Besides {
+    /// The job it tells of.
+    pub(super) job: Option<JobId>,
+    /// What is over, and how grave it was.
+    pub(super) resolves: Option<(EventKind, AlertLevel)>,
 }
 
 pub(super) fn insert_event(connection: &Connection, event: &Event) -> Result<(), Stop> {
+    insert(connection, event, Besides::default())
+}
+
+pub(super) fn insert(connection: &Connection, event: &Event, besides: Besides) -> Result<(), Stop> {
+    let resolves = besides.resolves;
     connection.execute(
-        "INSERT INTO events (at, kind, severity, database_name, message) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO events (at, kind, severity, database_name, message, uid, job_id, resolves,
+            resolves_severity)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             event.at.timestamp(),
             event.kind.as_str(),
             severity_word(event.severity),
             event.database.as_ref().map(|name| name.as_str()),
             event.message,
+            uuid::Uuid::new_v4().to_string(),
+            besides.job.map(|job| job.to_string()),
+            resolves.map(|(kind, _)| kind.as_str()),
+            resolves.map(|(_, severity)| severity_word(severity)),
         ],
     )?;
     Ok(())
+}
+
+/// Whether an event waits for its deliveries.
+pub(super) fn are_waiting(connection: &Connection) -> Result<bool, Stop> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM events WHERE routed = 0)";
+    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+}
+
+pub(super) fn event_of(row: &Row<'_>) -> rusqlite::Result<Event> {
+    Ok(Event {
+        kind: row.get::<_, EventKindWord>("kind")?.0,
+        severity: severity(row)?,
+        database: optional_parsed(row, "database_name")?,
+        message: row.get("message")?,
+        at: time(row, "at")?,
+    })
 }

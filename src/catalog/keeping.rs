@@ -8,11 +8,12 @@ use rusqlite::{Connection, Row, params};
 use crate::types::{DatabaseName, ObjectKey};
 
 use super::Catalog;
+use super::conditions::{Raised, end, raise};
 use super::error::{CatalogError, Stop};
-use super::events::insert_event;
 use super::query::{marked, placement_of};
 use super::record::{Event, Item, ItemContent, ItemMember};
 use super::row::{number, optional_time, parsed, time};
+use super::telling;
 use super::write::table_of;
 
 /// What stands between an object and its expiry, beside the object itself.
@@ -221,7 +222,10 @@ impl Catalog {
             let row = params![database.as_str(), event.message, event.at.timestamp()];
             match transaction.execute(sql, row)? {
                 0 => Ok(()),
-                _ => insert_event(transaction, event),
+                _ => {
+                    let raised = Raised::once(event.clone(), database.as_str());
+                    raise(transaction, &raised).map(drop)
+                }
             }
         })
     }
@@ -243,6 +247,7 @@ impl Catalog {
                 "DELETE FROM freezes WHERE database_name = ?",
                 [database.as_str()],
             )?;
+            end(transaction, &telling::acknowledged(database, now))?;
             Ok(thawed == 1)
         })
     }

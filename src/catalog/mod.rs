@@ -7,26 +7,33 @@
 mod adopt;
 mod archives;
 mod audit;
+mod conditions;
 mod error;
 mod events;
 mod keeping;
+mod labels;
+mod outbox;
 mod page;
 mod query;
 mod record;
 mod requests;
 mod row;
 mod run;
+mod samples;
 mod schema;
 mod shelf;
 mod slots;
 mod standing;
+mod telling;
 mod write;
 
 pub use audit::{
     Admission, Audit, AuditAction, AuditOutcome, AuditRow, AuditVerdict, DownloadLimit,
 };
+pub use conditions::{Condition, Ended, News, Noted, Raised};
 pub use error::CatalogError;
 pub use keeping::{Care, Lease};
+pub use outbox::{Due, Posted, Queue, Sent};
 pub use page::{Counts, Listed, Page, PageFilter};
 pub use record::{
     Adoption, Committed, CopyFilter, CopyState, Damage, Event, EventKind, Held, Item, ItemContent,
@@ -35,8 +42,10 @@ pub use record::{
 };
 pub use requests::{Asked, BackupRequest};
 pub use run::Run;
+pub(crate) use samples::sample_of;
 pub use shelf::{Good, Holding, Point, Shelf};
 pub use standing::{Harm, Past, Standing, Stock, Totals};
+pub(crate) use telling::WEEKLY;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
@@ -46,6 +55,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use tokio::sync::Notify;
 
 use error::Stop;
 
@@ -57,6 +67,7 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Catalog {
     path: Arc<Path>,
     connection: Arc<Mutex<Connection>>,
+    told: Arc<Notify>,
 }
 
 impl Catalog {
@@ -135,6 +146,7 @@ impl Catalog {
         Ok(Self {
             path: path.into(),
             connection: Arc::new(Mutex::new(connection)),
+            told: Arc::default(),
         })
     }
 
@@ -167,7 +179,11 @@ impl Catalog {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&transaction)?;
+            let is_news = events::are_waiting(&transaction)?;
             transaction.commit()?;
+            if is_news {
+                self.told.notify_one();
+            }
             Ok(value)
         })
     }

@@ -103,12 +103,7 @@ impl Catalog {
     /// # Errors
     /// Where the file cannot be read.
     pub fn results(&self, job: JobId) -> Result<Vec<JobResult>, CatalogError> {
-        let sql = "SELECT * FROM backup_results WHERE job_id = ? ORDER BY id";
-        self.read(|connection| {
-            let mut statement = connection.prepare(sql)?;
-            let rows = statement.query_map([job.to_string()], result_of)?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
+        self.read(|connection| select_results(connection, job))
     }
 
     /// Whether the day's first key of a database, without a time, was ever used or is about to be.
@@ -146,6 +141,13 @@ pub(super) fn select_job(connection: &Connection, id: JobId) -> Result<Option<Jo
     let sql = format!("{SELECT_JOB} WHERE job_id = ?");
     let jobs = select_jobs(connection, &sql, params![id.to_string()])?;
     Ok(jobs.into_iter().next())
+}
+
+pub(super) fn select_results(connection: &Connection, job: JobId) -> Result<Vec<JobResult>, Stop> {
+    let sql = "SELECT * FROM backup_results WHERE job_id = ? ORDER BY id";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([job.to_string()], result_of)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn select_jobs(

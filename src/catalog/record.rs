@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 
 use crate::config::AlertLevel;
+pub use crate::types::EventKind;
 use crate::types::{
     ArchiveManifest, BackupDate, DatabaseName, IsoWeek, JobId, Manifest, ObjectKey, StoredFacts,
     Trigger,
@@ -396,40 +397,6 @@ pub struct ItemMember {
     pub database: DatabaseName,
     /// The day.
     pub date: BackupDate,
-}
-
-/// What happened, for the words of an alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum EventKind {
-    /// A week was packed.
-    WeeklyCompleted,
-    /// A week was not packed: the next archive holds it, too.
-    WeeklySkipped,
-    /// A stored object is not what was stored.
-    VerifyFailed,
-    /// Expiry deletes nothing of a database until a person looked.
-    ExpiryRefused,
-    /// A storage holds objects under our keys without a manifest.
-    UntrackedObjects,
-    /// A storage lost an object.
-    MissingObject,
-    /// The account has a D1 database that no `[[database]]` names.
-    UnprotectedDatabase,
-}
-
-impl EventKind {
-    /// The word the catalog stores and alerts carry.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::WeeklyCompleted => "weekly_completed",
-            Self::WeeklySkipped => "weekly_skipped",
-            Self::VerifyFailed => "verify_failed",
-            Self::ExpiryRefused => "expiry_refused",
-            Self::UntrackedObjects => "untracked_objects",
-            Self::MissingObject => "missing_object",
-            Self::UnprotectedDatabase => "unprotected_database",
-        }
-    }
 }
 
 /// Something that people should hear of.

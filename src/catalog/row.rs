@@ -98,10 +98,14 @@ pub(super) fn severity_word(severity: AlertLevel) -> &'static str {
 }
 
 pub(super) fn severity(row: &Row<'_>) -> rusqlite::Result<AlertLevel> {
-    let word = row.get_ref("severity")?.as_str()?;
+    parse_severity(row, "severity")
+}
+
+pub(super) fn parse_severity(row: &Row<'_>, column: &str) -> rusqlite::Result<AlertLevel> {
+    let word = row.get_ref(column)?.as_str()?;
     let mut all = [AlertLevel::Info, AlertLevel::Warning, AlertLevel::Critical].into_iter();
     all.find(|severity| severity_word(*severity) == word)
-        .ok_or_else(|| misfit("severity", FromSqlError::InvalidType))
+        .ok_or_else(|| misfit(column, FromSqlError::InvalidType))
 }
 
 /// The word for a compression, as the manifest spells it.
@@ -157,19 +161,6 @@ words!(
     [CopyState::Live, CopyState::Missing, CopyState::Corrupt]
 );
 words!(
-    EventKindWord,
-    EventKind,
-    [
-        EventKind::WeeklyCompleted,
-        EventKind::WeeklySkipped,
-        EventKind::VerifyFailed,
-        EventKind::ExpiryRefused,
-        EventKind::UntrackedObjects,
-        EventKind::MissingObject,
-        EventKind::UnprotectedDatabase
-    ]
-);
-words!(
     AuditActionWord,
     AuditAction,
     [
@@ -188,6 +179,7 @@ words!(
         AuditOutcome::Damaged
     ]
 );
+words!(EventKindWord, EventKind, EventKind::ALL);
 words!(TriggerWord, Trigger, [Trigger::Scheduled, Trigger::Manual]);
 
 pub(super) fn misfit(column: &str, error: impl Error + Send + Sync + 'static) -> rusqlite::Error {

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::types::{DatabaseName, JobId};
 
+use super::conditions::News;
 use super::record::{Committed, Job, NewJob, ResultStatus, Spooled};
 use super::write::{Outcome, commit, end_job, insert_job, insert_result, insert_spooled};
 use super::{Catalog, CatalogError};
@@ -27,8 +28,8 @@ impl Catalog {
 /// A job that is `running` in the catalog; shared by reference among the databases it works on.
 #[must_use = "a job that is neither finished nor failed stays `running` until the next start"]
 pub struct Run {
-    catalog: Catalog,
-    id: JobId,
+    pub(super) catalog: Catalog,
+    pub(super) id: JobId,
     started_at: DateTime<Utc>,
     ended: bool,
 }
@@ -59,8 +60,16 @@ impl Run {
     /// [`CatalogError::Unstored`] without a storage, [`CatalogError::Conflict`] where another content is
     /// known under the key, and where the rows cannot be written.
     pub fn succeed(&self, committed: &Committed<'_>) -> Result<(), CatalogError> {
+        self.succeed_with(committed, &News::default())
+    }
+
+    /// The same, and with it what the copy brings.
+    ///
+    /// # Errors
+    /// As [`Run::succeed`].
+    pub fn succeed_with(&self, committed: &Committed<'_>, news: &News) -> Result<(), CatalogError> {
         self.catalog
-            .write(|transaction| commit(transaction, self.id, committed))
+            .write(|transaction| commit(transaction, self.id, committed, news))
     }
 
     /// Notes that a database has no new copy; its `spooled` row goes.
@@ -76,7 +85,24 @@ impl Run {
         completed_at: DateTime<Utc>,
     ) -> Result<(), CatalogError> {
         let times = (started_at, completed_at);
-        self.end_database(ResultStatus::Failed, name, database_id, message, times)
+        self.fail_database_with(name, database_id, message, times, &News::default())
+    }
+
+    /// The same, from the first of `times` to the second, and with it what the failure brings.
+    ///
+    /// # Errors
+    /// As [`Run::fail_database`].
+    pub fn fail_database_with(
+        &self,
+        name: &DatabaseName,
+        database_id: &str,
+        message: &str,
+        times: (DateTime<Utc>, DateTime<Utc>),
+        news: &News,
+    ) -> Result<(), CatalogError> {
+        let outcome = outcome(ResultStatus::Failed, name, database_id, message, times);
+        self.catalog
+            .write(|transaction| insert_result(transaction, self.id, &outcome, news))
     }
 
     /// Notes that a hook or rule left a database out.
@@ -145,17 +171,28 @@ impl Run {
         message: &str,
         times: (DateTime<Utc>, DateTime<Utc>),
     ) -> Result<(), CatalogError> {
-        let outcome = Outcome {
-            database: name,
-            database_id,
-            status,
-            message: Some(message),
-            copy: None,
-            started_at: times.0,
-            completed_at: times.1,
-        };
+        let outcome = outcome(status, name, database_id, message, times);
+        let news = News::default();
         self.catalog
-            .write(|transaction| insert_result(transaction, self.id, &outcome))
+            .write(|transaction| insert_result(transaction, self.id, &outcome, &news))
+    }
+}
+
+fn outcome<'a>(
+    status: ResultStatus,
+    database: &'a DatabaseName,
+    database_id: &'a str,
+    message: &'a str,
+    (started_at, completed_at): (DateTime<Utc>, DateTime<Utc>),
+) -> Outcome<'a> {
+    Outcome {
+        database,
+        database_id,
+        status,
+        message: Some(message),
+        copy: None,
+        started_at,
+        completed_at,
     }
 }
 

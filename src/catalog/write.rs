@@ -5,17 +5,16 @@ use std::os::unix::ffi::OsStrExt;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
-use crate::config::AlertLevel;
 use crate::types::{DatabaseName, JobId, KeyKind, Manifest, ObjectKey};
 
 use super::Catalog;
+use super::conditions::{News, announce, end, raise};
 use super::error::{CatalogError, Stop};
-use super::events::insert_event;
 use super::query::select_job;
-use super::record::{
-    Committed, CopyState, Damage, Event, EventKind, Job, JobStatus, NewJob, ResultStatus, Spooled,
-};
+use super::record::{Committed, CopyState, Damage, Job, JobStatus, NewJob, ResultStatus, Spooled};
 use super::row::{compression_word, integer, manifest_text, parsed};
+use super::samples::insert_sample;
+use super::telling;
 
 const INTERRUPTED: &str = "the process ended before the job did";
 
@@ -49,9 +48,22 @@ impl Catalog {
         job: JobId,
         committed: &Committed<'_>,
     ) -> Result<(), CatalogError> {
+        self.settle_spooled_with(job, committed, &News::default())
+    }
+
+    /// The same, and with it what the copy brings.
+    ///
+    /// # Errors
+    /// As [`Catalog::settle_spooled`].
+    pub fn settle_spooled_with(
+        &self,
+        job: JobId,
+        committed: &Committed<'_>,
+        news: &News,
+    ) -> Result<(), CatalogError> {
         self.write(|transaction| {
             remove_spooled(transaction, job, &committed.manifest.database)?;
-            commit(transaction, job, committed)
+            commit(transaction, job, committed, news)
         })
     }
 
@@ -81,7 +93,8 @@ impl Catalog {
         self.write(|transaction| {
             let changed =
                 transaction.execute(&sql, params![key.as_str(), storage, at.timestamp()])?;
-            known(changed, key, storage)
+            known(changed, key, storage)?;
+            end(transaction, &telling::sound(key, storage, at)).map(drop)
         })
     }
 
@@ -115,7 +128,11 @@ impl Catalog {
             let row = params![key.as_str(), storage, state, message, at.timestamp()];
             transaction.execute(&update, row)?;
             match is_new {
-                Some(true) => insert_event(transaction, &told(key, damage, message, at)),
+                Some(true) => raise(
+                    transaction,
+                    &telling::damaged(key, storage, damage, message, at),
+                )
+                .map(drop),
                 _ => Ok(()),
             }
         })
@@ -127,23 +144,6 @@ pub(super) fn table_of(key: &ObjectKey) -> &'static str {
     match key.kind() {
         KeyKind::Weekly { .. } => "archives",
         KeyKind::Daily { .. } | KeyKind::Manifest { .. } => "copies",
-    }
-}
-
-fn told(key: &ObjectKey, damage: Damage, message: &str, at: DateTime<Utc>) -> Event {
-    let database = match key.kind() {
-        KeyKind::Daily { database, .. } => Some(database.clone()),
-        KeyKind::Weekly { .. } | KeyKind::Manifest { .. } => None,
-    };
-    Event {
-        kind: match damage {
-            Damage::Missing => EventKind::MissingObject,
-            Damage::Corrupt => EventKind::VerifyFailed,
-        },
-        severity: AlertLevel::Critical,
-        database,
-        message: message.to_owned(),
-        at,
     }
 }
 
@@ -170,6 +170,7 @@ pub(super) fn insert_job(connection: &Connection, job: &NewJob) -> Result<(), St
             integer(job.databases as u64),
         ],
     )?;
+    telling::tell_started(connection, job)?;
     match &job.reason {
         Some(reason) => insert_note(connection, job.id, None, "reason", reason),
         None => Ok(()),
@@ -201,6 +202,7 @@ pub(super) fn commit(
     connection: &Connection,
     job: JobId,
     committed: &Committed<'_>,
+    news: &News,
 ) -> Result<(), Stop> {
     let manifest = committed.manifest;
     if committed.storages.is_empty() {
@@ -228,14 +230,15 @@ pub(super) fn commit(
         started_at: committed.started_at,
         completed_at: committed.completed_at,
     };
-    insert_result(connection, job, &outcome)
+    insert_result(connection, job, &outcome, news)
 }
 
-/// Writes a database's result, counts it in its job, and ends its wait in the spool.
+/// Writes a database's result and what it brings with it, counts it in its job, and ends its wait in the spool.
 pub(super) fn insert_result(
     connection: &Connection,
     job: JobId,
     outcome: &Outcome<'_>,
+    news: &News,
 ) -> Result<(), Stop> {
     let size_bytes = outcome.copy.map(|copy| integer(copy.stored.size_bytes));
     connection.execute(
@@ -271,7 +274,7 @@ pub(super) fn insert_result(
     if outcome.status != ResultStatus::Interrupted {
         delete_spooled(connection, job, outcome.database)?;
     }
-    Ok(())
+    announce(connection, news).map(drop)
 }
 
 /// Ends a running job and returns it as it stands then.
@@ -301,10 +304,12 @@ pub(super) fn end_job(
         return Err(CatalogError::NotRunning { job }.into());
     }
     let ended = select_job(connection, job)?;
-    Ok(ended.expect("its row was just written"))
+    let ended = ended.expect("its row was just written");
+    telling::tell_ended(connection, &ended, at)?;
+    Ok(ended)
 }
 
-fn insert_note(
+pub(super) fn insert_note(
     connection: &Connection,
     job: JobId,
     database: Option<&DatabaseName>,
@@ -343,7 +348,7 @@ pub(super) fn insert_inventory(
             expires_at.timestamp(),
         ],
     )?;
-    Ok(())
+    insert_sample(connection, manifest, created_at)
 }
 
 pub(super) fn insert_copy(

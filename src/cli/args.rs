@@ -145,6 +145,9 @@ pub(super) enum Command {
         #[arg(long)]
         online: bool,
     },
+    /// Try the alert sinks
+    #[command(subcommand)]
+    Alert(AlertCommand),
     /// List the D1 databases of the Cloudflare account and which of them nothing backs up
     Discover(DiscoverArgs),
     /// Print the configuration's schema or meaning
@@ -156,6 +159,9 @@ pub(super) enum Command {
     /// Look at who was given what
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// See, try and test the hooks of the scripts
+    #[command(subcommand)]
+    Hook(HookCommand),
     /// Write a small commented configuration
     Init(InitArgs),
     /// Add a database to the configuration
@@ -174,6 +180,9 @@ pub(super) enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Answer one call of a hook: the child of a running Patina
+    #[command(hide = true, name = crate::hook::COMMAND)]
+    HookCall,
     /// Print a completion script
     Completions {
         /// For which shell
@@ -382,6 +391,13 @@ pub(super) struct ForgetArgs {
     pub(super) yes: bool,
 }
 
+/// `patina alert …`.
+#[derive(Debug, Subcommand)]
+pub(super) enum AlertCommand {
+    /// Send a test to every sink and say what each answered
+    Test,
+}
+
 /// `patina config …`.
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
@@ -441,6 +457,51 @@ pub(super) enum AuditCommand {
     },
     /// Compute the chain of hashes anew and find a row that was changed, taken out or put in
     Verify,
+}
+
+/// `patina hook …`.
+#[derive(Debug, Subcommand)]
+pub(super) enum HookCommand {
+    /// List what is attached where
+    List,
+    /// Call one hook and show what it returns, logs, and how long it takes
+    Run(HookRunArgs),
+    /// Run every `test_…` function of `scripts/tests/*.rhai`
+    Test {
+        /// Only the files of this folder
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
+    /// Write a commented script to `scripts/NAME.rhai`
+    New {
+        /// How to call it
+        name: String,
+    },
+}
+
+/// `patina hook run`.
+#[derive(Debug, Args)]
+pub(super) struct HookRunArgs {
+    /// Which hook, such as `check_size`
+    pub(super) hook: String,
+    /// The event: the first argument as JSON, or a list of all arguments; samples where absent
+    #[arg(long, value_name = "FILE")]
+    pub(super) event: Option<PathBuf>,
+    /// The size that `check_size` is asked about
+    #[arg(long, value_name = "SIZE", value_parser = super::hook::size)]
+    pub(super) current: Option<i64>,
+    /// The sizes before it, the newest first
+    #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = super::hook::size)]
+    pub(super) history: Vec<i64>,
+    /// As for this database
+    #[arg(long, value_name = "DB")]
+    pub(super) database: Option<DatabaseName>,
+    /// Of this script, by its name or path
+    #[arg(long, value_name = "SCRIPT")]
+    pub(super) script: Option<PathBuf>,
+    /// Really send requests and start programs; else they are only shown
+    #[arg(long)]
+    pub(super) live: bool,
 }
 
 /// `patina init`.

@@ -11,7 +11,7 @@ use crate::config::Config;
 
 /// Runs `patina check`.
 pub(super) async fn run(context: &Context, goes_online: bool) -> anyhow::Result<Exit> {
-    let loaded = context.load()?;
+    let loaded = context.load_with_scripts()?;
     let config = &loaded.config;
     let now = SystemClock::new().now();
     let trials = match goes_online {

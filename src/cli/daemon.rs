@@ -2,15 +2,27 @@
 
 use super::context::Context;
 use super::exit::Exit;
-use crate::daemon::{self, Ending};
+use crate::app::startup;
+use crate::daemon::{self, DaemonError, Ending};
+use crate::engine::state::StateError;
 
 /// Runs `patina run`.
 pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
-    let loaded = context.load()?;
+    let loaded = context.load_or_tell().await?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let ending = daemon::run(loaded.config, |_| ()).await?;
+    let config = loaded.config.clone();
+    let ending = match daemon::run(loaded.config, |_| ()).await {
+        Err(error) => {
+            // Of a second process that was started by mistake nobody needs to hear.
+            if !matches!(error, DaemonError::State(StateError::Held { .. })) {
+                startup::tell_not_started(&config, &error.to_string()).await;
+            }
+            return Err(error.into());
+        }
+        Ok(ending) => ending,
+    };
     Ok(exit(ending))
 }
 

@@ -2,6 +2,7 @@
 //! stderr; a command's end is one of [`Exit`].
 
 mod address;
+mod alert;
 mod args;
 mod audit;
 mod backup;
@@ -16,6 +17,7 @@ mod edit;
 mod exit;
 mod generate;
 mod guide;
+mod hook;
 mod keep;
 mod key;
 mod list;
@@ -41,9 +43,10 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use self::args::{Arguments, Command, ConfigCommand, Format, KeyCommand, LogFormat};
+use self::args::{AlertCommand, Arguments, Command, ConfigCommand, Format, KeyCommand, LogFormat};
 use self::context::{Context, tell};
 use self::exit::Refusal;
+use crate::app::AppError;
 use crate::config::Problems;
 
 pub use self::exit::Exit;
@@ -55,6 +58,9 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 pub fn main() -> ExitCode {
     // Prints help, version and usage errors itself, the latter with `Exit::Usage`.
     let arguments = Arguments::parse();
+    if let Command::HookCall = arguments.command {
+        return crate::hook::answer_call();
+    }
     log::start(&arguments.global, &arguments.command);
     let context = Context::new(&arguments.global);
     let exit = match run(&context, arguments.command) {
@@ -92,16 +98,19 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Ack { databases } => keep::acknowledge(context, &databases),
             Command::Forget(args) => keep::forget(context, &args),
             Command::Check { online } => check::run(context, online).await,
+            Command::Alert(AlertCommand::Test) => alert::test(context).await,
             Command::Discover(args) => discover::run(context, &args).await,
             Command::Config(ConfigCommand::Schema) => generate::schema(context),
             Command::Config(ConfigCommand::Show) => show_config::run(context),
             Command::Key(KeyCommand::New(args)) => key::new(context, &args),
             Command::Audit(command) => audit::run(context, &command),
+            Command::Hook(command) => hook::run(context, &command).await,
             Command::Init(args) => edit::init(context, &args),
             Command::Add(args) => edit::add(context, &args),
             Command::Remove { name } => edit::remove(context, &name),
             Command::Demo { directory, once } => demo::run(context, &directory, once).await,
             Command::Completions { shell } => generate::completions(context, shell),
+            Command::HookCall => unreachable!("`main` answers it"),
             Command::Man { dir } => generate::man(context, dir.as_deref()),
         }
     });
@@ -117,7 +126,11 @@ fn report(context: &Context, error: &anyhow::Error) -> Exit {
         // Whoever read our output has seen enough, as `head` does.
         return Exit::Ok;
     }
-    if let Some(problems) = error.downcast_ref::<Problems>() {
+    let problems = match error.downcast_ref::<AppError>() {
+        Some(AppError::Scripts(problems)) => Some(problems),
+        _ => error.downcast_ref::<Problems>(),
+    };
+    if let Some(problems) = problems {
         match context.log_format {
             LogFormat::Json => tracing::error!("{}", problems.short()),
             LogFormat::Text => tell_problems(context, problems),

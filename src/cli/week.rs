@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::alert::PATIENCE;
 use super::args::ExpireArgs;
 use super::context::{Context, in_spite_of, tell};
 use super::exit::Exit;
@@ -14,13 +15,13 @@ use super::table::{Side, Table};
 use crate::app::{self, Built};
 use crate::engine::pack::{self, Outcome};
 use crate::engine::state::StateDir;
-use crate::engine::{expire, recover};
+use crate::engine::{deliver, expire, recover};
 use crate::retention::{Fate, Guards, Plan, Verdict};
 use crate::types::ByteCount;
 
 /// Runs `patina archive`.
 pub(super) async fn archive(context: &Context) -> anyhow::Result<Exit> {
-    let config = Arc::new(context.load()?.config);
+    let config = Arc::new(context.load_or_tell().await?.config);
     let state = StateDir::lock(&config.agent().state)?;
     let wiring = app::wiring(config, &state).await?;
     recover::run(&wiring, &state).await?;
@@ -32,6 +33,10 @@ pub(super) async fn archive(context: &Context) -> anyhow::Result<Exit> {
         () = overdue => Err(pack::PackError::Stopped),
     };
     meter.stop().await;
+    if let Err(error) = &packed {
+        pack::tell_failed(&wiring, error)?;
+    }
+    deliver::to_all(&wiring, PATIENCE).await;
     let packed = packed?;
     if context.json {
         context.print_json(&packed_document(&packed))?;
@@ -90,6 +95,7 @@ pub(super) async fn expire(context: &Context, args: &ExpireArgs) -> anyhow::Resu
         report = run => report?,
         () = overdue => expire::Report::default(),
     };
+    deliver::to_all(&wiring, PATIENCE).await;
     let exit = match () {
         () if report.failed.is_empty() => Exit::Ok,
         () if report.deleted.is_empty() => Exit::Failed,

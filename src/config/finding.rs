@@ -136,6 +136,7 @@ impl Findings {
         });
         Problems {
             inputs: Vec::new(),
+            remains: None,
             sources: Arc::new(texts.collect()),
             items: self
                 .items

@@ -35,13 +35,13 @@ pub use model::{
     SourceSpec, Storage, StorageKind, Thresholds, VerifyMode,
 };
 pub use network::Network;
-pub use problem::{Place, Problem, Problems, Severity};
+pub use problem::{Place, Problem, Problems, Remains, Remark, Severity};
 pub use schema::schema;
 pub use secret::{Secret, SecretOrigin};
 pub(crate) use shape::did_you_mean;
 pub use summary::{NextRun, Summary};
 pub use template::template;
-pub use validate::EVENTS;
+pub use validate::events;
 
 use std::path::Path;
 
@@ -93,12 +93,16 @@ impl Config {
         let deserializer = toml::de::Deserializer::from(toml::Spanned::new(0..0, tree));
         let files = sources.files.iter().map(|file| file.path.clone());
         let mut inputs: Vec<_> = files.collect();
-        let config = match RawConfig::deserialize(deserializer) {
-            Ok(raw) => validate::validate(raw, &sources, env, &mut findings, &mut inputs),
+        let (config, remains) = match RawConfig::deserialize(deserializer) {
+            Ok(raw) => {
+                let (config, remains) =
+                    validate::validate(raw, &sources, env, &mut findings, &mut inputs);
+                (config, Some(Box::new(remains)))
+            }
             Err(error) => {
                 // The schema is derived from the type, so this tells of a gap between the two.
                 findings.error(error.span().unwrap_or(0..0), error.message());
-                None
+                (None, None)
             }
         };
         let mut problems = findings.into_problems(&sources, &paths);
@@ -108,7 +112,10 @@ impl Config {
                 config,
                 warnings: problems,
             }),
-            _ => Err(problems),
+            _ => {
+                problems.remains = remains;
+                Err(problems)
+            }
         }
     }
 }

@@ -10,7 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::network::Network;
+use super::problem::Remains;
 use super::secret::Secret;
+pub use crate::anomaly::Thresholds;
 use crate::schedule::Schedule;
 use crate::types::{Compression, DatabaseName, Priority, Sha256};
 
@@ -86,6 +88,14 @@ impl Config {
     /// What is told to whom.
     pub fn alerts(&self) -> &Alerts {
         &self.alerts
+    }
+
+    /// What is known of it where something else forbids using it.
+    pub fn remains(&self) -> Remains {
+        Remains {
+            agent: self.agent.clone(),
+            alerts: self.alerts.clone(),
+        }
     }
 
     /// The HTTP API.
@@ -327,21 +337,6 @@ pub struct Alerts {
     pub redact: bool,
     /// Where alerts go; may be empty.
     pub sinks: Vec<Sink>,
-}
-
-/// When to worry about a database.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Thresholds {
-    /// Critical without a good copy for this long; longer than `warn_after`.
-    pub stale_after: Duration,
-    /// Warning without a good copy for this long.
-    pub warn_after: Duration,
-    /// Alert strictly below this part of the 7-day mean size, 0 to 1.
-    pub shrink_below: f64,
-    /// Alert strictly above this multiple of the 7-day mean size, at least 1.
-    pub grow_above: f64,
-    /// Critical after this many failures in a row, at least 1.
-    pub consecutive_failures: u32,
 }
 
 /// One receiver of alerts.

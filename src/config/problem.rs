@@ -3,8 +3,12 @@
 use std::fmt;
 use std::fmt::Write as _;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use super::finding::{Findings, Paths};
+use super::model::{Agent, Alerts};
+use super::read::Sources;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -71,15 +75,99 @@ pub(super) struct SourceText {
     pub(super) text: String,
 }
 
+/// What is still known of a configuration that cannot be used: enough to tell people so.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Remains {
+    /// The installation's name and its folder.
+    pub agent: Agent,
+    /// The sinks without a mistake of their own.
+    pub alerts: Alerts,
+}
+
 /// Findings in file order.
 #[derive(Debug, Clone, Default)]
 pub struct Problems {
     pub(super) items: Vec<Problem>,
     pub(super) sources: Arc<Vec<SourceText>>,
     pub(super) inputs: Vec<PathBuf>,
+    pub(super) remains: Option<Box<Remains>>,
+}
+
+/// Something to say of a text that is no configuration, such as a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The bytes it is about.
+    pub span: Range<usize>,
+    /// What was refused.
+    pub message: String,
+    /// The way out.
+    pub hint: Option<String>,
+}
+
+impl Remark {
+    /// One that forbids using the text.
+    pub fn error(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            span,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// One that somebody should look at.
+    pub fn warning(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(span, message)
+        }
+    }
+
+    /// Adds the way out.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
 }
 
 impl Problems {
+    /// The findings in one text that is no configuration, in its order.
+    pub fn of_text(name: &str, path: &Path, text: &str, remarks: Vec<Remark>) -> Self {
+        let mut findings = Findings::default();
+        for remark in remarks {
+            let finding = match remark.severity {
+                Severity::Error => findings.error(remark.span, remark.message),
+                Severity::Warning => findings.warning(remark.span, remark.message),
+            };
+            finding.maybe_hint(remark.hint);
+        }
+        findings.into_problems(&Sources::one(name, path, text), &Paths::default())
+    }
+
+    /// Adds files of which a change may cure a finding.
+    pub fn watch(&mut self, files: &[PathBuf]) {
+        self.inputs.extend_from_slice(files);
+    }
+
+    /// Adds the findings of `others` behind its own.
+    pub fn append(&mut self, others: Self) {
+        let shift = self.sources.len();
+        let mut sources = Vec::clone(&self.sources);
+        sources.extend(others.sources.iter().cloned());
+        self.sources = Arc::new(sources);
+        self.inputs.extend(others.inputs);
+        self.items
+            .extend(others.items.into_iter().map(|mut problem| {
+                problem.mark.source += shift;
+                if let Some(mark) = &mut problem.other_mark {
+                    mark.source += shift;
+                }
+                problem
+            }));
+    }
+
     /// The findings in file order.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.items.iter()
@@ -105,6 +193,35 @@ impl Problems {
     /// The files that were looked at: a change of one of them may cure a finding.
     pub fn inputs(&self) -> &[PathBuf] {
         &self.inputs
+    }
+
+    /// The mistakes that forbid using the file, one line each and at most `limit`: for an alert, where the way out is to
+    /// look at all of them.
+    pub fn mistakes(&self, limit: usize) -> String {
+        let errors = self.items.iter();
+        let errors: Vec<String> = errors
+            .filter(|problem| problem.severity == Severity::Error)
+            .map(|problem| {
+                let message = problem.message.lines().next().unwrap_or_default();
+                let (file, line, column) = (&problem.file, problem.line, problem.column);
+                format!("{file}:{line}:{column}: {message}")
+            })
+            .collect();
+        let mut lines: Vec<String> = errors.iter().take(limit).cloned().collect();
+        if errors.len() > limit {
+            lines.push(format!("and {} more", errors.len() - limit));
+        }
+        lines.join("\n")
+    }
+
+    /// Keeps what is known in spite of them.
+    pub fn keep(&mut self, remains: Remains) {
+        self.remains = Some(Box::new(remains));
+    }
+
+    /// What is still known in spite of them. `None`: nothing that helps.
+    pub fn remains(&self) -> Option<&Remains> {
+        self.remains.as_deref()
     }
 
     /// One line per finding, with its hint and its second place on lines of their own.

@@ -35,8 +35,13 @@ pub(super) struct Sources {
 impl Sources {
     /// One file without text, for findings that need none.
     pub(super) fn empty(name: &str, path: &Path) -> Self {
+        Self::one(name, path, "")
+    }
+
+    /// One file.
+    pub(super) fn one(name: &str, path: &Path, text: &str) -> Self {
         let mut sources = Self::default();
-        sources.add(name.to_owned(), path.to_owned(), String::new());
+        sources.add(name.to_owned(), path.to_owned(), text.to_owned());
         sources
     }
 

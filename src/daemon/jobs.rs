@@ -13,17 +13,23 @@ use crate::catalog::{CatalogError, CopyFilter, JobStatus};
 use crate::config::Config;
 use crate::engine::backup::{self, BackupError, Request};
 use crate::engine::discover::{self, DiscoverError};
-use crate::engine::expire;
 use crate::engine::pack::{self, Outcome, PackError, Skip};
 use crate::engine::reconcile::{self, Patience};
 use crate::engine::state::StateDir;
 use crate::engine::verify::{self, Scope};
+use crate::engine::{deliver, expire, stale};
 use crate::overview::DISCOVER;
 use crate::progress::{Board, Live, Progress};
 use crate::retention::Guards;
 use crate::schedule::{Because, Schedule};
 use crate::types::{ByteCount, DatabaseName, Trigger};
 use crate::wiring::Wiring;
+
+/// When it is looked how old the last good copies are.
+const STALE: &str = "7 * * * *";
+
+/// When every sink is sent a test: on a working day's morning, so that somebody misses it.
+const ALERT_TEST: &str = "0 9 * * 1";
 
 /// Something that is run by schedule.
 #[derive(Clone)]
@@ -51,6 +57,14 @@ pub fn table(config: &Config) -> Vec<Job> {
         let daily = DISCOVER.parse().expect("it is a valid schedule");
         table.push(Job::new("discover", &daily, |errand| {
             discover(errand).boxed()
+        }));
+    }
+    let hourly = STALE.parse().expect("it is a valid schedule");
+    table.push(Job::new("stale", &hourly, |errand| stale(errand).boxed()));
+    if !config.alerts().sinks.is_empty() {
+        let weekly = ALERT_TEST.parse().expect("it is a valid schedule");
+        table.push(Job::new("alert test", &weekly, |errand| {
+            alert_test(errand).boxed()
         }));
     }
     if of_the_night(config).is_empty() {
@@ -166,6 +180,9 @@ async fn weekly(errand: Errand) -> Result<Ended, JobError> {
         Err(PackError::Catalog(error)) => return Err(error.into()),
         packed => packed,
     };
+    if let Err(error) = &packed {
+        pack::tell_failed(wiring, error)?;
+    }
     // Whatever became of the archive: no copy goes that is not in one.
     let expired = expire::run(wiring, &errand.built.pruners, Guards::all(), stop).await?;
     if stop.is_cancelled() {
@@ -209,6 +226,21 @@ async fn discover(errand: Errand) -> Result<Ended, JobError> {
             "{count} databases of the account are not backed up"
         )),
     })
+}
+
+/// Looks how old each database's last good copy is.
+async fn stale(errand: Errand) -> Result<Ended, JobError> {
+    Ok(match stale::run(errand.wiring())? {
+        0 => Ended::Well("every database has a fresh copy".to_owned()),
+        count => Ended::Badly(format!("{count} databases have no fresh copy")),
+    })
+}
+
+/// Asks whether alerts arrive.
+async fn alert_test(errand: Errand) -> Result<Ended, JobError> {
+    deliver::tell_test(errand.wiring())?;
+    let count = errand.wiring().config.alerts().sinks.len();
+    Ok(Ended::Well(format!("{count} sinks are sent a test")))
 }
 
 /// Compares what every storage holds with what the catalog knows.

@@ -2,7 +2,9 @@
 //! for the next start to bring in order.
 
 mod asked;
+mod deliver;
 mod jobs;
+mod rejected;
 mod reload;
 mod scheduled;
 mod signals;
@@ -130,6 +132,7 @@ impl Daemon {
             () = self.stop.cancelled() => return Ok(()),
         };
         recovered?;
+        rejected::tell_started(wiring, &self.state);
         let tasks = self.tasks();
         let (name, count) = (&wiring.config.agent().name, tasks.len());
         tracing::info!(tasks = count, "patina works as `{name}`: {count} tasks");
@@ -149,6 +152,7 @@ impl Daemon {
             tokio::select! {
                 () = driver.run(&self.stop, replacements, beat) => {}
                 () = hangups.serve(self, replace) => {}
+                () = self.wake_on_events(self.activator.clone()) => {}
             }
             Ok::<_, ServeError>(())
         };
@@ -182,7 +186,8 @@ impl Daemon {
     fn tasks(&self) -> Vec<Arc<dyn Task>> {
         let wiring = &self.built().wiring;
         let jobs = table(&wiring.config).into_iter();
-        let mut tasks: Vec<_> = jobs.map(|job| self.scheduled(wiring, job)).collect();
+        let jobs = jobs.map(|job| self.scheduled(wiring, job));
+        let mut tasks: Vec<_> = jobs.chain(self.deliveries()).collect();
         tasks.push(Arc::new(Asked::new(self.clone())));
         tasks
     }

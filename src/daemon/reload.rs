@@ -7,10 +7,10 @@ use std::sync::{Arc, PoisonError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::Daemon;
 use super::systemd::Manager;
+use super::{Daemon, rejected};
 use crate::app;
-use crate::config::{self, Config};
+use crate::config;
 use crate::task::Task;
 
 /// SIGHUP, from now on.
@@ -44,11 +44,13 @@ impl Daemon {
     async fn reload(&self) -> bool {
         let built = self.built();
         let old = &built.wiring;
-        let loaded = match Config::load(old.config.path()) {
+        let loaded = match app::load(old.config.path()) {
             Ok(loaded) => loaded,
             Err(problems) => {
+                let mistakes = problems.mistakes(rejected::MOST_MISTAKES);
                 let problems = problems.short();
                 tracing::error!("the configuration is not reloaded, the old one stays: {problems}");
+                rejected::tell_rejected(old, &mistakes);
                 return false;
             }
         };
@@ -57,9 +59,11 @@ impl Daemon {
             Ok(new) => new,
             Err(error) => {
                 tracing::error!("the configuration is not reloaded, the old one stays: {error}");
+                rejected::tell_rejected(old, &error.to_string());
                 return false;
             }
         };
+        rejected::tell_accepted(&new.wiring);
         *self.built.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         tracing::info!("the configuration is reloaded");
         for change in changes {

@@ -4,9 +4,9 @@
 use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::{CatalogError, Event, EventKind};
+use crate::catalog::{CatalogError, Ended, Event, EventKind, News, Raised};
 use crate::config::AlertLevel;
-use crate::source::d1::{ApiError, Standing, compare};
+use crate::source::d1::{ApiError, Discovered, Standing, compare};
 use crate::wiring::Wiring;
 
 /// A database that stays unprotected is told of again after this.
@@ -49,9 +49,42 @@ pub async fn run(wiring: &Wiring, stop: &CancellationToken) -> Result<usize, Dis
             message,
             at,
         };
-        if wiring.catalog.tell_unless_told(&event, at - REMIND_AFTER)? {
-            tracing::warn!(name, id, "{}", event.message);
+        let text = event.message.clone();
+        let raised = Raised {
+            again: Some(REMIND_AFTER),
+            ..Raised::once(event, id)
+        };
+        let news = News {
+            raised: vec![raised],
+            ..News::default()
+        };
+        if wiring.catalog.announce(&news)? {
+            tracing::warn!(name, id, "{text}");
         }
     }
+    wiring.catalog.announce(&News {
+        ended: ended(wiring, &found)?,
+        ..News::default()
+    })?;
     Ok(found.len())
+}
+
+/// What was unprotected and is not any more.
+fn ended(wiring: &Wiring, found: &[Discovered]) -> Result<Vec<Ended>, CatalogError> {
+    let mut conditions = wiring.catalog.conditions()?;
+    conditions.retain(|known| {
+        known.kind == EventKind::UnprotectedDatabase
+            && !found.iter().any(|database| database.id == known.scope)
+    });
+    let ended = conditions.into_iter().map(|known| Ended {
+        kinds: vec![known.kind],
+        message: format!(
+            "the D1 database {} is backed up now, or is gone",
+            known.scope
+        ),
+        scope: known.scope,
+        database: None,
+        at: wiring.clock.now(),
+    });
+    Ok(ended.collect())
 }

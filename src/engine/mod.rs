@@ -3,15 +3,18 @@
 mod adopt;
 pub mod backup;
 mod commit;
+pub mod deliver;
 pub mod discover;
 pub mod drill;
 pub mod expire;
+pub mod judge;
 pub mod pack;
 pub mod reconcile;
 pub mod rebuild;
 pub mod recover;
 pub mod restore;
 pub mod spool;
+pub mod stale;
 pub mod state;
 pub mod verify;
 

@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::adopt::{Candidate, adopt};
 use super::verify::freeze;
-use crate::catalog::{CatalogError, CopyState, Damage, Event, EventKind, Item};
+use crate::catalog::{
+    CatalogError, CopyState, Damage, Ended, Event, EventKind, Item, News, Raised,
+};
 use crate::config::AlertLevel;
 use crate::store::{Listing, ObjectStat, Store, StoreError};
 use crate::types::{KeyKind, ObjectKey};
@@ -23,6 +25,12 @@ const ON_ITS_WAY: TimeDelta = TimeDelta::hours(1);
 
 /// An event names no more keys; the log has all.
 const KEYS_IN_EVENT: usize = 5;
+
+/// Of so many keys it is known whether they were told of.
+const KEYS_REMEMBERED: usize = 1_000;
+
+/// Objects that stay untracked are told of again after this.
+const REMIND_AFTER: TimeDelta = TimeDelta::days(7);
 
 /// Whether to wait until an absent object can be looked for a second time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -316,7 +324,19 @@ fn tell(wiring: &Wiring, report: &StorageReport) -> Result<(), CatalogError> {
         "storage {storage} is compared with the catalog"
     );
     if report.untracked.is_empty() {
-        return Ok(());
+        // A listing that did not come to its end says nothing.
+        let ended = report.error.is_none().then(|| Ended {
+            kinds: vec![EventKind::UntrackedObjects],
+            scope: storage.clone(),
+            database: None,
+            message: format!("storage `{storage}` holds no untracked objects any more"),
+            at: wiring.clock.now(),
+        });
+        let news = News {
+            ended: ended.into_iter().collect(),
+            ..News::default()
+        };
+        return wiring.catalog.announce(&news).map(drop);
     }
     let shown: Vec<String> = report
         .untracked
@@ -325,7 +345,7 @@ fn tell(wiring: &Wiring, report: &StorageReport) -> Result<(), CatalogError> {
         .map(|(key, why)| format!("`{key}`: {why}"))
         .collect();
     let count = report.untracked.len();
-    wiring.catalog.tell(&[Event {
+    let event = Event {
         kind: EventKind::UntrackedObjects,
         severity: AlertLevel::Warning,
         database: None,
@@ -335,5 +355,16 @@ fn tell(wiring: &Wiring, report: &StorageReport) -> Result<(), CatalogError> {
             shown.join("; ")
         ),
         at: wiring.clock.now(),
-    }])
+    };
+    let keys = report.untracked.iter().take(KEYS_REMEMBERED);
+    let raised = Raised {
+        details: keys.map(|(key, _)| key.to_string()).collect(),
+        again: Some(REMIND_AFTER),
+        ..Raised::once(event, storage.as_str())
+    };
+    let news = News {
+        raised: vec![raised],
+        ..News::default()
+    };
+    wiring.catalog.announce(&news).map(drop)
 }

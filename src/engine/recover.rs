@@ -3,7 +3,9 @@
 
 use chrono::{DateTime, Utc};
 
+use super::backup::SizeFinding;
 use super::commit::{commit, is_read_whole};
+use super::judge;
 use super::pack::{self, PackError};
 use super::spool::{Ready, hash_file};
 use super::state::StateDir;
@@ -112,7 +114,8 @@ async fn finish(wiring: &Wiring, job: JobId, spooled: &Spooled) -> Result<bool, 
         return Ok(false);
     }
     let now = wiring.clock.now();
-    wiring.catalog.settle_spooled(
+    let news = judge::of_copy(wiring, manifest, &SizeFinding::BuiltIn)?;
+    wiring.catalog.settle_spooled_with(
         job,
         &Committed {
             database_id: manifest.source.id.clone(),
@@ -124,6 +127,7 @@ async fn finish(wiring: &Wiring, job: JobId, spooled: &Spooled) -> Result<bool, 
             completed_at: now,
             expires_at: super::expires_at(manifest.date, wiring),
         },
+        &news,
     )?;
     Ok(true)
 }

@@ -2,6 +2,7 @@
 
 mod archive;
 mod date;
+mod event;
 mod evidence;
 mod hash;
 mod job;
@@ -12,6 +13,7 @@ mod size;
 
 pub use archive::{ARCHIVE_FORMAT, ArchiveManifest, ArchiveMember, LeftOut};
 pub use date::{BackupDate, IsoWeek};
+pub use event::EventKind;
 pub use evidence::{EvidenceClass, SourceEvidence, TableEvidence};
 pub use hash::{ContentHash, Hasher, Sha256};
 pub use job::{JobId, Trigger};

@@ -177,7 +177,9 @@ fn what_a_person_decided_about_expiry_is_kept() {
     assert_eq!(care.frozen[&name("orders")], refused.message);
     assert!(care.forgotten.contains(&name("gone")));
     assert_eq!(care.quiet_until, Some(noon()));
-    assert_eq!(catalog.events(10).unwrap(), [refused], "told once");
+    let mut events = catalog.events(10).unwrap();
+    events.retain(|event| event.kind == EventKind::ExpiryRefused);
+    assert_eq!(events, [refused], "told once");
 
     assert!(catalog.acknowledge(&name("orders"), noon()).unwrap());
     assert!(!catalog.acknowledge(&name("orders"), noon()).unwrap());
@@ -220,7 +222,8 @@ fn a_damage_is_told_once_and_forgotten_when_every_byte_was_right_again() {
     damage(noon());
     damage(later);
     assert_eq!(placement().damaged_at, Some(noon()));
-    let events = catalog.events(10).unwrap();
+    let mut events = catalog.events(10).unwrap();
+    events.retain(|event| event.kind != EventKind::BackupCompleted);
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].kind, EventKind::MissingObject);
     catalog.mark_verified(&monday, "r2", later).unwrap();

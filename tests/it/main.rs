@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod alerts;
 mod backup_crash;
 mod backup_faults;
 mod browser;
@@ -19,6 +20,7 @@ mod dump_values;
 mod dumping;
 mod guide;
 mod http;
+mod hooks;
 mod killed;
 mod live;
 mod night;

@@ -95,6 +95,8 @@ impl Night {
             databases: databases.collect(),
             stores: vec![Arc::new(store)],
             catalog,
+            hooks: Arc::new(patina::hook::NoHooks),
+            sinks: Vec::new(),
             account: None,
             built_at: Moment::of(&SystemClock::new()),
             clock: Arc::new(SystemClock::new()),

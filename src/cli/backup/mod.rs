@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::alert::PATIENCE;
 use super::args::BackupArgs;
 use super::context::{Context, tell};
 use super::exit::{Exit, Refusal};
@@ -17,7 +18,7 @@ use crate::config::Config;
 use crate::engine::backup::{Report, Request, select};
 use crate::engine::recover::Recovery;
 use crate::engine::state::StateDir;
-use crate::engine::{backup, recover};
+use crate::engine::{backup, deliver, recover, stale};
 use crate::progress::Board;
 use crate::types::Trigger;
 use crate::wiring::Wiring;
@@ -30,7 +31,7 @@ pub(super) struct Night {
 
 /// Runs `patina backup`.
 pub(super) async fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Exit> {
-    let loaded = context.load()?;
+    let loaded = context.load_or_tell().await?;
     for warning in &loaded.warnings {
         tell(warning);
     }
@@ -89,6 +90,14 @@ async fn work(
     let meter = Meter::start(context, Arc::clone(&board));
     let report = backup::run(wiring, state, request, &board, stop).await;
     meter.stop().await;
+    if let Err(error) = stale::run(wiring) {
+        tell(format_args!(
+            "warning: the age of the copies is not known: {error}"
+        ));
+    }
+    if !stop.is_cancelled() {
+        deliver::to_all(wiring, PATIENCE).await;
+    }
     Ok(Night {
         recovery,
         report: report?,

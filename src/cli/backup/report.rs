@@ -8,7 +8,7 @@ use super::Night;
 use crate::cli::context::{Context, in_spite_of, printable, tell};
 use crate::cli::exit::Exit;
 use crate::cli::table::{Side, Table};
-use crate::engine::backup::{DatabaseReport, Outcome, Report};
+use crate::engine::backup::{DatabaseReport, Outcome, Report, SizeFinding};
 use crate::engine::recover::Recovery;
 use crate::types::{ByteCount, DatabaseName, EvidenceClass, Manifest, grouped};
 
@@ -18,8 +18,11 @@ fn exit(report: &Report) -> Exit {
     let stored = outcomes
         .filter(|outcome| matches!(outcome, Outcome::Stored { .. }))
         .count();
+    let is_skipped = |entry: &&DatabaseReport| matches!(entry.outcome, Outcome::Skipped { .. });
+    let skipped = report.databases.iter().filter(is_skipped).count();
     match stored {
-        _ if stored == report.databases.len() => Exit::Ok,
+        _ if report.skipped.is_some() => Exit::Skipped,
+        _ if stored + skipped == report.databases.len() => Exit::Ok,
         0 => Exit::Failed,
         _ => Exit::Partly,
     }
@@ -95,6 +98,7 @@ fn table(report: &Report) -> Table<7> {
                 manifest.key.to_string(),
             ],
             Outcome::Failed { .. } => nothing("failed"),
+            Outcome::Skipped { .. } => nothing("skipped"),
             Outcome::Interrupted => nothing("interrupted"),
         };
         let name = entry.database.to_string();
@@ -138,7 +142,7 @@ fn summary(report: &Report) -> String {
 fn manifest(entry: &DatabaseReport) -> Option<&Manifest> {
     match &entry.outcome {
         Outcome::Stored { manifest, .. } => Some(manifest),
-        Outcome::Failed { .. } | Outcome::Interrupted => None,
+        Outcome::Failed { .. } | Outcome::Skipped { .. } | Outcome::Interrupted => None,
     }
 }
 
@@ -148,7 +152,14 @@ fn troubles(report: &Report) -> Vec<String> {
     for entry in &report.databases {
         let name = &entry.database;
         match &entry.outcome {
-            Outcome::Stored { manifest, degraded } => {
+            Outcome::Stored {
+                manifest,
+                degraded,
+                size,
+            } => {
+                if let SizeFinding::Warn(reason) | SizeFinding::Alert(reason) = size {
+                    lines.push(format!("warning: {name}: size: {}", printable(reason)));
+                }
                 for warning in &manifest.warnings {
                     lines.push(format!("warning: {name}: {}", printable(warning)));
                 }
@@ -163,6 +174,9 @@ fn troubles(report: &Report) -> Vec<String> {
             }
             Outcome::Failed { message } => {
                 lines.push(format!("error: database `{name}`: {message}"));
+            }
+            Outcome::Skipped { reason } => {
+                lines.push(format!("note: {name}: {}", printable(reason)));
             }
             Outcome::Interrupted => {
                 lines.push(format!(
@@ -199,6 +213,7 @@ fn document(night: &Night) -> Value {
             "total": job.total,
             "successful": job.successful,
             "failed": job.failed,
+            "skipped": job.skipped,
             "degraded": job.degraded,
             "total_size_bytes": job.total_size_bytes,
         },
@@ -218,7 +233,9 @@ fn database(entry: &DatabaseReport) -> Value {
         "duration_ms": entry.duration_ms,
     });
     match &entry.outcome {
-        Outcome::Stored { manifest, degraded } => {
+        Outcome::Stored {
+            manifest, degraded, ..
+        } => {
             value["outcome"] = "stored".into();
             value["key"] = json!(manifest.key);
             value["tables"] = manifest.evidence.tables.len().into();
@@ -236,6 +253,10 @@ fn database(entry: &DatabaseReport) -> Value {
         Outcome::Failed { message } => {
             value["outcome"] = "failed".into();
             value["message"] = message.as_str().into();
+        }
+        Outcome::Skipped { reason } => {
+            value["outcome"] = "skipped".into();
+            value["reason"] = reason.as_str().into();
         }
         Outcome::Interrupted => value["outcome"] = "interrupted".into(),
     }

@@ -10,29 +10,14 @@ use crate::config::duration_text;
 use crate::config::model::{Alerts, Hooks, Sink, SinkKind, Thresholds};
 use crate::config::raw::{At, RawAlerts, RawConfig, RawDatabase, RawSink};
 use crate::config::shape::did_you_mean;
-use crate::types::DatabaseName;
+use crate::types::{DatabaseName, EventKind};
 
 /// Every event that a sink's `only` may name.
-pub const EVENTS: [&str; 18] = [
-    "backup_completed",
-    "backup_failed",
-    "weekly_completed",
-    "weekly_skipped",
-    "stale_backup",
-    "size_decrease",
-    "size_increase",
-    "rows_dropped",
-    "schema_changed",
-    "consecutive_failures",
-    "verify_failed",
-    "expiry_refused",
-    "untracked_objects",
-    "missing_object",
-    "config_rejected",
-    "unprotected_database",
-    "unusual_access",
-    "test",
-];
+pub fn events() -> impl Iterator<Item = &'static str> {
+    let kinds = EventKind::ALL.into_iter();
+    let kinds = kinds.filter(|kind| *kind != EventKind::BackupStarted);
+    kinds.map(EventKind::as_str)
+}
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -265,11 +250,13 @@ impl Checker<'_> {
     }
 
     fn event(&mut self, raw: &At<String>) {
-        if EVENTS.contains(&raw.value.as_str()) {
+        if events().any(|event| event == raw.value) {
             return;
         }
-        let hint = did_you_mean(&raw.value, EVENTS)
-            .unwrap_or_else(|| format!("the events are {}", EVENTS.join(", ")));
+        let hint = did_you_mean(&raw.value, events()).unwrap_or_else(|| {
+            let events: Vec<&str> = events().collect();
+            format!("the events are {}", events.join(", "))
+        });
         self.error(&raw.span, format!("unknown event `{}`", raw.value))
             .hint(hint);
     }

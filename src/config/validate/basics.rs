@@ -98,7 +98,11 @@ impl Checker<'_> {
             }
         }
         for host in &raw.http_allow {
-            if host.value.is_empty() || host.value.contains(['/', ' ', '@']) {
+            let bare = ["https://", "http://"]
+                .iter()
+                .find_map(|scheme| host.value.strip_prefix(scheme))
+                .unwrap_or(&host.value);
+            if bare.is_empty() || bare.contains(['/', ' ', '@', '?', '#']) {
                 self.error(&host.span, format!("`{}` is not a host", host.value))
                     .hint("write the host alone, such as `events.pagerduty.com`");
             }

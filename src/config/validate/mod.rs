@@ -9,7 +9,7 @@ mod http;
 mod secrets;
 mod storage;
 
-pub use alerts::EVENTS;
+pub use alerts::events;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -20,13 +20,14 @@ use super::Environment;
 use super::duration_text;
 use super::finding::{Finding, Findings};
 use super::model::Config;
+use super::problem::Remains;
 use super::raw::{At, RawConfig};
 use super::read::Sources;
 use crate::schedule::Schedule;
 
 /// Builds the configuration, or at least finds everything wrong with it.
 ///
-/// `None` where too little is left to build one; the findings then say why. Files that were looked at are
+/// No configuration where too little is left to build one; the findings then say why. Files that were looked at are
 /// added to `inputs` in either case.
 pub(super) fn validate(
     raw: RawConfig,
@@ -34,7 +35,7 @@ pub(super) fn validate(
     env: &dyn Environment,
     findings: &mut Findings,
     inputs: &mut Vec<PathBuf>,
-) -> Option<Config> {
+) -> (Option<Config>, Remains) {
     let mut checker = Checker {
         sources,
         env,
@@ -52,8 +53,13 @@ pub(super) fn validate(
     let thresholds = checker.thresholds(&raw.alerts);
     let databases = checker.databases(&raw, export.defaults, thresholds);
     let alerts = checker.alerts(&raw, thresholds, &hooks);
+    let remains = Remains {
+        agent: agent.clone(),
+        alerts: alerts.clone(),
+    };
     let http = checker.http(&raw.http);
-    Some(Config {
+    let inputs = checker.inputs.clone();
+    let config = http.map(|http| Config {
         agent,
         jobs,
         export,
@@ -63,9 +69,10 @@ pub(super) fn validate(
         databases,
         hooks,
         alerts,
-        http: http?,
-        inputs: checker.inputs.clone(),
-    })
+        http,
+        inputs,
+    });
+    (config, remains)
 }
 
 struct Checker<'a> {

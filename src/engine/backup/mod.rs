@@ -1,15 +1,19 @@
 //! Backs up databases: each exported, proven by a restore, stored, and committed. Invariant: one database's failure
 //! stops no other's backup, and nothing partial is left.
 
+mod hooks;
 mod one;
 
+use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use futures_util::stream;
 use tokio_util::sync::CancellationToken;
 
+use self::hooks::Decision;
 use self::one::Attempt;
+use super::judge;
 use super::state::StateDir;
-use crate::catalog::{CatalogError, Job, NewJob, Run};
+use crate::catalog::{CatalogError, Job, JobStatus, NewJob, Run};
 use crate::progress::{Board, Stage};
 use crate::types::{DatabaseName, Manifest, Trigger};
 use crate::wiring::{WiredDatabase, Wiring};
@@ -32,6 +36,8 @@ pub struct Report {
     pub job: Job,
     /// One entry per database, in the order they started.
     pub databases: Vec<DatabaseReport>,
+    /// Why `before_job` left out the whole job; `None` where it did not.
+    pub skipped: Option<String>,
 }
 
 /// What a job did with one database.
@@ -54,14 +60,35 @@ pub enum Outcome {
         manifest: Box<Manifest>,
         /// What went wrong with single storages, although others hold it.
         degraded: Vec<String>,
+        /// What a hook makes of its size.
+        size: SizeFinding,
     },
     /// There is no new copy; nothing of it is left.
     Failed {
         /// Why, and the way out.
         message: String,
     },
+    /// A hook left it out.
+    Skipped {
+        /// By which one, and why.
+        reason: String,
+    },
     /// The process was told to end first.
     Interrupted,
+}
+
+/// What the `check_size` hook makes of a copy's size.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SizeFinding {
+    /// No hook has a say: the built-in rule decides.
+    #[default]
+    BuiltIn,
+    /// All is well; the built-in rule is not asked.
+    Ok,
+    /// Somebody should look, for this reason.
+    Warn(String),
+    /// Somebody must look, for this reason.
+    Alert(String),
 }
 
 /// Why no job could be run.
@@ -129,20 +156,112 @@ pub async fn run(
         started_at: wiring.clock.now(),
     })?;
     tracing::info!(job = %run.id(), databases = selected.len(), "backup job {} begins", run.id());
-    let backups = selected.into_iter();
-    let backups = backups.map(|database| back_up(wiring, state, &run, database, board, stop));
-    // Gathered first, or the compiler cannot tell that all this may move between threads.
-    let backups: Vec<_> = backups.collect();
-    // Started in priority order; each takes the next free slot.
-    let outcomes: Vec<Result<DatabaseReport, CatalogError>> = stream::iter(backups)
-        .buffered(wiring.config.export().concurrency)
-        .collect()
-        .await;
-    let databases = outcomes.into_iter().collect::<Result<_, _>>()?;
+    let decision = tokio::select! {
+        decision = asked_before(wiring, &run, request, &selected) => decision,
+        () = stop.cancelled() => Decision::Continue(None),
+    };
+    let (databases, skipped) = match decision {
+        Decision::Continue(trouble) => {
+            tell(&run, None, trouble)?;
+            let backups = selected.into_iter();
+            let backups =
+                backups.map(|database| back_up(wiring, state, &run, database, board, stop));
+            // Gathered first, or the compiler cannot tell that all this may move between threads.
+            let backups: Vec<_> = backups.collect();
+            // Started in priority order; each takes the next free slot.
+            let outcomes: Vec<Result<DatabaseReport, CatalogError>> = stream::iter(backups)
+                .buffered(wiring.config.export().concurrency)
+                .collect()
+                .await;
+            (outcomes.into_iter().collect::<Result<_, _>>()?, None)
+        }
+        Decision::Skip(reason) => {
+            let outcome = || Outcome::Skipped {
+                reason: reason.clone(),
+            };
+            (all_end(wiring, &run, &selected, outcome)?, Some(reason))
+        }
+        Decision::Abort(message) => {
+            let outcome = || Outcome::Failed {
+                message: message.clone(),
+            };
+            (all_end(wiring, &run, &selected, outcome)?, None)
+        }
+    };
     let job = run.finish(wiring.clock.now())?;
     let summary = (job.successful, job.total, job.status.as_str());
     tracing::info!(job = %job.id, "backup job {}: {} of {} databases, {}", job.id, summary.0, summary.1, summary.2);
-    Ok(Report { job, databases })
+    hooks::after_job(wiring, &job, &databases, stop).await;
+    Ok(Report {
+        job,
+        databases,
+        skipped,
+    })
+}
+
+async fn asked_before(
+    wiring: &Wiring,
+    run: &Run,
+    request: &Request,
+    selected: &[&WiredDatabase],
+) -> Decision {
+    let job = Job {
+        id: run.id(),
+        status: JobStatus::Running,
+        degraded: Vec::new(),
+        trigger: request.trigger,
+        reason: request.reason.clone(),
+        started_at: run.started_at(),
+        completed_at: None,
+        total: selected.len() as u64,
+        successful: 0,
+        failed: 0,
+        skipped: 0,
+        total_size_bytes: 0,
+        duration_ms: None,
+        error_message: None,
+    };
+    let mut about = hooks::about_job(wiring, &job);
+    let names = selected
+        .iter()
+        .map(|database| database.config.name.as_str());
+    about["databases"] = names.collect();
+    hooks::before_job(wiring, about).await
+}
+
+/// Ends every database of a job in the same way, before any began.
+fn all_end(
+    wiring: &Wiring,
+    run: &Run,
+    selected: &[&WiredDatabase],
+    outcome: impl Fn() -> Outcome,
+) -> Result<Vec<DatabaseReport>, CatalogError> {
+    let now = wiring.clock.now();
+    let end = |database: &&WiredDatabase| {
+        let outcome = outcome();
+        record(wiring, run, database, &outcome, (now, now))?;
+        Ok(DatabaseReport {
+            database: database.config.name.clone(),
+            duration_ms: 0,
+            outcome,
+        })
+    };
+    selected.iter().map(end).collect()
+}
+
+/// Notes what went wrong with a hook that may fail.
+fn tell(
+    run: &Run,
+    database: Option<&DatabaseName>,
+    trouble: Option<String>,
+) -> Result<(), CatalogError> {
+    match trouble {
+        Some(message) => {
+            tracing::warn!(job = %run.id(), "{message}");
+            run.note(database, &message)
+        }
+        None => Ok(()),
+    }
 }
 
 async fn back_up(
@@ -171,27 +290,52 @@ async fn back_up(
     } else {
         attempt.run().await?
     };
-    let id = database.source.facts().id;
-    let ended_at = clock.now();
-    match &outcome {
-        Outcome::Stored { manifest, degraded } => {
-            tracing::info!(database = %name, key = %manifest.key, rows = manifest.evidence.total_rows(),
-                size_bytes = manifest.stored.size_bytes, degraded = degraded.len(), "{name} is backed up");
-        }
-        Outcome::Failed { message } => {
-            tracing::error!(database = %name, "{name} is not backed up: {message}");
-            run.fail_database(name, &id, message, started_at, ended_at)?;
-        }
-        Outcome::Interrupted => {
-            let message = "the process was told to end";
-            run.interrupt_database(name, &id, message, started_at, ended_at)?;
-        }
-    }
+    record(wiring, run, database, &outcome, (started_at, clock.now()))?;
     progress.enter(Stage::Ended, 0);
     let duration = clock.elapsed().saturating_sub(started);
-    Ok(DatabaseReport {
+    let report = DatabaseReport {
         database: name.clone(),
         duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         outcome,
-    })
+    };
+    if !matches!(
+        report.outcome,
+        Outcome::Skipped { .. } | Outcome::Interrupted
+    ) {
+        hooks::after_backup(wiring, run, database, &report, stop).await?;
+    }
+    Ok(report)
+}
+
+/// Logs how a database's backup ended, and writes its result unless the commit did.
+fn record(
+    wiring: &Wiring,
+    run: &Run,
+    database: &WiredDatabase,
+    outcome: &Outcome,
+    (started_at, ended_at): (DateTime<Utc>, DateTime<Utc>),
+) -> Result<(), CatalogError> {
+    let (name, id) = (&database.config.name, database.source.facts().id);
+    match outcome {
+        Outcome::Stored {
+            manifest, degraded, ..
+        } => {
+            tracing::info!(database = %name, key = %manifest.key, rows = manifest.evidence.total_rows(),
+                size_bytes = manifest.stored.size_bytes, degraded = degraded.len(), "{name} is backed up");
+            Ok(())
+        }
+        Outcome::Failed { message } => {
+            tracing::error!(database = %name, "{name} is not backed up: {message}");
+            let news = judge::of_failure(wiring, name, message)?;
+            run.fail_database_with(name, &id, message, (started_at, ended_at), &news)
+        }
+        Outcome::Skipped { reason } => {
+            tracing::info!(database = %name, "{name} is left out: {reason}");
+            run.skip_database(name, &id, reason, started_at, ended_at)
+        }
+        Outcome::Interrupted => {
+            let message = "the process was told to end";
+            run.interrupt_database(name, &id, message, started_at, ended_at)
+        }
+    }
 }

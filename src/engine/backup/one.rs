@@ -6,12 +6,14 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::Outcome;
+use super::hooks::{self, Decision};
+use super::{Outcome, SizeFinding};
 use crate::catalog::{CatalogError, Committed, Run, Spooled};
 use crate::config::VerifyMode;
 use crate::dump::Header;
 use crate::engine::commit::{commit, is_read_whole};
 use crate::engine::drill::{self, DrillError, Trial};
+use crate::engine::judge;
 use crate::engine::spool::{Partial, Ready, Writing};
 use crate::engine::state::StateDir;
 use crate::progress::{Progress, Stage};
@@ -70,6 +72,12 @@ enum Failure {
     },
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("{0}")]
+    Aborted(String),
+    #[error(
+        "`check_size` refuses the copy: {0}\nhint: nothing was stored; the earlier copies are as they were"
+    )]
+    Size(String),
     #[error("no storage holds the copy: {0}")]
     NotStored(String),
     #[error(transparent)]
@@ -80,14 +88,23 @@ enum Failure {
     Panicked(String),
 }
 
+/// What became of it where nothing failed.
+enum Done {
+    Stored(Box<Manifest>, Vec<String>, SizeFinding),
+    /// A hook left it out, for this reason.
+    Skipped(String),
+}
+
 impl Attempt<'_> {
     /// Runs all steps; only a catalog that fails is an error, everything else an outcome.
     pub(super) async fn run(&self) -> Result<Outcome, CatalogError> {
         match self.back_up().await {
-            Ok((manifest, degraded)) => Ok(Outcome::Stored {
-                manifest: Box::new(manifest),
+            Ok(Done::Stored(manifest, degraded, size)) => Ok(Outcome::Stored {
+                manifest,
                 degraded,
+                size,
             }),
+            Ok(Done::Skipped(reason)) => Ok(Outcome::Skipped { reason }),
             Err(Failure::Catalog(error)) => Err(error),
             Err(_) if self.stop.is_cancelled() => Ok(Outcome::Interrupted),
             Err(failure) => Ok(Outcome::Failed {
@@ -96,20 +113,58 @@ impl Attempt<'_> {
         }
     }
 
-    async fn back_up(&self) -> Result<(Manifest, Vec<String>), Failure> {
+    async fn back_up(&self) -> Result<Done, Failure> {
+        if let Some(reason) = self.ask_before().await? {
+            return Ok(Done::Skipped(reason));
+        }
         self.check_space()?;
         let (partial, dumped) = self.export_with_retries().await?;
         let (ready, class) = self.prove(partial, &dumped).await?;
         let key = self.choose_key(&ready).await?;
         let manifest = self.manifest(key, &ready, dumped, class)?;
+        let size = match self.check_size(&manifest).await {
+            Ok(size) => size,
+            Err(failure) => {
+                ready.remove()?;
+                return Err(failure);
+            }
+        };
         self.run.spooled(&Spooled {
             database: self.database.config.name.clone(),
             path: ready.path().to_owned(),
             manifest: manifest.clone(),
             created_at: self.wiring.clock.now(),
         })?;
-        let degraded = self.store(ready, &manifest).await?;
-        Ok((manifest, degraded))
+        let degraded = self.store(ready, &manifest, &size).await?;
+        Ok(Done::Stored(Box::new(manifest), degraded, size))
+    }
+
+    /// Asks `before_backup`. `Some`: it leaves the database out, and why.
+    async fn ask_before(&self) -> Result<Option<String>, Failure> {
+        let decision = tokio::select! {
+            decision = hooks::before_backup(self.wiring, self.database) => decision?,
+            () = self.stop.cancelled() => return Err(Failure::Stopped),
+        };
+        match decision {
+            Decision::Continue(trouble) => {
+                let name = &self.database.config.name;
+                super::tell(self.run, Some(name), trouble)?;
+                Ok(None)
+            }
+            Decision::Skip(reason) => Ok(Some(reason)),
+            Decision::Abort(message) => Err(Failure::Aborted(message)),
+        }
+    }
+
+    /// Asks `check_size`. What it answers goes with the outcome; the built-in rule is asked where it says so.
+    async fn check_size(&self, manifest: &Manifest) -> Result<SizeFinding, Failure> {
+        let checked = tokio::select! {
+            checked = hooks::check_size(self.wiring, self.database, manifest) => checked?,
+            () = self.stop.cancelled() => return Err(Failure::Stopped),
+        };
+        let (finding, trouble) = checked.map_err(Failure::Size)?;
+        super::tell(self.run, Some(&self.database.config.name), trouble)?;
+        Ok(finding)
     }
 
     /// N1: refuses early what the disk cannot hold.
@@ -271,7 +326,12 @@ impl Attempt<'_> {
     }
 
     /// N6 to N10. Gives what went wrong with single storages.
-    async fn store(&self, ready: Ready, manifest: &Manifest) -> Result<Vec<String>, Failure> {
+    async fn store(
+        &self,
+        ready: Ready,
+        manifest: &Manifest,
+        size: &SizeFinding,
+    ) -> Result<Vec<String>, Failure> {
         let stores = &self.wiring.stores;
         let total_bytes = ready.stored.size_bytes * stores.len() as u64;
         self.progress.enter(Stage::Store, total_bytes);
@@ -288,7 +348,8 @@ impl Attempt<'_> {
             ready.remove()?;
             return Err(Failure::NotStored(outcome.failed.join("; ")));
         }
-        self.run.succeed(&Committed {
+        let news = judge::of_copy(self.wiring, manifest, size)?;
+        let committed = Committed {
             database_id: self.database.source.facts().id,
             manifest,
             is_read_whole: is_read_whole(manifest.stored.size_bytes),
@@ -297,7 +358,8 @@ impl Attempt<'_> {
             started_at: self.started_at,
             completed_at: self.wiring.clock.now(),
             expires_at: super::super::expires_at(manifest.date, self.wiring),
-        })?;
+        };
+        self.run.succeed_with(&committed, &news)?;
         // The copy is committed; a spool that stays is swept at the next start.
         if let Err(error) = ready.remove() {
             tracing::warn!(%error, "a spool could not be removed");

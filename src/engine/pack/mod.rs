@@ -16,7 +16,9 @@ use super::commit::{Proven, commit};
 use super::spool::hash_file;
 use super::state::StateDir;
 use crate::archive::{self, ArchiveError};
-use crate::catalog::{CatalogError, Event, EventKind, JobStatus, Packed, StoredCopy};
+use crate::catalog::{
+    CatalogError, Event, EventKind, JobStatus, News, Packed, Raised, StoredCopy, WEEKLY,
+};
 use crate::config::AlertLevel;
 use crate::guide::Runbook;
 use crate::progress::{Progress, Stage};
@@ -163,13 +165,8 @@ fn skip(wiring: &Wiring, sunday: BackupDate, found: usize) -> Result<Option<Skip
     if let Some(job) = running {
         let since = job.started_at.to_rfc3339_opts(SecondsFormat::Secs, true);
         let skip = Skip::Running { since };
-        let kind = EventKind::WeeklySkipped;
-        catalog.tell(&[event(
-            wiring,
-            kind,
-            AlertLevel::Warning,
-            format!("{week} was not packed: {skip}"),
-        )])?;
+        let message = format!("{week} was not packed: {skip}");
+        tell_skipped(wiring, week, AlertLevel::Warning, message)?;
         return Ok(Some(skip));
     }
     if found == 0 {
@@ -177,6 +174,38 @@ fn skip(wiring: &Wiring, sunday: BackupDate, found: usize) -> Result<Option<Skip
     }
     let has_archive = catalog.archive(&ObjectKey::weekly(week))?.is_some();
     Ok(has_archive.then_some(Skip::AlreadyPacked { week, left: found }))
+}
+
+/// Tells that a week has no archive because of an error; not where the process was told to end, nor where the catalog
+/// failed that would take the words.
+///
+/// # Errors
+/// Where the catalog cannot be written.
+pub fn tell_failed(wiring: &Wiring, error: &PackError) -> Result<(), CatalogError> {
+    if matches!(error, PackError::Stopped | PackError::Catalog(_)) {
+        return Ok(());
+    }
+    let week = last_sunday(wiring).week();
+    let message = format!("{week} was not packed: {error}");
+    tell_skipped(wiring, week, AlertLevel::Critical, message)
+}
+
+fn tell_skipped(
+    wiring: &Wiring,
+    week: IsoWeek,
+    severity: AlertLevel,
+    message: String,
+) -> Result<(), CatalogError> {
+    let event = event(wiring, EventKind::WeeklySkipped, severity, message);
+    let raised = Raised {
+        details: vec![week.to_string()],
+        ..Raised::once(event, WEEKLY)
+    };
+    let news = News {
+        raised: vec![raised],
+        ..News::default()
+    };
+    wiring.catalog.announce(&news).map(drop)
 }
 
 fn event(wiring: &Wiring, kind: EventKind, severity: AlertLevel, message: String) -> Event {

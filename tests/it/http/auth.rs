@@ -193,7 +193,7 @@ async fn keys_are_added_and_removed_while_the_server_runs() {
         request.send().await.unwrap().status().as_u16()
     };
     assert_eq!((status("first").await, status("second").await), (200, 401));
-    let both = key("first", r#""read""#, "") + &key("second", r#""read""#, "");
+    let both = key("first", r#""read""#, "") + key("second", r#""read""#, "").as_str();
     world.reconfigure(&both);
     assert_eq!((status("first").await, status("second").await), (200, 200));
     world.reconfigure(&key("second", r#""read""#, ""));

@@ -213,6 +213,8 @@ impl World {
             stores: old.stores.clone(),
             catalog: old.catalog.clone(),
             account: old.account.clone(),
+            hooks: Arc::clone(&old.hooks),
+            sinks: old.sinks.clone(),
             clock: Arc::clone(&old.clock),
             built_at: old.built_at,
         };

@@ -131,8 +131,8 @@ fn the_text_is_open_metrics_and_promtool_minds_only_the_promised_names() {
         .write_all(metrics.as_bytes())
         .unwrap();
     let output = promtool.wait_with_output().unwrap();
-    let told =
-        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    let told = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    let told = told.concat();
     let told: Vec<&str> = told
         .lines()
         .filter(|line| !line.is_empty())

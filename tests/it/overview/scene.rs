@@ -155,6 +155,8 @@ impl Scene {
             stores: Vec::new(),
             catalog: self.catalog.clone(),
             account: None,
+            hooks: Arc::new(patina::hook::NoHooks),
+            sinks: Vec::new(),
             built_at: Moment::of(clock.as_ref()),
             clock,
         }

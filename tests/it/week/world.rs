@@ -176,6 +176,8 @@ impl World {
                 databases: databases.collect(),
                 stores: vec![bucket.clone() as Arc<dyn Store>],
                 catalog,
+                hooks: Arc::new(patina::hook::NoHooks),
+                sinks: Vec::new(),
                 account: None,
                 built_at: Moment::of(self.clock.as_ref()),
                 clock: self.clock.clone(),

@@ -1,0 +1,207 @@
+//! Holds copies and results against what is usual, and says what is not. Invariant: no verdict without something to
+//! compare with, and every finding carries the numbers it rests on.
+
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+pub use self::rows::RowDrop;
+use crate::types::{BackupDate, ByteCount, Sha256};
+
+/// So many days before today give the usual size.
+pub const SIZE_DAYS: u64 = 7;
+
+/// Fewer copies than this do not make a mean.
+pub const LEAST_SAMPLES: usize = 3;
+
+/// The most rows of so many days stand for a table, so that a slow loss is seen.
+pub const ROWS_DAYS: u64 = 28;
+
+/// When to worry about a database.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Thresholds {
+    /// Critical without a good copy for this long; longer than `warn_after`.
+    pub stale_after: Duration,
+    /// Warning without a good copy for this long.
+    pub warn_after: Duration,
+    /// Alert strictly below this part of the 7-day mean size, 0 to 1.
+    pub shrink_below: f64,
+    /// Alert strictly above this multiple of the 7-day mean size, at least 1.
+    pub grow_above: f64,
+    /// Critical after this many failures in a row, at least 1.
+    pub consecutive_failures: u32,
+}
+
+/// What the rules know of a good copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// The day it stands for.
+    pub date: BackupDate,
+    /// The bytes of its SQL text, whatever they were compressed to.
+    pub size_bytes: u64,
+    /// The digest over its schema.
+    pub schema: Sha256,
+    /// Rows by table.
+    pub tables: BTreeMap<String, u64>,
+}
+
+/// Something about a copy that is not as usual.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// It is strictly below `shrink_below` of the mean.
+    SizeDecrease(SizeChange),
+    /// It is strictly above `grow_above` of the mean.
+    SizeIncrease(SizeChange),
+    /// Tables lost more than half of their rows, or are gone; never empty, in the order of names.
+    RowsDropped(Vec<RowDrop>),
+    /// The schema is another one than in the copy before.
+    SchemaChanged {
+        /// Tables that were not there before.
+        added: Vec<String>,
+        /// Tables that are not there any more.
+        removed: Vec<String>,
+    },
+}
+
+/// A size beside the usual one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SizeChange {
+    /// The copy's size.
+    pub size_bytes: u64,
+    /// The mean it is held against, rounded down.
+    pub mean_bytes: u64,
+    /// How many copies the mean is of; at least [`LEAST_SAMPLES`].
+    pub samples: usize,
+}
+
+impl fmt::Display for SizeChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (size, mean) = (ByteCount(self.size_bytes), ByteCount(self.mean_bytes));
+        let percent = match self.mean_bytes {
+            0 => 0,
+            mean => u128::from(self.size_bytes) * 100 / u128::from(mean),
+        };
+        let samples = self.samples;
+        write!(
+            f,
+            "the copy has {size}, which is {percent} % of the mean of the last {SIZE_DAYS} days, {mean} over {samples} copies"
+        )
+    }
+}
+
+/// Holds a copy against the good ones before it; `history` has the newest first and not the copy itself.
+pub fn judge(current: &Sample, history: &[Sample], limits: &Thresholds) -> Vec<Finding> {
+    let size = judge_size(current, history, limits);
+    size.into_iter()
+        .chain(judge_rows(current, history))
+        .collect()
+}
+
+/// The size alone: against the mean of the copies of the previous [`SIZE_DAYS`] days, today excluded.
+pub fn judge_size(current: &Sample, history: &[Sample], limits: &Thresholds) -> Option<Finding> {
+    let week = week_before(current, history);
+    let sizes: Vec<u64> = week.map(|sample| sample.size_bytes).collect();
+    if sizes.len() < LEAST_SAMPLES {
+        return None;
+    }
+    let sum: u128 = sizes.iter().copied().map(u128::from).sum();
+    let change = SizeChange {
+        size_bytes: current.size_bytes,
+        mean_bytes: u64::try_from(sum / sizes.len() as u128).unwrap_or(u64::MAX),
+        samples: sizes.len(),
+    };
+    // Without a division: exactly the threshold is exactly the threshold.
+    let (all, sum) = (current.size_bytes as f64 * sizes.len() as f64, sum as f64);
+    if all < sum * limits.shrink_below {
+        return Some(Finding::SizeDecrease(change));
+    }
+    (all > sum * limits.grow_above).then_some(Finding::SizeIncrease(change))
+}
+
+/// The copies whose mean the size is held against; fewer than [`LEAST_SAMPLES`] give no verdict.
+pub fn week_before<'a>(
+    current: &Sample,
+    history: &'a [Sample],
+) -> impl Iterator<Item = &'a Sample> {
+    let (first, today) = (current.date.minus_days(SIZE_DAYS), current.date);
+    let copies = history.iter();
+    copies.filter(move |sample| first <= sample.date && sample.date < today)
+}
+
+/// Rows and schema: against the copy before and the most of the last [`ROWS_DAYS`] days.
+pub fn judge_rows(current: &Sample, history: &[Sample]) -> Vec<Finding> {
+    let Some(last) = history.first() else {
+        return Vec::new();
+    };
+    let drops = rows::drops(current, last, history);
+    let mut findings = Vec::new();
+    if !drops.is_empty() {
+        findings.push(Finding::RowsDropped(drops));
+    }
+    if current.schema != last.schema {
+        findings.push(Finding::SchemaChanged {
+            added: absent_from(&last.tables, &current.tables),
+            removed: absent_from(&current.tables, &last.tables),
+        });
+    }
+    findings
+}
+
+/// The tables of `all` that `some` does not have.
+fn absent_from(some: &BTreeMap<String, u64>, all: &BTreeMap<String, u64>) -> Vec<String> {
+    let names = all.keys().filter(|name| !some.contains_key(*name));
+    names.cloned().collect()
+}
+
+/// How a database's last good copy stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Staleness {
+    /// It is young enough.
+    Fresh,
+    /// It is `warn_after` old or more.
+    Late,
+    /// It is `stale_after` old or more.
+    Stale,
+}
+
+/// How old the last good copy is; `since` is when it was taken, or when the database was first seen where there is
+/// none. One from the future is fresh: the clock was set.
+pub fn staleness(since: DateTime<Utc>, now: DateTime<Utc>, limits: &Thresholds) -> Staleness {
+    let age = now - since;
+    let is_over = |limit| TimeDelta::from_std(limit).is_ok_and(|limit| age >= limit);
+    match () {
+        () if is_over(limits.stale_after) => Staleness::Stale,
+        () if is_over(limits.warn_after) => Staleness::Late,
+        () => Staleness::Fresh,
+    }
+}
+
+/// How a backup of one database ended, as far as failures are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// There is a new copy.
+    Good,
+    /// There is none.
+    Failed,
+    /// It was skipped or interrupted, which says nothing.
+    Neither,
+}
+
+/// How often a database failed since it last was backed up; `endings` has the newest first.
+pub fn failures_in_a_row(endings: impl IntoIterator<Item = Ending>) -> u32 {
+    let mut count = 0;
+    for ending in endings {
+        match ending {
+            Ending::Good => break,
+            Ending::Failed => count += 1,
+            Ending::Neither => {}
+        }
+    }
+    count
+}

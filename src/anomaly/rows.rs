@@ -1,0 +1,78 @@
+//! Finds tables that lost their rows.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::{ROWS_DAYS, Sample};
+use crate::types::grouped;
+
+/// A table that lost more than half of its rows, or is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowDrop {
+    /// The table.
+    pub table: String,
+    /// Its rows before.
+    pub before: u64,
+    /// Its rows now; `None`: the table is gone.
+    pub now: Option<u64>,
+    /// Whether the copy before this one had so many; false: another of the last [`ROWS_DAYS`] days had.
+    pub is_sudden: bool,
+}
+
+impl fmt::Display for RowDrop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (table, before) = (&self.table, grouped(self.before));
+        let when = match self.is_sudden {
+            true => "in the copy before".to_owned(),
+            false => format!("within the last {ROWS_DAYS} days"),
+        };
+        match self.now {
+            None => write!(f, "table `{table}` is gone; it had {before} rows {when}"),
+            Some(now) => {
+                let now = grouped(now);
+                write!(f, "table `{table}` has {now} rows; it had {before} {when}")
+            }
+        }
+    }
+}
+
+/// Every table that has fewer than half of the rows it had in the copy before or at most in the last weeks.
+pub(super) fn drops(current: &Sample, last: &Sample, history: &[Sample]) -> Vec<RowDrop> {
+    let most = most(current, last, history);
+    let drops = most.into_iter().filter_map(|(table, most)| {
+        let now = current.tables.get(table).copied();
+        let before = last.tables.get(table).copied();
+        let is_sudden = before.is_some_and(|before| is_drop(before, now));
+        let (is_drop, before) = match (is_sudden, before) {
+            (true, Some(before)) => (true, before),
+            _ => (is_drop(most, now), most),
+        };
+        is_drop.then(|| RowDrop {
+            table: table.to_owned(),
+            before,
+            now,
+            is_sudden,
+        })
+    });
+    drops.collect()
+}
+
+/// Half of the rows is no drop, one fewer is.
+fn is_drop(before: u64, now: Option<u64>) -> bool {
+    now.is_none_or(|now| u128::from(now) * 2 < u128::from(before))
+}
+
+fn most<'a>(current: &Sample, last: &'a Sample, history: &'a [Sample]) -> BTreeMap<&'a str, u64> {
+    let first = current.date.minus_days(ROWS_DAYS);
+    let recent = history
+        .iter()
+        .filter(|sample| first <= sample.date && sample.date <= current.date);
+    let mut most = BTreeMap::new();
+    for sample in recent.chain([last]) {
+        for (table, rows) in &sample.tables {
+            let known = most.entry(table.as_str()).or_insert(*rows);
+            *known = (*known).max(*rows);
+        }
+    }
+    most
+}

@@ -1,0 +1,145 @@
+//! Tells the sinks that Patina does not start. Invariant: it works without a catalog and with a configuration of which
+//! only the sinks are right; a service that is started again and again says the same once a day.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{notifiers, system_clock};
+use crate::config::{Agent, AlertLevel, Alerts, Config, Problems, Severity, SinkKind};
+use crate::engine::deliver::send_to_all;
+use crate::notify::{Alert, Beat, Message};
+use crate::types::{EventKind, Sha256};
+
+/// The same is told again after this.
+const AGAIN: TimeDelta = TimeDelta::hours(24);
+
+/// A sink that did not take it gets it once more after this.
+const SECOND_TRY: Duration = Duration::from_secs(2);
+
+/// A longer list of mistakes is for `patina check`.
+const MOST_MISTAKES: usize = 10;
+
+/// Where it is kept what was told last.
+const STAMP: &str = "not-started";
+
+/// Tells that a configuration cannot be used, to the sinks in it that are right.
+pub async fn tell_rejected(problems: &Problems) {
+    let Some(remains) = problems.remains() else {
+        tracing::warn!("no sink is known, so no alert is sent");
+        return;
+    };
+    let mistakes = problems.mistakes(MOST_MISTAKES);
+    let why = format!("the configuration cannot be used: {mistakes}\nhint: patina check");
+    // Where the mistakes are among the alerts, `redact` may be the one that was not understood.
+    let mut errors = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error);
+    let has_own = errors.any(|error| {
+        let path = error.path.as_deref();
+        path.is_none_or(|path| path.starts_with("alerts"))
+    });
+    tell(&remains.agent, &remains.alerts, &why, has_own).await;
+}
+
+/// Tells that Patina could not work although its configuration is right.
+pub async fn tell_not_started(config: &Config, why: &str) {
+    let why = format!("patina cannot work: {why}");
+    tell(config.agent(), config.alerts(), &why, false).await;
+}
+
+/// True where an alert was sent that Patina does not start, and not taken back since; it is now.
+pub fn has_started(state: &Path) -> bool {
+    let told = [state.join(STAMP), stand_in(state)];
+    let removed = told.iter().filter(|path| fs::remove_file(path).is_ok());
+    removed.count() > 0
+}
+
+async fn tell(agent: &Agent, alerts: &Alerts, why: &str, hides: bool) {
+    let clock = system_clock();
+    let now = clock.now();
+    if alerts.sinks.is_empty() || !is_new(&agent.state, why, now) {
+        return;
+    }
+    let (message, hint) = match why.split_once("\nhint: ") {
+        Some((message, hint)) => (message, Some(hint.to_owned())),
+        None => (why, None),
+    };
+    let alert = Alert {
+        id: uuid::Uuid::new_v4().to_string(),
+        kind: EventKind::ConfigRejected,
+        severity: AlertLevel::Critical,
+        at: now,
+        agent: agent.name.clone(),
+        url: None,
+        database: None,
+        message: message.to_owned(),
+        hint,
+        resolves: None,
+        job: None,
+    };
+    let alert = match alerts.redact || hides {
+        true => alert.redacted(),
+        false => alert,
+    };
+    let wanting = alerts.sinks.iter().filter(|sink| {
+        let kind = EventKind::ConfigRejected.as_str();
+        sink.only.is_empty() || sink.only.iter().any(|only| only == kind)
+    });
+    let (beats, others): (Vec<_>, Vec<_>) = wanting
+        .cloned()
+        .partition(|sink| sink.kind == SinkKind::Heartbeat);
+    let pulse = Message::Pulse {
+        id: alert.id.clone(),
+        beat: Beat::Bad,
+    };
+    let (mut beats, mut others) = (notifiers(&beats), notifiers(&others));
+    let message = Message::Alert(Box::new(alert));
+    for is_last in [false, true] {
+        let mut answers = send_to_all(&others, &message).await;
+        answers.extend(send_to_all(&beats, &pulse).await);
+        answers.retain(|(_, answer)| answer.is_err());
+        if answers.is_empty() {
+            return;
+        }
+        if is_last {
+            for (sink, answer) in answers {
+                let error = answer.err().map(|error| error.to_string());
+                let error = error.unwrap_or_default();
+                tracing::error!(%sink, "sink {sink} did not take the alert that patina does not start: {error}");
+            }
+            return;
+        }
+        let failed = |name: &str| answers.iter().any(|(failed, _)| failed == name);
+        others.retain(|sink| failed(sink.name()));
+        beats.retain(|sink| failed(sink.name()));
+        clock.sleep(SECOND_TRY).await;
+    }
+}
+
+/// Whether this was not told within the last day; it is noted that it is told now.
+fn is_new(state: &Path, why: &str, now: DateTime<Utc>) -> bool {
+    let path = match state.is_dir() {
+        true => state.join(STAMP),
+        false => stand_in(state),
+    };
+    let digest = Sha256::of(why.as_bytes()).to_string();
+    let told = fs::read_to_string(&path).unwrap_or_default();
+    let was_told = told.split_once(' ').is_some_and(|(what, at)| {
+        let at = DateTime::parse_from_rfc3339(at.trim());
+        what == digest && at.is_ok_and(|at| (now - at.to_utc()).abs() < AGAIN)
+    });
+    if !was_told {
+        // Where it cannot be noted, it is told too often rather than never.
+        let _ = fs::write(&path, format!("{digest} {}\n", now.to_rfc3339()));
+    }
+    !was_told
+}
+
+/// Stands in for a state directory that is not there yet.
+fn stand_in(state: &Path) -> PathBuf {
+    let digest = Sha256::of(state.as_os_str().as_encoded_bytes()).to_string();
+    std::env::temp_dir().join(format!("patina-{STAMP}-{}", &digest[..16]))
+}

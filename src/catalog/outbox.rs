@@ -1,0 +1,339 @@
+//! Keeps the events that are on their way to the sinks. Invariant: an event is delivered to a sink, given up with its
+//! reason, or still tried; nothing is forgotten.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::Catalog;
+use super::error::CatalogError;
+use super::events::event_of;
+use super::record::{Event, EventKind};
+use super::row::{EventKindWord, integer, number, optional_parsed, optional_time, parse_severity};
+use crate::config::AlertLevel;
+use crate::types::JobId;
+
+/// So many events are read at once.
+const MOST_EVENTS: u32 = 500;
+
+/// An event that was written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posted {
+    /// Its number in this catalog.
+    pub number: i64,
+    /// Tells it from every other event.
+    pub id: String,
+    /// What happened.
+    pub event: Event,
+    /// The job it tells of; `None` where it tells of none.
+    pub job: Option<JobId>,
+    /// What is over and how grave it was; `None` unless it is `resolved`.
+    pub resolves: Option<(EventKind, AlertLevel)>,
+}
+
+/// An event that a sink is to get now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// The event.
+    pub posted: Posted,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+/// What a sink was sent lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sent {
+    /// How many messages.
+    pub messages: u64,
+    /// When the last one left.
+    pub last: Option<DateTime<Utc>>,
+}
+
+/// How the outbox of one sink stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// The sink.
+    pub sink: String,
+    /// How many events wait.
+    pub waiting: u64,
+    /// When the oldest of them happened; `None`: none waits.
+    pub oldest: Option<DateTime<Utc>>,
+    /// When the sink last took one; `None`: never.
+    pub delivered_at: Option<DateTime<Utc>>,
+    /// How many were given up.
+    pub given_up: u64,
+}
+
+impl Catalog {
+    /// The events that have no deliveries yet, the oldest first.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn unrouted(&self) -> Result<Vec<Posted>, CatalogError> {
+        let sql = "SELECT * FROM events WHERE routed = 0 ORDER BY id LIMIT ?";
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([MOST_EVENTS], posted_of)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Gives events their deliveries: each to the sinks named with it, from `now` on. One that has them is left alone.
+    ///
+    /// # Errors
+    /// Where the rows cannot be written.
+    pub fn route(
+        &self,
+        routes: &[(i64, Vec<String>)],
+        now: DateTime<Utc>,
+    ) -> Result<(), CatalogError> {
+        let take = "UPDATE events SET routed = 1 WHERE id = ? AND routed = 0";
+        let insert = "INSERT OR IGNORE INTO deliveries (event_id, sink, next_at) VALUES (?, ?, ?)";
+        self.write(|transaction| {
+            for (number, sinks) in routes {
+                if transaction.execute(take, [number])? == 0 {
+                    continue;
+                }
+                for sink in sinks {
+                    transaction.execute(insert, params![number, sink, now.timestamp()])?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// What a sink is to get now, the oldest first.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn due(
+        &self,
+        sink: &str,
+        now: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<Due>, CatalogError> {
+        let sql = "SELECT events.*, attempts FROM deliveries JOIN events ON events.id = event_id
+                   WHERE sink = ? AND next_at <= ? AND delivered_at IS NULL AND given_up_at IS NULL
+                   ORDER BY event_id LIMIT ?";
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let row = params![sink, now.timestamp(), integer(limit as u64)];
+            let rows = statement.query_map(row, |row| {
+                Ok(Due {
+                    posted: posted_of(row)?,
+                    attempts: number(row, "attempts")?.try_into().unwrap_or(u32::MAX),
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// When a sink is to get something next. `None`: nothing waits for it.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn next_due(&self, sink: &str) -> Result<Option<DateTime<Utc>>, CatalogError> {
+        let sql = "SELECT min(next_at) AS next_at FROM deliveries
+                   WHERE sink = ? AND delivered_at IS NULL AND given_up_at IS NULL";
+        self.read(|connection| {
+            Ok(connection.query_row(sql, [sink], |row| optional_time(row, "next_at"))?)
+        })
+    }
+
+    /// Whether an event waits for its deliveries.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn has_unrouted(&self) -> Result<bool, CatalogError> {
+        self.read(|connection| super::events::are_waiting(connection))
+    }
+
+    /// What a sink was sent after `since`.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn sent(&self, sink: &str, since: DateTime<Utc>) -> Result<Sent, CatalogError> {
+        let sql = "SELECT count(*) AS messages, max(at) AS last
+                   FROM (SELECT max(delivered_at) AS at FROM deliveries
+                         WHERE sink = ? AND delivered_at > ? AND message_id IS NOT NULL
+                         GROUP BY message_id)";
+        self.read(|connection| {
+            let row = params![sink, since.timestamp()];
+            Ok(connection.query_row(sql, row, |row| {
+                Ok(Sent {
+                    messages: number(row, "messages")?,
+                    last: optional_time(row, "last")?,
+                })
+            })?)
+        })
+    }
+
+    /// Notes that a sink took events, all in the message of this id.
+    ///
+    /// # Errors
+    /// Where the rows cannot be written; they are sent again then.
+    pub fn delivered(
+        &self,
+        sink: &str,
+        numbers: &[i64],
+        message_id: &str,
+        at: DateTime<Utc>,
+    ) -> Result<(), CatalogError> {
+        let sql = "UPDATE deliveries SET delivered_at = ?3, message_id = ?4, last_error = NULL,
+                      attempts = attempts + 1
+                   WHERE event_id = ?1 AND sink = ?2";
+        self.write(|transaction| {
+            for number in numbers {
+                transaction.execute(sql, params![number, sink, at.timestamp(), message_id])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Notes that a script did not want a sink to get an event.
+    ///
+    /// # Errors
+    /// Where the row cannot be written.
+    pub fn pass_over(
+        &self,
+        sink: &str,
+        number: i64,
+        at: DateTime<Utc>,
+    ) -> Result<(), CatalogError> {
+        let sql = "UPDATE deliveries SET delivered_at = ? WHERE event_id = ? AND sink = ?";
+        self.write(|transaction| {
+            transaction.execute(sql, params![at.timestamp(), number, sink])?;
+            Ok(())
+        })
+    }
+
+    /// Notes that a sink did not take events, and why. They are tried again at `until`; so is everything else that
+    /// waits for it, where `holds_all`: who does not answer is not asked for each of them.
+    ///
+    /// # Errors
+    /// Where the rows cannot be written.
+    pub fn put_off(
+        &self,
+        sink: &str,
+        numbers: &[i64],
+        until: DateTime<Utc>,
+        holds_all: bool,
+        error: &str,
+    ) -> Result<(), CatalogError> {
+        let sql = "UPDATE deliveries SET attempts = attempts + 1, next_at = ?3, last_error = ?4
+                   WHERE event_id = ?1 AND sink = ?2";
+        let hold = "UPDATE deliveries SET next_at = max(next_at, ?2)
+                    WHERE sink = ?1 AND delivered_at IS NULL AND given_up_at IS NULL";
+        self.write(|transaction| {
+            for number in numbers {
+                transaction.execute(sql, params![number, sink, until.timestamp(), error])?;
+            }
+            if holds_all {
+                transaction.execute(hold, params![sink, until.timestamp()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Lets all that waits for a sink wait until then; it does not count as a try.
+    ///
+    /// # Errors
+    /// Where the rows cannot be written.
+    pub fn hold(&self, sink: &str, until: DateTime<Utc>) -> Result<(), CatalogError> {
+        self.put_off(sink, &[], until, true, "")
+    }
+
+    /// Gives up what happened before `before` and a sink has not taken. Gives how many that are.
+    ///
+    /// # Errors
+    /// Where the rows cannot be written.
+    pub fn give_up(
+        &self,
+        sink: &str,
+        before: DateTime<Utc>,
+        at: DateTime<Utc>,
+    ) -> Result<usize, CatalogError> {
+        let sql = "UPDATE deliveries SET given_up_at = ?3
+                   WHERE sink = ?1 AND delivered_at IS NULL AND given_up_at IS NULL
+                      AND event_id IN (SELECT id FROM events WHERE at < ?2)";
+        self.write(|transaction| {
+            let row = params![sink, before.timestamp(), at.timestamp()];
+            Ok(transaction.execute(sql, row)?)
+        })
+    }
+
+    /// Removes what was dealt with before `before`, and deliveries to sinks that are not among `sinks`.
+    ///
+    /// # Errors
+    /// Where the rows cannot be removed.
+    pub fn tidy_outbox(&self, sinks: &[String], before: DateTime<Utc>) -> Result<(), CatalogError> {
+        let sinks = serde_json::to_string(sinks).expect("it is a list of texts");
+        let old = "DELETE FROM deliveries WHERE coalesce(delivered_at, given_up_at) < ?";
+        let gone = "DELETE FROM deliveries WHERE sink NOT IN (SELECT value FROM json_each(?))";
+        let events = "DELETE FROM events WHERE at < ? AND routed = 1
+                         AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event_id = events.id)";
+        self.write(|transaction| {
+            transaction.execute(old, [before.timestamp()])?;
+            transaction.execute(gone, [&sinks])?;
+            transaction.execute(events, [before.timestamp()])?;
+            Ok(())
+        })
+    }
+
+    /// How the outbox of each sink stands that ever was to get something, by name.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn outbox(&self) -> Result<Vec<Queue>, CatalogError> {
+        let sql = "SELECT sink, max(delivered_at) AS delivered_at,
+                      sum(delivered_at IS NULL AND given_up_at IS NULL) AS waiting,
+                      sum(given_up_at IS NOT NULL) AS given_up,
+                      min(iif(delivered_at IS NULL AND given_up_at IS NULL, at, NULL)) AS oldest
+                   FROM deliveries JOIN events ON events.id = event_id GROUP BY sink ORDER BY sink";
+        self.read(|connection| {
+            let mut statement = connection.prepare(sql)?;
+            let rows = statement.query_map([], |row| {
+                Ok(Queue {
+                    sink: row.get("sink")?,
+                    waiting: number(row, "waiting")?,
+                    oldest: optional_time(row, "oldest")?,
+                    delivered_at: optional_time(row, "delivered_at")?,
+                    given_up: number(row, "given_up")?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// What a sink said last of an event it has not taken. `None`: nothing, or it has.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn last_error(&self, sink: &str) -> Result<Option<String>, CatalogError> {
+        let sql = "SELECT last_error FROM deliveries
+                   WHERE sink = ? AND last_error IS NOT NULL AND delivered_at IS NULL
+                   ORDER BY event_id DESC LIMIT 1";
+        self.read(|connection| {
+            Ok(connection
+                .query_row(sql, [sink], |row| row.get(0))
+                .optional()?)
+        })
+    }
+}
+
+fn posted_of(row: &Row<'_>) -> rusqlite::Result<Posted> {
+    let resolves: Option<String> = row.get("resolves")?;
+    let resolves = match resolves {
+        None => None,
+        Some(_) => Some((
+            row.get::<_, EventKindWord>("resolves")?.0,
+            parse_severity(row, "resolves_severity")?,
+        )),
+    };
+    Ok(Posted {
+        number: row.get("id")?,
+        id: row.get("uid")?,
+        event: event_of(row)?,
+        job: optional_parsed(row, "job_id")?,
+        resolves,
+    })
+}

@@ -1,0 +1,170 @@
+//! Words the events that the catalog writes by itself, in the transaction of the fact they tell.
+
+use chrono::{DateTime, Utc};
+use rusqlite::Connection;
+
+use super::conditions::{Ended, Raised};
+use super::error::Stop;
+use super::events::{Besides, insert};
+use super::query::select_results;
+use super::record::{Damage, Event, EventKind, Job, JobStatus, NewJob, ResultStatus};
+use crate::config::AlertLevel;
+use crate::types::{ArchiveManifest, ByteCount, DatabaseName, KeyKind, ObjectKey};
+
+/// So many failed databases are named in a message; the rest are counted.
+const MOST_NAMED: usize = 20;
+
+/// What a week that was not packed is about.
+pub(crate) const WEEKLY: &str = "weekly";
+
+/// A job begins.
+pub(super) fn tell_started(connection: &Connection, job: &NewJob) -> Result<(), Stop> {
+    let event = Event {
+        kind: EventKind::BackupStarted,
+        severity: AlertLevel::Info,
+        database: None,
+        message: format!("a backup of {} databases begins", job.databases),
+        at: job.started_at,
+    };
+    let job = Some(job.id);
+    insert(
+        connection,
+        &event,
+        Besides {
+            job,
+            ..Besides::default()
+        },
+    )
+}
+
+/// A job ended. One that was only interrupted tells nothing: it is begun again.
+pub(super) fn tell_ended(
+    connection: &Connection,
+    job: &Job,
+    at: DateTime<Utc>,
+) -> Result<(), Stop> {
+    let (kind, severity, message) = match job.status {
+        JobStatus::Completed => (EventKind::BackupCompleted, AlertLevel::Info, completed(job)),
+        JobStatus::Failed => {
+            let severity = match job.successful {
+                0 => AlertLevel::Critical,
+                _ => AlertLevel::Warning,
+            };
+            (EventKind::BackupFailed, severity, failed(connection, job)?)
+        }
+        JobStatus::Interrupted | JobStatus::Running => return Ok(()),
+    };
+    let event = Event {
+        kind,
+        severity,
+        database: None,
+        message,
+        at,
+    };
+    let job = Some(job.id);
+    insert(
+        connection,
+        &event,
+        Besides {
+            job,
+            ..Besides::default()
+        },
+    )
+}
+
+fn completed(job: &Job) -> String {
+    let (good, all, size) = (job.successful, job.total, ByteCount(job.total_size_bytes));
+    let mut message = format!("{good} of {all} databases are backed up, {size}");
+    if job.skipped > 0 {
+        message.push_str(&format!("; {} were skipped", job.skipped));
+    }
+    for why in &job.degraded {
+        message.push_str(&format!("; not stored everywhere: {why}"));
+    }
+    message
+}
+
+fn failed(connection: &Connection, job: &Job) -> Result<String, Stop> {
+    let mut message = match &job.error_message {
+        Some(why) => format!("the job failed: {why}"),
+        None => format!("{} of {} databases failed", job.failed, job.total),
+    };
+    let results = select_results(connection, job.id)?;
+    let failed = results
+        .iter()
+        .filter(|result| result.status == ResultStatus::Failed);
+    let named = failed.take(MOST_NAMED).map(|result| {
+        let why = result
+            .error_message
+            .as_deref()
+            .unwrap_or("no reason was given");
+        format!("\n`{}`: {why}", result.database)
+    });
+    message.extend(named);
+    Ok(message)
+}
+
+/// A stored object is gone or changed.
+pub(super) fn damaged(
+    key: &ObjectKey,
+    storage: &str,
+    damage: Damage,
+    message: &str,
+    at: DateTime<Utc>,
+) -> Raised {
+    let event = Event {
+        kind: match damage {
+            Damage::Missing => EventKind::MissingObject,
+            Damage::Corrupt => EventKind::VerifyFailed,
+        },
+        severity: AlertLevel::Critical,
+        database: database_of(key),
+        message: message.to_owned(),
+        at,
+    };
+    Raised::once(event, place(key, storage))
+}
+
+/// It was read again and is right.
+pub(super) fn sound(key: &ObjectKey, storage: &str, at: DateTime<Utc>) -> Ended {
+    Ended {
+        kinds: vec![EventKind::MissingObject, EventKind::VerifyFailed],
+        scope: place(key, storage),
+        database: database_of(key),
+        message: format!("storage `{storage}`: `{key}` was read again and is as it was stored"),
+        at,
+    }
+}
+
+/// A person has looked at what held expiry up.
+pub(super) fn acknowledged(database: &DatabaseName, at: DateTime<Utc>) -> Ended {
+    Ended {
+        kinds: vec![EventKind::ExpiryRefused],
+        scope: database.to_string(),
+        database: Some(database.clone()),
+        message: format!("somebody looked at `{database}`; its copies expire again"),
+        at,
+    }
+}
+
+/// The next archive holds the weeks that were skipped, too.
+pub(super) fn packed(manifest: &ArchiveManifest, at: DateTime<Utc>) -> Ended {
+    Ended {
+        kinds: vec![EventKind::WeeklySkipped],
+        scope: WEEKLY.to_owned(),
+        database: None,
+        message: format!("{} is packed, and with it what had waited", manifest.week),
+        at,
+    }
+}
+
+fn place(key: &ObjectKey, storage: &str) -> String {
+    format!("{key} in {storage}")
+}
+
+fn database_of(key: &ObjectKey) -> Option<DatabaseName> {
+    match key.kind() {
+        KeyKind::Daily { database, .. } => Some(database.clone()),
+        KeyKind::Weekly { .. } | KeyKind::Manifest { .. } => None,
+    }
+}

@@ -1,0 +1,87 @@
+//! Looks how old each database's last good copy is. Invariant: a database without any copy counts from the day it was
+//! first looked at.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::anomaly::{Staleness, staleness};
+use crate::catalog::{CatalogError, Ended, Event, EventKind, News, Raised};
+use crate::config::{AlertLevel, Database, duration_text};
+use crate::wiring::Wiring;
+
+/// A stale database is told of daily; less than a day, or the hourly look would slip a little each time.
+const AGAIN: TimeDelta = TimeDelta::minutes(24 * 60 - 30);
+
+/// Tells of every database whose last good copy is too old, and gives how many there are.
+///
+/// # Errors
+/// Where the catalog cannot be read or written.
+pub fn run(wiring: &Wiring) -> Result<usize, CatalogError> {
+    let now = wiring.clock.now();
+    let mut count = 0;
+    for database in wiring.config.databases() {
+        let watched_since = wiring.catalog.watched_since(&database.name, now)?;
+        let last = wiring.catalog.last_good(&database.name)?;
+        let last = last.map(|copy| copy.created_at);
+        let found = staleness(last.unwrap_or(watched_since), now, &database.alerts);
+        count += usize::from(found != Staleness::Fresh);
+        wiring.catalog.announce(&news(database, found, last, now))?;
+    }
+    let names = wiring.config.databases().iter();
+    let names: Vec<String> = names.map(|database| database.name.to_string()).collect();
+    wiring
+        .catalog
+        .forget_conditions(EventKind::StaleBackup, &names)?;
+    Ok(count)
+}
+
+fn news(
+    database: &Database,
+    found: Staleness,
+    last: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> News {
+    let (name, limits) = (&database.name, &database.alerts);
+    let (severity, limit, again) = match found {
+        Staleness::Fresh => {
+            return News {
+                ended: vec![Ended {
+                    kinds: vec![EventKind::StaleBackup],
+                    scope: name.to_string(),
+                    database: Some(name.clone()),
+                    message: format!("`{name}` has a good copy that is young enough"),
+                    at: now,
+                }],
+                ..News::default()
+            };
+        }
+        Staleness::Late => (AlertLevel::Warning, limits.warn_after, None),
+        Staleness::Stale => (AlertLevel::Critical, limits.stale_after, Some(AGAIN)),
+    };
+    let since = match last {
+        Some(last) => format!(
+            "its last good copy is of {}",
+            last.format("%Y-%m-%d %H:%M UTC")
+        ),
+        None => "it never had one".to_owned(),
+    };
+    let limit = duration_text(limit);
+    let event = Event {
+        kind: EventKind::StaleBackup,
+        severity,
+        database: Some(name.clone()),
+        message: format!(
+            "`{name}` has had no good copy for {limit} or longer: {since}\nhint: patina backup {name}"
+        ),
+        at: now,
+    };
+    let raised = Raised {
+        // A warning that became critical is told again.
+        details: vec![format!("{found:?}").to_lowercase()],
+        again,
+        ..Raised::once(event, name.as_str())
+    };
+    News {
+        raised: vec![raised],
+        ..News::default()
+    }
+}

@@ -1,0 +1,27 @@
+//! Builds the interpreter. Invariant: what compiles a script knows the same functions and limits as what runs it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rhai::Engine;
+use rhai::packages::{Package, StandardPackage};
+
+use super::wire::Reach;
+use super::{functions, jail, limits};
+
+/// An interpreter that compiles and runs nothing.
+pub(super) fn to_compile() -> Engine {
+    let mut engine = Engine::new_raw();
+    engine.register_global_module(StandardPackage::new().as_shared_module());
+    limits::apply(&mut engine);
+    engine
+}
+
+/// An interpreter for one call that begins now.
+pub(super) fn to_run(folder: &Path, reach: &Reach, timeout: Duration) -> Engine {
+    let mut engine = to_compile();
+    engine.set_module_resolver(jail::Jail::new(folder));
+    limits::deadline(&mut engine, timeout);
+    functions::register(&mut engine, reach, timeout);
+    engine
+}

@@ -1,0 +1,175 @@
+//! Turns an error of the interpreter into a place and a sentence. Invariant: the place is the innermost one, where the
+//! mistake is, not where the function was called.
+
+use rhai::{Dynamic, EvalAltResult, ParseErrorType, Position};
+
+use super::limits::{CALL_LEVELS, OPERATIONS};
+use super::verdict::Misfit;
+use super::wire::{Call, Failure};
+use super::{HookErrorKind, text};
+
+/// Marks the value of an error that one of our own functions raised, so that it is not taken for a `throw`.
+pub(super) const OWN: i32 = 1;
+
+/// An error of one of our own functions; a script can catch it.
+pub(super) fn raised(message: impl Into<String>) -> Box<EvalAltResult> {
+    let mut value = Dynamic::from(message.into());
+    value.set_tag(OWN);
+    EvalAltResult::ErrorRuntime(value, Position::NONE).into()
+}
+
+/// What went wrong in a call, and where.
+pub(super) fn failure(call: &Call, error: &EvalAltResult) -> Failure {
+    let (inner, at, file) = innermost(error, Position::NONE, &call.name);
+    let (kind, message, hint) = told(inner, call.timeout_ms);
+    Failure {
+        kind,
+        file: file.to_owned(),
+        line: at.line(),
+        column: at.position(),
+        message,
+        hint,
+    }
+}
+
+/// What does not fit, at the key or the function.
+pub(super) fn misfit(call: &Call, misfit: Misfit) -> Failure {
+    let function = text::function(&call.text, &call.function);
+    let start = function.as_ref().map_or(0, |span| span.start);
+    let key = misfit.key.as_deref();
+    let span = key
+        .and_then(|key| text::key(&call.text, start, key))
+        .or(function);
+    let (line, column) = span.map_or((1, 1), |span| text::line_and_column(&call.text, span.start));
+    Failure {
+        kind: HookErrorKind::Misfit,
+        file: call.name.clone(),
+        line: Some(line),
+        column: Some(column),
+        message: misfit.message,
+        hint: misfit.hint,
+    }
+}
+
+/// The error that all others are about, its position, and the file that is in.
+fn innermost<'a>(
+    error: &'a EvalAltResult,
+    outer: Position,
+    file: &'a str,
+) -> (&'a EvalAltResult, Position, &'a str) {
+    let own = error.position();
+    let at = if own.is_none() { outer } else { own };
+    match error {
+        EvalAltResult::ErrorInFunctionCall(_, source, inner, _) => {
+            let file = if source.is_empty() { file } else { source };
+            innermost(inner, at, file)
+        }
+        EvalAltResult::ErrorInModule(_, inner, _) => innermost(inner, at, file),
+        _ => (error, at, file),
+    }
+}
+
+fn told(error: &EvalAltResult, timeout_ms: u64) -> (HookErrorKind, String, Option<String>) {
+    use EvalAltResult as E;
+    use HookErrorKind::{Failed, Thrown, Timeout};
+    let hint = |text: &str| Some(text.to_owned());
+    match error {
+        E::ErrorRuntime(value, _) if value.tag() == OWN => {
+            let (message, hint) = split(value.to_string());
+            (Failed, message, hint)
+        }
+        E::ErrorRuntime(value, _) => (Thrown, value.to_string(), None),
+        E::ErrorTerminated(..) => {
+            let took = humantime::format_duration(std::time::Duration::from_millis(timeout_ms));
+            let way = "do less, or raise `[hooks] timeout`";
+            (Timeout, format!("it took longer than {took}"), hint(way))
+        }
+        E::ErrorTooManyOperations(_) => {
+            let message = format!("it did more than {OPERATIONS} operations");
+            (Failed, message, hint("is there a loop without an end?"))
+        }
+        E::ErrorStackOverflow(_) => {
+            let message = format!("its calls are nested more than {CALL_LEVELS} deep");
+            (
+                Failed,
+                message,
+                hint("does a function call itself without an end?"),
+            )
+        }
+        E::ErrorDataTooLarge(what, _) => (
+            Failed,
+            format!("a value is too large: {}", lower(what)),
+            None,
+        ),
+        E::ErrorModuleNotFound(message, _) => {
+            let (message, hint) = split(message.clone());
+            (Failed, message, hint)
+        }
+        E::ErrorFunctionNotFound(signature, _) => {
+            let way = "`scripts/README.md` lists the functions there are";
+            (
+                Failed,
+                format!("there is no function `{signature}`"),
+                hint(way),
+            )
+        }
+        E::ErrorPropertyNotFound(name, _) => (
+            Failed,
+            format!("the map has no key `{name}`"),
+            hint("look at it with `log_info(json_encode(…))`"),
+        ),
+        E::ErrorParsing(kind, _) => {
+            let (message, hint) = syntax(kind);
+            (Failed, message, hint)
+        }
+        other => (Failed, plain(other), None),
+    }
+}
+
+/// A mistake of the text, told without Rhai's own manner.
+pub(super) fn syntax(kind: &ParseErrorType) -> (String, Option<String>) {
+    let hint = |text: String| Some(text);
+    match kind {
+        ParseErrorType::MissingToken(token, what) => (
+            format!("`{token}` is missing {what}"),
+            hint(format!("write `{token}` here")),
+        ),
+        ParseErrorType::VariableUndefined(name) => (
+            format!("no variable is called `{name}`"),
+            hint(
+                "declare it with `let`; a function sees its arguments and its own variables alone"
+                    .into(),
+            ),
+        ),
+        ParseErrorType::ModuleUndefined(name) => (
+            format!("no module is called `{name}`"),
+            hint(format!("load it first: `import \"{name}\" as {name};`")),
+        ),
+        ParseErrorType::BadInput(input) if input.to_string().contains("eval") => (
+            "`eval` is not there".to_owned(),
+            hint("what a script does stands in its text".into()),
+        ),
+        other => (lower(&other.to_string()), None),
+    }
+}
+
+fn plain(error: &EvalAltResult) -> String {
+    let mut error = error.to_string();
+    if let Some(at) = error.rfind(" (line ") {
+        error.truncate(at);
+    }
+    lower(&error)
+}
+
+fn split(text: String) -> (String, Option<String>) {
+    match text.split_once("\nhint: ") {
+        Some((message, hint)) => (message.to_owned(), Some(hint.to_owned())),
+        None => (text, None),
+    }
+}
+
+fn lower(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|c| c.to_ascii_lowercase());
+    first.into_iter().chain(characters).collect()
+}

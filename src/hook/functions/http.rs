@@ -1,0 +1,327 @@
+//! `http_get` and `http_post`. Invariant: a request goes only to a host that is listed, and to no private address that
+//! is not listed as such.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Client, Method, Url, redirect};
+use rhai::{Dynamic, Engine, EvalAltResult, Map};
+
+use super::log::line;
+use super::raised;
+use crate::hook::wire::{Effects, LogLevel, Reach};
+
+/// Far more than a service says to a message.
+const ANSWER_MAX_BYTES: usize = 1 << 20;
+
+const REDIRECTS_MAX: usize = 3;
+
+type Answered = Result<Map, Box<EvalAltResult>>;
+
+pub(super) fn register(engine: &mut Engine, reach: &Reach, deadline: Instant) {
+    let door = Arc::new(Door {
+        effects: reach.effects,
+        allowed: reach
+            .http_allow
+            .iter()
+            .map(|entry| Allowed::read(entry))
+            .collect(),
+        deadline,
+    });
+    let of = |door: &Arc<Door>| Arc::clone(door);
+    let at = of(&door);
+    engine.register_fn("http_get", move |url: &str| {
+        at.ask(Method::GET, url, None, &Map::new())
+    });
+    let at = of(&door);
+    engine.register_fn("http_get", move |url: &str, headers: Map| {
+        at.ask(Method::GET, url, None, &headers)
+    });
+    let at = of(&door);
+    engine.register_fn("http_post", move |url: &str, body: Dynamic| {
+        at.ask(Method::POST, url, Some(body), &Map::new())
+    });
+    engine.register_fn(
+        "http_post",
+        move |url: &str, body: Dynamic, headers: Map| {
+            door.ask(Method::POST, url, Some(body), &headers)
+        },
+    );
+}
+
+/// One entry of `http_allow`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Allowed {
+    scheme: String,
+    host: String,
+    port: u16,
+    /// Whether it names the address itself, or says with its scheme that it may be a private one.
+    is_private_meant: bool,
+}
+
+impl Allowed {
+    fn read(entry: &str) -> Self {
+        let has_scheme = entry.contains("://");
+        let text = if has_scheme {
+            entry.to_owned()
+        } else {
+            format!("https://{entry}")
+        };
+        let url = Url::parse(&text).ok();
+        let host = url
+            .as_ref()
+            .and_then(Url::host_str)
+            .unwrap_or_default()
+            .to_owned();
+        Self {
+            scheme: url.as_ref().map_or("https", Url::scheme).to_owned(),
+            port: url
+                .as_ref()
+                .and_then(Url::port_or_known_default)
+                .unwrap_or(443),
+            is_private_meant: has_scheme || bare(&host).parse::<IpAddr>().is_ok(),
+            host,
+        }
+    }
+
+    fn is_of(&self, url: &Url) -> bool {
+        url.scheme() == self.scheme
+            && url.host_str() == Some(self.host.as_str())
+            && url.port_or_known_default() == Some(self.port)
+    }
+}
+
+struct Door {
+    effects: Effects,
+    allowed: Vec<Allowed>,
+    deadline: Instant,
+}
+
+impl Door {
+    fn ask(&self, method: Method, url: &str, body: Option<Dynamic>, headers: &Map) -> Answered {
+        let url = Url::parse(url).map_err(|error| raised(format!("`{url}` is no URL: {error}")))?;
+        let allowed = self.allowed(&url)?;
+        let body = body.map(|body| Body::of(&body)).transpose()?;
+        if self.effects == Effects::Recorded {
+            let text = body.as_ref().map_or("", |body| body.text.as_str());
+            line(
+                LogLevel::Recorded,
+                format!("{method} {url} {text}").trim_end(),
+            );
+            return Ok(answer(200, String::new()));
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime =
+            runtime.map_err(|error| raised(format!("no request can be made: {error}")))?;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let asked = runtime.block_on(async {
+            tokio::time::timeout(left, send(allowed, method, url, body, headers)).await
+        });
+        // A name that is still looked up is left behind; the process ends soon.
+        runtime.shutdown_background();
+        asked
+            .unwrap_or_else(|_| Err("the host did not answer in the time the hook has".to_owned()))
+            .map_err(raised)
+    }
+
+    fn allowed(&self, url: &Url) -> Result<Allowed, Box<EvalAltResult>> {
+        if let Some(allowed) = self.allowed.iter().find(|allowed| allowed.is_of(url)) {
+            return Ok(allowed.clone());
+        }
+        let host = url.host_str().unwrap_or_default();
+        let entry = match (url.scheme(), url.port()) {
+            ("https", None) => host.to_owned(),
+            ("https", Some(port)) => format!("{host}:{port}"),
+            _ => url.origin().ascii_serialization(),
+        };
+        Err(raised(format!(
+            "the host `{entry}` may not be called\nhint: add \"{entry}\" to `[hooks] http_allow`"
+        )))
+    }
+}
+
+struct Body {
+    text: String,
+    is_json: bool,
+}
+
+impl Body {
+    fn of(value: &Dynamic) -> Result<Self, Box<EvalAltResult>> {
+        if let Some(text) = value.read_lock::<rhai::ImmutableString>() {
+            let (text, is_json) = (text.to_string(), false);
+            return Ok(Self { text, is_json });
+        }
+        let text = serde_json::to_string(value);
+        let text = text.map_err(|error| raised(format!("the body is no JSON: {error}")))?;
+        Ok(Self {
+            text,
+            is_json: true,
+        })
+    }
+}
+
+async fn send(
+    allowed: Allowed,
+    method: Method,
+    url: Url,
+    body: Option<Body>,
+    headers: &Map,
+) -> Result<Map, String> {
+    let mut request = client(allowed)?.request(method, url);
+    if let Some(body) = body {
+        if body.is_json {
+            request = request.header("content-type", "application/json");
+        }
+        request = request.body(body.text);
+    }
+    for (name, value) in headers {
+        request = request.header(name.as_str(), value.to_string());
+    }
+    let mut response = request.send().await.map_err(|error| told(&error))?;
+    let status = response.status().as_u16();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| told(&error))? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > ANSWER_MAX_BYTES {
+            return Err("the answer is longer than 1 MiB".to_owned());
+        }
+    }
+    Ok(answer(status, String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+fn client(allowed: Allowed) -> Result<Client, String> {
+    crate::store::install_tls();
+    let stays = allowed.clone();
+    let redirect = redirect::Policy::custom(move |attempt| {
+        if !stays.is_of(attempt.url()) {
+            let host = attempt.url().origin().ascii_serialization();
+            return attempt.error(format!("it redirects to another host, `{host}`"));
+        }
+        match attempt.previous().len() > REDIRECTS_MAX {
+            true => attempt.error("it redirects too often"),
+            false => attempt.follow(),
+        }
+    });
+    Client::builder()
+        .user_agent(concat!("patina/", env!("CARGO_PKG_VERSION")))
+        .no_proxy()
+        .redirect(redirect)
+        .dns_resolver(Arc::new(Public {
+            is_private_meant: allowed.is_private_meant,
+        }))
+        .build()
+        .map_err(|error| format!("no request can be made: {}", told(&error)))
+}
+
+fn answer(status: u16, body: String) -> Map {
+    let mut map = Map::new();
+    map.insert("status".into(), i64::from(status).into());
+    map.insert("body".into(), body.into());
+    map
+}
+
+/// The innermost cause, which says what happened.
+fn told(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+/// Looks names up and drops what only a script inside the network could want.
+struct Public {
+    is_private_meant: bool,
+}
+
+impl Resolve for Public {
+    fn resolve(&self, name: Name) -> Resolving {
+        let is_private_meant = self.is_private_meant;
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let usable = |address: &SocketAddr| is_private_meant || is_public(address.ip());
+            let addresses: Vec<SocketAddr> = found.filter(usable).collect();
+            if addresses.is_empty() {
+                let name = name.as_str();
+                return Err(format!(
+                    "`{name}` is a private address\nhint: list it with its scheme: \"https://{name}\""
+                )
+                .into());
+            }
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// Whether an address is one of the open internet.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            let is_shared = a == 100 && (64..128).contains(&b);
+            !(v4.is_private()
+                || v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_broadcast()
+                || v4.is_multicast()
+                || v4.is_documentation()
+                || is_shared
+                || a == 0
+                || a >= 240
+                || (a == 198 && (b == 18 || b == 19)))
+        }
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => is_public(IpAddr::V4(v4)),
+            None => v6.segments()[0] & 0xe000 == 0x2000 && v6.segments()[0] != 0x2002,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_stands_for_one_scheme_host_and_port() {
+        let url = |text| Url::parse(text).unwrap();
+        let plain = Allowed::read("example.org");
+        assert!(plain.is_of(&url("https://example.org/x")));
+        assert!(!plain.is_of(&url("http://example.org/x")));
+        assert!(!plain.is_of(&url("https://example.org:8443/x")));
+        assert!(!plain.is_of(&url("https://a.example.org/")));
+        assert!(!plain.is_of(&url("https://example.org.evil.net/")));
+        assert!(!plain.is_private_meant);
+        let own = Allowed::read("http://127.0.0.1:8080");
+        assert!(own.is_of(&url("http://127.0.0.1:8080/y")) && own.is_private_meant);
+    }
+
+    #[test]
+    fn only_addresses_of_the_open_internet_are_public() {
+        for text in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(!is_public(text.parse().unwrap()), "{text}");
+        }
+        for text in ["1.1.1.1", "2606:4700::1111"] {
+            assert!(is_public(text.parse().unwrap()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Bounds what a script can use up. Invariant: every bound is set before the script's first line runs.
+
+use std::time::Duration;
+
+use rhai::{Dynamic, Engine};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+/// The whole child's address space: the program itself, a 16 MiB stack, and room for what a hook holds.
+pub(super) const ADDRESS_SPACE_BYTES: u64 = 512 << 20;
+
+/// 32 levels of calls need 7 MiB in a build without optimization.
+pub(super) const STACK_BYTES: usize = 16 << 20;
+
+/// About 200 ms of work.
+pub(super) const OPERATIONS: u64 = 5_000_000;
+
+pub(super) const CALL_LEVELS: usize = 32;
+const EXPRESSION_DEPTH: usize = 32;
+const STRING_BYTES: usize = 256 << 10;
+const ELEMENTS: usize = 10_000;
+const VARIABLES: usize = 1_000;
+const FUNCTIONS: usize = 500;
+const MODULES: usize = 20;
+
+/// How long past its deadline a child may live: it ends itself in time unless something holds it.
+pub(super) const KILL_GRACE: Duration = Duration::from_secs(1);
+
+/// Rhai's own limits.
+pub(super) fn apply(engine: &mut Engine) {
+    engine
+        .set_max_operations(OPERATIONS)
+        .set_max_call_levels(CALL_LEVELS)
+        .set_max_expr_depths(EXPRESSION_DEPTH, EXPRESSION_DEPTH)
+        .set_max_string_size(STRING_BYTES)
+        .set_max_array_size(ELEMENTS)
+        .set_max_map_size(ELEMENTS)
+        .set_max_variables(VARIABLES)
+        .set_max_functions(FUNCTIONS)
+        .set_max_modules(MODULES)
+        .set_strict_variables(true)
+        .set_fail_on_invalid_map_property(true)
+        .disable_symbol("eval");
+}
+
+/// Ends the script at its next operation once `timeout` is over.
+pub(super) fn deadline(engine: &mut Engine, timeout: Duration) {
+    let begun = std::time::Instant::now();
+    engine.on_progress(move |_| (begun.elapsed() >= timeout).then(|| Dynamic::from("timeout")));
+}
+
+/// The limits of this process, which never get wider again.
+///
+/// # Errors
+/// Where the system refuses one; nothing may run then.
+pub(super) fn confine(timeout: Duration) -> Result<(), rustix::io::Errno> {
+    let only = |most: u64| Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
+    setrlimit(Resource::As, only(ADDRESS_SPACE_BYTES))?;
+    setrlimit(Resource::Core, only(0))?;
+    setrlimit(Resource::Cpu, only((timeout + KILL_GRACE).as_secs() + 1))
+}

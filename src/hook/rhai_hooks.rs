@@ -1,0 +1,271 @@
+//! The scripts of a configuration, called through child processes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::process::{self, Ran};
+use super::script::{Script, Scripts};
+use super::wire::{Answer, Call, Effects, LogLevel, LogLine, Reach};
+use super::{HookError, HookName, Hooks, engine, script, text};
+use crate::config::{self, Config, Environment, Problems, System};
+use crate::types::DatabaseName;
+
+/// Scripts that were compiled and are ready to be called.
+pub struct RhaiHooks {
+    scripts: Scripts,
+    settings: config::Hooks,
+    program: PathBuf,
+}
+
+/// What a call that somebody watches came to.
+#[derive(Debug)]
+pub struct Watched {
+    /// What [`Hooks::call`] would have given.
+    pub returned: Result<Option<Value>, HookError>,
+    /// What the script logged, and the requests and programs that were only noted.
+    pub log: Vec<LogLine>,
+    /// How long it took, with the start of its process.
+    pub took: Duration,
+}
+
+/// A hook and where it is defined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// The hook.
+    pub hook: HookName,
+    /// The database it serves alone; `None`: all that have none of their own.
+    pub database: Option<DatabaseName>,
+    /// The script, as the configuration names it.
+    pub script: String,
+    /// The line of its definition, from 1.
+    pub line: usize,
+    /// Its `///` lines.
+    pub doc: Vec<String>,
+}
+
+/// A file of tests that was compiled.
+pub struct Tests {
+    script: Script,
+}
+
+impl Tests {
+    /// The names of its tests, in the order of the file.
+    pub fn names(&self) -> &[String] {
+        &self.script.tests
+    }
+}
+
+/// Compiles every script of `config` and tells what is wrong with them; none is run.
+pub fn check(config: &Config) -> Problems {
+    Scripts::read(config).1
+}
+
+impl RhaiHooks {
+    /// Compiles the scripts of `config`; `program` is this program's own file, which each call starts as a child.
+    ///
+    /// # Errors
+    /// Every mistake in them.
+    pub fn new(config: &Config, program: &Path) -> Result<Self, Problems> {
+        let (scripts, problems) = Scripts::read(config);
+        match problems.has_errors() {
+            true => Err(problems),
+            false => Ok(Self {
+                scripts,
+                settings: config.hooks().clone(),
+                program: program.to_owned(),
+            }),
+        }
+    }
+
+    /// Everything that is attached: of `[hooks] scripts` first, then by database.
+    pub fn list(&self) -> Vec<Attached> {
+        let common = self.scripts.common.iter().map(|script| (None, script));
+        let own = self
+            .scripts
+            .own
+            .iter()
+            .map(|(name, script)| (Some(name), script));
+        let mut list = Vec::new();
+        for (database, script) in common.chain(own) {
+            for defined in &script.hooks {
+                list.push(Attached {
+                    hook: defined.hook,
+                    database: database.cloned(),
+                    script: script.name.clone(),
+                    line: text::line_and_column(&script.text, defined.span.start).0,
+                    doc: defined.doc.clone(),
+                });
+            }
+        }
+        list
+    }
+
+    /// As [`Hooks::call`], or as [`Hooks::call_in`] where `path` names a script, with everything there is to see.
+    /// `None`: no script defines the hook.
+    pub async fn watch(
+        &self,
+        hook: HookName,
+        path: Option<&Path>,
+        database: Option<&DatabaseName>,
+        arguments: Vec<Value>,
+        effects: Effects,
+    ) -> Option<Watched> {
+        let script = match path {
+            Some(path) => self.scripts.at(path).filter(|script| script.defines(hook)),
+            None => self.scripts.of(hook, database),
+        }?;
+        let call = self.prepared(script, hook.as_str(), Some(hook), arguments, effects);
+        Some(watched(hook, process::run(&self.program, &call).await))
+    }
+
+    /// Compiles a file of tests.
+    ///
+    /// # Errors
+    /// Its mistakes.
+    pub fn tests(&self, path: &Path) -> Result<Tests, Problems> {
+        let read = script::read(&engine::to_compile(), path, &[]);
+        match read.script {
+            Some(script) => Ok(Tests { script }),
+            None => Err(read.problems),
+        }
+    }
+
+    /// Runs one test; its imports come from the folder above the tests.
+    ///
+    /// # Errors
+    /// Where it does not hold: the place and why.
+    pub async fn test(&self, tests: &Tests, name: &str) -> Result<(), String> {
+        let mut call = self.prepared(&tests.script, name, None, Vec::new(), Effects::Recorded);
+        call.folder = call
+            .folder
+            .parent()
+            .map_or(call.folder.clone(), Path::to_owned);
+        match process::run(&self.program, &call).await.answer {
+            Answer::Returned(_) => Ok(()),
+            Answer::Failed(failure) => {
+                let hint = failure.hint.as_ref().map(|hint| format!("\nhint: {hint}"));
+                Err(format!(
+                    "{}: {}{}",
+                    place(&failure),
+                    failure.message,
+                    hint.unwrap_or_default()
+                ))
+            }
+        }
+    }
+
+    fn prepared(
+        &self,
+        script: &Script,
+        function: &str,
+        hook: Option<HookName>,
+        arguments: Vec<Value>,
+        effects: Effects,
+    ) -> Call {
+        let settings = &self.settings;
+        let variables = settings.env_allow.iter();
+        Call {
+            name: script.name.clone(),
+            text: script.text.clone(),
+            folder: script.folder(),
+            function: function.to_owned(),
+            hook,
+            arguments,
+            timeout_ms: u64::try_from(settings.timeout.as_millis()).unwrap_or(u64::MAX),
+            reach: Reach {
+                effects,
+                http_allow: settings.http_allow.clone(),
+                exec_allow: settings.exec_allow.clone(),
+                environment: variables
+                    .map(|name| (name.clone(), System.var(name)))
+                    .collect(),
+            },
+        }
+    }
+
+    async fn told(
+        &self,
+        script: Option<&Script>,
+        hook: HookName,
+        arguments: Vec<Value>,
+    ) -> Result<Option<Value>, HookError> {
+        let Some(script) = script else {
+            return Ok(None);
+        };
+        let call = self.prepared(script, hook.as_str(), Some(hook), arguments, Effects::Live);
+        let watched = watched(hook, process::run(&self.program, &call).await);
+        for line in &watched.log {
+            log(hook, &script.name, line);
+        }
+        watched.returned
+    }
+}
+
+#[async_trait]
+impl Hooks for RhaiHooks {
+    async fn call(
+        &self,
+        hook: HookName,
+        database: Option<&DatabaseName>,
+        arguments: Vec<Value>,
+    ) -> Result<Option<Value>, HookError> {
+        let script = self.scripts.of(hook, database);
+        self.told(script, hook, arguments).await
+    }
+
+    async fn call_in(
+        &self,
+        script: &Path,
+        hook: HookName,
+        arguments: Vec<Value>,
+    ) -> Result<Option<Value>, HookError> {
+        let script = self
+            .scripts
+            .at(script)
+            .filter(|script| script.defines(hook));
+        self.told(script, hook, arguments).await
+    }
+
+    fn attached(&self, hook: HookName, database: Option<&DatabaseName>) -> bool {
+        self.scripts.of(hook, database).is_some()
+    }
+}
+
+fn watched(hook: HookName, ran: Ran) -> Watched {
+    let returned = match ran.answer {
+        Answer::Returned(value) => Ok((!value.is_null()).then_some(value)),
+        Answer::Failed(failure) => Err(HookError {
+            hook,
+            kind: failure.kind,
+            place: place(&failure),
+            message: match failure.hint {
+                Some(hint) => format!("{}\nhint: {hint}", failure.message),
+                None => failure.message,
+            },
+        }),
+    };
+    Watched {
+        returned,
+        log: ran.log,
+        took: ran.took,
+    }
+}
+
+fn place(failure: &super::wire::Failure) -> String {
+    match (failure.line, failure.column) {
+        (Some(line), column) => format!("{}:{line}:{}", failure.file, column.unwrap_or(1)),
+        (None, _) => failure.file.clone(),
+    }
+}
+
+fn log(hook: HookName, script: &str, line: &LogLine) {
+    let text = &line.text;
+    match line.level {
+        LogLevel::Info | LogLevel::Recorded => tracing::info!(%hook, script, "{script}: {text}"),
+        LogLevel::Warn => tracing::warn!(%hook, script, "{script}: {text}"),
+        LogLevel::Error => tracing::error!(%hook, script, "{script}: {text}"),
+    }
+}

@@ -1,0 +1,84 @@
+//! Publishes to an ntfy topic.
+
+use async_trait::async_trait;
+
+use super::post::{Address, Answer, NotifyError, Request};
+use super::text::{clean, cut_bytes, header};
+use super::{Body, Message, Notifier};
+use crate::config::{AlertLevel, Sink};
+use crate::types::EventKind;
+
+/// A longer message becomes an attachment: https://docs.ntfy.sh/publish/#limitations
+const MOST_BYTES: usize = 4096;
+
+/// An ntfy topic.
+pub struct Ntfy {
+    name: String,
+    address: Address,
+}
+
+impl Ntfy {
+    /// The sink that `sink` describes.
+    pub fn new(sink: &Sink) -> Self {
+        Self {
+            name: sink.name.clone(),
+            address: Address::of(sink),
+        }
+    }
+}
+
+#[async_trait]
+impl Notifier for Ntfy {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn send(&self, message: &Message) -> Result<Answer, NotifyError> {
+        let url = self.address.url()?;
+        let request = match message {
+            Message::Alert(alert) => {
+                let title = format!("Patina {}: {}", alert.agent, alert.title());
+                let tag = tag(alert.kind, alert.severity);
+                with_headers(text(url, &alert.text()), &title, alert.severity, tag)
+            }
+            Message::Digest(digest) => {
+                let title = format!("Patina {}: {}", digest.agent, digest.title());
+                let (lines, severity) = (digest.lines().join("\n"), digest.severity());
+                let tag = tag(EventKind::Test, severity);
+                with_headers(text(url, &lines), &title, severity, tag)
+            }
+            Message::Scripted { body, .. } => match body {
+                Body::Json(document) => Request::json(url, document),
+                Body::Text(said) => text(url, said),
+            },
+            Message::Pulse { .. } => text(url, "Patina is alive"),
+        };
+        self.address.send(request).await
+    }
+}
+
+fn text(url: reqwest::Url, said: &str) -> Request {
+    let said = cut_bytes(&clean(said), MOST_BYTES);
+    Request::post(url, "text/plain; charset=utf-8", said.into_bytes())
+}
+
+fn with_headers(mut request: Request, title: &str, severity: AlertLevel, tag: &str) -> Request {
+    let priority = match severity {
+        AlertLevel::Info => "3",
+        AlertLevel::Warning => "4",
+        AlertLevel::Critical => "5",
+    };
+    request.headers.push(("Title", header(title)));
+    request.headers.push(("Priority", priority.to_owned()));
+    request.headers.push(("Tags", tag.to_owned()));
+    request
+}
+
+fn tag(kind: EventKind, severity: AlertLevel) -> &'static str {
+    match (kind, severity) {
+        (EventKind::BackupCompleted | EventKind::Resolved, _) => "white_check_mark",
+        (_, AlertLevel::Info) => "information_source",
+        (_, AlertLevel::Warning) => "warning",
+        (_, AlertLevel::Critical) => "rotating_light",
+    }
+}

@@ -1,0 +1,260 @@
+//! Makes one HTTP request to a sink. Invariant: it ends in time, follows no redirect, and reaches no private network
+//! unless that is allowed: the addresses that were checked are the ones that are used.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Method, Url, redirect};
+
+use super::address::is_private;
+use super::text::{clean, cut};
+use crate::config::{Secret, Sink};
+
+/// A sink that needs longer for a few kilobytes is down.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// So much of an answer is read: enough to say why.
+const MOST_ANSWER_BYTES: usize = 4096;
+const MOST_ANSWER_SHOWN: usize = 200;
+
+/// A shorter part of an address is no secret, and a common word.
+const LEAST_SECRET_CHARS: usize = 6;
+
+/// What a sink answered to a message it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+}
+
+/// Why a message was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotifyError {
+    /// Its address is no URL.
+    #[error("its address is not a URL")]
+    BadAddress,
+    /// Its host has an address of a private network.
+    #[error("its address lies in a private network\nhint: `allow_private = true` allows that")]
+    Private,
+    /// It was not reached, or did not answer in time.
+    #[error("it was not reached: {0}")]
+    Unreachable(String),
+    /// It asks to be left alone for a time.
+    #[error("it takes no more for now (status {status})")]
+    Limited {
+        /// The HTTP status.
+        status: u16,
+        /// When to come again; `None`: it did not say.
+        after: Option<Delay>,
+    },
+    /// It is there and cannot work, or does not let us in.
+    #[error("it answered with status {status}{said}")]
+    Unwilling {
+        /// The HTTP status.
+        status: u16,
+        /// What it said; begins with a colon, or is empty.
+        said: String,
+    },
+    /// It does not like this message; another one may be fine.
+    #[error("it refused the message with status {status}{said}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// What it said; begins with a colon, or is empty.
+        said: String,
+    },
+}
+
+impl NotifyError {
+    /// Whether the next message would meet the same: then all wait, not only this one.
+    pub fn is_about_the_sink(&self) -> bool {
+        !matches!(self, Self::Refused { .. })
+    }
+}
+
+/// When a sink wants to be asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delay {
+    /// After this time.
+    For(Duration),
+    /// At this moment.
+    Until(DateTime<Utc>),
+}
+
+/// Where a sink is.
+pub(super) struct Address {
+    url: Secret,
+    allow_private: bool,
+}
+
+/// What to ask of it.
+pub(super) struct Request {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Request {
+    pub(super) fn post(url: Url, content_type: &str, body: Vec<u8>) -> Self {
+        Self {
+            method: Method::POST,
+            url,
+            headers: vec![("Content-Type", content_type.to_owned())],
+            body,
+        }
+    }
+
+    pub(super) fn json(url: Url, document: &serde_json::Value) -> Self {
+        Self::post(url, "application/json", document.to_string().into_bytes())
+    }
+}
+
+impl Address {
+    pub(super) fn of(sink: &Sink) -> Self {
+        Self {
+            url: sink.url.clone(),
+            allow_private: sink.allow_private,
+        }
+    }
+
+    pub(super) fn url(&self) -> Result<Url, NotifyError> {
+        Url::parse(self.url.expose()).map_err(|_| NotifyError::BadAddress)
+    }
+
+    /// Makes the request once.
+    pub(super) async fn send(&self, request: Request) -> Result<Answer, NotifyError> {
+        let sent = tokio::time::timeout(TIMEOUT, self.attempt(request)).await;
+        sent.unwrap_or_else(|_| {
+            let seconds = TIMEOUT.as_secs();
+            Err(NotifyError::Unreachable(format!(
+                "no answer within {seconds} s"
+            )))
+        })
+    }
+
+    async fn attempt(&self, request: Request) -> Result<Answer, NotifyError> {
+        let host = request.url.host_str().ok_or(NotifyError::BadAddress)?;
+        let host = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
+        let addresses = self.addresses(&host, &request.url).await?;
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("patina/", env!("CARGO_PKG_VERSION")))
+            .timeout(TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(redirect::Policy::none())
+            .resolve_to_addrs(&host, &addresses)
+            .build()
+            .map_err(|_| NotifyError::Unreachable("the HTTP client cannot be made".to_owned()))?;
+        let mut asked = client.request(request.method, request.url);
+        for (name, value) in request.headers {
+            asked = asked.header(name, value);
+        }
+        let asked = asked.body(request.body).send().await;
+        let answer = asked.map_err(|error| NotifyError::Unreachable(why(&error, &host)))?;
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        if answer.status().is_success() {
+            return Ok(Answer { status });
+        }
+        let said = self.shown(&read(answer).await);
+        Err(match status {
+            429 => limited(status, &headers),
+            503 if headers.contains_key(RETRY_AFTER) => limited(status, &headers),
+            400 | 405..=407 | 409 | 411..=428 | 430..=499 => NotifyError::Refused { status, said },
+            _ => NotifyError::Unwilling { status, said },
+        })
+    }
+
+    async fn addresses(&self, host: &str, url: &Url) -> Result<Vec<SocketAddr>, NotifyError> {
+        let port = url.port_or_known_default().unwrap_or_default();
+        let found = tokio::net::lookup_host((host, port)).await;
+        let unknown = |_| NotifyError::Unreachable("its host name is not known".to_owned());
+        let addresses: Vec<SocketAddr> = found.map_err(unknown)?.collect();
+        if !self.allow_private && addresses.iter().any(|address| is_private(address.ip())) {
+            return Err(NotifyError::Private);
+        }
+        Ok(addresses)
+    }
+
+    /// What a sink said, short and without any part of its address: some repeat what they were asked for.
+    fn shown(&self, said: &str) -> String {
+        let mut said = clean(said).replace('\n', " ").trim().to_owned();
+        if said.is_empty() || said.starts_with('<') {
+            // A page for a browser.
+            return String::new();
+        }
+        let parts = self.url.expose().split(['/', '?', '&', '=', '@', ':']);
+        for part in parts.filter(|part| part.chars().count() >= LEAST_SECRET_CHARS) {
+            said = said.replace(part, "…");
+        }
+        format!(": {}", cut(&said, MOST_ANSWER_SHOWN))
+    }
+}
+
+async fn read(mut answer: reqwest::Response) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < MOST_ANSWER_BYTES
+        && let Ok(Some(chunk)) = answer.chunk().await
+    {
+        bytes.extend_from_slice(&chunk);
+    }
+    bytes.truncate(MOST_ANSWER_BYTES);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn limited(status: u16, headers: &HeaderMap) -> NotifyError {
+    let text = headers.get(RETRY_AFTER).and_then(|text| text.to_str().ok());
+    NotifyError::Limited {
+        status,
+        after: text.and_then(|text| delay(text.trim())),
+    }
+}
+
+/// `Retry-After`: seconds, some write fractions, or a date (RFC 9110, 10.2.3).
+fn delay(text: &str) -> Option<Delay> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok().map(Delay::For);
+    }
+    let date = DateTime::parse_from_rfc2822(text).ok()?;
+    Some(Delay::Until(date.to_utc()))
+}
+
+fn why(error: &reqwest::Error, host: &str) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut innermost = None;
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        innermost = Some(error.to_string());
+        cause = error.source();
+    }
+    // The outer ones repeat it or name the address.
+    innermost.unwrap_or_default().replace(host, "…")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        let date = "2026-11-24T07:28:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("30", Some(Delay::For(Duration::from_secs(30)))),
+            ("0.5", Some(Delay::For(Duration::from_millis(500)))),
+            ("Tue, 24 Nov 2026 07:28:00 GMT", Some(Delay::Until(date))),
+            ("soon", None),
+            ("-1", None),
+            ("NaN", None),
+        ] {
+            assert_eq!(delay(text), expected, "{text}");
+        }
+    }
+}

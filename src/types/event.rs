@@ -1,0 +1,132 @@
+//! Names what can happen that people should hear of.
+
+use std::fmt;
+
+/// What happened, for the words of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EventKind {
+    /// A backup job began. Heartbeats alone hear of it.
+    BackupStarted,
+    /// A backup job ended and no database failed.
+    BackupCompleted,
+    /// A backup job ended and at least one database failed.
+    BackupFailed,
+    /// A week was packed.
+    WeeklyCompleted,
+    /// A week was not packed: the next archive holds it, too.
+    WeeklySkipped,
+    /// A database has had no good copy for too long.
+    StaleBackup,
+    /// A copy is far smaller than those of the last days.
+    SizeDecrease,
+    /// A copy is far larger than those of the last days.
+    SizeIncrease,
+    /// A table lost most of its rows, or is gone.
+    RowsDropped,
+    /// A database's schema is another one than in the copy before.
+    SchemaChanged,
+    /// A database failed several times in a row.
+    ConsecutiveFailures,
+    /// A stored object is not what was stored.
+    VerifyFailed,
+    /// Expiry deletes nothing of a database until a person looked.
+    ExpiryRefused,
+    /// A storage holds objects under our keys without a manifest.
+    UntrackedObjects,
+    /// A storage lost an object.
+    MissingObject,
+    /// A configuration was not taken, or the daemon could not start with it.
+    ConfigRejected,
+    /// The account has a D1 database that no `[[database]]` names.
+    UnprotectedDatabase,
+    /// Copies are fetched in a way that is not usual.
+    UnusualAccess,
+    /// Somebody tries whether alerts arrive.
+    Test,
+    /// Something that was told of is over.
+    Resolved,
+}
+
+impl EventKind {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 20] = [
+        Self::BackupStarted,
+        Self::BackupCompleted,
+        Self::BackupFailed,
+        Self::WeeklyCompleted,
+        Self::WeeklySkipped,
+        Self::StaleBackup,
+        Self::SizeDecrease,
+        Self::SizeIncrease,
+        Self::RowsDropped,
+        Self::SchemaChanged,
+        Self::ConsecutiveFailures,
+        Self::VerifyFailed,
+        Self::ExpiryRefused,
+        Self::UntrackedObjects,
+        Self::MissingObject,
+        Self::ConfigRejected,
+        Self::UnprotectedDatabase,
+        Self::UnusualAccess,
+        Self::Test,
+        Self::Resolved,
+    ];
+
+    /// The word the catalog stores and alerts carry.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BackupStarted => "backup_started",
+            Self::BackupCompleted => "backup_completed",
+            Self::BackupFailed => "backup_failed",
+            Self::WeeklyCompleted => "weekly_completed",
+            Self::WeeklySkipped => "weekly_skipped",
+            Self::StaleBackup => "stale_backup",
+            Self::SizeDecrease => "size_decrease",
+            Self::SizeIncrease => "size_increase",
+            Self::RowsDropped => "rows_dropped",
+            Self::SchemaChanged => "schema_changed",
+            Self::ConsecutiveFailures => "consecutive_failures",
+            Self::VerifyFailed => "verify_failed",
+            Self::ExpiryRefused => "expiry_refused",
+            Self::UntrackedObjects => "untracked_objects",
+            Self::MissingObject => "missing_object",
+            Self::ConfigRejected => "config_rejected",
+            Self::UnprotectedDatabase => "unprotected_database",
+            Self::UnusualAccess => "unusual_access",
+            Self::Test => "test",
+            Self::Resolved => "resolved",
+        }
+    }
+
+    /// The same for people, without any name or number: it may stand in a message that tells nothing else.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::BackupStarted => "Backup started",
+            Self::BackupCompleted => "Backup completed",
+            Self::BackupFailed => "Backup failed",
+            Self::WeeklyCompleted => "Week packed",
+            Self::WeeklySkipped => "Week not packed",
+            Self::StaleBackup => "No good copy for too long",
+            Self::SizeDecrease => "Copy much smaller than usual",
+            Self::SizeIncrease => "Copy much larger than usual",
+            Self::RowsDropped => "Rows are missing",
+            Self::SchemaChanged => "Schema changed",
+            Self::ConsecutiveFailures => "Backup fails again and again",
+            Self::VerifyFailed => "Stored copy is damaged",
+            Self::ExpiryRefused => "Nothing expires until somebody looked",
+            Self::UntrackedObjects => "Untracked objects in a storage",
+            Self::MissingObject => "Stored copy is missing",
+            Self::ConfigRejected => "Configuration rejected",
+            Self::UnprotectedDatabase => "Database without a backup",
+            Self::UnusualAccess => "Unusual access to copies",
+            Self::Test => "Test",
+            Self::Resolved => "Resolved",
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

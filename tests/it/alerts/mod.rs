@@ -1,0 +1,10 @@
+//! Sends real alerts to a real HTTP server on loopback, which keeps every byte it gets.
+
+mod contract;
+mod delivery;
+mod golden;
+mod process;
+mod rules;
+mod scripts;
+mod server;
+mod world;
