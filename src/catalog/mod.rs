@@ -11,6 +11,7 @@ mod events;
 mod keeping;
 mod query;
 mod record;
+mod reloads;
 mod row;
 mod run;
 mod schema;
@@ -24,6 +25,7 @@ pub use record::{
     ItemMember, Job, JobResult, JobStatus, NewJob, Packed, Placement, Record, ResultStatus, Slot,
     Spooled, StoredArchive, StoredCopy,
 };
+pub use reloads::{Cause, Reload, ReloadOutcome};
 pub use run::Run;
 
 use std::fs::{DirBuilder, OpenOptions};

@@ -413,6 +413,8 @@ pub enum EventKind {
     UntrackedObjects,
     /// A storage lost an object.
     MissingObject,
+    /// A configuration was not taken.
+    ConfigRejected,
     /// The account has a D1 database that no `[[database]]` names.
     UnprotectedDatabase,
 }
@@ -427,6 +429,7 @@ impl EventKind {
             Self::ExpiryRefused => "expiry_refused",
             Self::UntrackedObjects => "untracked_objects",
             Self::MissingObject => "missing_object",
+            Self::ConfigRejected => "config_rejected",
             Self::UnprotectedDatabase => "unprotected_database",
         }
     }

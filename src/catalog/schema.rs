@@ -9,11 +9,12 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use super::error::{CatalogError, Stop};
 
 /// The steps in their order; the file's `user_version` is how many were taken.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../../migrations/001_backup_metadata.sql"),
     include_str!("../../migrations/002_copies.sql"),
     include_str!("../../migrations/003_week.sql"),
     include_str!("../../migrations/004_slots.sql"),
+    include_str!("../../migrations/008_reloads.sql"),
 ];
 
 /// The last schema this program knows.

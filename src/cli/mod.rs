@@ -13,6 +13,7 @@ mod discover;
 mod edit;
 mod exit;
 mod generate;
+mod install;
 mod keep;
 mod list;
 mod log;
@@ -21,6 +22,7 @@ mod names;
 mod next;
 mod online;
 mod reconcile;
+mod reload;
 mod show;
 mod show_config;
 mod signals;
@@ -64,6 +66,7 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
     let ended = runtime.block_on(async {
         match command {
             Command::Run => daemon::run(context).await,
+            Command::Reload => reload::run(context).await,
             Command::Next(args) => next::run(context, &args),
             Command::Backup(args) => backup::run(context, &args).await,
             Command::List(args) => list::run(context, &args),
@@ -87,6 +90,7 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Add(args) => edit::add(context, &args),
             Command::Remove { name } => edit::remove(context, &name),
             Command::Demo { directory } => demo::run(context, &directory).await,
+            Command::Install(args) => install::run(context, &args),
             Command::Completions { shell } => generate::completions(context, shell),
             Command::Man { dir } => generate::man(context, dir.as_deref()),
         }

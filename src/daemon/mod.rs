@@ -7,6 +7,7 @@ mod scheduled;
 mod signals;
 mod systemd;
 mod turns;
+mod watch;
 
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::jobs::Errand;
+use self::reload::Reloads;
 use self::scheduled::{Begun, Scheduled};
 use self::signals::Signals;
 use self::systemd::Manager;
@@ -56,8 +58,9 @@ pub enum DaemonError {
 /// Where another process holds the state, and where it cannot start.
 pub async fn run(config: Config) -> Result<Ending, DaemonError> {
     let signals = Signals::listen().map_err(DaemonError::Signals)?;
-    let hangups = reload::Hangups::listen().map_err(DaemonError::Signals)?;
+    let reloads = Reloads::listen(&config).map_err(DaemonError::Signals)?;
     let state = Arc::new(StateDir::lock(&config.agent().state)?);
+    state.hear_hangups()?;
     let stop = CancellationToken::new();
     let mut overdue = std::pin::pin!(signals.overdue(stop.clone()));
     let built = tokio::select! {
@@ -73,7 +76,7 @@ pub async fn run(config: Config) -> Result<Ending, DaemonError> {
     );
     let daemon = Daemon::new(built, state, stop);
     tokio::select! {
-        worked = daemon.work(hangups) => worked.map(|()| Ending::Orderly),
+        worked = daemon.work(reloads) => worked.map(|()| Ending::Orderly),
         ending = overdue => {
             // The lock is ours, so every running job is.
             catalog.interrupt_running(clock.now())?;
@@ -105,7 +108,7 @@ impl Daemon {
     }
 
     /// Brings the state in order, then drives the tasks until it is told to end and they have.
-    async fn work(&self, hangups: reload::Hangups) -> Result<(), DaemonError> {
+    async fn work(&self, reloads: Reloads) -> Result<(), DaemonError> {
         let built = self.built();
         let wiring = &built.wiring;
         let recovered = tokio::select! {
@@ -129,7 +132,7 @@ impl Daemon {
         Manager::ready();
         tokio::select! {
             () = driver.run(&self.stop, replacements, beat) => {}
-            () = hangups.serve(self, replace) => {}
+            () = reloads.serve(self, replace) => {}
         }
         Ok(())
     }

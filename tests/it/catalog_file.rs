@@ -108,7 +108,7 @@ fn a_catalog_of_a_newer_patina_is_refused_and_left_as_it_is() {
     ] {
         let text = error.unwrap().to_string();
         assert!(
-            text.contains("was written by a newer Patina (schema 7; this one knows 4)\nhint: "),
+            text.contains("was written by a newer Patina (schema 7; this one knows 5)\nhint: "),
             "{text}"
         );
     }
