@@ -1,18 +1,24 @@
 #!/usr/bin/env bash
-# Installs what the tests call, and only what is missing: Debian packages, an S3 server and the D1 engine.
+# Installs what the tests call, and only what is missing: Debian packages, an S3 server, the D1
+# engine and cargo-deb.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 install_servers() {
     bash scripts/seaweedfs.sh
     bash scripts/d1-engine.sh
+    bash scripts/cargo-deb.sh
 }
 
 # command:package — sqlite3 restores our dumps, zstd unpacks them, strace counts durable steps, python3 installs the
-# S3 server, npm the D1 engine, and setpriv ends both with the test.
+# S3 server, npm the D1 engine, setpriv ends both with the test, vim saves files as people do, and systemd judges the
+# unit and makes the package's user.
 needed=(
-    cc:gcc sqlite3:sqlite3 zstd:zstd strace:strace python3:python3 npm:npm setpriv:util-linux
+    cc:gcc sqlite3:sqlite3 zstd:zstd strace:strace python3:python3 npm:npm setpriv:util-linux vim:vim
+    systemd-analyze:systemd
 )
+# A package is installed into a folder as root would.
+[ "$(id -u)" -eq 0 ] || needed+=(fakeroot:fakeroot)
 
 missing=()
 for pair in "${needed[@]}"; do

@@ -224,7 +224,7 @@ fn each_distinct_mistake_is_told_once_and_the_old_configuration_stays() {
         Some("[schedul]\n# the same mistake\n"),
         Some(""),
         None,
-        Some("[retention]\ndaily_days = 0\n"),
+        Some("[retention]\ndaily_days = 0\nmin_copies = 0\n"),
     ];
     for text in mistakes {
         match text {
