@@ -287,7 +287,7 @@ fn a_file_that_may_not_be_read_any_more_is_told_and_taken_again_when_it_may() {
     };
     let mut watched = Watched::of(home, daemon, text);
     let path = watched.home.path("patina.toml");
-    fs::set_permissions(&path, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
     let new = watched.settled("chmod 000", 0, SOON);
     assert_eq!(new.len(), 1, "{new:#?}");
     assert!(new[0].told[0].contains("Permission denied"), "{new:#?}");
