@@ -159,6 +159,11 @@ fn reload_prints_what_changed_and_every_mistake_and_says_where_no_daemon_is() {
     assert_eq!(said(&output), "reloaded\ndatabase `db1` is new\n");
     let output = reload(&watched.home);
     assert_eq!(said(&output), "reloaded; nothing changed\n");
+    let check = watched.home.command(&["check"]).output().unwrap();
+    assert!(
+        said(&check).contains("\nlast reload: applied on 20"),
+        "{check:?}"
+    );
     let known = watched.home.reloads().len();
     watched.write("[schedul]\n[retention]\ndaily_days = 0\n");
     let output = reload(&watched.home);
