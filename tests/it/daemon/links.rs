@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use patina::catalog::ReloadOutcome;
 
-use super::edits::Watched;
+use super::edits::{SOON, Watched};
 use super::{Daemon, Home, entry};
-
-const SOON: Duration = Duration::from_secs(1);
 
 /// A daemon whose configuration is at `path`, below the home.
 fn watched(home: Home, path: &str, text: String) -> Watched {
