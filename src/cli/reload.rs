@@ -41,7 +41,8 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     validate(&context.config, daemon, own.err())?;
     let catalog = Catalog::open_read_only(&StateDir::catalog_path(&state))?;
     let catalog = catalog.context("the daemon is still starting\nhint: try again in a moment")?;
-    let before = catalog.last_reload()?.map_or(0, |reload| reload.id);
+    let before = catalog.last_reload()?;
+    let known = before.as_ref().map_or(0, |reload| reload.id);
     kill_process(daemon, Signal::HUP).map_err(|error| {
         let id = daemon.as_raw_nonzero();
         let text = format!("the daemon (process {id}) cannot be told: {error}\nhint: run this as its user or as root");
@@ -49,12 +50,12 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     })?;
     let began = Instant::now();
     loop {
-        let reloads = catalog.reloads_after(before)?;
+        let reloads = catalog.reloads_after(known)?;
         let answer = reloads
             .iter()
             .position(|reload| reload.cause == Cause::Asked);
         if let Some(answer) = answer {
-            return show(context, &reloads[..=answer]);
+            return show(context, before.as_ref(), &reloads[..=answer]);
         }
         if began.elapsed() > LONGEST_WAIT {
             let seconds = LONGEST_WAIT.as_secs();
@@ -106,14 +107,14 @@ fn validate(config: &Path, daemon: Pid, own: Option<Problems>) -> Result<(), Pro
     Config::load_in(config, &theirs).map(drop)
 }
 
-fn show(context: &Context, reloads: &[Reload]) -> anyhow::Result<Exit> {
+fn show(context: &Context, before: Option<&Reload>, reloads: &[Reload]) -> anyhow::Result<Exit> {
     let rejected = |reload: &Reload| reload.outcome == ReloadOutcome::Rejected;
     let is_rejected = reloads.last().is_some_and(rejected);
     let exit = match is_rejected {
         true => Exit::Usage,
         false => Exit::Ok,
     };
-    let told: Vec<&String> = match is_rejected {
+    let mut told: Vec<&String> = match is_rejected {
         true => reloads.last().iter().flat_map(|last| &last.told).collect(),
         // What the daemon noticed by itself a moment before belongs to the answer.
         false => {
@@ -121,6 +122,10 @@ fn show(context: &Context, reloads: &[Reload]) -> anyhow::Result<Exit> {
             applied.flat_map(|reload| &reload.told).collect()
         }
     };
+    // Who saves and then asks is mostly too late to be first.
+    let is_noticed = |last: &&Reload| last.cause == Cause::Noticed && !rejected(last);
+    let noticed = before.filter(is_noticed).filter(|_| told.is_empty());
+    told.extend(noticed.iter().flat_map(|last| &last.told));
     if context.json {
         let outcome = match is_rejected {
             true => "rejected",
@@ -137,9 +142,13 @@ fn show(context: &Context, reloads: &[Reload]) -> anyhow::Result<Exit> {
         );
         return Err(Refusal::usage(text).into());
     }
-    context.print(match told.is_empty() {
-        true => "reloaded; nothing changed",
-        false => "reloaded",
+    context.print(match (told.is_empty(), noticed) {
+        (true, _) => "reloaded; nothing changed".to_owned(),
+        (false, None) => "reloaded".to_owned(),
+        (false, Some(last)) => {
+            let at = last.at.format("%H:%M:%S UTC");
+            format!("reloaded; nothing changed since {at}, when the daemon noticed by itself:")
+        }
     })?;
     for change in told {
         context.print(change)?;

