@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests call, and only what is missing: Debian packages, an S3 server, the D1 engine and a browser.
+# Installs what the tests call, and only what is missing: Debian packages, an S3 server, the D1 engine, a browser and
+# cargo-deb.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -7,15 +8,19 @@ install_servers() {
     bash scripts/seaweedfs.sh
     bash scripts/d1-engine.sh
     bash scripts/browser.sh
+    bash scripts/cargo-deb.sh
 }
 
 # command:package — sqlite3 restores our dumps, zstd unpacks them, strace counts durable steps, python3 installs the
 # S3 server, npm the D1 engine and the browser's driver, setpriv ends both servers with the test, chromium shows the
-# dashboard, and promtool (of prometheus) reads the metrics; script is a terminal.
+# dashboard, and promtool (of prometheus) reads the metrics; script is a terminal, vim saves files as people do, and
+# systemd judges the unit and makes the package's user.
 needed=(
     cc:gcc sqlite3:sqlite3 zstd:zstd strace:strace python3:python3 npm:npm setpriv:util-linux
-    chromium:chromium promtool:prometheus script:bsdutils
+    chromium:chromium promtool:prometheus script:bsdutils vim:vim systemd-analyze:systemd
 )
+# A package is installed into a folder as root would.
+[ "$(id -u)" -eq 0 ] || needed+=(fakeroot:fakeroot)
 
 missing=()
 for pair in "${needed[@]}"; do

@@ -19,7 +19,8 @@ use tokio::runtime::Handle;
 use crate::catalog::{Catalog, CatalogError, CopyFilter};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{
-    Config, Database, Loaded, Problems, Sink, SinkKind, SourceSpec, Storage, StorageKind,
+    Config, Database, Environment, Loaded, Problems, Sink, SinkKind, SourceSpec, Storage,
+    StorageKind, System,
 };
 use crate::engine::state::StateDir;
 use crate::hook::{self, NoHooks, RhaiHooks};
@@ -54,7 +55,15 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 /// # Errors
 /// Every mistake in the configuration; where it has none, every mistake in its scripts.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
-    let mut loaded = Config::load(path)?;
+    load_in(path, &System)
+}
+
+/// As [`load`], and whatever the configuration names is looked at through `env`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_in(path: &Path, env: &dyn Environment) -> Result<Loaded, Problems> {
+    let mut loaded = Config::load_in(path, env)?;
     let mut problems = hook::check(&loaded.config);
     if problems.has_errors() {
         problems.watch(loaded.config.inputs());

@@ -16,6 +16,7 @@ mod outbox;
 mod page;
 mod query;
 mod record;
+mod reloads;
 mod requests;
 mod row;
 mod run;
@@ -40,6 +41,7 @@ pub use record::{
     ItemMember, Job, JobResult, JobStatus, NewJob, Packed, Placement, Record, ResultStatus, Slot,
     Spooled, StoredArchive, StoredCopy,
 };
+pub use reloads::{Cause, Reload, ReloadOutcome};
 pub use requests::{Asked, BackupRequest};
 pub use run::Run;
 pub(crate) use samples::sample_of;

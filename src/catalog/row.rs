@@ -17,6 +17,7 @@ use crate::types::{Compression, Trigger};
 
 use super::audit::{AuditAction, AuditOutcome};
 use super::record::{CopyState, EventKind, JobStatus, ResultStatus};
+use super::reloads::{Cause, ReloadOutcome};
 
 /// A number that does not go below zero. SQLite's integers end at 2^63, beyond any size or count.
 pub(super) fn integer(number: u64) -> i64 {
@@ -74,12 +75,21 @@ pub(super) fn optional_time(
 
 /// A commit record, of a copy or of an archive.
 pub(super) fn manifest<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<T> {
-    let text = row.get_ref("manifest")?.as_str()?;
-    serde_json::from_str(text).map_err(|error| misfit("manifest", error))
+    json(row, "manifest")
 }
 
 pub(super) fn manifest_text(manifest: &impl Serialize) -> String {
-    serde_json::to_string(manifest).expect("a manifest has only text keys")
+    json_text(manifest)
+}
+
+/// A value that was stored as JSON.
+pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text).map_err(|error| misfit(column, error))
+}
+
+pub(super) fn json_text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("what the catalog stores has only text keys")
 }
 
 /// A path, as the bytes that it is.
@@ -180,6 +190,16 @@ words!(
     ]
 );
 words!(EventKindWord, EventKind, EventKind::ALL);
+words!(CauseWord, Cause, [Cause::Asked, Cause::Noticed]);
+words!(
+    ReloadOutcomeWord,
+    ReloadOutcome,
+    [
+        ReloadOutcome::Applied,
+        ReloadOutcome::Rejected,
+        ReloadOutcome::Restored
+    ]
+);
 words!(TriggerWord, Trigger, [Trigger::Scheduled, Trigger::Manual]);
 
 pub(super) fn misfit(column: &str, error: impl Error + Send + Sync + 'static) -> rusqlite::Error {

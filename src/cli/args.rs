@@ -82,6 +82,8 @@ pub(super) enum Format {
 pub(super) enum Command {
     /// Work by schedule until told to end: the daemon
     Run,
+    /// Tell the running daemon to read its configuration again, and what came of it
+    Reload,
     /// Say when everything runs next
     Next(NextArgs),
     /// Back up databases: export, restore, compare, store
@@ -183,6 +185,9 @@ pub(super) enum Command {
     /// Answer one call of a hook: the child of a running Patina
     #[command(hide = true, name = crate::hook::COMMAND)]
     HookCall,
+    /// Print or write what another program needs to run the daemon
+    #[command(arg_required_else_help = true)]
+    Install(InstallArgs),
     /// Print a completion script
     Completions {
         /// For which shell
@@ -194,6 +199,24 @@ pub(super) enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
+}
+
+/// `patina install`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("form").args(["print", "write"])))]
+pub(super) struct InstallArgs {
+    /// For systemd: the unit, its user and its folders
+    #[arg(long, required = true)]
+    pub(super) systemd: bool,
+    /// Print what would be written; so it is where neither is said
+    #[arg(long)]
+    pub(super) print: bool,
+    /// Write it below /etc
+    #[arg(long)]
+    pub(super) write: bool,
+    /// Write below this folder instead of /
+    #[arg(long, value_name = "DIR", default_value = "/", requires = "write")]
+    pub(super) root: PathBuf,
 }
 
 /// `patina next`.

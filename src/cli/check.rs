@@ -6,6 +6,7 @@ use super::context::{Context, in_spite_of, tell};
 use super::exit::Exit;
 use super::online;
 use crate::app;
+use crate::catalog::{Reload, ReloadOutcome};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 
@@ -18,6 +19,9 @@ pub(super) async fn run(context: &Context, goes_online: bool) -> anyhow::Result<
         true => Some(app::online::try_all(config).await?),
         false => None,
     };
+    // Where the catalog cannot be read, other commands say so.
+    let catalog = app::known(config).ok().flatten();
+    let reload = catalog.and_then(|catalog| catalog.last_reload().ok().flatten());
     let exit = trials.as_deref().map_or(Exit::Ok, online::exit);
     if context.json {
         let mut document = loaded.warnings.json();
@@ -31,17 +35,37 @@ pub(super) async fn run(context: &Context, goes_online: bool) -> anyhow::Result<
                 |run| json!({"name": run.name, "schedule": run.schedule.to_string(), "at": run.at}),
             )
             .collect();
+        document["last_reload"] = reload.map_or(serde_json::Value::Null, |last| {
+            json!({"at": last.at, "cause": last.cause.as_str(), "outcome": last.outcome.as_str(), "told": last.told})
+        });
         if let Some(trials) = &trials {
             document["online"] = online::document(trials);
         }
         return Ok(in_spite_of(context.print_json(&document), exit));
     }
     context.print(config.summary(now))?;
+    if let Some(reload) = reload {
+        context.print(format_args!("\n{}", last(&reload, config)))?;
+    }
     for warning in &loaded.warnings {
         tell(warning);
     }
     let shown = trials.map_or(Ok(()), |trials| online::show(context, &trials));
     Ok(in_spite_of(shown, exit))
+}
+
+/// What the daemon made of the last change.
+fn last(reload: &Reload, config: &Config) -> String {
+    let at = reload.at.with_timezone(&config.agent().timezone);
+    let at = at.format("%Y-%m-%d %H:%M:%S %Z");
+    match reload.outcome {
+        ReloadOutcome::Applied => format!("last reload: applied on {at}"),
+        ReloadOutcome::Restored => format!("last reload: on {at} the file was as before again"),
+        ReloadOutcome::Rejected => {
+            let told = reload.told.join("\n");
+            format!("last reload: rejected on {at}\n{told}")
+        }
+    }
 }
 
 fn databases(config: &Config) -> serde_json::Value {

@@ -18,6 +18,7 @@ mod exit;
 mod generate;
 mod guide;
 mod hook;
+mod install;
 mod keep;
 mod key;
 mod list;
@@ -28,6 +29,7 @@ mod next;
 mod online;
 mod query;
 mod reconcile;
+mod reload;
 mod restore;
 mod show;
 mod show_config;
@@ -77,6 +79,7 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
     let ended = runtime.block_on(async {
         match command {
             Command::Run => daemon::run(context).await,
+            Command::Reload => reload::run(context).await,
             Command::Next(args) => next::run(context, &args),
             Command::Backup(args) => backup::run(context, &args).await,
             Command::List(args) => list::run(context, &args),
@@ -109,6 +112,7 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Add(args) => edit::add(context, &args),
             Command::Remove { name } => edit::remove(context, &name),
             Command::Demo { directory, once } => demo::run(context, &directory, once).await,
+            Command::Install(args) => install::run(context, &args),
             Command::Completions { shell } => generate::completions(context, shell),
             Command::HookCall => unreachable!("`main` answers it"),
             Command::Man { dir } => generate::man(context, dir.as_deref()),

@@ -1,7 +1,7 @@
 //! Tells two configurations apart, in sentences for the log. Invariant: no sentence holds a secret.
 
 use super::duration_text;
-use super::model::{Config, Database};
+use super::model::{Config, Database, Http};
 
 /// What changed from `old` to `new`, one sentence each; empty where both mean the same.
 ///
@@ -175,5 +175,9 @@ fn sections(old: &Config, new: &Config, changes: &mut Vec<String>) {
     );
     let mut http = new.http.clone();
     http.listen = old.http.listen;
+    let follows = |http: &Http| http.public_url == format!("http://{}", http.listen);
+    if follows(&old.http) && follows(&new.http) {
+        http.public_url.clone_from(&old.http.public_url);
+    }
     note(http != old.http, "http access changed");
 }

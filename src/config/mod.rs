@@ -56,11 +56,26 @@ impl Config {
     ///
     /// The error holds every finding; a file that cannot be read is one of them.
     pub fn load(path: &Path) -> Result<Loaded, Problems> {
+        Self::load_in(path, &System)
+    }
+
+    /// As [`Config::load`], and whatever is looked at is looked at through `env`.
+    pub fn load_in(path: &Path, env: &dyn Environment) -> Result<Loaded, Problems> {
         let name = path.display().to_string();
-        match System.read(path) {
-            Ok(text) => Self::read(&name, path, text, &System),
+        match env.read(path) {
+            Ok(text) => Self::read(&name, path, text, env),
             Err(error) => Err(unreadable(&name, path, &error)),
         }
+    }
+
+    /// The state folder that the file itself names, whatever else is wrong with it; for finding a daemon that works
+    /// there. `None`: the file cannot be read as TOML, or the name depends on more than this file.
+    pub fn state_named_in(path: &Path) -> Option<std::path::PathBuf> {
+        let text = System.read(path).ok()?;
+        let file: toml::Table = text.parse().ok()?;
+        let state = file.get("agent")?.get("state")?.as_str()?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        (!state.contains("${")).then(|| folder.join(state))
     }
 
     /// Reads a configuration from its text; `name` is how findings call it, relative paths start at

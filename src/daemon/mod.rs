@@ -10,6 +10,7 @@ mod scheduled;
 mod signals;
 mod systemd;
 mod turns;
+mod watch;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::asked::Asked;
 use self::jobs::Errand;
+use self::reload::Reloads;
 use self::scheduled::{Begun, Scheduled};
 use self::signals::Signals;
 use self::systemd::Manager;
@@ -68,10 +70,11 @@ pub enum DaemonError {
 /// Where another process holds the state, and where it cannot start.
 pub async fn run(config: Config, listens: impl FnOnce(SocketAddr)) -> Result<Ending, DaemonError> {
     let signals = Signals::listen().map_err(DaemonError::Signals)?;
-    let hangups = reload::Hangups::listen().map_err(DaemonError::Signals)?;
+    let reloads = Reloads::listen(&config).map_err(DaemonError::Signals)?;
     let state = Arc::new(StateDir::lock(&config.agent().state)?);
     let server = Server::bind(config.http()).await?;
     listens(server.address());
+    state.hear_hangups()?;
     let stop = CancellationToken::new();
     let mut overdue = std::pin::pin!(signals.overdue(stop.clone()));
     let built = tokio::select! {
@@ -87,7 +90,7 @@ pub async fn run(config: Config, listens: impl FnOnce(SocketAddr)) -> Result<End
     );
     let daemon = Daemon::new(built, state, stop);
     tokio::select! {
-        worked = daemon.work(hangups, server) => worked.map(|()| Ending::Orderly),
+        worked = daemon.work(reloads, server) => worked.map(|()| Ending::Orderly),
         ending = overdue => {
             // The lock is ours, so every running job is.
             catalog.interrupt_running(clock.now())?;
@@ -123,7 +126,7 @@ impl Daemon {
     }
 
     /// Brings the state in order, then drives the tasks until it is told to end and they have.
-    async fn work(&self, hangups: reload::Hangups, server: Server) -> Result<(), DaemonError> {
+    async fn work(&self, reloads: Reloads, server: Server) -> Result<(), DaemonError> {
         let built = self.built();
         let wiring = &built.wiring;
         let recovered = tokio::select! {
@@ -151,7 +154,7 @@ impl Daemon {
         let driven = async {
             tokio::select! {
                 () = driver.run(&self.stop, replacements, beat) => {}
-                () = hangups.serve(self, replace) => {}
+                () = reloads.serve(self, replace) => {}
                 () = self.wake_on_events(self.activator.clone()) => {}
             }
             Ok::<_, ServeError>(())

@@ -1,74 +1,237 @@
-//! Reads the configuration again on SIGHUP. Invariant: a file with a mistake changes nothing, and running jobs finish on
-//! what they began with.
+//! Takes a changed configuration in. Invariant: files with a mistake change nothing, what is taken was read in one look
+//! and is complete, and running jobs finish on what they began with.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::systemd::Manager;
+use super::watch::{self, Fingerprint, Reading, Watch};
 use super::{Daemon, rejected};
 use crate::app;
-use crate::config;
+use crate::catalog::{Cause, ReloadOutcome};
+use crate::config::{self, Config, Loaded};
 use crate::task::Task;
 
-/// SIGHUP, from now on.
-pub(super) struct Hangups(Signal);
+/// Without events nobody says that a file is being written: it must be the same after this time.
+const SETTLE: Duration = Duration::from_millis(250);
 
-impl Hangups {
-    pub(super) fn listen() -> io::Result<Self> {
-        signal(SignalKind::hangup()).map(Self)
+/// So often it is read again where it does not settle; then it is looked at the next time.
+const MOST_READS: u32 = 8;
+
+/// Takes the tasks of a new configuration.
+pub(super) type Replace = mpsc::Sender<Vec<Arc<dyn Task>>>;
+
+/// SIGHUP and the configuration's files, from now on.
+pub(super) struct Reloads {
+    hangups: Signal,
+    watch: Watch,
+    path: PathBuf,
+    /// What the daemon works on was read from files of this fingerprint.
+    accepted: Fingerprint,
+    /// The files that were last refused, while they are not good again.
+    rejected: Option<Fingerprint>,
+    /// What was last said of files that cannot be used, so that it is said once.
+    told: Option<String>,
+    /// What a restart alone can change, as it was at the start.
+    started: Fixed,
+}
+
+/// What is settled when the process starts.
+#[derive(PartialEq)]
+struct Fixed {
+    state: PathBuf,
+    listen: std::net::SocketAddr,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        Self {
+            state: config.agent().state.clone(),
+            listen: config.http().listen,
+        }
+    }
+}
+
+impl Reloads {
+    /// Begins with what `config` was read from.
+    pub(super) fn listen(config: &Config) -> io::Result<Self> {
+        let hangups = signal(SignalKind::hangup())?;
+        let path = config.path().to_owned();
+        let mut watch = Watch::new();
+        let reading = watch::read(&path);
+        watch.aim(&reading.paths);
+        Ok(Self {
+            hangups,
+            watch,
+            path,
+            accepted: reading.fingerprint,
+            rejected: None,
+            told: None,
+            started: Fixed::of(config),
+        })
     }
 
-    /// Reloads at each signal; it never returns.
-    pub(super) async fn serve(
-        mut self,
-        daemon: &Daemon,
-        replace: mpsc::Sender<Vec<Arc<dyn Task>>>,
-    ) {
-        while self.0.recv().await.is_some() {
+    /// Looks whenever there is a reason to; it never returns.
+    pub(super) async fn serve(mut self, daemon: &Daemon, replace: Replace) {
+        // Starting may have taken long.
+        let mut cause = Cause::Noticed;
+        loop {
+            self.look(cause, daemon, &replace).await;
+            cause = tokio::select! {
+                Some(()) = self.hangups.recv() => Cause::Asked,
+                () = self.watch.changed() => Cause::Noticed,
+            };
+        }
+    }
+
+    /// Reads everything once and takes it in where it is new and good.
+    async fn look(&mut self, cause: Cause, daemon: &Daemon, replace: &Replace) {
+        if cause == Cause::Asked {
             Manager::reloading();
-            if daemon.reload().await {
-                // Only a driver that ended takes none, and with it the daemon ends.
-                let _ = replace.send(daemon.tasks()).await;
+        }
+        let reading = self.read(cause).await;
+        match reading {
+            Some(reading) if cause == Cause::Asked || self.is_news(&reading) => {
+                self.take(reading, cause, daemon, replace).await;
             }
+            Some(reading) if reading.fingerprint == self.accepted && self.told.is_some() => {
+                self.forget_rejection();
+                rejected::tell_accepted(&daemon.built().wiring);
+                tracing::info!("the configuration is good again, and as it was before");
+                daemon.note(cause, ReloadOutcome::Restored, &[]);
+            }
+            _ => {}
+        }
+        if cause == Cause::Asked {
             Manager::ready();
         }
-        std::future::pending().await
+    }
+
+    fn is_news(&self, reading: &Reading) -> bool {
+        let now = reading.fingerprint;
+        now != self.accepted && self.rejected != Some(now)
+    }
+
+    /// Reads until what was read is what is watched, and where nothing can be watched until it stays the same. `None`:
+    /// it does not; who asks is given what there is.
+    async fn read(&mut self, cause: Cause) -> Option<Reading> {
+        let mut last: Option<Reading> = None;
+        for _ in 0..MOST_READS {
+            let path = self.path.clone();
+            let reading = tokio::task::spawn_blocking(move || watch::read(&path));
+            let reading = reading.await.expect("reading does not panic");
+            let is_seen = !self.watch.aim(&reading.paths);
+            let is_settled = cause == Cause::Asked
+                || !self.watch.is_blind()
+                || !self.is_news(&reading)
+                || last.is_some_and(|last| last.fingerprint == reading.fingerprint);
+            if is_seen && is_settled {
+                return Some(reading);
+            }
+            last = Some(reading);
+            if !is_settled {
+                tokio::time::sleep(SETTLE).await;
+            }
+        }
+        last.filter(|_| cause == Cause::Asked)
+    }
+
+    async fn take(&mut self, reading: Reading, cause: Cause, daemon: &Daemon, replace: &Replace) {
+        if cause == Cause::Noticed {
+            Manager::reloading();
+        }
+        let fingerprint = reading.fingerprint;
+        match reading.loaded {
+            Err(problems) => {
+                self.rejected = Some(fingerprint);
+                let why = problems.mistakes(rejected::MOST_MISTAKES);
+                let problems = problems.iter().map(ToString::to_string).collect();
+                self.reject(problems, &why, cause, daemon);
+            }
+            Ok(loaded) => match daemon.take(loaded).await {
+                // Not the files' fault, so they are tried again at the next look.
+                Err(error) => {
+                    let why = error.to_string();
+                    self.reject(vec![why.clone()], &why, cause, daemon);
+                }
+                Ok(mut changes) => {
+                    self.accepted = fingerprint;
+                    self.forget_rejection();
+                    self.add_what_waits(&mut changes, &daemon.built().wiring.config);
+                    tracing::info!("the configuration is reloaded");
+                    for change in &changes {
+                        tracing::info!("{change}");
+                    }
+                    // Only a driver that ended takes none, and with it the daemon ends.
+                    let _ = replace.send(daemon.tasks()).await;
+                    daemon.note(cause, ReloadOutcome::Applied, &changes);
+                }
+            },
+        }
+        if cause == Cause::Noticed {
+            Manager::ready();
+        }
+    }
+
+    /// Tells of each distinct mistake once, and again who asks.
+    fn reject(&mut self, problems: Vec<String>, why: &str, cause: Cause, daemon: &Daemon) {
+        let text = problems.join("\n");
+        let is_told = self.told.as_ref() == Some(&text);
+        if !is_told || cause == Cause::Asked {
+            tracing::error!("the configuration is not reloaded, the old one stays: {text}");
+            daemon.note(cause, ReloadOutcome::Rejected, &problems);
+        }
+        if !is_told {
+            rejected::tell_rejected(&daemon.built().wiring, why);
+        }
+        self.told = Some(text);
+    }
+
+    fn forget_rejection(&mut self) {
+        (self.rejected, self.told) = (None, None);
+    }
+
+    /// A change that waits for a restart is named at each reload until then.
+    fn add_what_waits(&self, changes: &mut Vec<String>, config: &Config) {
+        let now = Fixed::of(config);
+        for (name, waits) in [
+            ("agent state", now.state != self.started.state),
+            ("http listen", now.listen != self.started.listen),
+        ] {
+            let is_named = changes.iter().any(|change| change.starts_with(name));
+            if waits && !is_named {
+                changes.push(format!(
+                    "{name} is not what this process began with: restart to apply"
+                ));
+            }
+        }
     }
 }
 
 impl Daemon {
-    /// Reads the file again and lets jobs that begin from now on work on it; false where it cannot be used.
-    async fn reload(&self) -> bool {
+    /// Lets jobs that begin from now on work on another configuration. Gives what changed, in sentences.
+    async fn take(&self, loaded: Loaded) -> Result<Vec<String>, app::AppError> {
         let built = self.built();
         let old = &built.wiring;
-        let loaded = match app::load(old.config.path()) {
-            Ok(loaded) => loaded,
-            Err(problems) => {
-                let mistakes = problems.mistakes(rejected::MOST_MISTAKES);
-                let problems = problems.short();
-                tracing::error!("the configuration is not reloaded, the old one stays: {problems}");
-                rejected::tell_rejected(old, &mistakes);
-                return false;
-            }
-        };
-        let changes = config::diff(&old.config, &loaded.config);
-        let new = match app::rebuilt(Arc::new(loaded.config), old, &self.state).await {
-            Ok(new) => new,
-            Err(error) => {
-                tracing::error!("the configuration is not reloaded, the old one stays: {error}");
-                rejected::tell_rejected(old, &error.to_string());
-                return false;
-            }
-        };
+        let mut changes = config::diff(&old.config, &loaded.config);
+        changes.extend(loaded.warnings.iter().map(ToString::to_string));
+        let new = app::rebuilt(Arc::new(loaded.config), old, &self.state).await?;
         rejected::tell_accepted(&new.wiring);
         *self.built.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-        tracing::info!("the configuration is reloaded");
-        for change in changes {
-            tracing::info!("{change}");
+        Ok(changes)
+    }
+
+    /// Writes down how a look ended, for who asks.
+    fn note(&self, cause: Cause, outcome: ReloadOutcome, told: &[String]) {
+        let wiring = &self.built().wiring;
+        let now = wiring.clock.now();
+        if let Err(error) = wiring.catalog.note_reload(now, cause, outcome, told) {
+            tracing::error!("how the reload ended is not noted: {error}");
         }
-        true
     }
 }

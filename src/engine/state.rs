@@ -7,12 +7,24 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+/// Second line of the lock of a process that reloads on SIGHUP; any other process it would end.
+const HEARS_HANGUPS: &str = "reloads on SIGHUP";
+
 /// The directory `[agent] state`, locked while this lives. The kernel gives the lock back when the process ends,
 /// however it ends.
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+/// The process that holds a state directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// Its id, as it sees it: in a container it may be another one from outside.
+    pub id: i32,
+    /// Whether SIGHUP makes it reload.
+    pub hears_hangups: bool,
 }
 
 /// Why the state directory cannot be had.
@@ -70,7 +82,7 @@ impl StateDir {
                 let mut holder = String::new();
                 let _ = lock.read_to_string(&mut holder);
                 let path = path.display().to_string();
-                let holder = holder.trim().to_owned();
+                let holder = holder.lines().next().unwrap_or_default().to_owned();
                 return Err(StateError::Held { path, holder });
             }
             other => other.map_err(|errno| unusable(errno.into()))?,
@@ -83,8 +95,44 @@ impl StateDir {
         name_holder().map_err(unusable)?;
         Ok(Self {
             path: path.to_owned(),
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// Lets [`StateDir::holder`] know that SIGHUP makes this process reload; it must by then.
+    ///
+    /// # Errors
+    /// Where the lock cannot be written.
+    pub fn hear_hangups(&self) -> Result<(), StateError> {
+        let written = writeln!(&self.lock, "{HEARS_HANGUPS}");
+        written.map_err(|cause| StateError::Unusable {
+            path: self.path.display().to_string(),
+            cause,
+        })
+    }
+
+    /// Who works in a state directory. `None`: nobody does.
+    ///
+    /// # Errors
+    /// Where the lock cannot be read.
+    pub fn holder(path: &Path) -> io::Result<Option<Holder>> {
+        let mut lock = match File::open(path.join("lock")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        // Shared, and for a moment: it is given back with the file.
+        match flock(&lock, FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            other => return other.map(|()| None).map_err(io::Error::from),
+        }
+        let mut text = String::new();
+        lock.read_to_string(&mut text)?;
+        let mut lines = text.lines();
+        let id = lines.next().and_then(|line| line.parse().ok());
+        Ok(id.map(|id| Holder {
+            id,
+            hears_hangups: lines.next() == Some(HEARS_HANGUPS),
+        }))
     }
 
     /// Where the catalog lies in a state directory.
@@ -143,7 +191,12 @@ mod tests {
         let first = StateDir::lock(folder.path()).unwrap();
         let error = StateDir::lock(folder.path()).unwrap_err().to_string();
         assert!(error.contains(&std::process::id().to_string()), "{error}");
+        let hears_hangups = |path| StateDir::holder(path).unwrap().map(|it| it.hears_hangups);
+        assert_eq!(hears_hangups(folder.path()), Some(false));
+        first.hear_hangups().unwrap();
+        assert_eq!(hears_hangups(folder.path()), Some(true));
         drop(first);
+        assert_eq!(hears_hangups(folder.path()), None);
         StateDir::lock(folder.path()).unwrap();
     }
 

@@ -1,6 +1,9 @@
 //! Runs the real `patina run` over real databases and a real folder, and ends it in every way there is.
 
+mod edits;
 mod life;
+mod links;
+mod reload;
 mod talk;
 mod unprotected;
 
@@ -10,7 +13,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
-use patina::catalog::{Catalog, CopyFilter, Job, JobStatus};
+use patina::catalog::{Catalog, CopyFilter, Job, JobStatus, Reload};
 use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -40,16 +43,31 @@ impl Home {
     }
 
     fn write_config(&self, schedule: &str, databases: &str) {
+        let config = self.config(schedule, databases);
+        fs::write(self.path("patina.toml"), config).unwrap();
+    }
+
+    /// A configuration under which nothing is due for half a year.
+    fn calm(&self, databases: &str) -> String {
+        let far = (Utc::now() + TimeDelta::days(180)).format("0 0 %-d %-m *");
+        self.config(
+            &format!("nightly = \"{far}\"\nweekly = \"{far}\""),
+            databases,
+        )
+    }
+
+    fn config(&self, schedule: &str, databases: &str) -> String {
         // Half a year away: never within `catch_up`.
         let far = (Utc::now() + TimeDelta::days(180)).format("0 0 %-d %-m *");
-        let config = format!(
-            "[agent]\nname = \"grove\"\nstate = \"state\"\n\
+        let state = self.path("state");
+        format!(
+            "[agent]\nname = \"grove\"\nstate = \"{}\"\n\
              [schedule]\nreconcile = \"{far}\"\nverify = \"{far}\"\n{schedule}\n\
              [export]\nconcurrency = 1\ntimeout = \"10m\"\n\
              [http]\nlisten = \"127.0.0.1:0\"\n\
-             [[storage]]\nname = \"nas\"\ndirectory = \"store\"\n{databases}"
-        );
-        fs::write(self.path("patina.toml"), config).unwrap();
+             [[storage]]\nname = \"nas\"\ndirectory = \"store\"\n{databases}",
+            state.display()
+        )
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -84,6 +102,13 @@ impl Home {
         let path = self.path("state/catalog.db");
         // While it is being made there is nothing to read in it yet.
         Catalog::open_read_only(&path).ok().flatten()
+    }
+
+    /// How the looks at a changed configuration ended, the oldest first.
+    fn reloads(&self) -> Vec<Reload> {
+        self.catalog().map_or(Vec::new(), |catalog| {
+            catalog.reloads_after(0).unwrap_or_default()
+        })
     }
 
     fn jobs(&self) -> Vec<Job> {

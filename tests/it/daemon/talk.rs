@@ -45,6 +45,14 @@ fn the_service_manager_hears_of_the_start_each_beat_a_reload_and_the_end() {
     daemon.signal(Signal::HUP);
     hear_until("RELOADING=1");
     hear_until("READY=1");
+    // A change that it notices by itself is a reload, too; and each ends, or systemd would wait for it for ever.
+    home.write_night(&(blog + "description = \"a blog\"\n"));
+    hear_until("RELOADING=1");
+    hear_until("READY=1");
+    std::fs::write(home.path("patina.toml"), "[mistake").unwrap();
+    hear_until("RELOADING=1");
+    hear_until("READY=1");
+    hear_until("WATCHDOG=1");
     daemon.signal(Signal::TERM);
     hear_until("STOPPING=1");
     let (status, log) = daemon.ended();
