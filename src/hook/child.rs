@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use rhai::{Dynamic, Scope};
+use rhai::{Dynamic, EvalAltResult, Scope};
 use serde_json::Value;
 
 use super::wire::{Answer, Call, Failure, SCRIPT_MAX_BYTES, VERDICT_MAX_BYTES};
@@ -72,14 +72,15 @@ fn returned(call: &Call) -> Result<Value, Failure> {
         .map_err(|error| explain::failure(call, &error))?;
     let result: Dynamic = engine
         .call_fn(&mut Scope::new(), &ast, &call.function, arguments)
+        .or_else(|error| match *error {
+            EvalAltResult::Exit(value, _) => Ok(value),
+            _ => Err(error),
+        })
         .map_err(|error| explain::failure(call, &error))?;
     let value = serde_json::to_value(&result)
         .map_err(|error| misfit(call, format!("what it returned is no data: {error}")))?;
-    match call.hook {
-        Some(hook) => {
-            verdict::check(hook, &value).map_err(|misfit| explain::misfit(call, misfit))?
-        }
-        None => {}
+    if let Some(hook) = call.hook {
+        verdict::check(hook, &value).map_err(|misfit| explain::misfit(call, misfit))?;
     }
     Ok(value)
 }

@@ -13,7 +13,7 @@ use crate::catalog::{CatalogError, CopyFilter, Job, Run, StoredCopy};
 use crate::config::{OnError, VerifyMode, duration_text};
 use crate::hook::verdict::{self, Action, After, Before, Size, Verdict};
 use crate::hook::{HookError, HookErrorKind, HookName};
-use crate::types::{ByteCount, Manifest};
+use crate::types::{ByteCount, DatabaseName, Manifest};
 use crate::wiring::{WiredDatabase, Wiring};
 
 /// The version of every event's shape; it rises when a key changes its meaning or goes.
@@ -164,6 +164,21 @@ pub(super) async fn after_job(
     };
     if let Err(error) = called {
         tracing::warn!(job = %job.id, "{error}");
+    }
+}
+
+/// Notes what went wrong with a hook that may fail.
+pub(super) fn tell(
+    run: &Run,
+    database: Option<&DatabaseName>,
+    trouble: Option<String>,
+) -> Result<(), CatalogError> {
+    match trouble {
+        Some(message) => {
+            tracing::warn!(job = %run.id(), "{message}");
+            run.note(database, &message)
+        }
+        None => Ok(()),
     }
 }
 

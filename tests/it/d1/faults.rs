@@ -44,7 +44,9 @@ fn dump_through(
 fn survives(fate: Fate) -> Duration {
     let mut tries = std::collections::HashMap::<String, u32>::new();
     let (outcome, waited) = dump_through(move |seen| {
-        let tries = tries.entry(seen.line.clone() + &seen.body).or_default();
+        let tries = tries
+            .entry(format!("{}{}", seen.line, seen.body))
+            .or_default();
         *tries += 1;
         if *tries == 1 {
             fate.clone()

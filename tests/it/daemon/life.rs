@@ -83,7 +83,7 @@ fn after_kill_9_the_next_start_does_the_rest_of_the_night_and_only_that() {
     let home = Home::new();
     let small = home.database("small", 50) + "priority = \"critical\"\n";
     let large = home.database("large", LARGE);
-    home.write_night(&(small + &large));
+    home.write_night(&format!("{small}{large}"));
     let daemon = home.start();
     home.wait_for_export("large");
     daemon.signal(Signal::KILL);

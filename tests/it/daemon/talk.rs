@@ -96,7 +96,7 @@ fn next_lists_the_runs_of_each_task_by_time_and_names_the_zone_where_it_is_odd()
     let blog = home.database("blog", 50) + "schedule = \"0 */6 * * *\"\n";
     let shop = home.database("shop", 50);
     // In the gap of Berlin's spring, so that a year of nights has one odd one.
-    home.write_config("nightly = \"30 2 * * *\"", &(blog + &shop));
+    home.write_config("nightly = \"30 2 * * *\"", &format!("{blog}{shop}"));
     let config = std::fs::read_to_string(home.path("patina.toml")).unwrap();
     let config = config.replace("[agent]", "[agent]\ntimezone = \"Europe/Berlin\"");
     std::fs::write(home.path("patina.toml"), config).unwrap();
@@ -157,7 +157,7 @@ fn stuck(home: &Home) -> Daemon {
          access_key_id = \"literal-key\"\nsecret_access_key = \"literal-secret\"\n",
         silent_service()
     );
-    home.write_config("nightly = \"* * * * *\"", &(storage + &blog));
+    home.write_config("nightly = \"* * * * *\"", &format!("{storage}{blog}"));
     let path = home.path("patina.toml");
     let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(path, private).unwrap();
