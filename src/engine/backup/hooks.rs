@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DatabaseReport, Outcome, SizeFinding};
 use crate::catalog::{CatalogError, CopyFilter, Job, Run, StoredCopy};
-use crate::config::{OnError, VerifyMode, duration_text};
+use crate::config::{OnError, VerifyMode};
 use crate::hook::verdict::{self, Action, After, Before, Size, Verdict};
 use crate::hook::{HookError, HookErrorKind, HookName};
 use crate::types::{ByteCount, DatabaseName, Manifest};
@@ -281,7 +281,7 @@ fn about_result(database: &WiredDatabase, report: &DatabaseReport) -> Value {
         "tables": manifest.map(|manifest| manifest.evidence.tables.len()),
         "sha256": manifest.map(|manifest| manifest.plain.sha256),
         "duration_ms": report.duration_ms,
-        "duration": duration_text(Duration::from_millis(report.duration_ms)),
+        "duration": humantime::format_duration(Duration::from_millis(report.duration_ms)).to_string(),
         "error": error,
         "verified": manifest.is_some() && is_restored,
     })
