@@ -2,9 +2,9 @@
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rhai::{Dynamic, Scope};
+use rhai::{Dynamic, EvalAltResult, Position, Scope};
 use serde_json::Value;
 
 use super::wire::{Answer, Call, Failure, SCRIPT_MAX_BYTES, VERDICT_MAX_BYTES};
@@ -61,6 +61,7 @@ fn run(call: &Call) -> Vec<u8> {
 
 fn returned(call: &Call) -> Result<Value, Failure> {
     let timeout = Duration::from_millis(call.timeout_ms);
+    let begun = Instant::now();
     let engine = engine::to_run(&call.folder, &call.reach, timeout);
     let mut ast = engine
         .compile(&call.text)
@@ -72,14 +73,20 @@ fn returned(call: &Call) -> Result<Value, Failure> {
         .map_err(|error| explain::failure(call, &error))?;
     let result: Dynamic = engine
         .call_fn(&mut Scope::new(), &ast, &call.function, arguments)
+        .or_else(|error| match *error {
+            EvalAltResult::Exit(value, _) => Ok(value),
+            _ => Err(error),
+        })
         .map_err(|error| explain::failure(call, &error))?;
+    if begun.elapsed() >= timeout {
+        // A sleep that ends with the deadline may be the script's last word.
+        let late = EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE);
+        return Err(explain::failure(call, &late));
+    }
     let value = serde_json::to_value(&result)
         .map_err(|error| misfit(call, format!("what it returned is no data: {error}")))?;
-    match call.hook {
-        Some(hook) => {
-            verdict::check(hook, &value).map_err(|misfit| explain::misfit(call, misfit))?
-        }
-        None => {}
+    if let Some(hook) = call.hook {
+        verdict::check(hook, &value).map_err(|misfit| explain::misfit(call, misfit))?;
     }
     Ok(value)
 }

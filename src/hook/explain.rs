@@ -101,10 +101,6 @@ fn told(error: &EvalAltResult, timeout_ms: u64) -> (HookErrorKind, String, Optio
             format!("a value is too large: {}", lower(what)),
             None,
         ),
-        E::ErrorModuleNotFound(message, _) => {
-            let (message, hint) = split(message.clone());
-            (Failed, message, hint)
-        }
         E::ErrorFunctionNotFound(signature, _) => {
             let way = "`scripts/README.md` lists the functions there are";
             (

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
+use super::explain::raised;
 use super::wire::SCRIPT_MAX_BYTES;
 
 /// Loads modules from one folder.
@@ -85,7 +86,9 @@ impl ModuleResolver for Jail {
         name: &str,
         at: Position,
     ) -> Result<Shared<Module>, Box<EvalAltResult>> {
-        let refused = |message| Box::new(EvalAltResult::ErrorModuleNotFound(message, at));
+        // Of an error that says only that there is no such module, the interpreter keeps nothing but the name.
+        let inside = |error| Box::new(EvalAltResult::ErrorInModule(name.to_owned(), error, at));
+        let refused = |message: String| inside(raised(message));
         self.enter(name).map_err(refused)?;
         let loaded = self.load(engine, name);
         self.loading
@@ -95,9 +98,7 @@ impl ModuleResolver for Jail {
         match loaded {
             Ok(module) => Ok(module.into()),
             Err(Refused::Name(message)) => Err(refused(message)),
-            Err(Refused::Inside(error)) => {
-                Err(EvalAltResult::ErrorInModule(name.to_owned(), error, at).into())
-            }
+            Err(Refused::Inside(error)) => Err(inside(error)),
         }
     }
 }

@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DatabaseReport, Outcome, SizeFinding};
 use crate::catalog::{CatalogError, CopyFilter, Job, Run, StoredCopy};
-use crate::config::{OnError, VerifyMode, duration_text};
+use crate::config::{OnError, VerifyMode};
 use crate::hook::verdict::{self, Action, After, Before, Size, Verdict};
 use crate::hook::{HookError, HookErrorKind, HookName};
-use crate::types::{ByteCount, Manifest};
+use crate::types::{ByteCount, DatabaseName, Manifest};
 use crate::wiring::{WiredDatabase, Wiring};
 
 /// The version of every event's shape; it rises when a key changes its meaning or goes.
@@ -167,6 +167,21 @@ pub(super) async fn after_job(
     }
 }
 
+/// Notes what went wrong with a hook that may fail.
+pub(super) fn tell(
+    run: &Run,
+    database: Option<&DatabaseName>,
+    trouble: Option<String>,
+) -> Result<(), CatalogError> {
+    match trouble {
+        Some(message) => {
+            tracing::warn!(job = %run.id(), "{message}");
+            run.note(database, &message)
+        }
+        None => Ok(()),
+    }
+}
+
 /// What `before_job` and `after_job` are told of a job.
 pub(super) fn about_job(wiring: &Wiring, job: &Job) -> Value {
     let databases = wiring
@@ -266,7 +281,7 @@ fn about_result(database: &WiredDatabase, report: &DatabaseReport) -> Value {
         "tables": manifest.map(|manifest| manifest.evidence.tables.len()),
         "sha256": manifest.map(|manifest| manifest.plain.sha256),
         "duration_ms": report.duration_ms,
-        "duration": duration_text(Duration::from_millis(report.duration_ms)),
+        "duration": humantime::format_duration(Duration::from_millis(report.duration_ms)).to_string(),
         "error": error,
         "verified": manifest.is_some() && is_restored,
     })

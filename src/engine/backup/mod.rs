@@ -162,7 +162,7 @@ pub async fn run(
     };
     let (databases, skipped) = match decision {
         Decision::Continue(trouble) => {
-            tell(&run, None, trouble)?;
+            hooks::tell(&run, None, trouble)?;
             let backups = selected.into_iter();
             let backups =
                 backups.map(|database| back_up(wiring, state, &run, database, board, stop));
@@ -247,21 +247,6 @@ fn all_end(
         })
     };
     selected.iter().map(end).collect()
-}
-
-/// Notes what went wrong with a hook that may fail.
-fn tell(
-    run: &Run,
-    database: Option<&DatabaseName>,
-    trouble: Option<String>,
-) -> Result<(), CatalogError> {
-    match trouble {
-        Some(message) => {
-            tracing::warn!(job = %run.id(), "{message}");
-            run.note(database, &message)
-        }
-        None => Ok(()),
-    }
 }
 
 async fn back_up(

@@ -148,7 +148,7 @@ impl Attempt<'_> {
         match decision {
             Decision::Continue(trouble) => {
                 let name = &self.database.config.name;
-                super::tell(self.run, Some(name), trouble)?;
+                hooks::tell(self.run, Some(name), trouble)?;
                 Ok(None)
             }
             Decision::Skip(reason) => Ok(Some(reason)),
@@ -163,7 +163,7 @@ impl Attempt<'_> {
             () = self.stop.cancelled() => return Err(Failure::Stopped),
         };
         let (finding, trouble) = checked.map_err(Failure::Size)?;
-        super::tell(self.run, Some(&self.database.config.name), trouble)?;
+        hooks::tell(self.run, Some(&self.database.config.name), trouble)?;
         Ok(finding)
     }
 

@@ -8,7 +8,6 @@ use rhai::{Blob, Dynamic, Engine, EvalAltResult};
 use ring::hmac;
 
 use super::raised;
-use crate::config::duration_text;
 use crate::types::{ByteCount, Sha256};
 
 type Made<T> = Result<T, Box<EvalAltResult>>;
@@ -49,8 +48,7 @@ pub(super) fn register(engine: &mut Engine) {
         ByteCount(u64::try_from(bytes).unwrap_or(0)).to_string()
     });
     engine.register_fn("human_duration", |milliseconds: i64| {
-        duration_text(Duration::from_millis(
-            u64::try_from(milliseconds).unwrap_or(0),
-        ))
+        let duration = Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
+        humantime::format_duration(duration).to_string()
     });
 }

@@ -42,7 +42,7 @@ async fn each_function_gives_what_its_name_says() {
         ),
         (r#"env("NOT_SET") ?? "absent""#, json!("absent")),
         (
-            r#"try { http_get("https://a.example/") } catch (e) { "caught" }"#,
+            r#"try { http_get("https://a.example/"); } catch (e) { return "caught"; }"#,
             json!("caught"),
         ),
     ] {

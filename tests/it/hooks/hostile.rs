@@ -67,7 +67,7 @@ const SCRIPTS: &[(&str, &str, &str)] = &[
     ),
     (
         "recursion through a deep expression",
-        "fn before_job(j) { f(1) } private fn f(n) { ((((((((((((f(n + 1)+1)+1)+1)+1)+1)+1)+1)+1)+1)+1)+1)+1) }",
+        "fn before_job(j) { f(1) } private fn f(n) { (((((f(n + 1)+1)+1)+1)+1)+1) }",
         "more than 32 deep",
     ),
     (
