@@ -120,17 +120,17 @@ pub async fn rebuilt(
     state: &StateDir,
 ) -> Result<Built, AppError> {
     let kept = (old.catalog.clone(), Arc::clone(&old.clock));
-    assemble(config, state, kept, Some(old.built_at)).await
+    assemble(config, state, kept, Some(old)).await
 }
 
-/// `since`: what the clock said when this process built its first wiring; `None`: this is it, and no job runs yet.
+/// `old`: what this process worked on before; `None`: this is its first wiring, and no job runs yet.
 async fn assemble(
     config: Arc<Config>,
     state: &StateDir,
     (catalog, clock): (Catalog, Arc<dyn Clock>),
-    since: Option<Moment>,
+    old: Option<&Wiring>,
 ) -> Result<Built, AppError> {
-    let unfinished = match since {
+    let unfinished = match old {
         None => Unfinished::Remove,
         Some(_) => Unfinished::Leave,
     };
@@ -149,14 +149,15 @@ async fn assemble(
             _ => store_or_reason(storage, &instance, &clock, unfinished).await,
         });
     }
+    let tally = old.map_or_else(Arc::default, |old| old.hooks.tally());
     let wiring = Wiring {
         databases,
         stores: to_keep(&pruners),
         sinks: sinks(&config),
         catalog,
-        hooks: Arc::new(hooks(&config)?),
+        hooks: Arc::new(hooks(&config)?.counting_on(tally)),
         account: client,
-        built_at: since.unwrap_or_else(|| Moment::of(clock.as_ref())),
+        built_at: old.map_or_else(|| Moment::of(clock.as_ref()), |old| old.built_at),
         clock,
         config,
     };

@@ -1,5 +1,11 @@
 //! Names every command and argument. Invariant: what clap accepts here needs no second check of its form.
 
+mod access;
+mod recovery;
+
+pub(super) use access::*;
+pub(super) use recovery::*;
+
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -264,99 +270,6 @@ pub(super) struct CatArgs {
     pub(super) storage: Option<String>,
 }
 
-/// `patina restore`.
-#[derive(Debug, Args)]
-#[command(group(ArgGroup::new("what").required(true).args(["copy", "file", "all"])))]
-pub(super) struct RestoreArgs {
-    /// Which copy
-    #[arg(value_name = "DB[@WHEN]")]
-    pub(super) copy: Option<Address>,
-    /// A dump that somebody fetched: plain, `.gz` or `.zst`
-    #[arg(long, value_name = "DUMP.sql")]
-    pub(super) file: Option<PathBuf>,
-    /// The manifest of that dump, to hold the restored database against
-    #[arg(long, value_name = "FILE.json", requires = "file")]
-    pub(super) manifest: Option<PathBuf>,
-    /// The newest copy of every database, by priority, each as NAME.db in the folder `--to`
-    #[arg(long, conflicts_with = "tables")]
-    pub(super) all: bool,
-    /// Where to: a file, `d1:NAME` or `d1:UUID`
-    #[arg(long, value_name = "TARGET")]
-    pub(super) to: PathBuf,
-    /// Only these tables, with their indexes and triggers
-    #[arg(long = "table", value_name = "T", num_args = 1..)]
-    pub(super) tables: Vec<String>,
-    /// Read the copy from this storage alone
-    #[arg(long, value_name = "NAME", conflicts_with = "file")]
-    pub(super) storage: Option<String>,
-    /// Replace what is there, after a safety copy
-    #[arg(long)]
-    pub(super) replace: bool,
-    /// Where the safety copy of a D1 database goes; by default into the state directory
-    #[arg(long, value_name = "DIR")]
-    pub(super) safety_copy: Option<PathBuf>,
-    /// Do not ask before a D1 database is replaced
-    #[arg(long)]
-    pub(super) yes: bool,
-    /// Change nothing: say what would be done
-    #[arg(long)]
-    pub(super) dry_run: bool,
-}
-
-/// `patina query`.
-#[derive(Debug, Args)]
-pub(super) struct QueryArgs {
-    /// Which copy
-    #[arg(value_name = "DB[@WHEN]")]
-    pub(super) copy: Address,
-    /// One statement that reads
-    #[arg(value_name = "SQL")]
-    pub(super) sql: String,
-    /// How to show the rows
-    #[arg(long = "as", value_name = "FORM", default_value = "table")]
-    pub(super) form: Form,
-    /// So many rows at most; 0: all
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 1_000)]
-    pub(super) limit: u64,
-    /// How long the statement may run
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
-    pub(super) timeout: std::time::Duration,
-    /// Read the copy from this storage alone
-    #[arg(long, value_name = "NAME")]
-    pub(super) storage: Option<String>,
-}
-
-/// How rows are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Form {
-    /// Columns for people
-    Table,
-    /// RFC 4180: text always quoted, everything else never; NULL is empty, a blob X'…'
-    Csv,
-    /// One document
-    Json,
-}
-
-/// `patina diff`.
-#[derive(Debug, Args)]
-pub(super) struct DiffArgs {
-    /// The older copy
-    #[arg(value_name = "DB@A")]
-    pub(super) a: Address,
-    /// The newer copy
-    #[arg(value_name = "DB@B")]
-    pub(super) b: Address,
-    /// Only these tables
-    #[arg(long = "table", value_name = "T", num_args = 1..)]
-    pub(super) tables: Vec<String>,
-    /// Name so many keys of each kind of change
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub(super) samples: usize,
-    /// Read the copies from this storage alone
-    #[arg(long, value_name = "NAME")]
-    pub(super) storage: Option<String>,
-}
-
 /// `patina verify`.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
@@ -428,103 +341,6 @@ pub(super) enum ConfigCommand {
     Schema,
     /// Print every value that is in force, defaults filled in; of secrets only where they come from
     Show,
-}
-
-/// `patina key …`.
-#[derive(Debug, Subcommand)]
-pub(super) enum KeyCommand {
-    /// Print a new key once, and the lines for patina.toml, which keeps its digest alone
-    New(KeyArgs),
-}
-
-/// `patina key new`.
-#[derive(Debug, Args)]
-pub(super) struct KeyArgs {
-    /// How logs and the audit call it; by default something random
-    #[arg(value_name = "ID", value_parser = key_id)]
-    pub(super) id: Option<String>,
-    /// What it may do; may be repeated
-    #[arg(
-        long,
-        value_name = "SCOPE",
-        value_delimiter = ',',
-        default_value = "read"
-    )]
-    pub(super) scope: Vec<ScopeArg>,
-    /// When it ends: a day, `2027-01-31`, or a time ahead, `90d`
-    #[arg(long, value_name = "WHEN")]
-    pub(super) expires: Option<String>,
-}
-
-/// What a key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ScopeArg {
-    /// See status, lists and guides
-    Read,
-    /// Fetch copies
-    Download,
-    /// Start a backup
-    Trigger,
-    /// Read metrics
-    Metrics,
-}
-
-/// `patina audit …`.
-#[derive(Debug, Subcommand)]
-pub(super) enum AuditCommand {
-    /// Show who was given what, the last first
-    List {
-        /// At most so many rows
-        #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
-        limit: usize,
-    },
-    /// Compute the chain of hashes anew and find a row that was changed, taken out or put in
-    Verify,
-}
-
-/// `patina hook …`.
-#[derive(Debug, Subcommand)]
-pub(super) enum HookCommand {
-    /// List what is attached where
-    List,
-    /// Call one hook and show what it returns, logs, and how long it takes
-    Run(HookRunArgs),
-    /// Run every `test_…` function of `scripts/tests/*.rhai`
-    Test {
-        /// Only the files of this folder
-        #[arg(value_name = "DIR")]
-        directory: Option<PathBuf>,
-    },
-    /// Write a commented script to `scripts/NAME.rhai`
-    New {
-        /// How to call it
-        name: String,
-    },
-}
-
-/// `patina hook run`.
-#[derive(Debug, Args)]
-pub(super) struct HookRunArgs {
-    /// Which hook, such as `check_size`
-    pub(super) hook: String,
-    /// The event: the first argument as JSON, or a list of all arguments; samples where absent
-    #[arg(long, value_name = "FILE")]
-    pub(super) event: Option<PathBuf>,
-    /// The size that `check_size` is asked about
-    #[arg(long, value_name = "SIZE", value_parser = super::hook::size)]
-    pub(super) current: Option<i64>,
-    /// The sizes before it, the newest first
-    #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = super::hook::size)]
-    pub(super) history: Vec<i64>,
-    /// As for this database
-    #[arg(long, value_name = "DB")]
-    pub(super) database: Option<DatabaseName>,
-    /// Of this script, by its name or path
-    #[arg(long, value_name = "SCRIPT")]
-    pub(super) script: Option<PathBuf>,
-    /// Really send requests and start programs; else they are only shown
-    #[arg(long)]
-    pub(super) live: bool,
 }
 
 /// `patina init`.

@@ -18,18 +18,12 @@ use crate::engine::reconcile::{self, Patience};
 use crate::engine::state::StateDir;
 use crate::engine::verify::{self, Scope};
 use crate::engine::{deliver, expire, stale};
-use crate::overview::DISCOVER;
+use crate::overview::{ALERT_TEST, DISCOVER, STALE};
 use crate::progress::{Board, Live, Progress};
 use crate::retention::Guards;
 use crate::schedule::{Because, Schedule};
 use crate::types::{ByteCount, DatabaseName, Trigger};
 use crate::wiring::Wiring;
-
-/// When it is looked how old the last good copies are.
-const STALE: &str = "7 * * * *";
-
-/// When every sink is sent a test: on a working day's morning, so that somebody misses it.
-const ALERT_TEST: &str = "0 9 * * 1";
 
 /// Something that is run by schedule.
 #[derive(Clone)]

@@ -27,7 +27,7 @@ use self::signals::Signals;
 use self::systemd::Manager;
 use self::turns::Turns;
 use crate::app::{self, AppError, Built};
-use crate::catalog::CatalogError;
+use crate::catalog::{CatalogError, ReloadOutcome};
 use crate::config::Config;
 use crate::engine::recover::{self, RecoverError};
 use crate::engine::state::{StateDir, StateError};
@@ -172,10 +172,7 @@ impl Daemon {
             live: self.live.clone(),
             activator: self.activator.clone(),
             access: AccessKeys::new(None),
-            vitals: Arc::new(move || Vitals {
-                config_loaded_at: Some(known.built().wiring.built_at.wall),
-                ..Vitals::default()
-            }),
+            vitals: Arc::new(move || vitals(&known.built().wiring)),
             stop: self.stop.clone(),
         }
     }
@@ -221,5 +218,27 @@ impl Daemon {
                 Box::pin(async move { job.run(errand).await })
             }),
         })
+    }
+}
+
+/// What the process knows of itself, for the metrics. A catalog that cannot be read shows in every other number.
+fn vitals(wiring: &Wiring) -> Vitals {
+    let started = wiring.built_at.wall;
+    let mut looks = wiring.catalog.reloads_after(0).unwrap_or_default();
+    // Those of an earlier process say nothing about this one; both times are whole seconds or more.
+    looks.retain(|look| look.at.timestamp() >= started.timestamp());
+    let applied = looks
+        .iter()
+        .rfind(|look| look.outcome == ReloadOutcome::Applied);
+    let queues = wiring.catalog.outbox().unwrap_or_default();
+    let tally = wiring.hooks.tally();
+    Vitals {
+        is_config_current: looks
+            .last()
+            .is_none_or(|look| look.outcome != ReloadOutcome::Rejected),
+        config_loaded_at: Some(applied.map_or(started, |look| look.at)),
+        outbox_depth: queues.iter().map(|queue| queue.waiting).sum(),
+        hook_failures: tally.failures(),
+        hook_seconds: tally.took().as_secs_f64(),
     }
 }

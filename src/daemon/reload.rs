@@ -78,8 +78,11 @@ impl Reloads {
 
     /// Looks whenever there is a reason to; it never returns.
     pub(super) async fn serve(mut self, daemon: &Daemon, replace: Replace) {
-        // Starting may have taken long.
-        let mut cause = Cause::Noticed;
+        // Starting may have taken long, and what changed meanwhile may be half written.
+        let mut cause = tokio::select! {
+            Some(()) = self.hangups.recv() => Cause::Asked,
+            () = self.watch.settled() => Cause::Noticed,
+        };
         loop {
             self.look(cause, daemon, &replace).await;
             cause = tokio::select! {

@@ -16,11 +16,13 @@ mod process;
 mod rhai_hooks;
 pub mod sample;
 mod script;
+mod tally;
 mod text;
 pub mod verdict;
 mod wire;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -29,6 +31,7 @@ pub use child::main as answer_call;
 pub use error::{HookError, HookErrorKind};
 pub use name::HookName;
 pub use rhai_hooks::{Attached, RhaiHooks, Tests, Watched, check};
+pub use tally::Tally;
 pub use wire::{Effects, LogLevel, LogLine};
 
 use crate::types::DatabaseName;
@@ -66,6 +69,11 @@ pub trait Hooks: Send + Sync {
 
     /// Whether a script defines the hook for this database; of `None`: for what is about no database.
     fn attached(&self, hook: HookName, database: Option<&DatabaseName>) -> bool;
+
+    /// What all calls of this process came to; nothing where none is counted.
+    fn tally(&self) -> Arc<Tally> {
+        Arc::default()
+    }
 }
 
 /// No scripts: nothing is attached and every call gives `None`.

@@ -1,6 +1,7 @@
 //! The scripts of a configuration, called through child processes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use serde_json::Value;
 use super::process::{self, Ran};
 use super::script::{Script, Scripts};
 use super::wire::{Answer, Call, Effects, LogLevel, LogLine, Reach};
-use super::{HookError, HookName, Hooks, engine, script, text};
+use super::{HookError, HookName, Hooks, Tally, engine, script, text};
 use crate::config::{self, Config, Environment, Problems, System};
 use crate::types::DatabaseName;
 
@@ -18,6 +19,7 @@ pub struct RhaiHooks {
     scripts: Scripts,
     settings: config::Hooks,
     program: PathBuf,
+    tally: Arc<Tally>,
 }
 
 /// What a call that somebody watches came to.
@@ -76,8 +78,16 @@ impl RhaiHooks {
                 scripts,
                 settings: config.hooks().clone(),
                 program: program.to_owned(),
+                tally: Arc::default(),
             }),
         }
+    }
+
+    /// Goes on with the counts of other scripts of this process.
+    #[must_use]
+    pub fn counting_on(mut self, tally: Arc<Tally>) -> Self {
+        self.tally = tally;
+        self
     }
 
     /// Everything that is attached: of `[hooks] scripts` first, then by database.
@@ -197,6 +207,7 @@ impl RhaiHooks {
         };
         let call = self.prepared(script, hook.as_str(), Some(hook), arguments, Effects::Live);
         let watched = watched(hook, process::run(&self.program, &call).await);
+        self.tally.count(watched.returned.is_err(), watched.took);
         for line in &watched.log {
             log(hook, &script.name, line);
         }
@@ -231,6 +242,10 @@ impl Hooks for RhaiHooks {
 
     fn attached(&self, hook: HookName, database: Option<&DatabaseName>) -> bool {
         self.scripts.of(hook, database).is_some()
+    }
+
+    fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
     }
 }
 

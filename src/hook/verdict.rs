@@ -1,4 +1,4 @@
-//! Says what each hook may return. Invariant: what passes [`check`] can be read as the hook's own type.
+//! Says what each hook may return. Invariant: what passes `check` can be read as the hook's own type.
 
 use std::collections::BTreeMap;
 

@@ -20,7 +20,7 @@ use crate::config::{AlertLevel, Config, Database, StorageKind, Thresholds};
 use crate::types::{BackupDate, DatabaseName, Priority};
 use crate::wiring::Wiring;
 
-pub use runs::{DISCOVER, NextRun};
+pub use runs::{ALERT_TEST, DISCOVER, NextRun, STALE};
 pub use safety::Safety;
 pub use words::{age, ago, duration, listed};
 

@@ -10,6 +10,12 @@ use crate::types::DatabaseName;
 /// When the account is looked through for databases that nothing backs up: away from the night's work.
 pub const DISCOVER: &str = "0 12 * * *";
 
+/// When it is looked how old the last good copies are.
+pub const STALE: &str = "7 * * * *";
+
+/// When every sink is sent a test: on a working day's morning, so that somebody misses it.
+pub const ALERT_TEST: &str = "0 9 * * 1";
+
 /// The coming run of one task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextRun {
@@ -30,17 +36,21 @@ pub struct NextRun {
 /// The next run of each task after `now`, the soonest first.
 pub(super) fn next(config: &Config, now: DateTime<Utc>) -> Vec<NextRun> {
     let when = config.schedule();
-    let discover: Schedule = DISCOVER.parse().expect("it is a valid schedule");
+    let [discover, stale, alert_test] = [DISCOVER, STALE, ALERT_TEST]
+        .map(|text| -> Schedule { text.parse().expect("it is a valid schedule") });
     let has_night = config.databases().iter().any(|one| one.schedule.is_none());
     let nightly = ("nightly", "back up every database", &when.nightly);
     let discover = ("discover", "look for unprotected databases", &discover);
+    let alert_test = ("alert test", "send every sink a test", &alert_test);
     let mut tasks = vec![
+        ("stale", "look how old the last copies are", &stale),
         ("weekly", "pack the week, let the oldest go", &when.weekly),
         ("reconcile", "compare storages and catalog", &when.reconcile),
         ("verify", "read a seventh of all bytes again", &when.verify),
     ];
     tasks.extend(has_night.then_some(nightly));
     tasks.extend(config.cloudflare().map(|_| discover));
+    tasks.extend((!config.alerts().sinks.is_empty()).then_some(alert_test));
     let tz = config.agent().timezone;
     let shared = tasks.into_iter().filter_map(|(task, purpose, schedule)| {
         let at = schedule.next_after(tz, now)?;

@@ -135,6 +135,11 @@ impl Watch {
             _ = self.wakes.recv() => {}
             () = sleep(poll) => {}
         }
+        self.settled().await;
+    }
+
+    /// Waits until nothing happens any more and nobody writes to a file of the configuration.
+    pub(super) async fn settled(&mut self) {
         let began = Instant::now();
         self.quiet(began + LONGEST_NOISE).await;
         while self.is_being_written() && began.elapsed() < LONGEST_WRITE {

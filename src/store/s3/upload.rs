@@ -19,10 +19,10 @@ use super::probe::BETWEEN_WRITES;
 use super::spool::Spool;
 use super::sweep::{abort, under_way};
 
-/// The size of a part; all but the last are equal, as R2 demands. Larger only for objects beyond 80 GiB.
-pub const PART_BYTES: u64 = 8 << 20;
+/// The size of a part; all but the last are equal, as R2 demands. Larger only for objects beyond 58 GiB.
+pub const PART_BYTES: u64 = 6 << 20;
 
-/// How many parts are sent at a time. With the one being read, 24 MiB of parts are in memory.
+/// How many parts are sent at a time. With the one being read, 18 MiB of parts are in memory.
 pub const PARTS_IN_FLIGHT: usize = 2;
 
 /// The longest object that is sent in one request.
@@ -376,10 +376,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_eight_mebibytes_until_there_would_be_too_many() {
+    fn parts_are_equal_until_there_would_be_too_many() {
         assert_eq!(part_bytes(1), PART_BYTES);
-        assert_eq!(part_bytes(80_000 << 20), PART_BYTES);
-        assert_eq!(part_bytes((80_000 << 20) + 1), 9 << 20);
+        assert_eq!(part_bytes(60_000 << 20), PART_BYTES);
+        assert_eq!(part_bytes((60_000 << 20) + 1), 7 << 20);
         let most = 5 << 40;
         assert!(u64::div_ceil(most, part_bytes(most)) <= MOST_PARTS);
     }

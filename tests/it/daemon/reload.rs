@@ -188,7 +188,7 @@ fn reload_reads_the_file_with_the_variables_of_the_daemon_and_names_what_takes_a
     command.env("PATINA_TEST_HOOK", "https://example.com/hook");
     let daemon = Daemon::start(command, home.path("log"));
     let watched = Watched::of(home, daemon, text.clone());
-    watched.write(&(text + "[http]\nlisten = \"127.0.0.1:9999\"\n"));
+    watched.write(&text.replace("127.0.0.1:0", "127.0.0.1:9999"));
     let output = reload(&watched.home);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let expected = "\nhttp listen changed: restart to apply\n";

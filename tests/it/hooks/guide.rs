@@ -56,7 +56,7 @@ async fn each_example_does_what_the_sentence_before_it_says() {
     check(3, HookName::AfterBackup, arguments, Some(labels)).await;
     let alert = || vec![sample::alert("backup_failed"), sample::sink()];
     check(4, HookName::FilterAlert, alert(), Some(json!(true))).await;
-    let text = "[critical] Backup of orders failed: the export took longer than 30s";
+    let text = "[critical] Backup failed: the export took longer than 30s";
     check(4, HookName::FormatAlert, alert(), Some(json!(text))).await;
     let desk = Desk::new(examples()[4], "");
     assert!(desk.hooks().attached(HookName::FilterAlert, None));

@@ -165,7 +165,7 @@ impl Drop for Site {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_is_asked_for_is_made_and_seen_live_and_can_be_downloaded() {
-    let site = Site::new(20_000, &full_key());
+    let site = Site::new(80_000, &full_key());
     let mut events = site.request(Method::GET, "/events").send().await.unwrap();
     let wishes = (0..20).map(|_| site.request(Method::POST, "/trigger").send());
     let answers = futures_util::future::join_all(wishes).await;

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use patina::clock::{Clock, SystemClock};
-use patina::store::{Body, Store, StoreErrorKind, digest};
+use patina::store::{Body, PART_BYTES, Store, StoreErrorKind, digest};
 use patina::types::Sha256;
 use tokio::io::AsyncReadExt;
 
 use super::server::{BUCKET, Server};
 use super::{Bench, KEY, LARGE_BYTES, body, spool, store};
 use crate::store_contract::{content, contract, key};
+
+/// What a large object is sent in.
+const PARTS: usize = LARGE_BYTES.div_ceil(PART_BYTES as usize);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_keeps_the_contract() {
@@ -32,10 +35,10 @@ async fn large_objects_are_sent_in_parts_and_stored_whole() {
     let orders = key(KEY);
     store.create(&orders, body(&large)).await.unwrap();
     assert_eq!(digest(&store, &orders).await.unwrap(), Some(large.1));
-    assert_eq!(bench.plan.seen(super::proxy::Op::Part), 3);
+    assert_eq!(bench.plan.seen(super::proxy::Op::Part), PARTS);
 
     // Across the border of two parts.
-    let border = 8 << 20;
+    let border = PART_BYTES;
     let mut reader = store
         .open(&orders, Some(border - 2..border + 2))
         .await
@@ -49,7 +52,7 @@ async fn large_objects_are_sent_in_parts_and_stored_whole() {
     // A taken key is told before a part is sent.
     let error = store.create(&orders, body(&large)).await.unwrap_err();
     assert!(error.is_exists(), "{error}");
-    assert_eq!(bench.plan.seen(super::proxy::Op::Part), 3);
+    assert_eq!(bench.plan.seen(super::proxy::Op::Part), PARTS);
 
     // Of two at the same time, one wins, and the other leaves no parts.
     let other = spool(LARGE_BYTES + 1);

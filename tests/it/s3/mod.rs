@@ -24,7 +24,7 @@ use server::{BUCKET, Server};
 const KEY: &str = "daily/2026-11-22/orders.sql";
 
 /// Three parts: two whole ones and a rest.
-const LARGE_BYTES: usize = 20_000_003;
+const LARGE_BYTES: usize = 17_000_003;
 
 /// Short, so that a hanging server does not hold up the tests.
 const PATIENCE: S3Patience = S3Patience {

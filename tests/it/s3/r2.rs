@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use patina::store::{Body, Store, digest};
+use patina::store::{Body, PART_BYTES, Store, digest};
 
 use super::proxy::{Fault, Op, Proxy, Request, Rules};
 use super::server::Server;
@@ -126,8 +126,8 @@ async fn the_contract_holds_under_r2s_rules() {
     assert_eq!(digest(&store, &key(KEY)).await.unwrap(), Some(large.1));
     let parts = rules.parts.lock().unwrap();
     let lengths: Vec<_> = parts.values().flat_map(BTreeMap::values).copied().collect();
-    let rest = LARGE_BYTES - 2 * (8 << 20);
-    assert_eq!(lengths, [8 << 20, 8 << 20, rest]);
+    let part = PART_BYTES as usize;
+    assert_eq!(lengths, [part, part, LARGE_BYTES - 2 * part]);
 }
 
 /// A service that lets every write through: it does not look at `If-None-Match`.
