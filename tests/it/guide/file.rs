@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{Desk, commands, section};
+use super::{Desk, commands, free_port, section, served};
 use crate::torture::{build, compare};
 
 const CONFIG: &str = "[export]\ntimeout = \"5m\"\n\
@@ -25,7 +25,11 @@ fn ruin(file: &Path) {
 
 /// A torture database, its copy, and what it was.
 fn desk() -> Desk {
-    let desk = Desk::new(CONFIG);
+    desk_with("")
+}
+
+fn desk_with(more: &str) -> Desk {
+    let desk = Desk::new(&format!("{more}{CONFIG}"));
     build(&desk.path("shop.db"));
     std::fs::copy(desk.path("shop.db"), desk.path("was.db")).unwrap();
     desk.run("patina backup");
@@ -58,15 +62,14 @@ fn a_file_that_is_gone_comes_back_the_same_way() {
 
 #[test]
 fn the_way_of_the_stock_shell_brings_a_file_back_and_keeps_what_was_there() {
-    let desk = desk();
+    let port = free_port();
+    let mut desk = desk_with(&served(port));
     ruin(&desk.path("shop.db"));
+    let _daemon = desk.serve(port);
     let guide = desk.run("patina guide shop@latest");
     let steps = section(&guide, "sqlite3, without Patina");
-    let (fetched, here): (Vec<_>, Vec<_>) = steps
-        .into_iter()
-        .partition(|step| step.command.starts_with("curl "));
-    assert_eq!(fetched.len(), 1);
-    desk.follow(&here);
+    assert!(steps.iter().any(|step| step.command.starts_with("curl ")));
+    desk.follow(&steps);
     is_back(&desk);
     let aside = Connection::open(desk.path("shop.db.before-restore")).unwrap();
     let kept: i64 = aside

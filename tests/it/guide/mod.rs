@@ -3,15 +3,50 @@
 mod file;
 mod wrangler;
 
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use patina::http::key_digest;
 
 use tempfile::TempDir;
+
+/// Nothing here takes nearly so long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder in which a person sits on the worst day.
 struct Desk {
     folder: TempDir,
     env: Vec<(String, String)>,
+}
+
+/// A running daemon, for the commands that ask it; ends when dropped.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What `[http]` says so that the daemon listens on a port of its own and a key may download; nothing is due meanwhile.
+fn served(port: u16) -> String {
+    format!(
+        "[schedule]\ncatch_up = \"0s\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
+         [[http.key]]\nid = \"me\"\nsha256 = \"{}\"\nscopes = [\"download\"]\n",
+        key_digest(SECRET)
+    )
+}
+
+/// What stands behind the key's id.
+const SECRET: &str = "a-secret-of-forty-three-letters-and-digits-1";
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 impl Desk {
@@ -34,6 +69,22 @@ impl Desk {
 
     fn set(&mut self, name: &str, value: &str) {
         self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Starts the daemon, with its key where a person has it.
+    fn serve(&mut self, port: u16) -> Daemon {
+        self.set("PATINA_KEY", &format!("ptk_me_{SECRET}"));
+        let mut daemon = Command::new(env!("CARGO_BIN_EXE_patina"));
+        daemon.arg("run").current_dir(self.folder.path());
+        daemon.env_remove("PATINA_CONFIG").stderr(Stdio::null());
+        let env = self.env.iter().map(|(name, value)| (name, value));
+        let daemon = Daemon(daemon.envs(env).spawn().unwrap());
+        let began = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(began.elapsed() < PATIENCE, "it does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        daemon
     }
 
     fn try_to(&self, command: &str) -> Output {

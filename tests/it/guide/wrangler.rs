@@ -1,14 +1,18 @@
 //! The guide of a D1 database, followed with the real wrangler against the real D1 engine.
 
-use super::{Desk, section};
+use super::{Desk, free_port, section, served};
 use crate::d1::engine::{ACCOUNT, Engine, TOKEN, installed};
 use crate::d1::export::engine_with_what_is_kept;
 use crate::torture::compare;
 
 /// A desk with wrangler in the path, and the copy of one database.
 fn desk(engine: &Engine, id: &str) -> Desk {
+    desk_with(engine, id, "")
+}
+
+fn desk_with(engine: &Engine, id: &str, more: &str) -> Desk {
     let mut desk = Desk::new(&format!(
-        "[cloudflare]\naccount_id = \"{ACCOUNT}\"\napi_token = \"env:CLOUDFLARE_API_TOKEN\"\napi_url = \"{}\"\n\
+        "{more}[cloudflare]\naccount_id = \"{ACCOUNT}\"\napi_token = \"env:CLOUDFLARE_API_TOKEN\"\napi_url = \"{}\"\n\
          [[storage]]\nname = \"nas\"\ndirectory = \"store\"\n\
          [[database]]\nname = \"shop\"\nd1 = \"{id}\"\ntimeout = \"5m\"\n",
         engine.url()
@@ -58,11 +62,13 @@ fn is_back(desk: &Desk, engine: &Engine, id: &str) {
 #[test]
 fn the_way_of_wrangler_brings_a_d1_database_back() {
     let (engine, id) = engine_with_what_is_kept();
-    let desk = desk(&engine, &id);
+    let port = free_port();
+    let mut desk = desk_with(&engine, &id, &served(port));
     ruin(&engine, &id);
+    let _daemon = desk.serve(port);
     let guide = desk.run("patina guide shop");
-    let mut steps = section(&guide, "Wrangler CLI (Recommended)");
-    steps.retain(|step| !step.command.starts_with("curl "));
+    let steps = section(&guide, "Wrangler CLI (Recommended)");
+    assert!(steps.iter().any(|step| step.command.starts_with("curl ")));
     desk.follow(&steps);
     is_back(&desk, &engine, &id);
 }
