@@ -158,7 +158,7 @@ impl Drop for Daemon {
 fn a_backup_is_started_from_the_page_and_its_progress_and_result_appear_without_reload() {
     let folder = tempfile::tempdir().unwrap();
     let mut config =
-        "[agent]\nname = \"grove\"\nstate = \"state\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
+        "[agent]\nname = \"grove\"\nstate = \"state\"\n[schedule]\ncatch_up = \"0s\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
          [export]\nconcurrency = 1\n[[storage]]\nname = \"local\"\ndirectory = \"backups\"\n"
             .to_owned();
     for (name, rows) in [("orders", 150_000), ("users", 150_000)] {

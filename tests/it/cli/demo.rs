@@ -120,7 +120,8 @@ fn every_demo_copy_restored_by_the_sqlite3_shell_equals_its_source() {
 #[test]
 fn at_a_terminal_the_demo_ends_by_serving_the_dashboard_until_ctrl_c() {
     let place = Place::new();
-    let command = format!("'{}' demo", env!("CARGO_BIN_EXE_patina"));
+    // The shell that `script` starts becomes the program: some shells would themselves die of Ctrl-C.
+    let command = format!("exec '{}' demo", env!("CARGO_BIN_EXE_patina"));
     // `script` gives the program a terminal; what is written to it is typed there.
     let mut terminal = Command::new("script")
         .args(["--quiet", "--return", "--command", &command, "/dev/null"])
