@@ -1,12 +1,13 @@
 //! Times the week against what a user would otherwise run, and the inventory's verbs on many objects.
 //!
-//! `cargo bench --bench week` packs seven copies of six databases and one copy of a large one, `tar czf` the same files,
-//! in one run, and prints the packing process's peak memory; then it lists, plans, expires and reconciles an inventory.
+//! `cargo bench --bench week` packs seven copies of six databases and seven of a large one, `tar czf` the same files,
+//! in one run, and prints the packing process's peak memory; then it lists, plans, expires and reconciles an inventory,
+//! once where nothing may go and once where two days of every database do.
 //! `PATINA_BENCH_MB` sets the large database's size (default 200), `PATINA_BENCH_OBJECTS` that of the inventory (default
 //! 100000).
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,8 +25,9 @@ use patina::retention::Guards;
 use patina::source::SqliteSource;
 use patina::store::{Body, DirStore, MemoryStore, Prune, Store};
 use patina::types::{
-    BackupDate, ByteCount, Compression, DatabaseName, EvidenceClass, JobId, MANIFEST_FORMAT,
-    Manifest, ObjectKey, PlainFacts, Sha256, SourceEvidence, SourceFacts, StoredFacts, Trigger,
+    ARCHIVE_FORMAT, ArchiveManifest, ArchiveMember, BackupDate, ByteCount, Compression,
+    DatabaseName, EvidenceClass, JobId, MANIFEST_FORMAT, Manifest, ObjectKey, PlainFacts, Sha256,
+    SourceEvidence, SourceFacts, StoredFacts, Trigger,
 };
 use patina::wiring::{Moment, WiredDatabase, Wiring};
 use rusqlite::{Connection, params};
@@ -40,6 +42,9 @@ const SMALL: [&str; 6] = ["auth", "scout", "engine", "posts", "stats", "jobs"];
 const SUNDAY: &str = "2026-11-22T03:00:00Z";
 
 const SMALL_MB: usize = 4;
+
+/// The inventory holds fifty days of each database: two of them are older.
+const DAILY_DAYS: u64 = 47;
 
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -62,9 +67,9 @@ async fn archive(megabytes: usize) {
     let sunday = at(SUNDAY);
     for back in (0..7).rev() {
         let installation = Installation::open(root, sunday - TimeDelta::days(back));
-        // The large one is copied once, on the last night.
-        let names = SMALL.iter().copied().chain((back == 0).then_some("large"));
-        installation.back_up(names).await;
+        installation
+            .back_up(SMALL.iter().copied().chain(["large"]))
+            .await;
     }
     let plain: u64 = files(&root.join("store/daily"))
         .iter()
@@ -85,7 +90,7 @@ async fn archive(megabytes: usize) {
     let ours = timed(|| peak_kib = packing_child(root));
     let archive = root.join("store/weekly/2026-W47.tar.gz");
     println!(
-        "seven copies of six databases and one of a large one, {} of SQL",
+        "seven copies of six databases and of a large one, {} of SQL",
         ByteCount(plain)
     );
     println!(
@@ -144,6 +149,9 @@ async fn inventory(objects: usize) {
     let manifests: Vec<Manifest> = (0..objects)
         .map(|number| manifest(number, &instance))
         .collect();
+    let today = BackupDate(at(SUNDAY).date_naive());
+    let is_old = |manifest: &&Manifest| manifest.date < today.minus_days(DAILY_DAYS);
+    let oldest: Vec<Manifest> = manifests.iter().filter(is_old).cloned().collect();
     for manifest in &manifests {
         let text = serde_json::to_vec(manifest).expect("JSON");
         store
@@ -194,20 +202,27 @@ async fn inventory(objects: usize) {
             assert_eq!(copies.len(), objects);
         }),
     );
+    for form in [None, Some(" --json")] {
+        let mut patina = Command::new(env!("CARGO_BIN_EXE_patina"));
+        patina
+            .arg("--config")
+            .arg(folder.path().join("patina.toml"));
+        patina
+            .arg("list")
+            .args(form.map(str::trim))
+            .stdout(Stdio::null());
+        show(
+            &format!("patina list{}, printed", form.unwrap_or_default()),
+            timed(|| assert!(patina.status().expect("this program").success())),
+        );
+    }
     let started = Instant::now();
     let plan = expire::plan(wiring, Guards::all()).await.expect("planned");
     assert_eq!(plan.verdicts.len(), objects);
     show("plan", started.elapsed());
     let pruners: Vec<Arc<dyn Prune>> = vec![store];
+    expire_all(wiring, &pruners, 0).await;
     let stop = CancellationToken::new();
-    let started = Instant::now();
-    let report = expire::run(wiring, &pruners, Guards::all(), &stop)
-        .await
-        .expect("expired");
-    show(
-        &format!("expire, {} objects gone", report.deleted.len()),
-        started.elapsed(),
-    );
     let listing = timed_listing(&pruners[0]).await;
     let started = Instant::now();
     let reports = reconcile::run(wiring, Patience::Leave, &stop)
@@ -218,6 +233,60 @@ async fn inventory(objects: usize) {
         "reconcile, without the store's listing",
         started.elapsed().saturating_sub(listing),
     );
+    let covered = cover(wiring, &oldest, &instance);
+    expire_all(wiring, &pruners, covered).await;
+}
+
+/// Expires, and expects so many objects to go.
+async fn expire_all(wiring: &Wiring, pruners: &[Arc<dyn Prune>], expected: usize) {
+    let started = Instant::now();
+    let report = expire::run(wiring, pruners, Guards::all(), &CancellationToken::new())
+        .await
+        .expect("expired");
+    let took = started.elapsed();
+    assert_eq!(report.deleted.len(), expected, "{:?}", report.failed);
+    show(&format!("expire, {expected} objects gone"), took);
+}
+
+/// Has an archive hold the copies and every object count as read again, so that these may go.
+fn cover(wiring: &Wiring, copies: &[Manifest], instance: &str) -> usize {
+    let week = copies[0].date.week();
+    let key = ObjectKey::weekly(week);
+    let members = copies.iter().map(|copy| ArchiveMember {
+        path: copy.key.as_str().to_owned(),
+        manifest: copy.clone(),
+    });
+    let manifest = ArchiveManifest {
+        format: ARCHIVE_FORMAT,
+        instance: instance.to_owned(),
+        key: key.clone(),
+        week,
+        zone: "UTC".to_owned(),
+        job: JobId::random(),
+        started_at: SUNDAY.to_owned(),
+        completed_at: SUNDAY.to_owned(),
+        stored: copies[0].stored.clone(),
+        members: members.collect(),
+        left_out: Vec::new(),
+        runbook: None,
+        patina_version: "0".to_owned(),
+    };
+    let archive = Adoption {
+        record: Record::Weekly(Box::new(manifest)),
+        created_at: at(SUNDAY),
+        expires_at: at(SUNDAY),
+    };
+    let refused = wiring.catalog.adopt_all("local", &[archive]);
+    assert!(refused.expect("adopted").is_empty());
+    // As after a week of nightly verification.
+    let connection = Connection::open(wiring.catalog.path()).expect("the catalog");
+    let now = at(SUNDAY).timestamp();
+    for table in ["copies", "archives"] {
+        connection
+            .execute(&format!("UPDATE {table} SET verified_at = ?"), [now])
+            .expect("written");
+    }
+    copies.len()
 }
 
 async fn timed_listing(store: &Arc<dyn Prune>) -> Duration {
@@ -349,7 +418,7 @@ impl Clock for Still {
 
 fn prepare(root: &Path, megabytes: usize) {
     let mut text = format!(
-        "[agent]\nstate = \"{0}/state\"\n[export]\ntimeout = \"1h\"\n[[storage]]\nname = \"local\"\ndirectory = \"{0}/store\"\n",
+        "[agent]\nstate = \"{0}/state\"\n[export]\ntimeout = \"1h\"\n[retention]\ndaily_days = {DAILY_DAYS}\n[[storage]]\nname = \"local\"\ndirectory = \"{0}/store\"\n",
         root.display()
     );
     for name in SMALL.into_iter().chain(["large"]) {

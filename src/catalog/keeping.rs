@@ -33,6 +33,9 @@ pub struct Care {
     pub quiet_until: Option<DateTime<Utc>>,
 }
 
+/// An object, and the storage that it is deleted from.
+pub type Removal = (ObjectKey, String);
+
 /// A lease that was taken; it ends by itself at its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a lease that is not released ends only at its time"]
@@ -125,31 +128,52 @@ impl Catalog {
         })
     }
 
-    /// Notes that the deletion of a marked object begins: from here on it is no copy any more.
+    /// Notes that the deletion of marked objects begins, of each from a storage: from here on they are no copies any
+    /// more. Gives those that begin: what was pinned or leased since it was marked stays.
     ///
     /// # Errors
-    /// Where the row cannot be written; nothing may be deleted then.
-    pub fn begin_removal(&self, key: &ObjectKey, storage: &str) -> Result<(), CatalogError> {
-        let sql = "INSERT INTO removals (r2_key, storage) VALUES (?, ?) ON CONFLICT DO NOTHING";
+    /// Where the rows cannot be written; nothing may be deleted then.
+    pub fn begin_removals(
+        &self,
+        removals: &[Removal],
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Removal>, CatalogError> {
+        let sql = "INSERT INTO removals (r2_key, storage) SELECT ?1, ?2
+                   WHERE NOT EXISTS (SELECT 1 FROM pins WHERE r2_key = ?1)
+                      AND NOT EXISTS (SELECT 1 FROM leases WHERE r2_key = ?1 AND until > ?3)
+                   ON CONFLICT DO NOTHING";
         self.write(|transaction| {
-            transaction.execute(sql, [key.as_str(), storage])?;
-            Ok(())
+            let mut statement = transaction.prepare(sql)?;
+            let mut begun = Vec::new();
+            for removal in removals {
+                let (key, storage) = removal;
+                let row = params![key.as_str(), storage, at.timestamp()];
+                if statement.execute(row)? == 1 {
+                    begun.push(removal.clone());
+                }
+            }
+            Ok(begun)
         })
     }
 
-    /// Forgets a deletion that had begun and took nothing away.
+    /// Forgets deletions that had begun and took nothing away.
     ///
     /// # Errors
-    /// Where the row cannot be removed.
-    pub fn cancel_removal(&self, key: &ObjectKey, storage: &str) -> Result<(), CatalogError> {
-        self.write(|transaction| delete_removal(transaction, key, storage))
+    /// Where the rows cannot be removed.
+    pub fn cancel_removals(&self, removals: &[Removal]) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            for removal in removals {
+                delete_removal(transaction, removal)?;
+            }
+            Ok(())
+        })
     }
 
     /// The deletions that began and did not end.
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub fn removals(&self) -> Result<Vec<(ObjectKey, String)>, CatalogError> {
+    pub fn removals(&self) -> Result<Vec<Removal>, CatalogError> {
         self.read(|connection| {
             let mut statement =
                 connection.prepare("SELECT * FROM removals ORDER BY r2_key, storage")?;
@@ -159,26 +183,15 @@ impl Catalog {
         })
     }
 
-    /// Notes that a marked object is gone from a storage for good.
+    /// Notes that marked objects are gone for good, each from a storage.
     ///
     /// # Errors
     /// Where the rows cannot be written.
-    pub fn removed(&self, key: &ObjectKey, storage: &str) -> Result<(), CatalogError> {
-        let table = table_of(key);
-        let placement = format!("DELETE FROM {table} WHERE r2_key = ? AND storage = ?");
-        let members = format!(
-            "DELETE FROM archive_members WHERE archive_key = ?1
-             AND NOT EXISTS (SELECT 1 FROM {table} WHERE r2_key = ?1)"
-        );
+    pub fn removed(&self, removals: &[Removal]) -> Result<(), CatalogError> {
         self.write(|transaction| {
-            transaction.execute(&placement, params![key.as_str(), storage])?;
-            transaction.execute(
-                "DELETE FROM absences WHERE r2_key = ? AND storage = ?",
-                [key.as_str(), storage],
-            )?;
-            delete_removal(transaction, key, storage)?;
-            if table == "archives" {
-                transaction.execute(&members, [key.as_str()])?;
+            for removal in removals {
+                forget_placement(transaction, removal)?;
+                delete_removal(transaction, removal)?;
             }
             Ok(())
         })
@@ -433,9 +446,27 @@ fn select_members(connection: &Connection) -> Result<HashMap<String, Vec<ItemMem
     Ok(members)
 }
 
-fn delete_removal(connection: &Connection, key: &ObjectKey, storage: &str) -> Result<(), Stop> {
+/// Takes an object out of the inventory of a storage; an archive that lies in none any more loses its members.
+fn forget_placement(connection: &Connection, (key, storage): &Removal) -> Result<(), Stop> {
+    let table = table_of(key);
+    let row = [key.as_str(), storage];
+    let placement = format!("DELETE FROM {table} WHERE r2_key = ? AND storage = ?");
+    connection.prepare_cached(&placement)?.execute(row)?;
+    let absence = "DELETE FROM absences WHERE r2_key = ? AND storage = ?";
+    connection.prepare_cached(absence)?.execute(row)?;
+    if table == "archives" {
+        let members = "DELETE FROM archive_members WHERE archive_key = ?1
+             AND NOT EXISTS (SELECT 1 FROM archives WHERE r2_key = ?1)";
+        connection.execute(members, [key.as_str()])?;
+    }
+    Ok(())
+}
+
+fn delete_removal(connection: &Connection, (key, storage): &Removal) -> Result<(), Stop> {
     let sql = "DELETE FROM removals WHERE r2_key = ? AND storage = ?";
-    connection.execute(sql, [key.as_str(), storage])?;
+    connection
+        .prepare_cached(sql)?
+        .execute([key.as_str(), storage])?;
     Ok(())
 }
 

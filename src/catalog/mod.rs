@@ -33,7 +33,7 @@ pub use audit::{
 };
 pub use conditions::{Condition, Ended, News, Noted, Raised};
 pub use error::CatalogError;
-pub use keeping::{Care, Lease};
+pub use keeping::{Care, Lease, Removal};
 pub use outbox::{Due, Posted, Queue, Sent};
 pub use page::{Counts, Listed, Page, PageFilter};
 pub use record::{

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{
     Care, CatalogError, CopyState, Event, EventKind, Item, ItemContent, ItemMember, Placement,
+    Removal,
 };
 use crate::config::AlertLevel;
 use crate::retention::{
@@ -27,6 +28,9 @@ const MOST_DRIFT: TimeDelta = TimeDelta::hours(1);
 
 /// So long a person's word holds that more than half of a database's copies may go: until the next weekly run.
 const AGREEMENT: TimeDelta = TimeDelta::days(8);
+
+/// So many objects have their deletion noted at once, durably, before the first of them goes.
+const BATCH: usize = 256;
 
 /// What a run did.
 #[derive(Debug, Default)]
@@ -86,27 +90,38 @@ pub async fn run(
     let items = wiring.catalog.items()?;
     let plan = planned(wiring, &items, guards).await?;
     let chosen: BTreeSet<&ObjectKey> = plan.deleted().collect();
-    let now = wiring.clock.now();
+    let chosen = items.iter().filter(|item| chosen.contains(&item.key));
+    let due = due(chosen, grace, wiring.clock.now(), &mut report);
     // Daily copies come first: the archives that cover them are there until the last of them is gone.
-    for item in items.iter().filter(|item| chosen.contains(&item.key)) {
-        let Some(marked_at) = item.marked_at else {
-            continue;
-        };
-        if (now - marked_at)
-            .to_std()
-            .is_ok_and(|passed| passed < grace)
-            || now < marked_at
-        {
-            report.waiting.push(item.key.clone());
-            continue;
-        }
+    for batch in due.chunks(BATCH) {
         if stop.is_cancelled() {
             break;
         }
-        delete(wiring, pruners, item, &mut report).await?;
+        delete(wiring, pruners, batch, stop, &mut report).await?;
     }
     tell(&report);
     Ok(report)
+}
+
+/// Those of `marked` whose grace is over; the others wait.
+fn due<'a>(
+    marked: impl Iterator<Item = &'a Item>,
+    grace: Duration,
+    now: DateTime<Utc>,
+    report: &mut Report,
+) -> Vec<&'a Item> {
+    let mut due = Vec::new();
+    for item in marked {
+        let Some(marked_at) = item.marked_at else {
+            continue;
+        };
+        // A moment that is still to come is no grace that is over.
+        match (now - marked_at).to_std() {
+            Ok(passed) if passed >= grace => due.push(item),
+            _ => report.waiting.push(item.key.clone()),
+        }
+    }
+    due
 }
 
 fn tell(report: &Report) {
@@ -155,10 +170,10 @@ async fn finish_begun(
             continue;
         };
         match pruner.stat(&key.manifest()).await {
-            Ok(Some(_)) => wiring.catalog.cancel_removal(&key, &storage)?,
+            Ok(Some(_)) => wiring.catalog.cancel_removals(&[(key, storage)])?,
             Ok(None) => match remove(pruner.as_ref(), &key).await {
                 Ok(()) => {
-                    wiring.catalog.removed(&key, &storage)?;
+                    wiring.catalog.removed(&[(key.clone(), storage)])?;
                     report.deleted.push(key);
                 }
                 Err(why) => report.failed.push((key, why)),
@@ -169,41 +184,80 @@ async fn finish_begun(
     Ok(())
 }
 
+/// Deletes objects, each from every storage it lies in; what the end of the process leaves is ended by the next run.
 async fn delete(
     wiring: &Wiring,
     pruners: &[Arc<dyn Prune>],
-    item: &Item,
+    items: &[&Item],
+    stop: &CancellationToken,
     report: &mut Report,
 ) -> Result<(), CatalogError> {
-    let mut is_gone = true;
-    for placement in &item.placements {
-        let storage = &placement.storage;
-        let pruner = pruners.iter().find(|pruner| pruner.name() == storage);
-        let removed = match pruner {
-            Some(pruner) => {
-                wiring.catalog.begin_removal(&item.key, storage)?;
-                remove(pruner.as_ref(), &item.key).await
-            }
-            None => Err(format!(
-                "storage `{storage}` is not in the configuration any more"
-            )),
-        };
-        match removed {
+    let (mut gone, mut untouched) = (Vec::new(), Vec::new());
+    for (removal, pruner) in begin(wiring, pruners, items, report)? {
+        if stop.is_cancelled() {
+            untouched.push(removal);
+            continue;
+        }
+        let (key, storage) = &removal;
+        match remove(pruner.as_ref(), key).await {
             Ok(()) => {
-                wiring.catalog.removed(&item.key, storage)?;
-                report.freed_bytes += item.size_bytes;
-                tracing::info!(key = %item.key, storage, "{} expired in {storage}", item.key);
+                tracing::info!(%key, storage, "{key} expired in {storage}");
+                gone.push(removal);
             }
-            Err(why) => {
-                is_gone = false;
+            Err(why) => report.failed.push((key.clone(), why)),
+        }
+    }
+    wiring.catalog.removed(&gone)?;
+    wiring.catalog.cancel_removals(&untouched)?;
+    let mut left: BTreeMap<&ObjectKey, usize> = BTreeMap::new();
+    for (item, _) in places(items) {
+        *left.entry(&item.key).or_default() += 1;
+    }
+    for (key, _) in &gone {
+        left.entry(key).and_modify(|places| *places -= 1);
+    }
+    for item in items {
+        let left = left.get(&item.key).copied().unwrap_or_default();
+        report.freed_bytes += item.size_bytes * (item.placements.len() - left) as u64;
+        if left == 0 {
+            report.deleted.push(item.key.clone());
+        }
+    }
+    Ok(())
+}
+
+/// Notes durably which deletions begin, and gives each with who carries it out.
+fn begin<'a>(
+    wiring: &Wiring,
+    pruners: &'a [Arc<dyn Prune>],
+    items: &[&Item],
+    report: &mut Report,
+) -> Result<Vec<(Removal, &'a Arc<dyn Prune>)>, CatalogError> {
+    let pruner = |storage: &str| pruners.iter().find(|pruner| pruner.name() == storage);
+    let mut wanted = Vec::new();
+    for (item, placement) in places(items) {
+        let storage = &placement.storage;
+        match pruner(storage) {
+            Some(_) => wanted.push((item.key.clone(), storage.clone())),
+            None => {
+                let why = format!("storage `{storage}` is not in the configuration any more");
                 report.failed.push((item.key.clone(), why));
             }
         }
     }
-    if is_gone {
-        report.deleted.push(item.key.clone());
-    }
-    Ok(())
+    let begun = wiring.catalog.begin_removals(&wanted, wiring.clock.now())?;
+    let carried_out = begun.into_iter().filter_map(|removal| {
+        let pruner = pruner(&removal.1)?;
+        Some((removal, pruner))
+    });
+    Ok(carried_out.collect())
+}
+
+/// Each object with each place it lies in.
+fn places<'a>(items: &'a [&'a Item]) -> impl Iterator<Item = (&'a Item, &'a Placement)> {
+    items
+        .iter()
+        .flat_map(|item| item.placements.iter().map(|placement| (*item, placement)))
 }
 
 /// Removes the manifest, then the object, and looks whether both are gone.

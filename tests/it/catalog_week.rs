@@ -136,9 +136,10 @@ fn an_object_is_an_item_until_the_last_storage_gave_it_up() {
     assert_eq!(members[0].key, monday);
 
     catalog.mark(std::slice::from_ref(&monday), noon()).unwrap();
-    catalog.removed(&monday, "r2").unwrap();
+    let from = |storage: &str| [(monday.clone(), storage.to_owned())];
+    catalog.removed(&from("r2")).unwrap();
     assert_eq!(catalog.items().unwrap().len(), 2);
-    catalog.removed(&monday, "nas").unwrap();
+    catalog.removed(&from("nas")).unwrap();
     assert_eq!(catalog.items().unwrap().len(), 1);
     assert_eq!(catalog.archives_of(&monday).unwrap().len(), 1);
 }

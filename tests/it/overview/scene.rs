@@ -253,9 +253,8 @@ impl Scene {
 
     /// Takes a daily away as expiry does in the end.
     fn expire(&self, key: &ObjectKey) {
-        for storage in ["local", "second"] {
-            self.catalog.removed(key, storage).unwrap();
-        }
+        let gone = ["local", "second"].map(|storage| (key.clone(), storage.to_owned()));
+        self.catalog.removed(&gone).unwrap();
         let connection = Connection::open(self.catalog.path()).unwrap();
         let sql = "UPDATE backup_inventory SET deleted_at = 1 WHERE r2_key = ?";
         assert_eq!(connection.execute(sql, [key.as_str()]).unwrap(), 1);
