@@ -265,7 +265,7 @@ fn cover(wiring: &Wiring, copies: &[Manifest], instance: &str) -> usize {
         job: JobId::random(),
         started_at: SUNDAY.to_owned(),
         completed_at: SUNDAY.to_owned(),
-        stored: copies[0].stored.clone(),
+        stored: copies[0].stored,
         members: members.collect(),
         left_out: Vec::new(),
         runbook: None,

@@ -28,7 +28,7 @@ const STAMP: &str = "not-started";
 /// Tells that a configuration cannot be used, to the sinks in it that are right.
 pub async fn tell_rejected(problems: &Problems) {
     let Some(remains) = problems.remains() else {
-        tracing::warn!("no sink is known, so no alert is sent");
+        tracing::info!("no sink is known, so no alert is sent");
         return;
     };
     let mistakes = problems.mistakes(MOST_MISTAKES);

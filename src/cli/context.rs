@@ -1,7 +1,7 @@
 //! Holds what every command is given, and prints. Invariant: a closed stdout or stderr is no panic.
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -109,7 +109,8 @@ impl Context {
 
     /// Writes lines to stdout.
     pub(super) fn print(&self, text: impl Display) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+        // Stdout itself would hand on each line alone: a list may have a million.
+        let mut out = BufWriter::new(io::stdout().lock());
         let written = writeln!(out, "{text}").and_then(|()| out.flush());
         written.map_err(|cause| about_stdout(&cause))
     }

@@ -13,7 +13,7 @@ use super::signals::overdue;
 use super::ways::{Stored, private_folder};
 use crate::engine::restore::diff::{Difference, SchemaChange, diff};
 use crate::engine::restore::{Changes, Job, KeyKind, TableDifference};
-use crate::types::grouped;
+use crate::types::{counted, grouped};
 
 /// Runs `patina diff`.
 pub(super) async fn run(context: &Context, args: &DiffArgs) -> anyhow::Result<Exit> {
@@ -153,8 +153,12 @@ fn text(keys: &[String; 2], found: &Difference) -> String {
         }
     }
     let _ = match found.is_empty() {
-        true => write!(text, "equal: {} tables", found.equal_tables),
-        false => write!(text, "{} tables are equal", found.equal_tables),
+        true => write!(text, "equal: {}", counted(found.equal_tables, "table")),
+        false => write!(
+            text,
+            "equal otherwise: {}",
+            counted(found.equal_tables, "table")
+        ),
     };
     text
 }

@@ -199,7 +199,7 @@ async fn delete(
             continue;
         }
         let (key, storage) = &removal;
-        match remove(pruner.as_ref(), key).await {
+        match remove(pruner, key).await {
             Ok(()) => {
                 tracing::info!(%key, storage, "{key} expired in {storage}");
                 gone.push(removal);
@@ -232,7 +232,7 @@ fn begin<'a>(
     pruners: &'a [Arc<dyn Prune>],
     items: &[&Item],
     report: &mut Report,
-) -> Result<Vec<(Removal, &'a Arc<dyn Prune>)>, CatalogError> {
+) -> Result<Vec<(Removal, &'a dyn Prune)>, CatalogError> {
     let pruner = |storage: &str| pruners.iter().find(|pruner| pruner.name() == storage);
     let mut wanted = Vec::new();
     for (item, placement) in places(items) {
@@ -247,7 +247,7 @@ fn begin<'a>(
     }
     let begun = wiring.catalog.begin_removals(&wanted, wiring.clock.now())?;
     let carried_out = begun.into_iter().filter_map(|removal| {
-        let pruner = pruner(&removal.1)?;
+        let pruner = pruner(&removal.1)?.as_ref();
         Some((removal, pruner))
     });
     Ok(carried_out.collect())

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Chosen, Guide, Home, Way};
-use crate::types::{ByteCount, grouped};
+use crate::types::{ByteCount, counted, grouped};
 
 /// So many copies are listed; more than a year of weeks and days has no place on a page that is read in a hurry.
 const COPIES_SHOWN: usize = 40;
@@ -67,11 +67,11 @@ impl Chosen {
         let manifest = &self.manifest;
         let _ = writeln!(
             page,
-            "The commands below restore the copy of **{}**: {} of SQL, {} rows in {} tables, begun {}. Its proof is of class {}.\n",
+            "The commands below restore the copy of **{}**: {} of SQL, {} in {}, begun {}. Its proof is of class {}.\n",
             manifest.date,
             ByteCount(manifest.plain.size_bytes),
-            grouped(manifest.evidence.total_rows()),
-            grouped(manifest.evidence.tables.len() as u64),
+            counted(manifest.evidence.total_rows(), "row"),
+            counted(manifest.evidence.tables.len() as u64, "table"),
             manifest.started_at,
             manifest.class.meaning(),
         );

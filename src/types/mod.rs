@@ -20,7 +20,7 @@ pub use job::{JobId, Trigger};
 pub use key::{KeyKind, ObjectKey};
 pub use manifest::{MANIFEST_FORMAT, Manifest, PlainFacts, SourceFacts, StoredFacts};
 pub use name::{DatabaseName, Priority};
-pub use size::{ByteCount, grouped};
+pub use size::{ByteCount, counted, grouped};
 
 use chrono::{DateTime, Utc};
 

@@ -48,9 +48,23 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// A number of things as a person writes it: `1 table`, `1,234 tables`.
+pub fn counted(count: u64, unit: &str) -> String {
+    match count {
+        1 => format!("1 {unit}"),
+        _ => format!("{} {unit}s", grouped(count)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_not_things() {
+        let counts = [0, 1, 2, 1_234].map(|count| counted(count, "table"));
+        assert_eq!(counts, ["0 tables", "1 table", "2 tables", "1,234 tables"]);
+    }
 
     #[test]
     fn sizes_read_as_the_spec_writes_them() {

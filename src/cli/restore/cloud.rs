@@ -19,6 +19,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, SourceSpec};
 use crate::engine::restore::{self, Cloud, Job, Overwrite};
 use crate::source::d1::Client;
+use crate::types::counted;
 
 /// How a target in D1 begins.
 pub(super) const PREFIX: &str = "d1:";
@@ -37,10 +38,11 @@ pub(super) async fn run(
     if args.dry_run {
         return plan(context, args, what, &cloud, tables);
     }
+    let tables = counted(tables as u64, "table");
     if !there.is_empty() && overwrite(args) == Overwrite::AfterCopy {
         let target = cloud.what();
         tell(match args.tables.as_slice() {
-            [] => format!("{target} has {tables} tables, which the copy replaces"),
+            [] => format!("{target} has {tables}, which the copy replaces"),
             some => format!("{target}: the tables {} are replaced", some.join(", ")),
         });
         if !args.yes && !is_confirmed(&cloud.name)? {
@@ -133,11 +135,12 @@ fn plan(
     tables: usize,
 ) -> anyhow::Result<Exit> {
     let is_refused = tables > 0 && args.tables.is_empty() && overwrite(args) == Overwrite::Never;
+    let held = counted(tables as u64, "table");
     let action = match tables {
         0 => "empty".to_owned(),
-        _ if is_refused => format!("has {tables} tables: needs `--replace`"),
+        _ if is_refused => format!("has {held}: needs `--replace`"),
         _ => format!(
-            "has {tables} tables: a proven safety copy goes to {} first",
+            "has {held}: a proven safety copy goes to {} first",
             cloud.safety_folder.display()
         ),
     };

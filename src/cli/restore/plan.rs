@@ -9,7 +9,7 @@ use crate::cli::args::RestoreArgs;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Refusal};
 use crate::engine::restore::{Origin, Overwrite, RestoreError, Target};
-use crate::types::{ByteCount, grouped};
+use crate::types::{ByteCount, counted};
 
 /// The plan of one copy.
 pub(super) fn show(context: &Context, args: &RestoreArgs, what: &What) -> anyhow::Result<Exit> {
@@ -81,7 +81,7 @@ impl Step {
         });
         let rows = self
             .rows
-            .map_or(String::new(), |rows| format!(", {} rows", grouped(rows)));
+            .map_or(String::new(), |rows| format!(", {}", counted(rows, "row")));
         let only = match tables {
             [] => "all tables".to_owned(),
             some => format!("only {}", some.join(", ")),

@@ -9,7 +9,7 @@ use crate::cli::context::{Context, in_spite_of, printable, tell};
 use crate::cli::exit::Exit;
 use crate::cli::table::{Side, Table};
 use crate::engine::restore::{Basis, Proof, Restored, TableProof, Verdict};
-use crate::types::{ByteCount, grouped};
+use crate::types::{ByteCount, counted, grouped};
 
 /// One restore that came to its end.
 pub(super) struct Done<'a> {
@@ -125,8 +125,8 @@ fn words(table: &TableProof) -> String {
 /// The line about the whole.
 fn sum(proof: &Proof) -> String {
     let (tables, rows) = (
-        grouped(proof.tables.len() as u64),
-        grouped(proof.total_rows()),
+        counted(proof.tables.len() as u64, "table"),
+        counted(proof.total_rows(), "row"),
     );
     let keys = match (proof.violations, proof.expected_violations) {
         (0, _) => "no foreign key violated".to_owned(),
@@ -140,5 +140,5 @@ fn sum(proof: &Proof) -> String {
         Basis::Counts => "row counts as the dump announces, no manifest to compare values with",
         Basis::Nothing => "nothing known to compare with",
     };
-    format!("✓ {tables} tables, {rows} rows: {compared}; integrity ok, {keys}")
+    format!("✓ {tables}, {rows}: {compared}; integrity ok, {keys}")
 }
