@@ -13,10 +13,11 @@ install_servers() {
 
 # command:package — curl downloads as a guide says, sqlite3 restores our dumps, zstd unpacks them, strace counts durable
 # steps, python3 installs the S3 server, npm the D1 engine and the browser's driver, setpriv ends both servers with the
-# test, chromium shows the dashboard, and promtool (of prometheus) reads the metrics; script is a terminal, vim saves
-# files as people do, and systemd judges the unit and makes the package's user.
+# test, rclone fetches from a bucket as a guide says, chromium shows the dashboard, and promtool (of prometheus) reads
+# the metrics; script is a terminal, vim saves files as people do, and systemd judges the unit and makes the package's
+# user.
 needed=(
-    cc:gcc curl:curl sqlite3:sqlite3 zstd:zstd strace:strace python3:python3 npm:npm setpriv:util-linux
+    cc:gcc curl:curl sqlite3:sqlite3 zstd:zstd strace:strace python3:python3 npm:npm setpriv:util-linux rclone:rclone
     chromium:chromium promtool:prometheus script:bsdutils vim:vim systemd-analyze:systemd
 )
 # A package is installed into a folder as root would.

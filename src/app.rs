@@ -63,7 +63,7 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
 /// # Errors
 /// As [`load`].
 pub fn load_in(path: &Path, env: &dyn Environment) -> Result<Loaded, Problems> {
-    let mut loaded = Config::load_in(path, env)?;
+    let mut loaded = Config::load_in(path, env)?.with_databases()?;
     let mut problems = hook::check(&loaded.config);
     if problems.has_errors() {
         problems.watch(loaded.config.inputs());

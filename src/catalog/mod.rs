@@ -16,6 +16,7 @@ mod outbox;
 mod page;
 mod query;
 mod record;
+mod rehearsals;
 mod reloads;
 mod requests;
 mod row;
@@ -41,6 +42,7 @@ pub use record::{
     ItemMember, Job, JobResult, JobStatus, NewJob, Packed, Placement, Record, ResultStatus, Slot,
     Spooled, StoredArchive, StoredCopy,
 };
+pub use rehearsals::{Rehearsal, RehearsalOutcome, Rehearsed};
 pub use reloads::{Cause, Reload, ReloadOutcome};
 pub use requests::{Asked, BackupRequest};
 pub use run::Run;

@@ -17,6 +17,7 @@ use crate::types::{Compression, Trigger};
 
 use super::audit::{AuditAction, AuditOutcome};
 use super::record::{CopyState, EventKind, JobStatus, ResultStatus};
+use super::rehearsals::RehearsalOutcome;
 use super::reloads::{Cause, ReloadOutcome};
 
 /// A number that does not go below zero. SQLite's integers end at 2^63, beyond any size or count.
@@ -199,6 +200,11 @@ words!(
         ReloadOutcome::Rejected,
         ReloadOutcome::Restored
     ]
+);
+words!(
+    RehearsalOutcomeWord,
+    RehearsalOutcome,
+    RehearsalOutcome::ALL
 );
 words!(TriggerWord, Trigger, [Trigger::Scheduled, Trigger::Manual]);
 

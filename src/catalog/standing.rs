@@ -103,6 +103,14 @@ pub struct Harm {
 }
 
 impl Catalog {
+    /// Every database of which a copy is left, by name.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn stored_databases(&self) -> Result<BTreeSet<DatabaseName>, CatalogError> {
+        self.read(|connection| stored_databases(connection))
+    }
+
     /// How everything stands at `now`: of each database the days from `since` on. `databases` are those to tell of
     /// even where nothing is stored of them.
     ///

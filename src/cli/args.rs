@@ -121,6 +121,10 @@ pub(super) enum Command {
     Diff(DiffArgs),
     /// Read stored copies again and compare every byte with what was stored
     Verify(VerifyArgs),
+    /// Rehearse the worst day: restore the newest copy of every database from storage, prove it, and say how long it took
+    ///
+    /// The databases are made in `$TMPDIR`, one after the other, and removed again. No target is touched.
+    Drill(DrillArgs),
     /// Pack every good copy up to the last Sunday into the week's archive
     Archive,
     /// Show of every stored object whether it stays or may go, and by which rule

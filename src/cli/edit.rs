@@ -123,7 +123,8 @@ fn read(path: &Path) -> anyhow::Result<String> {
 fn validate(path: &Path, text: &str) -> Result<(), Problems> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let name = path.display().to_string();
-    Config::from_text(text, &name, folder, &System).map(|_| ())
+    let loaded = Config::from_text(text, &name, folder, &System)?;
+    loaded.with_databases().map(drop)
 }
 
 fn create(path: &Path, text: &str) -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ mod daemon;
 mod demo;
 mod diff;
 mod discover;
+mod drill;
 mod edit;
 mod exit;
 mod generate;
@@ -91,6 +92,7 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Query(args) => query::run(context, &args).await,
             Command::Diff(args) => diff::run(context, &args).await,
             Command::Verify(args) => verify::run(context, &args).await,
+            Command::Drill(args) => drill::run(context, &args).await,
             Command::Archive => week::archive(context).await,
             Command::Plan => week::plan(context).await,
             Command::Expire(args) => week::expire(context, &args).await,

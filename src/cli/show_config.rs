@@ -65,6 +65,7 @@ fn document(config: &Config) -> Value {
             "weekly": jobs.weekly.to_string(),
             "reconcile": jobs.reconcile.to_string(),
             "verify": jobs.verify.to_string(),
+            "drill": jobs.drill.as_ref().map_or("never".to_owned(), ToString::to_string),
             "catch_up": duration_text(jobs.catch_up),
         },
         "export": {

@@ -84,7 +84,7 @@ pub(super) async fn expire(context: &Context, args: &ExpireArgs) -> anyhow::Resu
     if args.dry_run {
         return plan(context).await;
     }
-    let config = Arc::new(context.load()?.config);
+    let config = Arc::new(context.load()?.with_databases()?.config);
     let state = StateDir::lock(&config.agent().state)?;
     let Built { wiring, pruners } = app::build(config, &state).await?;
     recover::run(&wiring, &state).await?;

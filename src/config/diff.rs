@@ -2,6 +2,7 @@
 
 use super::duration_text;
 use super::model::{Config, Database, Http};
+use crate::schedule::Schedule;
 
 /// What changed from `old` to `new`, one sentence each; empty where both mean the same.
 ///
@@ -115,6 +116,14 @@ fn schedules(old: &Config, new: &Config, changes: &mut Vec<String>) {
         if old != new {
             changes.push(format!("schedule {name} `{old}` → `{new}`"));
         }
+    }
+    if old.drill != new.drill {
+        let word = |drill: &Option<Schedule>| {
+            let text = drill.as_ref().map(|schedule| format!("`{schedule}`"));
+            text.unwrap_or_else(|| "never".to_owned())
+        };
+        let (old, new) = (word(&old.drill), word(&new.drill));
+        changes.push(format!("schedule drill {old} → {new}"));
     }
     if old.catch_up != new.catch_up {
         let (old, new) = (duration_text(old.catch_up), duration_text(new.catch_up));

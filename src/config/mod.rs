@@ -135,6 +135,31 @@ impl Config {
     }
 }
 
+impl Loaded {
+    /// The same where it names a database. One that names storages alone serves to read copies; whoever makes, packs
+    /// or lets go copies must not take it for "no databases".
+    ///
+    /// # Errors
+    /// Where it names none.
+    pub fn with_databases(self) -> Result<Self, Problems> {
+        if !self.config.databases().is_empty() {
+            return Ok(self);
+        }
+        let inputs = self.config.inputs();
+        let path = inputs.first().map_or(Path::new(""), |path| path.as_path());
+        let name = path.display().to_string();
+        let mut problems = alone(
+            &name,
+            path,
+            validate::NO_DATABASE.0,
+            validate::NO_DATABASE.1,
+        );
+        problems.inputs = inputs.to_vec();
+        problems.keep(self.config.remains());
+        Err(problems)
+    }
+}
+
 /// A file without any content, or far too long, is refused before anything else is said about it.
 fn unusable(name: &str, path: &Path, text: &str) -> Option<Problems> {
     let (message, hint) = if text.trim().is_empty() {

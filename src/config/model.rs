@@ -68,7 +68,8 @@ impl Config {
         self.cloudflare.as_ref()
     }
 
-    /// The databases, critical before high before normal, in file order within; never empty.
+    /// The databases, critical before high before normal, in file order within. Empty only where the file
+    /// serves to read copies: see [`Loaded::with_databases`](super::Loaded::with_databases).
     pub fn databases(&self) -> &[Database] {
         &self.databases
     }
@@ -131,6 +132,8 @@ pub struct Jobs {
     pub reconcile: Schedule,
     /// Read one seventh of all stored bytes again.
     pub verify: Schedule,
+    /// Rehearse the worst day; `None`: never by itself.
+    pub drill: Option<Schedule>,
     /// How old a missed run may be to be made good on start; zero means never.
     pub catch_up: Duration,
 }

@@ -67,7 +67,7 @@ pub(super) struct RawConfig {
     pub(super) storage: Vec<At<RawStorage>>,
     /// The Cloudflare account that D1 databases belong to.
     pub(super) cloudflare: Option<At<RawCloudflare>>,
-    /// What is backed up; at least one.
+    /// What is backed up. A file without any but with a storage serves to read copies alone.
     pub(super) database: Vec<At<RawDatabase>>,
     /// Rhai scripts that decide, react and format.
     pub(super) hooks: RawHooks,
@@ -101,6 +101,8 @@ pub(super) struct RawSchedule {
     pub(super) reconcile: Maybe<String>,
     /// Read one seventh of all stored bytes again. Default: `30 5 * * *`.
     pub(super) verify: Maybe<String>,
+    /// Rehearse the worst day: restore the newest copy of every database from storage alone. Default: `0 6 1 * *`; `never`.
+    pub(super) drill: Maybe<String>,
     /// Run a missed job on start if it is not older than this. Default: `12h`; `0s` never.
     #[schemars(extend("x-duration" = true))]
     pub(super) catch_up: Maybe<String>,

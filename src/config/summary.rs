@@ -16,7 +16,7 @@ impl Config {
     }
 
     /// The next run of each job after `now`: its name, its schedule, the moment. Own schedules of databases
-    /// follow the four jobs.
+    /// follow the shared jobs.
     pub fn next_runs(&self, now: DateTime<Utc>) -> Vec<NextRun<'_>> {
         let jobs = &self.jobs;
         let own = self.databases.iter().filter_map(|database| {
@@ -30,6 +30,7 @@ impl Config {
             ("verify", &jobs.verify),
         ]
         .into_iter()
+        .chain(jobs.drill.as_ref().map(|drill| ("drill", drill)))
         .chain(own)
         .map(|(name, schedule)| NextRun {
             name,

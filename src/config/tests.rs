@@ -127,6 +127,40 @@ fn an_empty_file_and_one_without_databases_are_errors() {
     for text in ["# nothing\n", "[agent]\nname = \"a\"\n"] {
         check(text, &none, &["1:1: the file names no database", hint]);
     }
+    // What names a storage serves to read copies; whoever works with it asks for databases.
+    let text = "[[storage]]\nname = \"nas\"\ndirectory = \"copies\"\n";
+    let loaded = read(text, &none).unwrap();
+    assert!(loaded.config.databases().is_empty());
+    let refused = loaded.with_databases().unwrap_err().short();
+    assert!(
+        refused.contains("1:1: the file names no database") && refused.contains(hint),
+        "{refused}"
+    );
+}
+
+#[test]
+fn the_monthly_rehearsal_can_be_moved_and_switched_off() {
+    let drill = |line: &str| {
+        let text = format!("[schedule]\n{line}\n{ONE}");
+        let drill = read(&text, &Fake::default())
+            .unwrap()
+            .config
+            .schedule()
+            .drill
+            .clone();
+        drill.map(|schedule| schedule.to_string())
+    };
+    assert_eq!(drill("").as_deref(), Some("0 6 1 * *"));
+    assert_eq!(drill("drill = \"@weekly\"").as_deref(), Some("@weekly"));
+    assert_eq!(drill("drill = \"never\""), None);
+    check(
+        &format!("[schedule]\ndrill = \"\"\n{ONE}"),
+        &Fake::default(),
+        &[
+            "2:9: `drill`: a schedule is empty",
+            "hint: write five fields, minute hour day month weekday: `0 3 * * *`",
+        ],
+    );
 }
 
 #[test]
@@ -304,7 +338,8 @@ fn the_template_loads_without_a_finding() {
     let loaded = read(&text, &vars).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
     assert!(loaded.warnings.is_empty());
     assert_eq!(loaded.config.databases().len(), 2);
-    let problems = read(&template("x", &[]).unwrap(), &vars).unwrap_err();
+    let problems = read(&template("x", &[]).unwrap(), &vars).and_then(Loaded::with_databases);
+    let problems = problems.unwrap_err();
     assert_eq!(problems.len(), 1, "{problems}");
 }
 

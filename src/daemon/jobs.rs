@@ -15,6 +15,7 @@ use crate::engine::backup::{self, BackupError, Request};
 use crate::engine::discover::{self, DiscoverError};
 use crate::engine::pack::{self, Outcome, PackError, Skip};
 use crate::engine::reconcile::{self, Patience};
+use crate::engine::rehearse::{self, Ask, Knowledge, RehearseError};
 use crate::engine::state::StateDir;
 use crate::engine::verify::{self, Scope};
 use crate::engine::{deliver, expire, stale};
@@ -47,6 +48,9 @@ pub fn table(config: &Config) -> Vec<Job> {
         }),
         Job::new("verify", &when.verify, |errand| verify(errand).boxed()),
     ];
+    if let Some(monthly) = &when.drill {
+        table.push(Job::new("drill", monthly, |errand| drill(errand).boxed()));
+    }
     if config.cloudflare().is_some() {
         let daily = DISCOVER.parse().expect("it is a valid schedule");
         table.push(Job::new("discover", &daily, |errand| {
@@ -152,6 +156,9 @@ pub(super) enum JobError {
     /// The account could not be looked through.
     #[error(transparent)]
     Discover(#[from] DiscoverError),
+    /// The worst day could not be rehearsed.
+    #[error(transparent)]
+    Rehearse(#[from] RehearseError),
 }
 
 /// Backs up every database without a schedule of its own.
@@ -269,6 +276,35 @@ async fn verify(errand: Errand) -> Result<Ended, JobError> {
             "{all} objects, {all_bytes}, are as they were stored"
         )),
         _ => Ended::Badly(format!("{wrong} of {all} objects are not right")),
+    })
+}
+
+/// Restores the newest copy of every database, as somebody would who has the storages alone.
+async fn drill(errand: Errand) -> Result<Ended, JobError> {
+    let ask = Ask {
+        databases: Vec::new(),
+        storage: None,
+        knowledge: Knowledge::Manifests,
+        trigger: Trigger::Scheduled,
+    };
+    let (wiring, stop) = (errand.wiring(), &errand.stop);
+    let workshop = rehearse::folder(errand.state.path())?;
+    let held = async {
+        let plan = rehearse::plan(wiring, &ask, &workshop, stop).await?;
+        let board = Board::new(plan.databases());
+        rehearse::run(wiring, plan, &workshop, &board, stop).await
+    };
+    let report = match held.await {
+        Err(RehearseError::Stopped) => return Ok(Ended::Early),
+        report => report?,
+    };
+    rehearse::record(wiring, &report)?;
+    let rehearsal = &report.rehearsal;
+    let (proven, all) = (rehearsal.proven(), rehearsal.results.len());
+    let told = format!("{proven} of {all} databases came back from storage");
+    Ok(match rehearsal.is_good() && !report.is_damage() {
+        true => Ended::Well(told),
+        false => Ended::Badly(told),
     })
 }
 

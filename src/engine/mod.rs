@@ -12,6 +12,7 @@ pub mod pack;
 pub mod reconcile;
 pub mod rebuild;
 pub mod recover;
+pub mod rehearse;
 pub mod restore;
 pub mod spool;
 pub mod stale;

@@ -2,15 +2,16 @@
 //! Invariant: the databases stand in the order in which they are restored.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::command::{identifier, path, patina, quoted};
-use super::{Guide, Home};
-use crate::catalog::{Catalog, CatalogError};
+use super::{Guide, Home, rescue};
+use crate::catalog::{Catalog, CatalogError, Rehearsal, RehearsalOutcome};
 use crate::config::{Config, StorageKind};
-use crate::types::{ByteCount, Priority, grouped};
+use crate::types::{ByteCount, DatabaseName, Priority, grouped};
 
 /// What to do when more than one database is lost.
 #[derive(Debug, Clone)]
@@ -19,10 +20,15 @@ pub struct Runbook {
     pub name: String,
     /// When it was written.
     pub at: DateTime<Utc>,
-    /// The databases of the configuration, in the order in which they are restored.
+    /// The databases of the configuration, in the order in which they are restored; where it names none, those of
+    /// which there are copies.
     pub guides: Vec<Guide>,
     /// The command line program, with the configuration it reads.
     patina: String,
+    /// The last rehearsal.
+    rehearsal: Option<Rehearsal>,
+    /// What writes a configuration on another host.
+    rescue: String,
     public_url: String,
     /// Where copies lie: the storage's name, and what a person needs to look there.
     storages: Vec<(String, String)>,
@@ -39,9 +45,8 @@ impl Runbook {
         now: DateTime<Utc>,
     ) -> Result<Self, CatalogError> {
         let mut guides = Vec::with_capacity(config.databases().len());
-        for database in config.databases() {
-            let guide = Guide::read(config, catalog, &database.name, None)?;
-            guides.push(guide.expect("it is in the configuration"));
+        for name in names(config, catalog)? {
+            guides.extend(Guide::read(config, catalog, &name, None)?);
         }
         let storages = config.storages().iter();
         Ok(Self {
@@ -49,6 +54,8 @@ impl Runbook {
             at: now,
             guides,
             patina: patina(config),
+            rehearsal: catalog.last_rehearsal()?,
+            rescue: rescue::command(config),
             public_url: config.http().public_url.clone(),
             storages: storages
                 .map(|storage| (storage.name.clone(), place(&storage.kind)))
@@ -239,7 +246,7 @@ impl Runbook {
     }
 
     fn times(&self, page: &mut String) {
-        page.push_str("## How long it takes\n\nExport and trial restore of each newest copy took, on the host of Patina:\n\n| database | took |\n|---|---|\n");
+        page.push_str("## How long it takes\n\nWhat each newest copy took on the host of Patina: to be made and tried, and to be restored from storage in the last rehearsal.\n\n| database | made and tried | restored and proven |\n|---|---|---|\n");
         for guide in &self.guides {
             let Some(chosen) = &guide.chosen else {
                 continue;
@@ -248,20 +255,62 @@ impl Runbook {
             let started: Option<DateTime<Utc>> = manifest.started_at.parse().ok();
             if let (Some(started), Some(ended)) = (started, manifest.completed()) {
                 let seconds = (ended - started).as_seconds_f64();
-                let _ = writeln!(page, "| `{}` | {seconds:.1} s |", guide.database);
+                let restored = self.restored_in(guide).unwrap_or_default();
+                let _ = writeln!(
+                    page,
+                    "| `{}` | {seconds:.1} s | {restored} |",
+                    guide.database
+                );
             }
         }
+        self.rehearsed(page);
         page.push_str("\nPlan with 5 to 10 minutes for each database with its verification, and 1 to 2 hours for all of them with the checks of what uses them.\n\n");
+    }
+
+    /// What the last rehearsal took for this database, where its copy came back.
+    fn restored_in(&self, guide: &Guide) -> Option<String> {
+        let mut results = self.rehearsal.as_ref()?.results.iter();
+        let result = results.find(|result| result.database == guide.database)?;
+        let is_proven = result.outcome == RehearsalOutcome::Proven;
+        let seconds = Duration::from_millis(result.duration_ms).as_secs_f64();
+        is_proven.then(|| format!("{seconds:.1} s"))
+    }
+
+    fn rehearsed(&self, page: &mut String) {
+        let Some(rehearsal) = &self.rehearsal else {
+            let _ = write!(
+                page,
+                "\nNothing was rehearsed yet; `{} drill` does it.\n",
+                self.patina
+            );
+            return;
+        };
+        let (proven, all) = (rehearsal.proven(), rehearsal.results.len());
+        let seconds = Duration::from_millis(rehearsal.duration_ms).as_secs_f64();
+        let at = rehearsal.started_at.format("%Y-%m-%d %H:%M UTC");
+        let _ = write!(
+            page,
+            "\nThe rehearsal of {at} brought {proven} of {all} databases back from storage in {seconds:.1} s.\n"
+        );
     }
 
     fn without_patina(&self, page: &mut String) {
         let _ = write!(
             page,
-            "## When the host of Patina is lost\n\n1. Install Patina on another host and write its `patina.toml` with the same storages.\n\
-             2. Make the catalog anew from them; nothing is deleted:\n\n"
+            "## When the host of Patina is lost\n\n1. Install Patina on another host, go to an empty folder, and say where the storages are; the keys of a \
+             bucket are taken from the variables that stand behind `env:`:\n\n"
         );
-        block(page, &format!("{} rebuild", self.patina));
-        page.push_str("3. Go on with step 2.\n\nWithout Patina: every object is plain SQL text, or a `.tar.gz` of such files with their `SHA256SUMS` and this page. They lie in\n\n");
+        let patina = format!("patina --config {}", rescue::FILE);
+        block(page, &self.rescue);
+        page.push_str("2. See whether everything comes back, and how long it takes; nothing is changed by it:\n\n");
+        block(page, &format!("{patina} drill --cold"));
+        page.push_str("3. Make the catalog anew; nothing is deleted:\n\n");
+        block(page, &format!("{patina} rebuild"));
+        page.push_str(
+            "4. Restore every database, each into a file of its own in the folder `back`:\n\n",
+        );
+        block(page, &format!("{patina} restore --all --to back"));
+        page.push_str("5. Put them where they belong, by the guide of each.\n\nWithout Patina: every object is plain SQL text, or a `.tar.gz` of such files with their `SHA256SUMS` and this page. They lie in\n\n");
         for (name, place) in &self.storages {
             let _ = writeln!(page, "- `{name}`: {place}, under `daily/` and `weekly/`");
         }
@@ -301,6 +350,16 @@ const AFTERWARDS: &str = "## Step 5: afterwards\n\n\
     - [ ] Replace every key and password that may have become known\n\
     - [ ] Write down what happened, when, and what it cost\n\
     - [ ] Correct what was wrong or missing in this page\n\n";
+
+/// The configured databases by priority; where there is none, all of which copies are left.
+fn names(config: &Config, catalog: &Catalog) -> Result<Vec<DatabaseName>, CatalogError> {
+    let configured = config.databases().iter();
+    let configured: Vec<DatabaseName> = configured.map(|one| one.name.clone()).collect();
+    match configured.is_empty() {
+        true => Ok(catalog.stored_databases()?.into_iter().collect()),
+        false => Ok(configured),
+    }
+}
 
 fn block(page: &mut String, command: &str) {
     let _ = writeln!(page, "```sh\n{command}\n```\n");

@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::catalog::Rehearsal;
 use crate::config::{Config, Database};
 use crate::overview::{DatabaseOverview, Overview, Staleness};
 use crate::types::EvidenceClass;
@@ -62,10 +63,11 @@ pub fn render(overview: &Overview, config: &Config, vitals: &Vitals) -> String {
     text
 }
 
-/// The five names that were promised first, and whether a job runs.
+/// The five names that were promised first, whether a job runs, and the last rehearsal.
 fn whole(registry: &mut Registry, overview: &Overview) {
     let success = overview.last_success.as_ref();
     let ended = overview.last_ended.as_ref();
+    let rehearsal = overview.rehearsal.as_ref();
     for (name, help, value) in [
         (
             "last_success_timestamp",
@@ -97,6 +99,21 @@ fn whole(registry: &mut Registry, overview: &Overview) {
             "Jobs at work",
             overview.running.len() as f64,
         ),
+        (
+            "drill_last_timestamp",
+            "When the last rehearsal of a restore from storage ended",
+            seconds(rehearsal.map(Rehearsal::ended_at)),
+        ),
+        (
+            "drill_last_duration_seconds",
+            "What the last rehearsal took for all databases",
+            rehearsal.map_or(0.0, |one| number(one.duration_ms) / 1_000.0),
+        ),
+        (
+            "drill_last_successful",
+            "1 where every database came back in the last rehearsal, 0 where one did not or there was none",
+            truth(rehearsal.is_some_and(Rehearsal::is_good)),
+        ),
     ] {
         gauge(registry, name, help, value);
     }
@@ -105,7 +122,7 @@ fn whole(registry: &mut Registry, overview: &Overview) {
 fn databases(registry: &mut Registry, overview: &Overview, config: &Config) {
     let one = |database: &DatabaseOverview| vec![("database", database.name.to_string())];
     type Value = fn(&DatabaseOverview) -> f64;
-    let values: [(&str, &str, Value); 6] = [
+    let values: [(&str, &str, Value); 7] = [
         (
             "last_good_timestamp",
             "When the last good copy of a database was proven",
@@ -139,6 +156,11 @@ fn databases(registry: &mut Registry, overview: &Overview, config: &Config) {
                         .and_then(|good| good.verified_at),
                 )
             },
+        ),
+        (
+            "last_drilled_timestamp",
+            "When the newest copy of a database last came back in a rehearsal",
+            |database| seconds(database.rehearsed_at),
         ),
         (
             "consecutive_failures",

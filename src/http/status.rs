@@ -15,7 +15,7 @@ use super::answer::Refusal;
 use super::call::Call;
 use super::kept::Kept;
 use super::list::moment;
-use crate::catalog::{BackupRequest, Job, Past};
+use crate::catalog::{BackupRequest, Job, Past, Rehearsal};
 use crate::overview::{DatabaseOverview, NextRun, Overview, Role, StorageOverview};
 use crate::types::ByteCount;
 use crate::wiring::Wiring;
@@ -79,6 +79,7 @@ fn document(overview: &Overview) -> Value {
         "databases": databases.map(|one| database(one, overview)).collect::<Vec<_>>(),
         "storages": overview.storages.iter().map(storage).collect::<Vec<_>>(),
         "nextRuns": overview.next_runs.iter().map(next).collect::<Vec<_>>(),
+        "lastDrill": overview.rehearsal.as_ref().map(|drill| rehearsal(drill, overview)),
     })
 }
 
@@ -135,6 +136,7 @@ fn database(database: &DatabaseOverview, overview: &Overview) -> Value {
             "rows": good.rows,
             "storages": good.storages,
         })),
+        "drilledAgeSeconds": database.rehearsed_at.map(seconds),
         "failuresInARow": database.failures_in_a_row,
         "lastError": database.current_failure().and_then(|failure| failure.error_message.clone()),
     })
@@ -152,6 +154,22 @@ fn storage(storage: &StorageOverview) -> Value {
         "damaged": stock.harmed,
         "oldestBackup": oldest,
         "newestBackup": newest,
+    })
+}
+
+/// How the last rehearsal of the worst day ended.
+fn rehearsal(rehearsal: &Rehearsal, overview: &Overview) -> Value {
+    let ended_at = rehearsal.ended_at();
+    json!({
+        "endedAt": moment(ended_at),
+        "ageSeconds": (overview.now - ended_at).num_seconds().max(0),
+        "durationMs": rehearsal.duration_ms,
+        "cold": rehearsal.is_cold,
+        "good": rehearsal.is_good(),
+        "databases": {
+            "successful": rehearsal.proven(),
+            "failed": rehearsal.results.len() - rehearsal.proven(),
+        },
     })
 }
 

@@ -13,8 +13,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use crate::catalog::{
-    Catalog, CatalogError, Good, Harm, Holding, Job, JobResult, Past, Point, Shelf, Standing,
-    Stock, Totals,
+    Catalog, CatalogError, Good, Harm, Holding, Job, JobResult, Past, Point, Rehearsal, Shelf,
+    Standing, Stock, Totals,
 };
 use crate::config::{AlertLevel, Config, Database, StorageKind, Thresholds};
 use crate::types::{BackupDate, DatabaseName, Priority};
@@ -62,6 +62,8 @@ pub struct Overview {
     pub harmed_count: u64,
     /// When each task runs next, the soonest first.
     pub next_runs: Vec<NextRun>,
+    /// The last rehearsal of the worst day; `None`: there never was one.
+    pub rehearsal: Option<Rehearsal>,
 }
 
 /// How one database stands.
@@ -83,6 +85,8 @@ pub struct DatabaseOverview {
     pub last_failure: Option<JobResult>,
     /// How many of its last backups failed, one after the other.
     pub failures_in_a_row: u32,
+    /// When its newest copy last came back in a rehearsal; `None`: never.
+    pub rehearsed_at: Option<DateTime<Utc>>,
 }
 
 /// Whether a database is backed up.
@@ -187,7 +191,13 @@ impl Overview {
             .map(|database| database.name.clone())
             .collect();
         let standing = catalog.standing(&names, first_day(today), now)?;
-        Ok(Self::from_standing(standing, config, now, today))
+        let mut overview = Self::from_standing(standing, config, now, today);
+        overview.rehearsal = catalog.last_rehearsal()?;
+        let rehearsed = catalog.rehearsed()?;
+        for database in &mut overview.databases {
+            database.rehearsed_at = rehearsed.get(&database.name).copied();
+        }
+        Ok(overview)
     }
 
     fn from_standing(
@@ -215,6 +225,7 @@ impl Overview {
             harmed: standing.harmed,
             harmed_count: standing.harmed_count,
             next_runs: runs::next(config, now),
+            rehearsal: None,
         }
     }
 
@@ -276,6 +287,7 @@ impl DatabaseOverview {
             last_good: shelf.last_good,
             last_failure: shelf.last_failure,
             failures_in_a_row: shelf.failures_in_a_row,
+            rehearsed_at: None,
         }
     }
 }

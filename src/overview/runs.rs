@@ -48,6 +48,14 @@ pub(super) fn next(config: &Config, now: DateTime<Utc>) -> Vec<NextRun> {
         ("reconcile", "compare storages and catalog", &when.reconcile),
         ("verify", "read a seventh of all bytes again", &when.verify),
     ];
+    let drill = when.drill.as_ref();
+    tasks.extend(drill.map(|schedule| {
+        (
+            "drill",
+            "restore every newest copy as a rehearsal",
+            schedule,
+        )
+    }));
     tasks.extend(has_night.then_some(nightly));
     tasks.extend(config.cloudflare().map(|_| discover));
     tasks.extend((!config.alerts().sinks.is_empty()).then_some(alert_test));

@@ -29,6 +29,8 @@ pub enum EventKind {
     ConsecutiveFailures,
     /// A stored object is not what was stored.
     VerifyFailed,
+    /// The newest copy of a database did not come back in a rehearsal, or not from everywhere.
+    DrillFailed,
     /// Expiry deletes nothing of a database until a person looked.
     ExpiryRefused,
     /// A storage holds objects under our keys without a manifest.
@@ -49,7 +51,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::BackupStarted,
         Self::BackupCompleted,
         Self::BackupFailed,
@@ -62,6 +64,7 @@ impl EventKind {
         Self::SchemaChanged,
         Self::ConsecutiveFailures,
         Self::VerifyFailed,
+        Self::DrillFailed,
         Self::ExpiryRefused,
         Self::UntrackedObjects,
         Self::MissingObject,
@@ -87,6 +90,7 @@ impl EventKind {
             Self::SchemaChanged => "schema_changed",
             Self::ConsecutiveFailures => "consecutive_failures",
             Self::VerifyFailed => "verify_failed",
+            Self::DrillFailed => "drill_failed",
             Self::ExpiryRefused => "expiry_refused",
             Self::UntrackedObjects => "untracked_objects",
             Self::MissingObject => "missing_object",
@@ -113,6 +117,7 @@ impl EventKind {
             Self::SchemaChanged => "Schema changed",
             Self::ConsecutiveFailures => "Backup fails again and again",
             Self::VerifyFailed => "Stored copy is damaged",
+            Self::DrillFailed => "Rehearsal of a restore failed",
             Self::ExpiryRefused => "Nothing expires until somebody looked",
             Self::UntrackedObjects => "Untracked objects in a storage",
             Self::MissingObject => "Stored copy is missing",

@@ -1,10 +1,11 @@
-//! The arguments of what brings data back: `restore`, `query`, `diff`.
+//! The arguments of what brings data back: `restore`, `query`, `diff`, and of its rehearsal, `drill`.
 
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
 
 use crate::cli::address::Address;
+use crate::types::DatabaseName;
 
 /// `patina restore`.
 #[derive(Debug, Args)]
@@ -95,6 +96,20 @@ pub(in crate::cli) struct DiffArgs {
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(in crate::cli) samples: usize,
     /// Read the copies from this storage alone
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) storage: Option<String>,
+}
+
+/// `patina drill`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DrillArgs {
+    /// Only these databases
+    #[arg(value_name = "DB")]
+    pub(in crate::cli) databases: Vec<DatabaseName>,
+    /// Know nothing but the configuration: find the copies by the manifests in the storages
+    #[arg(long)]
+    pub(in crate::cli) cold: bool,
+    /// Read from this storage alone
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) storage: Option<String>,
 }

@@ -254,17 +254,7 @@ fn databases(stored: &Stored) -> anyhow::Result<Vec<DatabaseName>> {
         .into_iter()
         .map(|known| known.name.clone())
         .collect();
-    let archives = stored.catalog().archives()?;
-    let members = archives
-        .into_iter()
-        .flat_map(|archive| archive.manifest.members);
-    let members = members.map(|member| member.manifest.database);
-    let copies = stored.catalog().copies(&CopyFilter::default())?;
-    let others = copies
-        .into_iter()
-        .map(|copy| copy.manifest.database)
-        .chain(members);
-    for name in others {
+    for name in stored.catalog().stored_databases()? {
         if !names.contains(&name) {
             names.push(name);
         }

@@ -14,6 +14,9 @@ use crate::schedule::Schedule;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// Stands instead of a schedule where a job is switched off.
+const NEVER: &str = "never";
+
 /// A shorter time limit is a typing mistake: a connection alone takes as long.
 pub(super) const TIMEOUT_LEAST: Duration = Duration::from_secs(1);
 
@@ -57,6 +60,7 @@ impl Checker<'_> {
             weekly: self.job("weekly", &raw.weekly, "0 4 * * 0"),
             reconcile: self.job("reconcile", &raw.reconcile, "0 5 * * 0"),
             verify: self.job("verify", &raw.verify, "30 5 * * *"),
+            drill: self.optional_job("drill", &raw.drill, "0 6 1 * *"),
             catch_up: self.duration("catch_up", &raw.catch_up, 12 * HOUR, Duration::ZERO),
         }
     }
@@ -64,6 +68,20 @@ impl Checker<'_> {
     fn job(&mut self, key: &str, raw: &Option<At<String>>, default: &str) -> Schedule {
         self.schedule(key, raw)
             .unwrap_or_else(|| default.parse().expect("the defaults are tested"))
+    }
+
+    /// A job that can be switched off.
+    fn optional_job(
+        &mut self,
+        key: &str,
+        raw: &Option<At<String>>,
+        default: &str,
+    ) -> Option<Schedule> {
+        let is_off = |raw: &At<String>| raw.value.trim().eq_ignore_ascii_case(NEVER);
+        match raw {
+            Some(raw) if is_off(raw) => None,
+            raw => Some(self.job(key, raw, default)),
+        }
     }
 
     pub(super) fn export(&mut self, raw: &RawExport) -> Export {

@@ -8,6 +8,12 @@ use super::{Checker, number};
 use crate::config::model::{D1Method, Database, ExportValues, SourceSpec, Thresholds};
 use crate::config::raw::{At, RawConfig, RawDatabase};
 
+/// What to say of a file that is to be worked with and names no database: the mistake, and the way out.
+pub(crate) const NO_DATABASE: (&str, &str) = (
+    "the file names no database",
+    "add one: `patina add NAME --sqlite PATH` or `patina add NAME --d1 UUID`",
+);
+
 const EITHER: &str = "write either `d1 = \"<uuid>\"` or `sqlite = \"<path>\"`";
 
 /// Where names and sources were first seen.
@@ -26,12 +32,8 @@ impl Checker<'_> {
         export: ExportValues,
         thresholds: Thresholds,
     ) -> Vec<Database> {
-        if raw.database.is_empty() {
-            self.findings.absent(
-                0..0,
-                "the file names no database",
-                "add one: `patina add NAME --sqlite PATH` or `patina add NAME --d1 UUID`",
-            );
+        if raw.database.is_empty() && raw.storage.is_empty() {
+            self.findings.absent(0..0, NO_DATABASE.0, NO_DATABASE.1);
         }
         let mut seen = Seen::default();
         let mut databases: Vec<Database> = raw

@@ -10,6 +10,7 @@ mod secrets;
 mod storage;
 
 pub use alerts::events;
+pub(super) use database::NO_DATABASE;
 
 use std::collections::HashMap;
 use std::ops::Range;

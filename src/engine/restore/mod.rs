@@ -46,6 +46,34 @@ pub struct Restored {
     pub size_bytes: u64,
 }
 
+/// A copy that was restored in private.
+#[derive(Debug)]
+pub struct Tried {
+    /// Table by table.
+    pub proof: Proof,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+    /// How large the restored database was.
+    pub size_bytes: u64,
+}
+
+/// Restores at `path`, where nothing of value may be, proves what came out, and removes it again: a trial without a
+/// target.
+///
+/// # Errors
+/// [`RestoreError`].
+pub async fn in_private(job: &Job<'_>, path: PathBuf) -> Result<Tried, RestoreError> {
+    let made = make(job, path.clone()).await;
+    let size_bytes = size_of(&path);
+    // The next one would remove it, too.
+    let _ = std::fs::remove_file(&path);
+    made.map(|made| Tried {
+        proof: made.proof,
+        warnings: made.warnings,
+        size_bytes,
+    })
+}
+
 /// Restores into the file `target`: a new database, or one that takes the place of what is there. With tables named
 /// and a database there, they are put into that one and the rest of it stays.
 ///

@@ -26,6 +26,8 @@ pub(super) struct Page {
     headline: String,
     reason: String,
     totals: String,
+    /// How the last rehearsal ended, and whether that was well.
+    rehearsal: (String, bool),
     databases: Vec<DatabaseView>,
     running: Option<RunningView>,
     harmed: Vec<HarmView>,
@@ -133,6 +135,7 @@ impl Page {
             headline: overview.safety.headline(),
             reason: overview.safety.reason(),
             totals: totals(overview),
+            rehearsal: words.rehearsal(overview),
             databases: overview
                 .databases
                 .iter()
@@ -171,6 +174,27 @@ impl Words {
             first_day: first.unwrap_or(overview.today),
             today: overview.today,
         }
+    }
+
+    /// How old the last rehearsal of the worst day is, and what came of it.
+    fn rehearsal(&self, overview: &Overview) -> (String, bool) {
+        let Some(rehearsal) = &overview.rehearsal else {
+            let text = "No restore from storage was rehearsed yet: patina drill";
+            return (text.to_owned(), true);
+        };
+        let when = ago(self.now - rehearsal.ended_at());
+        let took = duration(rehearsal.duration_ms);
+        let (proven, all) = (rehearsal.proven(), rehearsal.results.len());
+        let count = counted(all as u64, "database");
+        let text = match rehearsal.is_good() {
+            true => {
+                format!("Rehearsed {when}: {count} restored from storage and proven, in {took}.")
+            }
+            false => format!(
+                "The rehearsal {when} did not go well: of {count}, {proven} came back from storage."
+            ),
+        };
+        (text, rehearsal.is_good())
     }
 
     fn past(&self, at: DateTime<Utc>) -> Moment {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::Place;
 use crate::torture::{compare, shell_restore};
 
-const NAMES: [&str; 6] = [
+pub(crate) const NAMES: [&str; 6] = [
     "groveauth",
     "scout-db",
     "grove-engine-db",

@@ -1,7 +1,7 @@
 //! Runs the real binary the way a person or a script does.
 
 mod config;
-mod demo;
+pub(crate) mod demo;
 mod discover;
 mod night;
 mod online;

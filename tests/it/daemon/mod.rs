@@ -3,6 +3,7 @@
 mod edits;
 mod life;
 mod links;
+mod rehearsed;
 mod reload;
 mod talk;
 mod unprotected;
@@ -62,7 +63,7 @@ impl Home {
         let state = self.path("state");
         format!(
             "[agent]\nname = \"grove\"\nstate = \"{}\"\n\
-             [schedule]\nreconcile = \"{far}\"\nverify = \"{far}\"\n{schedule}\n\
+             [schedule]\nreconcile = \"{far}\"\nverify = \"{far}\"\ndrill = \"never\"\n{schedule}\n\
              [export]\nconcurrency = 1\ntimeout = \"10m\"\n\
              [http]\nlisten = \"127.0.0.1:0\"\n\
              [[storage]]\nname = \"nas\"\ndirectory = \"store\"\n{databases}",

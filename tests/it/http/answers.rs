@@ -261,6 +261,7 @@ async fn the_document_describes_every_route_and_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_answered_is_what_the_document_says() {
     let world = World::with_archive().await;
+    world.rehearse().await;
     let document: Value = serde_json::from_str(OPENAPI).unwrap();
     let schema = |name: &str| document["components"]["schemas"][name].clone();
     let id = json(world.with_key("/status")).await.1["lastBackup"]["jobId"].clone();
@@ -319,6 +320,28 @@ fn check(document: &Value, schema: &Value, answer: &Value, at: &str) {
         }
         _ => {}
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_rehearsal_is_told_with_its_age() {
+    let world = World::new("").await;
+    let (_, before) = json(world.get("/status")).await;
+    assert!(before["lastDrill"].is_null() && before["databases"][0]["drilledAgeSeconds"].is_null());
+    world.rehearse().await;
+    world.clock.0.advance(std::time::Duration::from_secs(3600));
+    let (_, status) = json(world.get("/status")).await;
+    let last = &status["lastDrill"];
+    assert_eq!((&last["good"], &last["cold"]), (&json!(true), &json!(true)));
+    assert_eq!(last["databases"], json!({ "successful": 2, "failed": 0 }));
+    assert!(last["ageSeconds"].as_u64().unwrap() >= 3_590, "{last}");
+    assert!(
+        status["databases"][0]["drilledAgeSeconds"]
+            .as_u64()
+            .unwrap()
+            >= 3_600
+    );
+    let tasks = status["nextRuns"].as_array().unwrap();
+    assert!(tasks.iter().any(|run| run["task"] == "drill"), "{tasks:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

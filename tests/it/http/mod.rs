@@ -21,6 +21,7 @@ use patina::catalog::{AuditRow, Catalog};
 use patina::clock::{Clock, ManualClock};
 use patina::config::Config;
 use patina::engine::backup::{self, Request};
+use patina::engine::rehearse::{self, Ask, Knowledge};
 use patina::engine::state::StateDir;
 use patina::engine::{expire, pack};
 use patina::http::metrics::Vitals;
@@ -170,6 +171,26 @@ impl World {
             server,
             client: reqwest::Client::new(),
         }
+    }
+
+    /// Restores the newest copies from storage, as the daemon does each month.
+    async fn rehearse(&self) {
+        let ask = Ask {
+            databases: Vec::new(),
+            storage: None,
+            knowledge: Knowledge::Manifests,
+            trigger: Trigger::Scheduled,
+        };
+        let (wiring, stop) = (self.wiring(), &self.stop);
+        let workshop = rehearse::folder(self.state.path()).unwrap();
+        let plan = rehearse::plan(&wiring, &ask, &workshop, stop)
+            .await
+            .unwrap();
+        let board = Board::new(plan.databases());
+        let report = rehearse::run(&wiring, plan, &workshop, &board, stop).await;
+        let report = report.unwrap();
+        assert!(report.rehearsal.is_good());
+        rehearse::record(&wiring, &report).unwrap();
     }
 
     /// One with a copy of three weeks ago that only an archive holds.

@@ -62,6 +62,27 @@ fn the_five_promised_names_tell_what_the_catalog_knows() {
 }
 
 #[test]
+fn the_last_rehearsal_is_told_whole_and_by_database() {
+    let well = text(&Scene::healthy(), &Vitals::default());
+    let ended = crate::catalog::at("2026-11-01T06:03:05Z").timestamp() as f64;
+    assert_eq!(value(&well, "backup_drill_last_timestamp"), ended);
+    assert_eq!(value(&well, "backup_drill_last_duration_seconds"), 185.0);
+    assert_eq!(value(&well, "backup_drill_last_successful"), 1.0);
+    let badly = text(&Scene::failing(), &Vitals::default());
+    assert_eq!(value(&badly, "backup_drill_last_successful"), 0.0);
+    let of = |database: &str| {
+        value(
+            &badly,
+            &format!("backup_last_drilled_timestamp{{database=\"{database}\"}}"),
+        )
+    };
+    let began = |text: &str| crate::catalog::at(text).timestamp() as f64;
+    // The one that did not come back last is as old as the last time it did.
+    assert_eq!(of("groveauth"), began("2026-10-01T06:00:00Z"));
+    assert_eq!(of("scout-db"), began("2026-11-22T06:00:00Z"));
+}
+
+#[test]
 fn every_series_is_there_before_the_first_run() {
     let before = text(&Scene::empty(), &Vitals::default());
     let after = text(&Scene::healthy(), &Vitals::default());
@@ -158,7 +179,7 @@ fn every_alert_rule_is_right_and_names_only_series_that_exist() {
         "{told}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(told.contains("12 rules found"), "{told}");
+    assert!(told.contains("13 rules found"), "{told}");
     let rules = fs::read_to_string(rules).unwrap();
     only_known(&[rules]);
 }

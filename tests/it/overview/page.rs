@@ -32,6 +32,7 @@ fn the_page_answers_in_the_order_of_a_worried_persons_questions() {
         &[
             "Everything is safe.",
             "All 4 databases have a copy that was restored and compared",
+            "Rehearsed 23 days ago: 4 databases restored from storage and proven, in 3 min 5 s.",
             r#"id="databases""#,
             r#"id="db-groveauth""#,
             "The last 84 days: 9 as daily copies, 75 in weekly archives, 0 without a copy.",

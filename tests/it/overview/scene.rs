@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use patina::catalog::{Catalog, Committed, Damage, NewJob, Run};
+use patina::catalog::{
+    Catalog, Committed, Damage, NewJob, News, Rehearsal, RehearsalOutcome, Rehearsed, Run,
+};
 use patina::clock::{Clock, ManualClock};
 use patina::config::Config;
 use patina::overview::Overview;
@@ -90,7 +92,39 @@ impl Scene {
         for passed in (0..=8).rev() {
             scene.night(day(passed), passed, &[]);
         }
+        scene.rehearse("2026-11-01T06:00:00Z", &[]);
         scene
+    }
+
+    /// The worst day, rehearsed; of the named databases the copy was damaged.
+    fn rehearse(&self, began: &str, damaged: &[&str]) {
+        let results = DATABASES.into_iter().map(|(database, _, size)| {
+            let is_damaged = damaged.contains(&database);
+            Rehearsed {
+                database: name(database),
+                outcome: match is_damaged {
+                    true => RehearsalOutcome::Damaged,
+                    false => RehearsalOutcome::Proven,
+                },
+                key: None,
+                storage: Some("local".to_owned()),
+                read_bytes: size,
+                plain_bytes: 3 * size,
+                rows: size / 100,
+                duration_ms: 45_000,
+                message: is_damaged.then(|| "its bytes hash to 1f0c…".to_owned()),
+            }
+        });
+        let rehearsal = Rehearsal {
+            started_at: at(began),
+            duration_ms: 185_000,
+            trigger: Trigger::Scheduled,
+            is_cold: true,
+            storage: None,
+            results: results.collect(),
+        };
+        let noted = self.catalog.note_rehearsal(&rehearsal, &News::default());
+        noted.unwrap();
     }
 
     /// The same with a damaged copy, a retired database, one that fails since five nights and one of ten days ago.
@@ -127,6 +161,8 @@ impl Scene {
                 )
                 .unwrap();
         }
+        scene.rehearse("2026-10-01T06:00:00Z", &[]);
+        scene.rehearse("2026-11-22T06:00:00Z", &["groveauth"]);
         scene
     }
 

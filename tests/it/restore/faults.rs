@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use rustix::process::{Resource, Rlimit};
 
 use super::site::{Ran, Site, execute, same};
+use crate::s3::server::{SECRET_ACCESS_KEY, Server};
 
 /// A database of some hundred kilobytes, backed up two days ago and today.
 fn two_copies() -> (Site, String, String) {
@@ -195,4 +196,41 @@ fn a_text_that_reaches_beyond_its_database_is_refused() {
             "{sql}"
         );
     }
+}
+
+#[test]
+fn with_wrong_keys_of_the_bucket_the_target_stays_and_the_keys_are_named() {
+    let server = tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(Server::start());
+    let site = Site::new(&Site::bucket(&server));
+    site.execute("CREATE TABLE t(a); INSERT INTO t VALUES (1);");
+    site.night(0);
+    let right = fs::read_to_string(site.path("patina.toml")).unwrap();
+    let before = precious(&site);
+    let from_bucket = [&REPLACE[..], &["--storage", "bucket"]].concat();
+    for wrong in ["another-secret-that-nobody-has", "env:PATH"] {
+        site.configure(&right.replace(SECRET_ACCESS_KEY, wrong));
+        let ran = site.ends(1, &from_bucket);
+        ran.complains("storage `bucket`").complains("hint: ");
+        assert!(
+            !ran.err.contains(wrong) && !ran.err.contains(SECRET_ACCESS_KEY),
+            "{}",
+            ran.err
+        );
+        assert_eq!(fs::read(site.path("target.db")).unwrap(), before);
+        site.holds_no_leftovers();
+        // What they do not open is not taken for lost: no other copy is named instead.
+        assert!(!ran.err.contains("older"), "{}", ran.err);
+        site.ends(1, &["query", "shop", "SELECT 1", "--storage", "bucket"]);
+        site.ends(1, &["drill", "--cold", "--storage", "bucket"])
+            .complains("could not be looked through");
+        // The other storage still has it.
+        site.ok(&["restore", "shop", "--to", "other.db"]);
+        same(&site.path("source.db"), &site.path("other.db"));
+        fs::remove_file(site.path("other.db")).unwrap();
+    }
+    site.configure(&right);
+    site.ok(&from_bucket);
+    same(&site.path("source.db"), &site.path("target.db"));
 }

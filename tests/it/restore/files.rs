@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::site::{Site, execute, same};
-use crate::s3::server::{BUCKET, Server};
+use crate::s3::server::Server;
 use crate::torture::{LEAST_FEATURES, build, build_utf16};
 
 /// Restores by `args` into a new file, which must be as the source is and proven to the last table.
@@ -44,14 +44,7 @@ fn check_everywhere(compression: &str) {
     check(&site, &["--file", &file], 80);
     site.ok(&["archive"]).says("packed");
     fs::remove_file(site.path(&file)).unwrap();
-    let remove = server
-        .0
-        .client()
-        .delete_object()
-        .bucket(BUCKET)
-        .key(&key)
-        .send();
-    server.1.block_on(remove).unwrap();
+    server.1.block_on(server.0.lose(&[&key]));
     for storage in ["nas", "bucket"] {
         let args = ["restore", &key, "--storage", storage, "--to", "a.db"];
         site.ok(&args)
@@ -71,6 +64,11 @@ fn the_torture_database_comes_back_from_disk_and_s3_as_it_was() {
 #[test]
 fn the_torture_database_comes_back_from_gzip_and_archives_as_it_was() {
     check_everywhere("gzip");
+}
+
+#[test]
+fn the_torture_database_comes_back_from_zstd_and_archives_as_it_was() {
+    check_everywhere("zstd");
 }
 
 #[test]

@@ -78,30 +78,8 @@ impl Site {
 
     /// Backs the database up on the day that is so many days before today; gives the copy's key.
     pub(super) fn night(&self, days_ago: i64) -> String {
-        let config = Config::load(&self.path("patina.toml"));
-        let config = config.unwrap_or_else(|problems| panic!("{}", problems.short()));
-        let config = Arc::new(config.config);
-        let night = async {
-            let state = StateDir::lock(&config.agent().state).unwrap();
-            let mut wiring = app::wiring(Arc::clone(&config), &state).await.unwrap();
-            let clock = Arc::new(SimClock::at(Utc::now() - TimeDelta::days(days_ago)));
-            wiring.built_at = Moment::of(clock.as_ref());
-            wiring.clock = clock;
-            let request = Request {
-                databases: Vec::new(),
-                trigger: Trigger::Manual,
-                reason: None,
-            };
-            let (board, stop) = (Board::default(), CancellationToken::new());
-            backup::run(&wiring, &state, &request, &board, &stop)
-                .await
-                .unwrap()
-        };
-        let report = self.runtime.block_on(night);
-        match &report.databases[0].outcome {
-            Outcome::Stored { manifest, .. } => manifest.key.to_string(),
-            other => panic!("{other:?}"),
-        }
+        let config = self.path("patina.toml");
+        self.runtime.block_on(night(&config, days_ago))
     }
 
     pub(super) fn command(&self, args: &[&str]) -> Command {
@@ -145,6 +123,29 @@ impl Site {
             .collect();
         let is_left = |name: &&String| name.starts_with('.') || name.contains("restoring");
         assert_eq!(names.iter().find(is_left), None, "{names:?}");
+    }
+}
+
+/// Backs up what the configuration names on the day that is so many days before today; gives the first copy's key.
+pub(crate) async fn night(config: &Path, days_ago: i64) -> String {
+    let config = Config::load(config);
+    let config = config.unwrap_or_else(|problems| panic!("{}", problems.short()));
+    let config = Arc::new(config.config);
+    let state = StateDir::lock(&config.agent().state).unwrap();
+    let mut wiring = app::wiring(Arc::clone(&config), &state).await.unwrap();
+    let clock = Arc::new(SimClock::at(Utc::now() - TimeDelta::days(days_ago)));
+    wiring.built_at = Moment::of(clock.as_ref());
+    wiring.clock = clock;
+    let request = Request {
+        databases: Vec::new(),
+        trigger: Trigger::Manual,
+        reason: None,
+    };
+    let (board, stop) = (Board::default(), CancellationToken::new());
+    let report = backup::run(&wiring, &state, &request, &board, &stop).await;
+    match &report.unwrap().databases[0].outcome {
+        Outcome::Stored { manifest, .. } => manifest.key.to_string(),
+        other => panic!("{other:?}"),
     }
 }
 

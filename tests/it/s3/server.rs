@@ -115,6 +115,14 @@ impl Server {
         client(&self.endpoint())
     }
 
+    /// Removes objects behind everybody's back.
+    pub(crate) async fn lose(&self, keys: &[&str]) {
+        for key in keys {
+            let remove = self.client().delete_object().bucket(BUCKET).key(*key);
+            remove.send().await.unwrap();
+        }
+    }
+
     fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
