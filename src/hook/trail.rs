@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rhai::debugger::{DebuggerCommand, DebuggerEvent};
-use rhai::{Engine, Position};
+use rhai::{ASTNode, Engine, Expr, Position};
 
 /// The place that was reached last. It is noted millions of times and read once.
 #[derive(Clone, Default)]
@@ -39,9 +39,13 @@ impl Trail {
         let steps = Arc::clone(&self.0);
         engine.register_debugger(
             |_, debugger| debugger,
-            move |_, event, _, file, at| {
+            move |_, event, node, file, at| {
                 // On the way out of an error the ends of functions are passed.
-                if matches!(event, DebuggerEvent::Start | DebuggerEvent::Step) {
+                let is_inward = matches!(event, DebuggerEvent::Start | DebuggerEvent::Step);
+                // A name or a number alone does nothing: of `f(a, 1)` the call is the place.
+                let is_idle = matches!(node, ASTNode::Expr(expr)
+                    if expr.is_constant() || matches!(expr, Expr::Variable(..)));
+                if is_inward && !is_idle {
                     steps.reach(file.unwrap_or_default(), at);
                 }
                 Ok(DebuggerCommand::StepInto)

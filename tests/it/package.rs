@@ -79,7 +79,9 @@ const CONFIG: &str = "[agent]\nname = \"grove\"\nstate = \"/var/lib/patina\"\n\
 #[test]
 fn the_package_installs_and_runs_and_its_removal_keeps_configuration_and_state() {
     let root = Root::new();
-    root.dpkg("--install", &package());
+    let package = package();
+    root.dpkg("--install", &package);
+    check_form(&package, &root);
     for name in [
         "usr/bin/patina",
         "usr/lib/systemd/system/patina.service",
@@ -138,17 +140,17 @@ fn field(package: &Path, name: &str) -> String {
     said(&output.unwrap()).trim().to_owned()
 }
 
-#[test]
-fn the_package_says_who_makes_it_and_holds_to_the_form_of_debian() {
-    let package = package();
-    let maintainer = field(&package, "Maintainer");
+/// It says who makes it and holds to what Debian asks of every package.
+#[track_caller]
+fn check_form(package: &Path, root: &Root) {
+    let maintainer = field(package, "Maintainer");
     assert_eq!(
         maintainer,
         "Patina contributors <noreply@patina.grove.place>"
     );
-    assert_eq!(field(&package, "Homepage"), "https://patina.grove.place");
-    assert_eq!(field(&package, "Package"), "patina");
-    let lines = field(&package, "Description");
+    assert_eq!(field(package, "Homepage"), "https://patina.grove.place");
+    assert_eq!(field(package, "Package"), "patina");
+    let lines = field(package, "Description");
     let short = lines.lines().next().unwrap();
     assert!(short.len() <= 80 && !short.ends_with('.'), "{short}");
     assert!(
@@ -157,14 +159,12 @@ fn the_package_says_who_makes_it_and_holds_to_the_form_of_debian() {
     );
     assert!(lines.lines().count() > 1, "no long description: {lines}");
 
-    let root = Root::new();
-    root.dpkg("--install", &package);
     let unpacked = |name: &str| {
         let output = Command::new("zcat").arg(root.path(name)).output().unwrap();
         said(&output)
     };
     let log = unpacked("usr/share/doc/patina/changelog.Debian.gz");
-    let version = field(&package, "Version");
+    let version = field(package, "Version");
     assert!(log.starts_with(&format!("patina ({version}) ")), "{log}");
     assert!(log.contains(&format!(" -- {maintainer}  ")), "{log}");
     let copyright = fs::read_to_string(root.path("usr/share/doc/patina/copyright")).unwrap();
@@ -178,7 +178,7 @@ fn the_package_says_who_makes_it_and_holds_to_the_form_of_debian() {
     // Whatever is installed is root's and nobody else's to write.
     let listed = Command::new("dpkg-deb")
         .arg("--contents")
-        .arg(&package)
+        .arg(package)
         .output();
     let listed = said(&listed.unwrap());
     assert!(listed.lines().count() >= 20, "{listed}");

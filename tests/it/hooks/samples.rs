@@ -1,5 +1,6 @@
 //! The shipped scripts do what their comments promise.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use assert_cmd::Command;
@@ -180,6 +181,9 @@ async fn pagerduty_s_incident_is_opened_and_ended_with_the_routing_key() {
     );
     let rule = "[alerts]\nconsecutive_failures = 1\n";
     desk.write("patina.toml", &format!("{config}{rule}{sink}"));
+    // The sink's address is a secret.
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(desk.path("patina.toml"), private).unwrap();
     let key = || Some("R0UTING".to_owned());
     let sent = |about: &str| -> Vec<Value> {
         let got = server.got("v2/enqueue").into_iter().map(|got| got.json());
