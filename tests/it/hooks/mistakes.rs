@@ -127,13 +127,13 @@ fn a_limit_is_told_where_the_script_ran_into_it() {
         ),
         (
             "fn before_job(job) {\n  spin();\n}\nprivate fn spin() {\n  let n = 0;\n  loop {\n    n += 1;\n  }\n}",
-            "7:5",
+            "7:7",
             "it did more than 5000000 operations",
             "is there a loop without an end?",
         ),
         (
             "fn before_job(job) {\n  let text = \"x\";\n  loop {\n    text += text;\n  }\n}",
-            "4:5",
+            "4:10",
             "a value is too large: length of string",
             "does it grow in a loop without an end?",
         ),
