@@ -31,7 +31,7 @@ patina ($version-1) stable; urgency=medium
 
   * What is new stands in NEWS.md beside this file.
 
- -- Patina contributors <patina@localhost>  $date
+ -- Patina contributors <noreply@patina.grove.place>  $date
 CHANGELOG
 
 mkdir -p "$target/debian"

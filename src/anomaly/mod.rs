@@ -34,8 +34,28 @@ pub struct Thresholds {
     pub shrink_below: f64,
     /// Alert strictly above this multiple of the 7-day mean size, at least 1.
     pub grow_above: f64,
+    /// Alert where a table has strictly fewer than this part of its rows, 0 to 1; at 0 its rows are not looked at.
+    pub rows_below: f64,
     /// Critical after this many failures in a row, at least 1.
     pub consecutive_failures: u32,
+}
+
+/// When to worry about the tables of a database.
+#[derive(Debug, Clone, Copy)]
+pub struct RowLimits<'a> {
+    /// [`Thresholds::rows_below`]: for each table that has none of its own.
+    pub below: f64,
+    /// Tables that have one of their own.
+    pub tables: &'a BTreeMap<String, f64>,
+}
+
+impl RowLimits<'_> {
+    /// What counts for a table; letter case does not matter in SQLite's names.
+    fn of(&self, table: &str) -> f64 {
+        let same = |name: &&String| name.eq_ignore_ascii_case(table);
+        let own = self.tables.keys().find(same);
+        own.map_or(self.below, |name| self.tables[name])
+    }
 }
 
 /// What the rules know of a good copy.
@@ -58,7 +78,7 @@ pub enum Finding {
     SizeDecrease(SizeChange),
     /// It is strictly above `grow_above` of the mean.
     SizeIncrease(SizeChange),
-    /// Tables lost more than half of their rows, or are gone; never empty, in the order of names.
+    /// Tables lost more of their rows than they may, or are gone; never empty, in the order of names.
     RowsDropped(Vec<RowDrop>),
     /// The schema is another one than in the copy before.
     SchemaChanged {
@@ -96,10 +116,19 @@ impl fmt::Display for SizeChange {
 }
 
 /// Holds a copy against the good ones before it; `history` has the newest first and not the copy itself.
-pub fn judge(current: &Sample, history: &[Sample], limits: &Thresholds) -> Vec<Finding> {
+pub fn judge(
+    current: &Sample,
+    history: &[Sample],
+    limits: &Thresholds,
+    tables: &BTreeMap<String, f64>,
+) -> Vec<Finding> {
     let size = judge_size(current, history, limits);
+    let rows = RowLimits {
+        below: limits.rows_below,
+        tables,
+    };
     size.into_iter()
-        .chain(judge_rows(current, history))
+        .chain(judge_rows(current, history, rows))
         .collect()
 }
 
@@ -118,10 +147,15 @@ pub fn judge_size(current: &Sample, history: &[Sample], limits: &Thresholds) -> 
     };
     // Without a division: exactly the threshold is exactly the threshold.
     let (all, sum) = (current.size_bytes as f64 * sizes.len() as f64, sum as f64);
-    if all < sum * limits.shrink_below {
+    if is_less(all, sum * limits.shrink_below) {
         return Some(Finding::SizeDecrease(change));
     }
-    (all > sum * limits.grow_above).then_some(Finding::SizeIncrease(change))
+    is_less(sum * limits.grow_above, all).then_some(Finding::SizeIncrease(change))
+}
+
+/// Whether `a` is less than `b` by more than the rounding of a threshold such as 0.07, which has no exact form.
+fn is_less(a: f64, b: f64) -> bool {
+    b - a > b * (4.0 * f64::EPSILON)
 }
 
 /// The copies whose mean the size is held against; fewer than [`LEAST_SAMPLES`] give no verdict.
@@ -135,11 +169,11 @@ pub fn week_before<'a>(
 }
 
 /// Rows and schema: against the copy before and the most of the last [`ROWS_DAYS`] days.
-pub fn judge_rows(current: &Sample, history: &[Sample]) -> Vec<Finding> {
+pub fn judge_rows(current: &Sample, history: &[Sample], limits: RowLimits<'_>) -> Vec<Finding> {
     let Some(last) = history.first() else {
         return Vec::new();
     };
-    let drops = rows::drops(current, last, history);
+    let drops = rows::drops(current, last, history, limits);
     let mut findings = Vec::new();
     if !drops.is_empty() {
         findings.push(Finding::RowsDropped(drops));

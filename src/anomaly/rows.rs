@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{ROWS_DAYS, Sample};
+use super::{ROWS_DAYS, RowLimits, Sample, is_less};
 use crate::types::grouped;
 
-/// A table that lost more than half of its rows, or is gone.
+/// A table that lost more of its rows than it may, or is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowDrop {
     /// The table.
@@ -36,12 +36,19 @@ impl fmt::Display for RowDrop {
     }
 }
 
-/// Every table that has fewer than half of the rows it had in the copy before or at most in the last weeks.
-pub(super) fn drops(current: &Sample, last: &Sample, history: &[Sample]) -> Vec<RowDrop> {
+/// Every table that has too small a part of the rows it had in the copy before or at most in the last weeks.
+pub(super) fn drops(
+    current: &Sample,
+    last: &Sample,
+    history: &[Sample],
+    limits: RowLimits<'_>,
+) -> Vec<RowDrop> {
     let most = most(current, last, history);
     let drops = most.into_iter().filter_map(|(table, most)| {
         let now = current.tables.get(table).copied();
         let before = last.tables.get(table).copied();
+        let limit = limits.of(table);
+        let is_drop = |before, now| is_drop(before, now, limit);
         let is_sudden = before.is_some_and(|before| is_drop(before, now));
         let (is_drop, before) = match (is_sudden, before) {
             (true, Some(before)) => (true, before),
@@ -57,9 +64,10 @@ pub(super) fn drops(current: &Sample, last: &Sample, history: &[Sample]) -> Vec<
     drops.collect()
 }
 
-/// Half of the rows is no drop, one fewer is.
-fn is_drop(before: u64, now: Option<u64>) -> bool {
-    now.is_none_or(|now| u128::from(now) * 2 < u128::from(before))
+/// Exactly the limit is no drop, one row fewer is. With a limit of 0 nothing is, not even the table's end.
+fn is_drop(before: u64, now: Option<u64>, limit: f64) -> bool {
+    let has_too_few = |now: u64| is_less(now as f64, before as f64 * limit);
+    limit > 0.0 && now.is_none_or(has_too_few)
 }
 
 fn most<'a>(current: &Sample, last: &'a Sample, history: &'a [Sample]) -> BTreeMap<&'a str, u64> {

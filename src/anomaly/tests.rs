@@ -9,7 +9,14 @@ const LIMITS: Thresholds = Thresholds {
     warn_after: Duration::from_secs(26 * 3600),
     shrink_below: 0.5,
     grow_above: 2.0,
+    rows_below: 0.5,
     consecutive_failures: 3,
+};
+
+/// The default for every table.
+const HALF: RowLimits<'_> = RowLimits {
+    below: 0.5,
+    tables: &BTreeMap::new(),
 };
 
 fn today() -> BackupDate {
@@ -91,7 +98,7 @@ fn a_finding_on_the_size_says_its_numbers() {
 }
 
 fn drops(current: &[(&str, u64)], history: &[Sample]) -> Vec<String> {
-    let found = judge_rows(&copy(0, 0, current), history);
+    let found = judge_rows(&copy(0, 0, current), history, HALF);
     let drops = found.into_iter().filter_map(|finding| match finding {
         Finding::RowsDropped(drops) => Some(drops),
         _ => None,
@@ -107,6 +114,72 @@ fn half_of_a_tables_rows_is_no_drop_and_one_fewer_is() {
         drops(&[("t", 49), ("empty", 0)], &history),
         ["table `t` has 49 rows; it had 100 in the copy before"]
     );
+}
+
+/// Whether a table that had so many rows and has so many now is told of, where this part of them must be left.
+#[track_caller]
+fn check_rows(below: f64, before: u64, now: u64, is_told: bool) {
+    let none = BTreeMap::new();
+    let limits = RowLimits {
+        below,
+        tables: &none,
+    };
+    let history = [copy(1, 0, &[("t", before)])];
+    let found = judge_rows(&copy(0, 0, &[("t", now)]), &history, limits);
+    assert_eq!(!found.is_empty(), is_told, "{below}: {before} → {now}");
+}
+
+#[test]
+fn exactly_the_part_of_the_rows_that_must_be_left_is_enough_also_where_it_has_no_exact_form() {
+    for (below, before, enough) in [
+        (0.5, 100, 50),
+        (0.07, 100, 7),
+        (0.29, 100, 29),
+        (0.95, 1_000, 950),
+        (0.9, 10, 9),
+        (1.0, 3, 3),
+        (0.05, 20_000_000_000, 1_000_000_000),
+    ] {
+        check_rows(below, before, enough, false);
+        check_rows(below, before, enough - 1, true);
+    }
+    check_rows(0.5, 1, 1, false);
+    check_rows(0.5, 1, 0, true);
+    check_rows(0.0, 100, 0, false);
+}
+
+#[test]
+fn a_table_has_a_threshold_of_its_own_and_its_name_has_no_case() {
+    let tables = [("Sessions", 0.05), ("users", 0.95), ("cache", 0.0)];
+    let tables = tables.map(|(name, part)| (name.to_owned(), part)).into();
+    let limits = RowLimits {
+        below: 0.5,
+        tables: &tables,
+    };
+    let before = [
+        ("sessions", 1_000),
+        ("USERS", 1_000),
+        ("cache", 1_000),
+        ("other", 1_000),
+    ];
+    let told = |now: &[(&str, u64)]| {
+        let found = judge_rows(&copy(0, 0, now), &[copy(1, 0, &before)], limits);
+        let drops = found.into_iter().find_map(|finding| match finding {
+            Finding::RowsDropped(drops) => Some(drops),
+            _ => None,
+        });
+        let drops = drops.unwrap_or_default().into_iter();
+        drops.map(|drop| drop.table).collect::<Vec<String>>()
+    };
+    let now = |sessions, users, other| {
+        told(&[("sessions", sessions), ("USERS", users), ("other", other)])
+    };
+    assert!(now(50, 950, 500).is_empty());
+    assert_eq!(now(49, 950, 500), ["sessions"]);
+    assert_eq!(now(50, 949, 500), ["USERS"]);
+    assert_eq!(now(50, 950, 499), ["other"]);
+    // The end of `cache` is nobody's concern, that of the others is.
+    assert_eq!(told(&[]), ["USERS", "other", "sessions"]);
 }
 
 #[test]
@@ -132,7 +205,7 @@ fn a_loss_of_a_tenth_a_day_is_seen_against_the_most_of_four_weeks() {
             date,
             ..copy(0, 0, &[("t", rows)])
         };
-        let found = judge_rows(&current, &history);
+        let found = judge_rows(&current, &history, HALF);
         if !found.is_empty() {
             told = Some((day, rows));
             break;
@@ -167,17 +240,17 @@ fn another_schema_is_told_with_the_tables_that_came_and_went() {
         schema: Sha256::of(b"two"),
         ..copy(0, 0, &[("a", 0), ("c", 0)])
     };
-    let found = judge_rows(&now, std::slice::from_ref(&before));
+    let found = judge_rows(&now, std::slice::from_ref(&before), HALF);
     assert!(found.contains(&Finding::SchemaChanged {
         added: vec!["c".to_owned()],
         removed: vec!["b".to_owned()],
     }));
-    assert!(judge_rows(&before, std::slice::from_ref(&before)).is_empty());
+    assert!(judge_rows(&before, std::slice::from_ref(&before), HALF).is_empty());
 }
 
 #[test]
 fn a_first_copy_is_never_unusual() {
-    assert!(judge(&copy(0, 0, &[]), &[], &LIMITS).is_empty());
+    assert!(judge(&copy(0, 0, &[]), &[], &LIMITS, &BTreeMap::new()).is_empty());
 }
 
 #[test]

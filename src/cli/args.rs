@@ -194,7 +194,11 @@ pub(super) enum Command {
     },
     /// Answer one call of a hook: the child of a running Patina
     #[command(hide = true, name = crate::hook::COMMAND)]
-    HookCall,
+    HookCall {
+        /// Run the script in this process
+        #[arg(long)]
+        inside: bool,
+    },
     /// Print or write what another program needs to run the daemon
     #[command(arg_required_else_help = true)]
     Install(InstallArgs),

@@ -9,6 +9,7 @@ use crate::app;
 use crate::catalog::{Reload, ReloadOutcome};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::engine::foresee;
 
 /// Runs `patina check`.
 pub(super) async fn run(context: &Context, goes_online: bool) -> anyhow::Result<Exit> {
@@ -21,7 +22,10 @@ pub(super) async fn run(context: &Context, goes_online: bool) -> anyhow::Result<
     };
     // Where the catalog cannot be read, other commands say so.
     let catalog = app::known(config).ok().flatten();
-    let reload = catalog.and_then(|catalog| catalog.last_reload().ok().flatten());
+    let reload = catalog
+        .as_ref()
+        .and_then(|catalog| catalog.last_reload().ok().flatten());
+    let foreseen = catalog.and_then(|catalog| foresee::expirable(&catalog, config, None, now).ok());
     let exit = trials.as_deref().map_or(Exit::Ok, online::exit);
     if context.json {
         let mut document = loaded.warnings.json();
@@ -38,12 +42,19 @@ pub(super) async fn run(context: &Context, goes_online: bool) -> anyhow::Result<
         document["last_reload"] = reload.map_or(serde_json::Value::Null, |last| {
             json!({"at": last.at, "cause": last.cause.as_str(), "outcome": last.outcome.as_str(), "told": last.told})
         });
+        document["expirable"] = json!(foreseen);
         if let Some(trials) = &trials {
             document["online"] = online::document(trials);
         }
         return Ok(in_spite_of(context.print_json(&document), exit));
     }
     context.print(config.summary(now))?;
+    if let Some(foreseen) = foreseen.filter(|foreseen| foreseen.count() > 0) {
+        let at = config.next_expiry(now);
+        context.print(format_args!(
+            "expiry: with the next weekly run, {at}, {foreseen}; `patina plan` names each"
+        ))?;
+    }
     if let Some(reload) = reload {
         context.print(format_args!("\n{}", last(&reload, config)))?;
     }

@@ -9,7 +9,7 @@ use super::args::{Format, Global, LogFormat};
 use super::exit::{Exit, Refusal};
 use crate::app;
 use crate::catalog::Catalog;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, Problems};
 use crate::wiring::Wiring;
 
 /// What the global options say.
@@ -54,6 +54,17 @@ impl Context {
             false => Format::Short,
         };
         self.format.unwrap_or(fitting)
+    }
+
+    /// Mistakes in the form in which they are to be shown.
+    pub(super) fn shown(&self, problems: &Problems) -> String {
+        match self.format() {
+            Format::Pretty => {
+                let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+                problems.pretty(color).trim_end().to_owned()
+            }
+            Format::Short => problems.short(),
+        }
     }
 
     /// Reads the configuration.

@@ -40,13 +40,13 @@ mod verify;
 mod ways;
 mod week;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 
-use self::args::{AlertCommand, Arguments, Command, ConfigCommand, Format, KeyCommand, LogFormat};
+use self::args::{AlertCommand, Arguments, Command, ConfigCommand, KeyCommand, LogFormat};
 use self::context::{Context, tell};
 use self::exit::Refusal;
 use crate::app::AppError;
@@ -61,8 +61,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 pub fn main() -> ExitCode {
     // Prints help, version and usage errors itself, the latter with `Exit::Usage`.
     let arguments = Arguments::parse();
-    if let Command::HookCall = arguments.command {
-        return crate::hook::answer_call();
+    if let Command::HookCall { inside } = arguments.command {
+        return crate::hook::answer_call(inside);
     }
     log::start(&arguments.global, &arguments.command);
     let context = Context::new(&arguments.global);
@@ -116,7 +116,7 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Demo { directory, once } => demo::run(context, &directory, once).await,
             Command::Install(args) => install::run(context, &args),
             Command::Completions { shell } => generate::completions(context, shell),
-            Command::HookCall => unreachable!("`main` answers it"),
+            Command::HookCall { .. } => unreachable!("`main` answers it"),
             Command::Man { dir } => generate::man(context, dir.as_deref()),
         }
     });
@@ -156,13 +156,7 @@ fn tell_problems(context: &Context, problems: &Problems) {
         let _ = context.print_json(&problems.json());
         return;
     }
-    match context.format() {
-        Format::Pretty => {
-            let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            tell(problems.pretty(color).trim_end());
-        }
-        Format::Short => tell(problems.short()),
-    }
+    tell(context.shown(problems));
     if problems.has_errors() {
         let errors = problems
             .iter()

@@ -136,6 +136,9 @@ fn database(database: &Database) -> Value {
             value["method"] = json!(method);
         }
     }
+    if !database.table_rows_below.is_empty() {
+        value["table_rows_below"] = json!(database.table_rows_below);
+    }
     if let (Some(fields), Value::Object(alerts)) =
         (value.as_object_mut(), thresholds(&database.alerts))
     {
@@ -150,6 +153,7 @@ fn thresholds(thresholds: &Thresholds) -> Value {
         "warn_after": duration_text(thresholds.warn_after),
         "shrink_below": thresholds.shrink_below,
         "grow_above": thresholds.grow_above,
+        "rows_below": thresholds.rows_below,
         "consecutive_failures": thresholds.consecutive_failures,
     })
 }

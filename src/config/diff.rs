@@ -82,7 +82,8 @@ fn database_changes(old: &Database, new: &Database) -> Vec<String> {
     note(rest(old) != rest(new), "export".to_owned());
     note(old.skip_data != new.skip_data, "skip_data".to_owned());
     note(old.script != new.script, "script".to_owned());
-    note(old.alerts != new.alerts, "alert thresholds".to_owned());
+    let rules = |database: &Database| (database.alerts, database.table_rows_below.clone());
+    note(rules(old) != rules(new), "alert thresholds".to_owned());
     note(old.description != new.description, "description".to_owned());
     what
 }

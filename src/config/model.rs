@@ -1,5 +1,6 @@
 //! Says what a configuration means. Invariant: every question is answered; only validation builds a `Config`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -252,6 +253,8 @@ pub struct Database {
     pub script: Option<PathBuf>,
     /// When to worry about it.
     pub alerts: Thresholds,
+    /// Tables for which another part of their rows counts than [`Thresholds::rows_below`].
+    pub table_rows_below: BTreeMap<String, f64>,
 }
 
 /// Where a database is.

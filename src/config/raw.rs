@@ -3,6 +3,7 @@
 //! The first line of each field's documentation becomes its description in `patina.schema.json`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -233,6 +234,10 @@ pub(super) struct RawDatabase {
     pub(super) shrink_below: Maybe<f64>,
     /// Alert above this multiple of the 7-day mean size. Default: that of `[alerts]`.
     pub(super) grow_above: Maybe<f64>,
+    /// Alert when a table has less than this part of its rows. Default: that of `[alerts]`.
+    pub(super) rows_below: Maybe<f64>,
+    /// The same for single tables, by name; `0`: never. Default: `rows_below` for all.
+    pub(super) table_rows_below: BTreeMap<String, At<f64>>,
     /// Critical alert after this many failures in a row. Default: that of `[alerts]`.
     #[schemars(extend("minimum" = 1, "maximum" = 1000))]
     pub(super) consecutive_failures: Maybe<u32>,
@@ -275,6 +280,8 @@ pub(super) struct RawAlerts {
     pub(super) shrink_below: Maybe<f64>,
     /// Alert when a copy is above this multiple of the 7-day mean size. Default: `2.0`.
     pub(super) grow_above: Maybe<f64>,
+    /// Alert when a table has less than this part of its rows; `0`: never. Default: `0.5`.
+    pub(super) rows_below: Maybe<f64>,
     /// Critical alert after this many failures in a row. Default: `3`.
     #[schemars(extend("minimum" = 1, "maximum" = 1000))]
     pub(super) consecutive_failures: Maybe<u32>,

@@ -39,6 +39,12 @@ impl Config {
         })
         .collect()
     }
+
+    /// When the weekly run, the one that lets copies expire, comes next after `now`: for people, in the agent's zone.
+    pub fn next_expiry(&self, now: DateTime<Utc>) -> String {
+        let zone = self.agent.timezone;
+        local(self.jobs.weekly.next_after(zone, now), zone)
+    }
 }
 
 /// When a job runs next.

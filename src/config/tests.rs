@@ -113,6 +113,48 @@ fn every_value_of_a_database_falls_back_to_its_section() {
 }
 
 #[test]
+fn a_table_has_a_threshold_of_its_own_or_that_of_its_database_or_of_all() {
+    let config = config(
+        "[alerts]\nrows_below = 0.4\n\
+         [[database]]\nname = \"a\"\nsqlite = \"a.db\"\nrows_below = 0.9\n\
+         table_rows_below = { sessions = 0.05, \"odd name\" = 0 }\n\
+         [[database]]\nname = \"b\"\nsqlite = \"b.db\"\n[database.table_rows_below]\nlog = 1\n\
+         [[database]]\nname = \"c\"\nsqlite = \"c.db\"\n",
+    );
+    let [a, b, c] = config.databases() else {
+        panic!()
+    };
+    let below = [a, b, c].map(|database| database.alerts.rows_below);
+    assert_eq!(below, [0.9, 0.4, 0.4]);
+    let tables = |database: &Database| {
+        let tables = database.table_rows_below.clone().into_iter();
+        tables.collect::<Vec<(String, f64)>>()
+    };
+    let pair = |name: &str, part| (name.to_owned(), part);
+    assert_eq!(tables(a), [pair("odd name", 0.0), pair("sessions", 0.05)]);
+    assert_eq!((tables(b), tables(c)), (vec![pair("log", 1.0)], vec![]));
+}
+
+#[test]
+fn a_part_of_the_rows_above_all_of_them_is_told_at_its_table() {
+    let text = format!("{ONE}rows_below = 1.5\ntable_rows_below = {{ log = 0.5, t = 50 }}\n");
+    let problems = read(&text, &Fake::default()).unwrap_err();
+    let told: Vec<(&str, Option<&str>)> = problems
+        .iter()
+        .map(|problem| (problem.message.as_str(), problem.path.as_deref()))
+        .collect();
+    assert_eq!(told[0].0, "`rows_below` must be from 0 to 1, found 1.5");
+    assert_eq!(told[1].0, "`t` must be from 0 to 1, found 50");
+    assert_eq!(told.len(), 2);
+    assert!(
+        told[1].1.unwrap().ends_with("table_rows_below.t"),
+        "{told:?}"
+    );
+    let hint = problems.iter().next().unwrap().hint.as_deref();
+    assert!(hint.unwrap().contains("the rows there were"), "{hint:?}");
+}
+
+#[test]
 fn an_empty_file_and_one_without_databases_are_errors() {
     let none = Fake::default();
     check(

@@ -23,7 +23,6 @@ use self::asked::Asked;
 use self::jobs::Errand;
 use self::reload::Reloads;
 use self::scheduled::{Begun, Scheduled};
-use self::signals::Signals;
 use self::systemd::Manager;
 use self::turns::Turns;
 use crate::app::{self, AppError, Built};
@@ -38,7 +37,7 @@ use crate::task::{Activator, Driver, LONGEST_PAUSE, Standing, Task};
 use crate::wiring::Wiring;
 
 pub use self::jobs::{Job, table};
-pub use self::signals::Ending;
+pub use self::signals::{Ending, Notice, Signals};
 
 /// Why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +75,7 @@ pub async fn run(config: Config, listens: impl FnOnce(SocketAddr)) -> Result<End
     listens(server.address());
     state.hear_hangups()?;
     let stop = CancellationToken::new();
-    let mut overdue = std::pin::pin!(signals.overdue(stop.clone()));
+    let mut overdue = std::pin::pin!(signals.overdue(stop.clone(), tell));
     let built = tokio::select! {
         built = stop.run_until_cancelled(app::build(Arc::new(config), &state)) => built,
         ending = &mut overdue => return Ok(ending),
@@ -95,6 +94,25 @@ pub async fn run(config: Config, listens: impl FnOnce(SocketAddr)) -> Result<End
             // The lock is ours, so every running job is.
             catalog.interrupt_running(clock.now())?;
             Ok(ending)
+        }
+    }
+}
+
+/// Logs the way to the end, and tells systemd of it.
+fn tell(notice: Notice) {
+    match notice {
+        Notice::Stopping(name) => {
+            tracing::info!(
+                "{name}: stopping; unfinished copies are dropped, finished ones are kept"
+            );
+            Manager::stopping();
+        }
+        Notice::Again(name) => tracing::warn!("{name} again: ending at once"),
+        Notice::Overdue(after) => {
+            tracing::warn!(
+                "not everything ended in {} s; it is given up",
+                after.as_secs()
+            );
         }
     }
 }

@@ -15,7 +15,9 @@ use super::{Daemon, rejected};
 use crate::app;
 use crate::catalog::{Cause, ReloadOutcome};
 use crate::config::{self, Config, Loaded};
+use crate::engine::foresee;
 use crate::task::Task;
+use crate::wiring::Wiring;
 
 /// Without events nobody says that a file is being written: it must be the same after this time.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -216,6 +218,23 @@ impl Reloads {
     }
 }
 
+/// What expiry may delete under `new` and not under the old configuration; told before it does.
+fn foreseen(old: &Wiring, new: &Config) -> Option<String> {
+    let now = old.clock.now();
+    match foresee::expirable(&old.catalog, new, Some(&old.config), now) {
+        Ok(foreseen) if foreseen.count() == 0 => None,
+        Ok(foreseen) => {
+            let at = new.next_expiry(now);
+            Some(format!(
+                "retention: with the next weekly run, {at}, {foreseen}; `patina plan` names each"
+            ))
+        }
+        Err(error) => Some(format!(
+            "retention: it cannot be told how many copies this lets go: {error}"
+        )),
+    }
+}
+
 impl Daemon {
     /// Lets jobs that begin from now on work on another configuration. Gives what changed, in sentences.
     async fn take(&self, loaded: Loaded) -> Result<Vec<String>, app::AppError> {
@@ -223,6 +242,7 @@ impl Daemon {
         let old = &built.wiring;
         let mut changes = config::diff(&old.config, &loaded.config);
         changes.extend(loaded.warnings.iter().map(ToString::to_string));
+        changes.extend(foreseen(old, &loaded.config));
         let new = app::rebuilt(Arc::new(loaded.config), old, &self.state).await?;
         rejected::tell_accepted(&new.wiring);
         *self.built.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);

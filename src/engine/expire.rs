@@ -1,23 +1,21 @@
 //! Deletes what retention lets go. Invariant: an object is deleted only after it was marked, and after every guard was
 //! asked again; its manifest goes first, so that what is left of an interrupted deletion is no copy for anyone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
+use super::scales::Scales;
 use crate::catalog::{
-    Care, CatalogError, CopyState, Event, EventKind, Item, ItemContent, ItemMember, Placement,
-    Removal,
+    Care, CatalogError, CopyState, Event, EventKind, Item, Placement, Removal,
 };
 use crate::config::AlertLevel;
-use crate::retention::{
-    Content, Copy, Guards, Hold, Object, Plan, Policy, Situation, State, decide,
-};
+use crate::retention::{Guards, Hold, Plan, decide};
 use crate::store::{Prune, StoreError};
-use crate::types::{BackupDate, DatabaseName, ObjectKey};
+use crate::types::ObjectKey;
 use crate::wiring::Wiring;
 
 /// A longer `grace` is left to a later run.
@@ -25,9 +23,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// Wall time may leave the running time, or a store's clock, by so much: daylight saving moves neither.
 const MOST_DRIFT: TimeDelta = TimeDelta::hours(1);
-
-/// So long a person's word holds that more than half of a database's copies may go: until the next weekly run.
-const AGREEMENT: TimeDelta = TimeDelta::days(8);
 
 /// So many objects have their deletion noted at once, durably, before the first of them goes.
 const BATCH: usize = 256;
@@ -297,137 +292,15 @@ fn note_refused(wiring: &Wiring, plan: &Plan) -> Result<(), CatalogError> {
 async fn planned(wiring: &Wiring, items: &[Item], guards: Guards) -> Result<Plan, CatalogError> {
     let now = wiring.clock.now();
     let care = wiring.catalog.care(now)?;
-    let instance = wiring.catalog.instance()?;
-    let going: BTreeSet<ObjectKey> = wiring
-        .catalog
-        .removals()?
-        .into_iter()
-        .map(|(key, _)| key)
-        .collect();
-    let objects = items.iter().map(|item| {
-        let mut object = object(wiring, item, &care, &instance);
-        if going.contains(&item.key) {
-            // Some of it may be gone: it stands for nothing any more.
-            object.state = State::Unfit;
-        }
-        object
-    });
-    let objects: Vec<Object> = objects.collect();
-    let retention = wiring.config.retention();
-    let zone = wiring.config.agent().timezone;
-    let situation = Situation {
-        today: BackupDate(now.with_timezone(&zone).date_naive()),
-        policy: Policy {
-            daily_days: retention.daily_days,
-            weekly_weeks: retention.weekly_weeks,
-            min_copies: retention.min_copies,
-        },
-        hold: hold(wiring, items, &care).await,
-        acknowledged: agreed(&care, now),
-        forgotten: forgotten(wiring, &care),
-        frozen: care.frozen,
-        guards,
+    let hold = hold(wiring, items, &care).await;
+    let scales = Scales {
+        catalog: &wiring.catalog,
+        config: &wiring.config,
+        knows: &|storage| wiring.store(storage).is_some(),
+        now,
     };
-    Ok(decide(&objects, &situation))
-}
-
-fn agreed(care: &Care, now: DateTime<Utc>) -> BTreeSet<DatabaseName> {
-    let fresh = care
-        .acknowledged
-        .iter()
-        .filter(|(_, at)| now - **at < AGREEMENT);
-    fresh.map(|(database, _)| database.clone()).collect()
-}
-
-/// A database that is in the configuration again is as any other.
-fn forgotten(wiring: &Wiring, care: &Care) -> BTreeSet<DatabaseName> {
-    let gone = care.forgotten.iter();
-    gone.filter(|name| wiring.config.database(name).is_none())
-        .cloned()
-        .collect()
-}
-
-fn object(wiring: &Wiring, item: &Item, care: &Care, instance: &str) -> Object {
-    Object {
-        content: content(item),
-        state: state(wiring, item, &care.acknowledged),
-        is_ours: item.instance == instance,
-        is_pinned: care.pinned.contains(&item.key),
-        is_leased: care.leased.contains(&item.key),
-        is_marked: item.marked_at.is_some(),
-        key: item.key.clone(),
-    }
-}
-
-fn content(item: &Item) -> Content {
-    match &item.content {
-        ItemContent::Daily { database, date } => Content::Daily(Copy {
-            key: item.key.clone(),
-            database: database.clone(),
-            date: *date,
-        }),
-        ItemContent::Weekly { week, members } => {
-            let copy = |member: &ItemMember| Copy {
-                key: member.key.clone(),
-                database: member.database.clone(),
-                date: member.date,
-            };
-            Content::Weekly {
-                week: *week,
-                members: members.iter().map(copy).collect(),
-            }
-        }
-    }
-}
-
-fn state(
-    wiring: &Wiring,
-    item: &Item,
-    acknowledged: &BTreeMap<DatabaseName, DateTime<Utc>>,
-) -> State {
-    // What lies in a storage that left the configuration cannot be looked at.
-    let known = |placement: &&Placement| wiring.store(&placement.storage).is_some();
-    let mut damages = item
-        .placements
-        .iter()
-        .filter(known)
-        .filter_map(|placement| {
-            (placement.state != CopyState::Live).then_some(placement.damaged_at)
-        });
-    if damages.any(|at| !is_seen(item, at, acknowledged)) {
-        return State::Damaged;
-    }
-    let mut live = item
-        .placements
-        .iter()
-        .filter(known)
-        .filter(|placement| placement.state == CopyState::Live)
-        .peekable();
-    match () {
-        () if !item.is_good || live.peek().is_none() => State::Unfit,
-        () if live.any(|placement| placement.verified_at.is_some()) => State::Verified,
-        () => State::Unread,
-    }
-}
-
-/// Whether a person has looked since the damage was found, at each database that it is about.
-fn is_seen(
-    item: &Item,
-    damaged_at: Option<DateTime<Utc>>,
-    acknowledged: &BTreeMap<DatabaseName, DateTime<Utc>>,
-) -> bool {
-    let is_seen = |database: &DatabaseName| {
-        let seen_at = acknowledged.get(database);
-        seen_at
-            .zip(damaged_at)
-            .is_some_and(|(seen_at, damaged_at)| damaged_at <= *seen_at)
-    };
-    match &item.content {
-        ItemContent::Daily { database, .. } => is_seen(database),
-        ItemContent::Weekly { members, .. } => {
-            members.iter().all(|member| is_seen(&member.database))
-        }
-    }
+    let objects = scales.objects(items, &care)?;
+    Ok(decide(&objects, &scales.situation(care, hold, guards)))
 }
 
 /// Why nothing may go now.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::backup::SizeFinding;
-use crate::anomaly::{self, Finding, LEAST_SAMPLES, RowDrop, Sample, SizeChange};
+use crate::anomaly::{self, Finding, LEAST_SAMPLES, RowDrop, RowLimits, Sample, SizeChange};
 use crate::catalog::{CatalogError, Ended, Event, EventKind, News, Noted, Raised, sample_of};
 use crate::config::AlertLevel;
 use crate::types::{DatabaseName, EvidenceClass, Manifest};
@@ -79,7 +79,11 @@ fn unusual(
         SizeFinding::BuiltIn => anomaly::judge_size(&current, &history, &database.alerts),
         SizeFinding::Ok | SizeFinding::Warn(_) | SizeFinding::Alert(_) => None,
     };
-    let mut findings = anomaly::judge_rows(&current, &history);
+    let limits = RowLimits {
+        below: database.alerts.rows_below,
+        tables: &database.table_rows_below,
+    };
+    let mut findings = anomaly::judge_rows(&current, &history, limits);
     findings.extend(size);
     let mut found = Vec::new();
     if let Some((severity, reason)) = said(rule) {
@@ -106,7 +110,7 @@ fn unusual(
     let text = format!("`{name}`: the size of its copy is as usual again");
     news.ended.push(ended(over.collect(), name, text, at));
     if !history.is_empty() && !found.contains(&EventKind::RowsDropped) {
-        let text = format!("`{name}`: no table lacks half of its rows any more");
+        let text = format!("`{name}`: no table lacks more of its rows than it may any more");
         news.ended
             .push(ended(vec![EventKind::RowsDropped], name, text, at));
     }

@@ -5,16 +5,17 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use rhai::{Dynamic, EvalAltResult, Position, Scope};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use serde_json::Value;
 
 use super::wire::{Answer, Call, Failure, SCRIPT_MAX_BYTES, VERDICT_MAX_BYTES};
 use super::{HookErrorKind, engine, explain, limits, verdict};
 
 /// A script, its arguments and lists, with room for escapes.
-const CALL_MAX_BYTES: u64 = 4 * SCRIPT_MAX_BYTES as u64;
+pub(super) const CALL_MAX_BYTES: u64 = 4 * SCRIPT_MAX_BYTES as u64;
 
-/// Answers the call on stdin. Only the hidden command of the program's own child gets here.
-pub fn main() -> ExitCode {
+/// Answers the call on stdin. Only the warden starts this.
+pub(super) fn main() -> ExitCode {
     match answer() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -25,6 +26,8 @@ pub fn main() -> ExitCode {
 }
 
 fn answer() -> io::Result<()> {
+    // Without the warden nobody would end what this one starts.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
     let mut text = Vec::new();
     io::stdin()
         .lock()
@@ -62,26 +65,26 @@ fn run(call: &Call) -> Vec<u8> {
 fn returned(call: &Call) -> Result<Value, Failure> {
     let timeout = Duration::from_millis(call.timeout_ms);
     let begun = Instant::now();
-    let engine = engine::to_run(&call.folder, &call.reach, timeout);
+    let (engine, trail) = engine::to_run(&call.folder, &call.reach, timeout);
     let mut ast = engine
         .compile(&call.text)
-        .map_err(|error| explain::failure(call, &error.into()))?;
+        .map_err(|error| explain::failure(call, &error.into(), &trail))?;
     ast.set_source(call.name.clone());
     let arguments = call.arguments.iter().map(rhai::serde::to_dynamic);
     let arguments: Vec<Dynamic> = arguments
         .collect::<Result<_, _>>()
-        .map_err(|error| explain::failure(call, &error))?;
+        .map_err(|error| explain::failure(call, &error, &trail))?;
     let result: Dynamic = engine
         .call_fn(&mut Scope::new(), &ast, &call.function, arguments)
         .or_else(|error| match *error {
             EvalAltResult::Exit(value, _) => Ok(value),
             _ => Err(error),
         })
-        .map_err(|error| explain::failure(call, &error))?;
+        .map_err(|error| explain::failure(call, &error, &trail))?;
     if begun.elapsed() >= timeout {
         // A sleep that ends with the deadline may be the script's last word.
         let late = EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE);
-        return Err(explain::failure(call, &late));
+        return Err(explain::failure(call, &late, &trail));
     }
     let value = serde_json::to_value(&result)
         .map_err(|error| misfit(call, format!("what it returned is no data: {error}")))?;

@@ -7,7 +7,7 @@ use rhai::Engine;
 use rhai::packages::{Package, StandardPackage};
 
 use super::wire::Reach;
-use super::{functions, jail, limits};
+use super::{functions, jail, limits, trail::Trail};
 
 /// An interpreter that compiles and runs nothing.
 pub(super) fn to_compile() -> Engine {
@@ -17,11 +17,13 @@ pub(super) fn to_compile() -> Engine {
     engine
 }
 
-/// An interpreter for one call that begins now.
-pub(super) fn to_run(folder: &Path, reach: &Reach, timeout: Duration) -> Engine {
+/// An interpreter for one call that begins now, and where it is.
+pub(super) fn to_run(folder: &Path, reach: &Reach, timeout: Duration) -> (Engine, Trail) {
     let mut engine = to_compile();
     engine.set_module_resolver(jail::Jail::new(folder));
     limits::deadline(&mut engine, timeout);
     functions::register(&mut engine, reach, timeout);
-    engine
+    let trail = Trail::default();
+    trail.follow(&mut engine);
+    (engine, trail)
 }

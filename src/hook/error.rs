@@ -11,7 +11,7 @@ pub struct HookError {
     pub hook: HookName,
     /// What kind of failure it is.
     pub kind: HookErrorKind,
-    /// `file:line:column`, as far as known; the file alone where the script died.
+    /// `file:line:column`: the innermost place that is known, at least that of the hook's definition.
     pub place: String,
     /// What happened, and where there is one the hint on a line of its own.
     pub message: String,

@@ -4,6 +4,7 @@
 use rhai::{Dynamic, EvalAltResult, ParseErrorType, Position};
 
 use super::limits::{CALL_LEVELS, OPERATIONS};
+use super::trail::Trail;
 use super::verdict::Misfit;
 use super::wire::{Call, Failure};
 use super::{HookErrorKind, text};
@@ -18,15 +19,44 @@ pub(super) fn raised(message: impl Into<String>) -> Box<EvalAltResult> {
     EvalAltResult::ErrorRuntime(value, Position::NONE).into()
 }
 
-/// What went wrong in a call, and where.
-pub(super) fn failure(call: &Call, error: &EvalAltResult) -> Failure {
+/// What went wrong in a call, and where; the last place of `trail` where the error has none.
+pub(super) fn failure(call: &Call, error: &EvalAltResult, trail: &Trail) -> Failure {
     let (inner, at, file) = innermost(error, Position::NONE, &call.name);
     let (kind, message, hint) = told(inner, call.timeout_ms);
-    Failure {
+    let mut failure = Failure {
         kind,
         file: file.to_owned(),
         line: at.line(),
-        column: at.position(),
+        column: at.line().map(|_| at.position().unwrap_or(1)),
+        message,
+        hint,
+    };
+    if at.is_none() {
+        let Some(last) = trail.last() else {
+            return of_function(call, kind, failure.message, failure.hint);
+        };
+        if !last.file.is_empty() {
+            failure.file = last.file;
+        }
+        (failure.line, failure.column) = (Some(last.line), Some(last.column));
+    }
+    failure
+}
+
+/// What is known of no place within the function: the place is where that is defined.
+pub(super) fn of_function(
+    call: &Call,
+    kind: HookErrorKind,
+    message: String,
+    hint: Option<String>,
+) -> Failure {
+    let start = text::function(&call.text, &call.function).map(|span| span.start);
+    let place = start.map(|start| text::line_and_column(&call.text, start));
+    Failure {
+        kind,
+        file: call.name.clone(),
+        line: place.map(|(line, _)| line),
+        column: place.map(|(_, column)| column),
         message,
         hint,
     }
@@ -99,7 +129,7 @@ fn told(error: &EvalAltResult, timeout_ms: u64) -> (HookErrorKind, String, Optio
         E::ErrorDataTooLarge(what, _) => (
             Failed,
             format!("a value is too large: {}", lower(what)),
-            None,
+            hint("does it grow in a loop without an end?"),
         ),
         E::ErrorFunctionNotFound(signature, _) => {
             let way = "`scripts/README.md` lists the functions there are";

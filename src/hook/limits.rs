@@ -14,9 +14,15 @@ pub(super) const STACK_BYTES: usize = 16 << 20;
 /// About 200 ms of work.
 pub(super) const OPERATIONS: u64 = 5_000_000;
 
+/// A look at the clock costs as much as an operation.
+const OPERATIONS_PER_LOOK: u64 = 64;
+
 pub(super) const CALL_LEVELS: usize = 32;
 const EXPRESSION_DEPTH: usize = 32;
-const STRING_BYTES: usize = 256 << 10;
+
+/// All texts of one value together; the longest answer of a host or program is one.
+pub(super) const STRING_BYTES: usize = 1 << 20;
+
 const ELEMENTS: usize = 10_000;
 const VARIABLES: usize = 1_000;
 const FUNCTIONS: usize = 500;
@@ -42,10 +48,13 @@ pub(super) fn apply(engine: &mut Engine) {
         .disable_symbol("eval");
 }
 
-/// Ends the script at its next operation once `timeout` is over.
+/// Ends the script soon once `timeout` is over. What takes long in one operation ends by itself in time.
 pub(super) fn deadline(engine: &mut Engine, timeout: Duration) {
     let begun = std::time::Instant::now();
-    engine.on_progress(move |_| (begun.elapsed() >= timeout).then(|| Dynamic::from("timeout")));
+    engine.on_progress(move |operations| {
+        let is_over = operations % OPERATIONS_PER_LOOK == 0 && begun.elapsed() >= timeout;
+        is_over.then(|| Dynamic::from("timeout"))
+    });
 }
 
 /// The limits of this process, which never get wider again.

@@ -2,9 +2,11 @@
 //! what comes back is data.
 //!
 //! A hook is a function of a fixed name in a script of `[hooks] scripts` or of a database's `script`. A call starts this
-//! program anew as a child with limits of its own, hands it the arguments as JSON, and reads one verdict as JSON.
+//! program anew, hands it the arguments as JSON, and reads one verdict as JSON. The child starts the one that runs the
+//! script, with limits of its own, and ends what that leaves behind.
 
 mod child;
+mod descendants;
 mod engine;
 mod error;
 mod explain;
@@ -18,16 +20,18 @@ pub mod sample;
 mod script;
 mod tally;
 mod text;
+mod trail;
 pub mod verdict;
+mod warden;
 mod wire;
 
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
 
-pub use child::main as answer_call;
 pub use error::{HookError, HookErrorKind};
 pub use name::HookName;
 pub use rhai_hooks::{Attached, RhaiHooks, Tests, Watched, check};
@@ -38,6 +42,17 @@ use crate::types::DatabaseName;
 
 /// The hidden command that a child is started with.
 pub const COMMAND: &str = "hook-call";
+
+/// Its argument for the process that runs the script, below the one that watches it.
+pub const INSIDE: &str = "--inside";
+
+/// Answers one call: what [`COMMAND`] is, with [`INSIDE`] or without.
+pub fn answer_call(is_inside: bool) -> ExitCode {
+    match is_inside {
+        true => child::main(),
+        false => warden::main(),
+    }
+}
 
 /// The scripts, ready to be called.
 #[async_trait]

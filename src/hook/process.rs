@@ -1,5 +1,5 @@
-//! Starts a child for each call and ends it. Invariant: a second after the deadline neither the child nor anything it
-//! started is left, and no more than its two caps was ever held of what it said.
+//! Starts a child for each call and ends it. Invariant: soon after the second past the deadline neither the child nor
+//! anything below it is left, and no more than its two caps was ever held of what it said.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -9,14 +9,17 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use super::limits::{ADDRESS_SPACE_BYTES, KILL_GRACE};
-use super::wire::{Answer, Call, Failure, LOG_MAX_BYTES, LogLevel, LogLine, VERDICT_MAX_BYTES};
-use super::{COMMAND, HookErrorKind};
+use super::wire::{Answer, Call, LOG_MAX_BYTES, LogLevel, LogLine, VERDICT_MAX_BYTES};
+use super::{COMMAND, HookErrorKind, descendants, explain, warden};
 
 /// Where certificates lie, where a host says so; all else of the environment stays here.
 const KEPT_VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// How long the child may take once everything below it was told to end.
+const END_GRACE: Duration = Duration::from_millis(300);
 
 /// A call that came to its end, good or bad.
 pub(super) struct Ran {
@@ -41,14 +44,16 @@ pub(super) async fn run(program: &Path, call: &Call) -> Ran {
 
 async fn started(program: &Path, call: &Call) -> io::Result<(Answer, Vec<LogLine>)> {
     let mut group = Group::start(program)?;
-    let input = serde_json::to_vec(call)?;
-    let stdin = group.child.stdin.take();
+    // The warden reads one line, and stays while nothing follows.
+    let mut input = serde_json::to_vec(call)?;
+    input.push(b'\n');
+    let mut stdin = group.child.stdin.take();
     let (out, err) = (group.child.stdout.take(), group.child.stderr.take());
     let mut said = Vec::new();
     let mut logged = Vec::new();
     let talk = async {
         let write = async {
-            if let Some(mut stdin) = stdin {
+            if let Some(stdin) = &mut stdin {
                 // A child that died reads nothing; what it says or how it ended tells more.
                 let _ = stdin.write_all(&input).await;
             }
@@ -62,7 +67,7 @@ async fn started(program: &Path, call: &Call) -> io::Result<(Answer, Vec<LogLine
     };
     let limit = Duration::from_millis(call.timeout_ms) + KILL_GRACE;
     let in_time = tokio::time::timeout(limit, talk).await;
-    let status = group.end().await?;
+    let status = group.end(stdin).await?;
     let answer = match in_time {
         Err(_) => late(call),
         Ok(Err(error)) => return Err(error),
@@ -74,7 +79,7 @@ async fn started(program: &Path, call: &Call) -> io::Result<(Answer, Vec<LogLine
     Ok((answer, lines(&logged)))
 }
 
-/// A child and everything it starts, as one process group.
+/// A child and everything it starts, also what left its process group: all of that is below it while it lives.
 struct Group {
     child: Child,
     id: Option<Pid>,
@@ -105,7 +110,26 @@ impl Group {
     }
 
     /// Ends what is left of it; the child's own end, where it came first, is what is told.
-    async fn end(&mut self) -> io::Result<ExitStatus> {
+    async fn end(&mut self, stdin: Option<ChildStdin>) -> io::Result<ExitStatus> {
+        if let Some(id) = self.id {
+            // Reads a few hundred small files.
+            let below = tokio::task::spawn_blocking(move || descendants::end(id));
+            below.await.map_err(io::Error::other)?;
+        }
+        drop(stdin);
+        // Without the one below it, the warden asks about whoever ended and follows.
+        let ended = tokio::time::timeout(END_GRACE, self.child.wait()).await;
+        if let Ok(status) = ended {
+            let id = self.id.take();
+            let was_killed = status
+                .as_ref()
+                .is_ok_and(|status| status.signal().is_some());
+            if let Some(id) = id.filter(|_| was_killed) {
+                // A warden that is killed leaves orphans: those of its group at least end with it.
+                let _ = kill_process_group(id, Signal::KILL);
+            }
+            return status;
+        }
         self.kill();
         self.child.wait().await
     }
@@ -113,6 +137,7 @@ impl Group {
     /// The child is not waited for yet, so that its number cannot be another's.
     fn kill(&mut self) {
         if let Some(id) = self.id.take() {
+            descendants::end(id);
             let _ = kill_process_group(id, Signal::KILL);
         }
     }
@@ -185,14 +210,12 @@ fn died(call: &Call, message: String) -> Answer {
 }
 
 fn failed(call: &Call, kind: HookErrorKind, message: String, hint: Option<&str>) -> Answer {
-    Answer::Failed(Failure {
+    Answer::Failed(explain::of_function(
+        call,
         kind,
-        file: call.name.clone(),
-        line: None,
-        column: None,
         message,
-        hint: hint.map(str::to_owned),
-    })
+        hint.map(str::to_owned),
+    ))
 }
 
 fn how(status: ExitStatus, said: &[u8]) -> String {
@@ -200,7 +223,7 @@ fn how(status: ExitStatus, said: &[u8]) -> String {
         return format!("its process said more than {} KiB", VERDICT_MAX_BYTES >> 10);
     }
     let most = ADDRESS_SPACE_BYTES >> 20;
-    match status.signal() {
+    match warden::signal(status) {
         Some(6) => format!("its process died; it may have needed more than {most} MiB"),
         Some(signal) => format!("its process was ended by signal {signal}"),
         None => format!(

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::process::{self, Ran};
 use super::script::{Script, Scripts};
-use super::wire::{Answer, Call, Effects, LogLevel, LogLine, Reach};
+use super::wire::{Answer, Call, Effects, Failure, LogLevel, LogLine, Reach};
 use super::{HookError, HookName, Hooks, Tally, engine, script, text};
-use crate::config::{self, Config, Environment, Problems, System};
+use crate::config::{self, Config, Environment, Problems, Remark, System};
 use crate::types::DatabaseName;
 
 /// Scripts that were compiled and are ready to be called.
@@ -27,6 +27,8 @@ pub struct RhaiHooks {
 pub struct Watched {
     /// What [`Hooks::call`] would have given.
     pub returned: Result<Option<Value>, HookError>,
+    /// The error with the line of the script it is in; `None`: there is no error, or its file cannot be read any more.
+    pub shown: Option<Problems>,
     /// What the script logged, and the requests and programs that were only noted.
     pub log: Vec<LogLine>,
     /// How long it took, with the start of its process.
@@ -128,7 +130,8 @@ impl RhaiHooks {
             None => self.scripts.of(hook, database),
         }?;
         let call = self.prepared(script, hook.as_str(), Some(hook), arguments, effects);
-        Some(watched(hook, process::run(&self.program, &call).await))
+        let ran = process::run(&self.program, &call).await;
+        Some(watched(hook, script, ran))
     }
 
     /// Compiles a file of tests.
@@ -147,7 +150,7 @@ impl RhaiHooks {
     ///
     /// # Errors
     /// Where it does not hold: the place and why.
-    pub async fn test(&self, tests: &Tests, name: &str) -> Result<(), String> {
+    pub async fn test(&self, tests: &Tests, name: &str) -> Result<(), Problems> {
         let mut call = self.prepared(&tests.script, name, None, Vec::new(), Effects::Recorded);
         call.folder = call
             .folder
@@ -155,15 +158,11 @@ impl RhaiHooks {
             .map_or(call.folder.clone(), Path::to_owned);
         match process::run(&self.program, &call).await.answer {
             Answer::Returned(_) => Ok(()),
-            Answer::Failed(failure) => {
-                let hint = failure.hint.as_ref().map(|hint| format!("\nhint: {hint}"));
-                Err(format!(
-                    "{}: {}{}",
-                    place(&failure),
-                    failure.message,
-                    hint.unwrap_or_default()
-                ))
-            }
+            Answer::Failed(failure) => Err(shown(&tests.script, &failure).unwrap_or_else(|| {
+                let remark =
+                    Remark::error(0..0, format!("{}: {}", place(&failure), failure.message));
+                Problems::of_text(&tests.script.name, &tests.script.path, "", vec![remark])
+            })),
         }
     }
 
@@ -206,7 +205,7 @@ impl RhaiHooks {
             return Ok(None);
         };
         let call = self.prepared(script, hook.as_str(), Some(hook), arguments, Effects::Live);
-        let watched = watched(hook, process::run(&self.program, &call).await);
+        let watched = watched(hook, script, process::run(&self.program, &call).await);
         self.tally.count(watched.returned.is_err(), watched.took);
         for line in &watched.log {
             log(hook, &script.name, line);
@@ -249,7 +248,11 @@ impl Hooks for RhaiHooks {
     }
 }
 
-fn watched(hook: HookName, ran: Ran) -> Watched {
+fn watched(hook: HookName, script: &Script, ran: Ran) -> Watched {
+    let shown = match &ran.answer {
+        Answer::Returned(_) => None,
+        Answer::Failed(failure) => shown(script, failure),
+    };
     let returned = match ran.answer {
         Answer::Returned(value) => Ok((!value.is_null()).then_some(value)),
         Answer::Failed(failure) => Err(HookError {
@@ -264,12 +267,33 @@ fn watched(hook: HookName, ran: Ran) -> Watched {
     };
     Watched {
         returned,
+        shown,
         log: ran.log,
         took: ran.took,
     }
 }
 
-fn place(failure: &super::wire::Failure) -> String {
+/// The failure in the text it is in: the script's own, or that of a module.
+fn shown(script: &Script, failure: &Failure) -> Option<Problems> {
+    let (path, text) = match failure.file == script.name {
+        true => (script.path.clone(), script.text.clone()),
+        false => {
+            let text = std::fs::read_to_string(&failure.file).ok()?;
+            (PathBuf::from(&failure.file), text)
+        }
+    };
+    let span = match failure.line {
+        Some(line) => text::token_at(&text, line, failure.column.unwrap_or(1)),
+        None => 0..0,
+    };
+    let mut remark = Remark::error(span, failure.message.clone());
+    if let Some(hint) = &failure.hint {
+        remark = remark.hint(hint);
+    }
+    Some(Problems::of_text(&failure.file, &path, &text, vec![remark]))
+}
+
+fn place(failure: &Failure) -> String {
     match (failure.line, failure.column) {
         (Some(line), column) => format!("{}:{line}:{}", failure.file, column.unwrap_or(1)),
         (None, _) => failure.file.clone(),

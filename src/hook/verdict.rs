@@ -139,7 +139,7 @@ pub(super) fn check(hook: HookName, value: &Value) -> Result<(), Misfit> {
         }
         HookName::AfterJob => Err(Misfit::new(
             format!("it returns nothing, found {}", kind(value)),
-            "end the function with `()` or a statement",
+            "end the function with `()`: the last statement's value is what it returns",
         )),
         HookName::FilterAlert if value.is_boolean() => Ok(()),
         HookName::FilterAlert => Err(Misfit::new(

@@ -61,6 +61,7 @@ fn a_copy_is_late_at_the_very_moment_and_not_before() {
         stale_after: std::time::Duration::from_secs(8 * 86_400),
         warn_after: std::time::Duration::from_secs(26 * 3_600),
         shrink_below: 0.5,
+        rows_below: 0.5,
         grow_above: 2.0,
         consecutive_failures: 3,
     };

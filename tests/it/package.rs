@@ -79,7 +79,9 @@ const CONFIG: &str = "[agent]\nname = \"grove\"\nstate = \"/var/lib/patina\"\n\
 #[test]
 fn the_package_installs_and_runs_and_its_removal_keeps_configuration_and_state() {
     let root = Root::new();
-    root.dpkg("--install", &package());
+    let package = package();
+    root.dpkg("--install", &package);
+    check_form(&package, &root);
     for name in [
         "usr/bin/patina",
         "usr/lib/systemd/system/patina.service",
@@ -129,4 +131,69 @@ fn the_package_installs_and_runs_and_its_removal_keeps_configuration_and_state()
         told.contains("is kept: there may be copies in it"),
         "{told}"
     );
+}
+
+/// One field of the package.
+fn field(package: &Path, name: &str) -> String {
+    let mut command = Command::new("dpkg-deb");
+    let output = command.arg("--field").arg(package).arg(name).output();
+    said(&output.unwrap()).trim().to_owned()
+}
+
+/// It says who makes it and holds to what Debian asks of every package.
+#[track_caller]
+fn check_form(package: &Path, root: &Root) {
+    let maintainer = field(package, "Maintainer");
+    assert_eq!(
+        maintainer,
+        "Patina contributors <noreply@patina.grove.place>"
+    );
+    assert_eq!(field(package, "Homepage"), "https://patina.grove.place");
+    assert_eq!(field(package, "Package"), "patina");
+    let lines = field(package, "Description");
+    let short = lines.lines().next().unwrap();
+    assert!(short.len() <= 80 && !short.ends_with('.'), "{short}");
+    assert!(
+        short.ends_with("databases"),
+        "it goes on in the next line: {lines}"
+    );
+    assert!(lines.lines().count() > 1, "no long description: {lines}");
+
+    let unpacked = |name: &str| {
+        let output = Command::new("zcat").arg(root.path(name)).output().unwrap();
+        said(&output)
+    };
+    let log = unpacked("usr/share/doc/patina/changelog.Debian.gz");
+    let version = field(package, "Version");
+    assert!(log.starts_with(&format!("patina ({version}) ")), "{log}");
+    assert!(log.contains(&format!(" -- {maintainer}  ")), "{log}");
+    let copyright = fs::read_to_string(root.path("usr/share/doc/patina/copyright")).unwrap();
+    for part in ["Upstream-Name: patina", "License: MIT OR Apache-2.0"] {
+        assert!(copyright.contains(part), "{part}: {copyright}");
+    }
+    assert!(!copyright.contains("localhost"), "{copyright}");
+    let page = unpacked("usr/share/man/man1/patina.1.gz");
+    assert!(page.contains(".SH NAME"), "{page}");
+
+    // Whatever is installed is root's and nobody else's to write.
+    let listed = Command::new("dpkg-deb")
+        .arg("--contents")
+        .arg(package)
+        .output();
+    let listed = said(&listed.unwrap());
+    assert!(listed.lines().count() >= 20, "{listed}");
+    for line in listed.lines() {
+        let mut words = line.split_whitespace();
+        let (mode, owner, name) = (
+            words.next().unwrap(),
+            words.next().unwrap(),
+            words.nth(3).unwrap(),
+        );
+        assert!(["root/root", "0/0"].contains(&owner), "{line}");
+        let expected = match (mode.starts_with('d'), name) {
+            (true, _) | (_, "./usr/bin/patina") => "rwxr-xr-x",
+            _ => "rw-r--r--",
+        };
+        assert_eq!(&mode[1..], expected, "{line}");
+    }
 }

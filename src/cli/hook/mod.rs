@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::args::{HookCommand, HookRunArgs};
+use super::args::{Format, HookCommand, HookRunArgs};
 use super::context::{Context, printable, tell};
 use super::exit::{Exit, Refusal};
 use super::names::hint_for;
@@ -159,7 +159,10 @@ fn show(context: &Context, hook: HookName, watched: &Watched) -> anyhow::Result<
         Ok(Some(Value::String(text))) => context.print(text)?,
         Ok(Some(value)) => context.print_json(value)?,
         Ok(None) => context.print("()")?,
-        Err(error) => tell(format_args!("error: {error}")),
+        Err(error) => match &watched.shown {
+            Some(problems) if context.format() == Format::Pretty => tell(context.shown(problems)),
+            _ => tell(format_args!("error: {error}")),
+        },
     }
     context.print(format_args!("{hook} took {took} ms"))?;
     Ok(exit)

@@ -25,7 +25,7 @@ pub(super) async fn run(context: &Context, directory: Option<&Path>) -> anyhow::
                 }
                 Err(why) => {
                     failed += 1;
-                    tell(format_args!("failed {name}: {why}"));
+                    tell(format_args!("failed {name}: {}", context.shown(&why)));
                 }
             }
         }

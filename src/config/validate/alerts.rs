@@ -1,7 +1,7 @@
 //! Checks `[alerts]`, its sinks, and the thresholds of each database.
 
-use std::collections::HashMap;
-use std::ops::Range;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,12 +21,15 @@ pub fn events() -> impl Iterator<Item = &'static str> {
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
+/// From nothing to all of it.
+const PART: RangeInclusive<f64> = 0.0..=1.0;
 
 const DEFAULTS: Thresholds = Thresholds {
     stale_after: Duration::from_secs(8 * 24 * 3600),
     warn_after: Duration::from_secs(26 * 3600),
     shrink_below: 0.5,
     grow_above: 2.0,
+    rows_below: 0.5,
     consecutive_failures: 3,
 };
 
@@ -36,6 +39,7 @@ struct RawThresholds<'a> {
     warn_after: &'a Option<At<String>>,
     shrink_below: &'a Option<At<f64>>,
     grow_above: &'a Option<At<f64>>,
+    rows_below: &'a Option<At<f64>>,
     consecutive_failures: &'a Option<At<u32>>,
 }
 
@@ -47,6 +51,7 @@ impl Checker<'_> {
             warn_after: &raw.warn_after,
             shrink_below: &raw.shrink_below,
             grow_above: &raw.grow_above,
+            rows_below: &raw.rows_below,
             consecutive_failures: &raw.consecutive_failures,
         };
         self.threshold_table(&raw, DEFAULTS)
@@ -59,6 +64,7 @@ impl Checker<'_> {
             warn_after: &raw.warn_after,
             shrink_below: &raw.shrink_below,
             grow_above: &raw.grow_above,
+            rows_below: &raw.rows_below,
             consecutive_failures: &raw.consecutive_failures,
         };
         self.threshold_table(&raw, base)
@@ -68,14 +74,9 @@ impl Checker<'_> {
         let found = Thresholds {
             stale_after: self.duration("stale_after", raw.stale_after, base.stale_after, HOUR),
             warn_after: self.duration("warn_after", raw.warn_after, base.warn_after, MINUTE),
-            shrink_below: self.ratio(
-                "shrink_below",
-                raw.shrink_below,
-                base.shrink_below,
-                0.0,
-                1.0,
-            ),
-            grow_above: self.ratio("grow_above", raw.grow_above, base.grow_above, 1.0, 1e6),
+            shrink_below: self.ratio("shrink_below", raw.shrink_below, base.shrink_below, PART),
+            grow_above: self.ratio("grow_above", raw.grow_above, base.grow_above, 1.0..=1e6),
+            rows_below: self.ratio("rows_below", raw.rows_below, base.rows_below, PART),
             consecutive_failures: number(raw.consecutive_failures, base.consecutive_failures),
         };
         let span = raw.warn_after.as_ref().or(raw.stale_after.as_ref());
@@ -98,20 +99,38 @@ impl Checker<'_> {
         key: &str,
         raw: &Option<At<f64>>,
         default: f64,
-        least: f64,
-        most: f64,
+        range: RangeInclusive<f64>,
     ) -> f64 {
         let Some(raw) = raw else { return default };
-        if raw.value.is_finite() && (least..=most).contains(&raw.value) {
+        if raw.value.is_finite() && range.contains(&raw.value) {
             return raw.value;
         }
+        let (least, most) = (range.start(), range.end());
         let message = format!(
             "`{key}` must be from {least} to {most}, found {}",
             raw.value
         );
-        self.error(&raw.span, message)
-            .hint("it is a part of the mean size: `0.5` is half, `2.0` is twice");
+        let of = match key {
+            "shrink_below" | "grow_above" => "the mean size",
+            _ => "the rows there were",
+        };
+        self.error(&raw.span, message).hint(format!(
+            "it is a part of {of}: `0.5` is half, `2.0` is twice"
+        ));
         default
+    }
+
+    /// The tables that have a threshold of their own.
+    pub(super) fn table_thresholds(
+        &mut self,
+        raw: &BTreeMap<String, At<f64>>,
+    ) -> BTreeMap<String, f64> {
+        let mut found = BTreeMap::new();
+        for (table, ratio) in raw {
+            let ratio = Some(ratio.clone());
+            found.insert(table.clone(), self.ratio(table, &ratio, 1.0, PART));
+        }
+        found
     }
 
     pub(super) fn alerts(

@@ -77,6 +77,7 @@ impl Checker<'_> {
             skip_data: texts(&raw.skip_data),
             script: raw.script.as_ref().map(|script| self.script(script)),
             alerts: self.own_thresholds(raw, thresholds),
+            table_rows_below: self.table_thresholds(&raw.table_rows_below),
         };
         Some(database)
     }

@@ -11,10 +11,11 @@ use rhai::{Dynamic, Engine, EvalAltResult, Map};
 
 use super::log::line;
 use super::raised;
+use crate::hook::limits::STRING_BYTES;
 use crate::hook::wire::{Effects, LogLevel, Reach};
 
-/// Far more than a service says to a message.
-const ANSWER_MAX_BYTES: usize = 1 << 20;
+/// Far more than a service says to a message, and no more than a script's value may have.
+const ANSWER_MAX_BYTES: usize = STRING_BYTES;
 
 const REDIRECTS_MAX: usize = 3;
 
@@ -187,10 +188,21 @@ async fn send(
     while let Some(chunk) = response.chunk().await.map_err(|error| told(&error))? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() > ANSWER_MAX_BYTES {
-            return Err("the answer is longer than 1 MiB".to_owned());
+            return Err(too_long());
         }
     }
-    Ok(answer(status, String::from_utf8_lossy(&bytes).into_owned()))
+    // What is no UTF-8 becomes longer.
+    match String::from_utf8_lossy(&bytes) {
+        text if text.len() > ANSWER_MAX_BYTES => Err(too_long()),
+        text => Ok(answer(status, text.into_owned())),
+    }
+}
+
+fn too_long() -> String {
+    let most = ANSWER_MAX_BYTES >> 20;
+    format!(
+        "the answer is longer than {most} MiB\nhint: ask for less, where the host can be asked for less"
+    )
 }
 
 fn client(allowed: Allowed) -> Result<Client, String> {
@@ -199,7 +211,10 @@ fn client(allowed: Allowed) -> Result<Client, String> {
     let redirect = redirect::Policy::custom(move |attempt| {
         if !stays.is_of(attempt.url()) {
             let host = attempt.url().origin().ascii_serialization();
-            return attempt.error(format!("it redirects to another host, `{host}`"));
+            return attempt.error(format!(
+                "it redirects to another host, `{host}`, and is not followed\n\
+                 hint: name that one in the script and in `[hooks] http_allow`, if it is meant"
+            ));
         }
         match attempt.previous().len() > REDIRECTS_MAX {
             true => attempt.error("it redirects too often"),

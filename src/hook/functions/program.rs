@@ -11,10 +11,11 @@ use tokio::process::Command;
 
 use super::log::line;
 use super::raised;
+use crate::hook::limits::STRING_BYTES;
 use crate::hook::wire::{Effects, LogLevel, Reach};
 
-/// More output than a hook has use for.
-const OUTPUT_MAX_BYTES: u64 = 1 << 20;
+/// More output than a hook has use for, of each kind; both together are one value of a script.
+const OUTPUT_MAX_BYTES: usize = STRING_BYTES / 2;
 
 pub(super) fn register(engine: &mut Engine, reach: &Reach, deadline: Instant) {
     let starter = Arc::new(Starter {
@@ -92,13 +93,16 @@ async fn text(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     if let Some(mut pipe) = pipe {
         (&mut pipe)
-            .take(OUTPUT_MAX_BYTES)
+            .take(OUTPUT_MAX_BYTES as u64)
             .read_to_end(&mut bytes)
             .await?;
         // The rest is read and dropped, or the program would wait for ever.
         tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    // What is no UTF-8 becomes longer.
+    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    text.truncate(text.floor_char_boundary(OUTPUT_MAX_BYTES));
+    Ok(text)
 }
 
 fn ended(code: i32, out: String, err: String) -> Map {

@@ -6,5 +6,5 @@ mod golden;
 mod process;
 mod rules;
 mod scripts;
-mod server;
+pub(crate) mod server;
 mod world;

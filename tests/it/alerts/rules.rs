@@ -43,6 +43,44 @@ async fn a_database_that_loses_most_of_itself_is_told_once_and_its_return_once()
 }
 
 #[tokio::test]
+async fn a_table_is_held_to_its_own_threshold_and_a_database_to_its_own() {
+    let own = "rows_below = 0.9\ntable_rows_below = { Sessions = 0.25, cache = 0 }\n\
+               [alerts]\nshrink_below = 0\ngrow_above = 1000";
+    let world = World::new(&["blog"], own).await;
+    world.sql("blog", "CREATE TABLE sessions(id); CREATE TABLE cache(id)");
+    let fill = |posts: u32, sessions: u32, cache: u32| {
+        world.fill("blog", posts);
+        for (table, rows) in [("sessions", sessions), ("cache", cache)] {
+            world.sql(
+                "blog",
+                &format!(
+                    "DELETE FROM {table}; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+                     WHERE i < {rows}) INSERT INTO {table} SELECT i FROM n"
+                ),
+            );
+        }
+    };
+    fill(100, 100, 100);
+    nights(&world, 1).await;
+    fill(90, 25, 1);
+    nights(&world, 1).await;
+    assert!(world.kinds().is_empty(), "{:?}", world.events());
+    fill(89, 24, 1);
+    nights(&world, 1).await;
+    assert_eq!(world.kinds(), ["rows_dropped"]);
+    let events = world.events().into_iter();
+    let mut drops = events.filter(|event| event.kind.as_str() == "rows_dropped");
+    let message = drops.next().unwrap().message;
+    for part in [
+        "table `posts` has 89 rows; it had 100 within the last 28 days",
+        "table `sessions` has 24 rows; it had 100 within the last 28 days",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(!message.contains("cache"), "{message}");
+}
+
+#[tokio::test]
 async fn a_database_that_grows_beyond_twice_its_mean_is_told() {
     let world = World::new(&["blog"], "").await;
     world.fill("blog", 400);

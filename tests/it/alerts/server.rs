@@ -1,15 +1,17 @@
 //! An HTTP server that keeps what it is sent and answers as the test wants.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream;
 use serde_json::Value;
 
 /// Nothing here takes nearly so long.
@@ -17,47 +19,51 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// One request, every byte of it.
 #[derive(Debug, Clone)]
-pub(super) struct Got {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Got {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Got {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
 
     /// Everything that was sent, as one text.
-    pub(super) fn all(&self) -> String {
+    pub(crate) fn all(&self) -> String {
         format!("{self:?} {}", String::from_utf8_lossy(&self.body))
     }
 }
 
 /// What the server answers.
 #[derive(Debug, Clone)]
-pub(super) enum Manner {
+pub(crate) enum Manner {
     Status(u16, &'static [(&'static str, &'static str)], &'static str),
+    /// It sends whoever asks to another URL.
+    Redirects(String),
+    /// It answers with so many bytes.
+    Says(usize),
     /// It takes the request and never answers.
     Hangs,
 }
 
-pub(super) const FINE: Manner = Manner::Status(200, &[], "ok");
-pub(super) const DOWN: Manner = Manner::Status(502, &[], "");
+pub(crate) const FINE: Manner = Manner::Status(200, &[], "ok");
+pub(crate) const DOWN: Manner = Manner::Status(502, &[], "");
 
 #[derive(Clone)]
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     shared: Arc<Mutex<(Manner, Vec<Got>)>>,
 }
 
 impl Server {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
@@ -68,28 +74,28 @@ impl Server {
         server
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address)
     }
 
     /// Answers in this manner from now on.
-    pub(super) fn behave(&self, manner: Manner) {
+    pub(crate) fn behave(&self, manner: Manner) {
         self.shared.lock().unwrap().0 = manner;
     }
 
     /// What it got so far below this path; the oldest first.
-    pub(super) fn got(&self, path: &str) -> Vec<Got> {
+    pub(crate) fn got(&self, path: &str) -> Vec<Got> {
         let all = self.shared.lock().unwrap().1.clone();
         let is_below = |got: &Got| got.path.trim_start_matches('/').starts_with(path);
         all.into_iter().filter(is_below).collect()
     }
 
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.shared.lock().unwrap().1.clear();
     }
 
     /// Waits until it got so many requests below this path.
-    pub(super) async fn wait_for(&self, path: &str, count: usize) -> Vec<Got> {
+    pub(crate) async fn wait_for(&self, path: &str, count: usize) -> Vec<Got> {
         let began = Instant::now();
         loop {
             let got = self.got(path);
@@ -125,6 +131,16 @@ async fn answer(
     };
     match manner {
         Manner::Hangs => std::future::pending().await,
+        Manner::Redirects(to) => (StatusCode::FOUND, [("location", to)]).into_response(),
+        Manner::Says(bytes) => {
+            // A piece at a time, so that it is not this process that holds them all.
+            let piece = Bytes::from_static(&[b'x'; 1 << 10]);
+            let pieces = (0..bytes.div_ceil(piece.len())).map(move |at| {
+                let left = bytes - at * piece.len();
+                Ok::<_, Infallible>(piece.slice(..left.min(piece.len())))
+            });
+            Body::from_stream(stream::iter(pieces)).into_response()
+        }
         Manner::Status(status, headers, body) => {
             let mut answer = (StatusCode::from_u16(status).unwrap(), body).into_response();
             for (name, value) in headers {

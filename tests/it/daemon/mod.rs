@@ -1,6 +1,7 @@
 //! Runs the real `patina run` over real databases and a real folder, and ends it in every way there is.
 
 mod edits;
+mod foresight;
 mod life;
 mod links;
 mod rehearsed;

@@ -7,6 +7,7 @@ use patina::hook::{HookErrorKind, HookName, Hooks};
 use serde_json::json;
 
 use super::Desk;
+use crate::alerts::server::{Manner, Server};
 
 /// What a script may take before it is told to end.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -182,6 +183,27 @@ const SCRIPTS: &[(&str, &str, &str)] = &[
         "did not end in the time the hook has",
     ),
     (
+        "a program that prints without an end",
+        "fn before_job(j) { exec(\"/usr/bin/yes\") }",
+        "did not end in the time the hook has",
+    ),
+    (
+        "a program that hears no signal",
+        "fn before_job(j) { exec(\"/bin/sh\", [\"-c\", \"trap '' TERM INT HUP QUIT; while :; do :; done\"]) }",
+        "did not end in the time the hook has",
+    ),
+    (
+        "a program with many children",
+        "fn before_job(j) { exec(\"/bin/sh\", [\"-c\", \"for i in 1 2 3 4 5 6 7 8; do \
+         (for j in 1 2 3 4 5 6 7 8; do /bin/sleep 3600 & done; wait) & done; wait\"]) }",
+        "did not end in the time the hook has",
+    ),
+    (
+        "a program that kills the process above it",
+        "fn before_job(j) { exec(\"/bin/sh\", [\"-c\", \"kill -9 $PPID; /bin/sleep 3600\"]) }",
+        "was ended by signal 9",
+    ),
+    (
         "a variable that is not listed",
         "fn before_job(j) { env(\"HOME\") }",
         "the variable `HOME` may not be read",
@@ -211,7 +233,8 @@ const SCRIPTS: &[(&str, &str, &str)] = &[
 fn desk(script: &str) -> Desk {
     let desk = Desk::new(
         script,
-        "timeout = \"2s\"\nexec_allow = [\"/bin/sleep\", \"/bin/sh\"]\nhttp_allow = [\"localhost\"]",
+        "timeout = \"2s\"\nexec_allow = [\"/bin/sleep\", \"/bin/sh\", \"/usr/bin/yes\"]\n\
+         http_allow = [\"localhost\"]",
     );
     desk.write("outside.rhai", "fn x() {}");
     std::os::unix::fs::symlink(desk.path("outside.rhai"), desk.path("scripts/link.rhai")).unwrap();
@@ -234,29 +257,74 @@ async fn a_hostile_script_ends_in_time_and_leaves_its_caller_as_it_was() {
     assert!(SCRIPTS.len() >= 30, "{}", SCRIPTS.len());
     let pid = std::process::id();
     for (what, script, expected) in SCRIPTS {
-        let desk = desk(script);
-        let hooks = desk.hooks();
-        let (before, begun) = (resident_bytes(), Instant::now());
-        let called = hooks.call(HookName::BeforeJob, None, vec![json!({})]).await;
-        let took = begun.elapsed();
-        assert!(took < ENDS_WITHIN, "{what}: {took:?}");
-        let grown = resident_bytes().saturating_sub(before);
-        assert!(grown < GROWTH_MAX_BYTES, "{what}: {grown} bytes");
-        match called {
-            Ok(_) => assert_eq!(*expected, "", "{what}"),
-            Err(error) if expected.is_empty() => {
-                let fits = [HookErrorKind::Failed, HookErrorKind::Timeout];
-                assert!(fits.contains(&error.kind), "{what}: {error:?}");
-            }
-            Err(error) => {
-                let text = error.to_string();
-                assert!(text.contains(expected), "{what}: {text}");
-                assert!(text.contains("it.rhai"), "{what}: {text}");
-            }
-        }
+        endure(&desk(script), what, expected).await;
     }
     assert_eq!(std::process::id(), pid);
     assert!(TIMEOUT < ENDS_WITHIN);
+}
+
+#[tokio::test]
+async fn a_hostile_server_harms_nobody_through_a_script() {
+    let server = Server::start().await;
+    let script = format!("fn before_job(j) {{ http_get(\"{}\") }}", server.url("x"));
+    let listed = format!(
+        "timeout = \"2s\"\nhttp_allow = [\"http://{}\"]",
+        server.address
+    );
+    let away = |url: &str| Manner::Redirects(url.to_owned());
+    for (what, manner, expected) in [
+        (
+            "a redirect to a host that is not listed",
+            away("https://example.org/x"),
+            "it redirects to another host, `https://example.org`",
+        ),
+        (
+            "a redirect to a private address",
+            away("http://169.254.169.254/latest"),
+            "it redirects to another host, `http://169.254.169.254`",
+        ),
+        (
+            "a redirect in a circle",
+            away("/x"),
+            "it redirects too often",
+        ),
+        (
+            "two hundred megabytes",
+            Manner::Says(200_000_000),
+            "the answer is longer than 1 MiB",
+        ),
+        (
+            "no answer",
+            Manner::Hangs,
+            "the host did not answer in the time the hook has",
+        ),
+    ] {
+        server.behave(manner);
+        endure(&Desk::new(&script, &listed), what, expected).await;
+    }
+}
+
+/// Calls the hook and holds it to its time, and this process to its memory.
+async fn endure(desk: &Desk, what: &str, expected: &str) {
+    let hooks = desk.hooks();
+    let (before, begun) = (resident_bytes(), Instant::now());
+    let called = hooks.call(HookName::BeforeJob, None, vec![json!({})]).await;
+    let took = begun.elapsed();
+    assert!(took < ENDS_WITHIN, "{what}: {took:?}");
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < GROWTH_MAX_BYTES, "{what}: {grown} bytes");
+    match called {
+        Ok(_) => assert_eq!(expected, "", "{what}"),
+        Err(error) if expected.is_empty() => {
+            let fits = [HookErrorKind::Failed, HookErrorKind::Timeout];
+            assert!(fits.contains(&error.kind), "{what}: {error:?}");
+        }
+        Err(error) => {
+            let text = error.to_string();
+            assert!(text.contains(expected), "{what}: {text}");
+            assert!(text.contains("it.rhai:1:"), "{what}: {text}");
+        }
+    }
 }
 
 #[tokio::test]

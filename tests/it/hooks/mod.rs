@@ -1,10 +1,12 @@
 //! Calls hooks of real scripts through real child processes.
 
+mod escape;
 mod good;
 mod guide;
 mod hostile;
 mod mistakes;
 mod policy;
+mod reach;
 mod samples;
 
 use std::path::{Path, PathBuf};
