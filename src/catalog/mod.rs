@@ -35,7 +35,7 @@ pub use conditions::{Condition, Ended, News, Noted, Raised};
 pub use error::CatalogError;
 pub use keeping::{Care, Lease};
 pub use outbox::{Due, Posted, Queue, Sent};
-pub use page::{Counts, Listed, Page, PageFilter};
+pub use page::{Listed, PageFilter};
 pub use record::{
     Adoption, Committed, CopyFilter, CopyState, Damage, Event, EventKind, Held, Item, ItemContent,
     ItemMember, Job, JobResult, JobStatus, NewJob, Packed, Placement, Record, ResultStatus, Slot,

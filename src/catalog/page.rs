@@ -25,24 +25,6 @@ pub struct PageFilter {
     pub limit: usize,
 }
 
-/// Some copies, the newest day first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// The copies.
-    pub copies: Vec<Listed>,
-    /// How many there are on all pages.
-    pub counts: Counts,
-}
-
-/// How many copies there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
-    /// Whatever was asked for.
-    pub total: u64,
-    /// Of the database and day asked for.
-    pub filtered: u64,
-}
-
 /// A copy in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -79,32 +61,45 @@ const INSIDE: &str = "
             WHERE whole.r2_key = member.archive_key AND whole.deleted_at IS NULL)";
 
 impl Catalog {
-    /// One page of what can be downloaded: each copy once, whether as an object of its own or inside an archive.
-    /// Counting looks at every copy, so that `counts` of an unchanged catalog may be given.
+    /// One page of what can be downloaded, the newest day first: each copy once, whether as an object of its own or
+    /// inside an archive.
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub fn page(&self, filter: &PageFilter, counts: Option<Counts>) -> Result<Page, CatalogError> {
+    pub fn page(&self, filter: &PageFilter) -> Result<Vec<Listed>, CatalogError> {
         let rest = Bounds::of(filter);
-        let mut page = self.read(|connection| {
+        let mut copies = self.read(|connection| {
             let mut copies = own(connection, &rest, filter.limit)?;
             copies.extend(inside(connection, &rest, filter.limit)?);
             copies.sort_by(|one, other| other.key.as_str().cmp(one.key.as_str()));
             copies.truncate(filter.limit);
-            let counts = match counts {
-                Some(counts) => counts,
-                None => count(connection, filter)?,
-            };
-            Ok(Page { copies, counts })
+            Ok(copies)
         })?;
-        self.complete(&mut page)?;
-        Ok(page)
+        self.complete(&mut copies)?;
+        Ok(copies)
+    }
+
+    /// How many copies there are on all pages of this database and day; `None`: of all. It looks at each of them.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn count(
+        &self,
+        database: Option<&DatabaseName>,
+        date: Option<BackupDate>,
+    ) -> Result<u64, CatalogError> {
+        let bounds = Bounds::of(&PageFilter {
+            database: database.cloned(),
+            date,
+            ..PageFilter::default()
+        });
+        self.read(|connection| bounds.count(connection))
     }
 
     /// Fills in what only the archives' own records say.
-    fn complete(&self, page: &mut Page) -> Result<(), CatalogError> {
+    fn complete(&self, copies: &mut [Listed]) -> Result<(), CatalogError> {
         let mut known: BTreeMap<ObjectKey, Option<StoredArchive>> = BTreeMap::new();
-        for copy in &mut page.copies {
+        for copy in copies {
             let Some(key) = &copy.archive else { continue };
             if !known.contains_key(key) {
                 known.insert(key.clone(), self.archive(key)?);
@@ -124,22 +119,8 @@ impl Catalog {
     }
 }
 
-fn count(connection: &Connection, filter: &PageFilter) -> Result<Counts, Stop> {
-    let all = Bounds::of(&PageFilter::default());
-    let asked = Bounds::of(&PageFilter {
-        after: None,
-        ..filter.clone()
-    });
-    let total = all.count(connection)?;
-    let filtered = match asked == all {
-        true => total,
-        false => asked.count(connection)?,
-    };
-    Ok(Counts { total, filtered })
-}
-
 /// The keys a query is about. They begin with the day, so that their order is that of days.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Bounds {
     from: String,
     until: String,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row, params};
 
 use crate::types::{BackupDate, DatabaseName, ObjectKey};
@@ -22,10 +22,7 @@ const MOST_JOBS: usize = 10;
 /// So many damaged objects are named: a storage that lost everything needs no longer list.
 const MOST_HARMED: usize = 20;
 
-/// How far back failures are counted.
-const DAY: TimeDelta = TimeDelta::hours(24);
-
-/// How jobs, storages and databases stand at one moment.
+/// How jobs, storages and databases stand. It changes only where the catalog does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
     /// Everything that is stored and that expiry did not choose, each object once.
@@ -42,8 +39,6 @@ pub struct Standing {
     pub last_success: Option<Job>,
     /// The last job that ended, well or not.
     pub last_ended: Option<Job>,
-    /// Backups of one database that failed in the last 24 hours, and jobs that failed as a whole.
-    pub failures_24h: u64,
     /// The damaged objects, the last found first; at most twenty.
     pub harmed: Vec<Harm>,
     /// How many there are of them, each in every storage.
@@ -103,8 +98,8 @@ pub struct Harm {
 }
 
 impl Catalog {
-    /// How everything stands at `now`: of each database the days from `since` on. `databases` are those to tell of
-    /// even where nothing is stored of them.
+    /// How everything stands: of each database the days from `since` on. `databases` are those to tell of even where
+    /// nothing is stored of them.
     ///
     /// # Errors
     /// Where the file cannot be read.
@@ -112,7 +107,6 @@ impl Catalog {
         &self,
         databases: &[DatabaseName],
         since: BackupDate,
-        now: DateTime<Utc>,
     ) -> Result<Standing, CatalogError> {
         self.read(|connection| {
             let (harmed, harmed_count) = select_harmed(connection)?;
@@ -126,10 +120,25 @@ impl Catalog {
                 jobs: select_past(connection)?,
                 last_success: select_last(connection, "status = 'completed'")?,
                 last_ended: select_last(connection, "status <> 'running'")?,
-                failures_24h: count_failures(connection, now - DAY)?,
                 harmed,
                 harmed_count,
             })
+        })
+    }
+
+    /// How many backups of one database failed after `since`. A job that failed as a whole counts once, besides its
+    /// databases that did.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn failures(&self, since: DateTime<Utc>) -> Result<u64, CatalogError> {
+        let sql = "SELECT (SELECT count(*) FROM backup_results
+                       WHERE status = 'failed' AND coalesce(completed_at, started_at) > ?1)
+                   + (SELECT count(*) FROM backup_jobs
+                       WHERE status = 'failed' AND error_message IS NOT NULL
+                           AND coalesce(completed_at, started_at) > ?1) AS failures";
+        self.read(|connection| {
+            Ok(connection.query_row(sql, [since.timestamp()], |row| number(row, "failures"))?)
         })
     }
 }
@@ -243,16 +252,6 @@ fn select_past(connection: &Connection) -> Result<Vec<Past>, Stop> {
         past.push(Past { job, failures });
     }
     Ok(past)
-}
-
-/// A job that failed as a whole counts once, besides its databases that did.
-fn count_failures(connection: &Connection, since: DateTime<Utc>) -> Result<u64, Stop> {
-    let sql = "SELECT (SELECT count(*) FROM backup_results
-                   WHERE status = 'failed' AND coalesce(completed_at, started_at) > ?1)
-               + (SELECT count(*) FROM backup_jobs
-                   WHERE status = 'failed' AND error_message IS NOT NULL
-                       AND coalesce(completed_at, started_at) > ?1) AS failures";
-    Ok(connection.query_row(sql, [since.timestamp()], |row| number(row, "failures"))?)
 }
 
 fn select_harmed(connection: &Connection) -> Result<(Vec<Harm>, u64), Stop> {
