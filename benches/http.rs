@@ -17,6 +17,7 @@ use chrono::{TimeDelta, Utc};
 use patina::catalog::{Catalog, JobStatus};
 use patina::engine::state::StateDir;
 use patina::http::key_digest;
+use patina::store::DirStore;
 use patina::types::{ByteCount, JobId};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -227,7 +228,7 @@ impl Site {
         fill(&root.join("large.db"), megabytes);
         fs::write(root.join("patina.toml"), configuration(objects)).expect("a file");
         let path = StateDir::catalog_path(&root.join("state"));
-        adopt(&path, objects);
+        adopt(root, &path, objects);
         let log = File::create(root.join("log")).expect("a log");
         let process = Command::new(env!("CARGO_BIN_EXE_patina"))
             .arg("run")
@@ -280,7 +281,14 @@ impl Site {
             Rate::Unbounded => wrk.arg(format!("-c{CONNECTIONS}")),
         };
         let child = wrk
-            .args(["-t1", "-d1h", "-H", &format!("X-Patina-Key: {}", key())])
+            .args([
+                "-t1",
+                "-d1h",
+                "--timeout",
+                "30s",
+                "-H",
+                &format!("X-Patina-Key: {}", key()),
+            ])
             .args(["-H", &format!("Accept: {}", load.accept), "-s"])
             .arg(script)
             .arg(format!("http://{}", self.address))
@@ -320,8 +328,8 @@ impl Site {
             assert!(begun.elapsed() < PATIENCE, "{}", log());
             std::thread::sleep(LOOK_EVERY);
         };
-        assert_eq!(job.status, JobStatus::Completed, "{job:?}");
         let results = self.catalog.results(id).expect("the catalog");
+        assert_eq!(job.status, JobStatus::Completed, "{results:?}");
         for result in results.iter().filter_map(|result| result.key.as_ref()) {
             let copy = self.path("near").join(result.as_str());
             fs::remove_file(copy).expect("the copy is there");
@@ -374,10 +382,11 @@ fn configuration(objects: usize) -> String {
     text
 }
 
-/// Writes the inventory into the catalog that the daemon then opens.
-fn adopt(path: &Path, objects: usize) {
-    let catalog = Catalog::open(path).expect("a catalog");
+/// Writes the inventory into the catalog that the daemon then opens, and makes the storage that it knows.
+fn adopt(root: &Path, catalog: &Path, objects: usize) {
+    let catalog = Catalog::open(catalog).expect("a catalog");
     let instance = catalog.instance().expect("an id");
+    DirStore::open("near", &root.join("near"), &instance).expect("a store");
     let made = Inventory {
         objects,
         days: DAYS,
