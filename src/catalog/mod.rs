@@ -46,7 +46,7 @@ pub use requests::{Asked, BackupRequest};
 pub use run::Run;
 pub(crate) use samples::sample_of;
 pub use shelf::{Good, Holding, Point, Shelf};
-pub use standing::{Harm, Past, Standing, Stock, Totals};
+pub use standing::{Harm, Past, Standing, Stock, Totals, Work};
 pub(crate) use telling::WEEKLY;
 
 use std::fs::{DirBuilder, OpenOptions};

@@ -48,8 +48,16 @@ pub struct Listed {
     pub archive: Option<ObjectKey>,
 }
 
+/// What every copy's key begins with.
+const ALL_DAYS: &str = "daily/";
+
 const OWN: &str = "
     FROM backup_inventory AS item
+    WHERE deleted_at IS NULL AND r2_key >= ? AND r2_key < ?";
+
+/// The same, from an index alone: it has every name and key, and no date.
+const OWN_OF_ALL_DAYS: &str = "
+    FROM backup_inventory AS item INDEXED BY idx_inventory_page
     WHERE deleted_at IS NULL AND r2_key >= ? AND r2_key < ?";
 
 const INSIDE: &str = "
@@ -131,7 +139,7 @@ impl Bounds {
     fn of(filter: &PageFilter) -> Self {
         // `0` follows `/`.
         let (from, until) = match filter.date {
-            None => ("daily/".to_owned(), "daily0".to_owned()),
+            None => (ALL_DAYS.to_owned(), "daily0".to_owned()),
             Some(date) => (format!("daily/{date}/"), format!("daily/{date}0")),
         };
         let after = filter.after.as_ref().map(|key| key.as_str().to_owned());
@@ -159,7 +167,11 @@ impl Bounds {
 
     fn count(&self, connection: &Connection) -> Result<u64, Stop> {
         let mut sum = 0;
-        for (what, from) in [("count(*)", OWN), ("count(DISTINCT r2_key)", INSIDE)] {
+        let own = match self.from.as_str() {
+            ALL_DAYS => OWN_OF_ALL_DAYS,
+            _ => OWN,
+        };
+        for (what, from) in [("count(*)", own), ("count(DISTINCT r2_key)", INSIDE)] {
             let (from, arguments) = self.narrowed(from);
             let sql = format!("SELECT {what} AS number {from}");
             sum += connection.query_row(&sql, params_from_iter(arguments), |row| {

@@ -199,6 +199,7 @@ impl Overview {
     ) -> Result<Self, CatalogError> {
         let today = day_of(config, now);
         let databases = databases(&standing.shelves, config, now, today);
+        let work = catalog.work(now - DAY)?;
         Ok(Self {
             agent: config.agent().name.clone(),
             now,
@@ -208,11 +209,11 @@ impl Overview {
             databases,
             storages: storages(&standing.storages, config),
             totals: standing.totals,
-            running: standing.running.clone(),
-            jobs: standing.jobs.clone(),
-            last_success: standing.last_success.clone(),
-            last_ended: standing.last_ended.clone(),
-            failures_24h: catalog.failures(now - DAY)?,
+            running: work.running,
+            jobs: work.jobs,
+            last_success: work.last_success,
+            last_ended: work.last_ended,
+            failures_24h: work.failures,
             harmed: standing.harmed.clone(),
             harmed_count: standing.harmed_count,
             next_runs: runs::next(config, now),
