@@ -6,13 +6,15 @@
 //! `PATINA_BENCH_MB` sets the large database's size (default 200), `PATINA_BENCH_OBJECTS` that of the inventory (default
 //! 100000).
 
+mod inventory;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use patina::catalog::{Adoption, Catalog, CopyFilter, Record};
+use patina::catalog::{Catalog, CopyFilter};
 use patina::clock::{Clock, ManualClock, SystemClock};
 use patina::config::{Config, SourceSpec};
 use patina::engine::backup::{self, Request};
@@ -25,13 +27,13 @@ use patina::retention::Guards;
 use patina::source::SqliteSource;
 use patina::store::{Body, DirStore, MemoryStore, Prune, Store};
 use patina::types::{
-    ARCHIVE_FORMAT, ArchiveManifest, ArchiveMember, BackupDate, ByteCount, Compression,
-    DatabaseName, EvidenceClass, JobId, MANIFEST_FORMAT, Manifest, ObjectKey, PlainFacts, Sha256,
-    SourceEvidence, SourceFacts, StoredFacts, Trigger,
+    ARCHIVE_FORMAT, ArchiveManifest, ArchiveMember, BackupDate, ByteCount, JobId, Manifest,
+    ObjectKey, Trigger,
 };
 use patina::wiring::{Moment, WiredDatabase, Wiring};
-use rusqlite::{Connection, params};
 use tokio_util::sync::CancellationToken;
+
+use inventory::{CONTENT, Inventory, fill};
 
 /// Set for the child process that packs: the installation's folder.
 const CHILD: &str = "PATINA_BENCH_WEEK";
@@ -56,7 +58,7 @@ fn main() {
         text.and_then(|text| text.parse().ok()).unwrap_or(default)
     };
     runtime.block_on(archive(number("PATINA_BENCH_MB", 200)));
-    runtime.block_on(inventory(number("PATINA_BENCH_OBJECTS", 100_000)));
+    runtime.block_on(verbs(number("PATINA_BENCH_OBJECTS", 100_000)));
 }
 
 /// Packs a week in a process of its own, and `tar czf` the same files.
@@ -139,23 +141,27 @@ async fn pack_in(root: &Path) {
 }
 
 /// What is done with an inventory of so many objects, in a store that answers at once.
-async fn inventory(objects: usize) {
+async fn verbs(objects: usize) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     prepare(folder.path(), 1);
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(at(SUNDAY)));
     let store = Arc::new(MemoryStore::new("local", Arc::clone(&clock)));
     let mut installation = Installation::open(folder.path(), at(SUNDAY));
     let instance = installation.wiring.catalog.instance().expect("an id");
-    let manifests: Vec<Manifest> = (0..objects)
-        .map(|number| manifest(number, &instance))
-        .collect();
+    let made = Inventory {
+        objects,
+        days: 50,
+        newest: at(SUNDAY),
+        instance: &instance,
+    };
+    let manifests = made.manifests();
     let today = BackupDate(at(SUNDAY).date_naive());
     let is_old = |manifest: &&Manifest| manifest.date < today.minus_days(DAILY_DAYS);
     let oldest: Vec<Manifest> = manifests.iter().filter(is_old).cloned().collect();
     for manifest in &manifests {
         let text = serde_json::to_vec(manifest).expect("JSON");
         store
-            .create(&manifest.key, Body::Bytes(b"-- made up"))
+            .create(&manifest.key, Body::Bytes(CONTENT))
             .await
             .expect("stored");
         store
@@ -163,14 +169,7 @@ async fn inventory(objects: usize) {
             .await
             .expect("stored");
     }
-    let adoptions: Vec<Adoption> = manifests
-        .into_iter()
-        .map(|manifest| Adoption {
-            record: Record::Daily(Box::new(manifest)),
-            created_at: at(SUNDAY),
-            expires_at: at(SUNDAY),
-        })
-        .collect();
+    let adoptions = made.adoptions(manifests);
     let wiring = &mut installation.wiring;
     wiring.stores = vec![store.clone() as Arc<dyn Store>];
     println!("an inventory of {objects} objects");
@@ -299,53 +298,6 @@ fn show(what: &str, took: Duration) {
     println!("  {what:<44} {:>9.3} s", took.as_secs_f64());
 }
 
-/// One of 50 days of one database of many.
-fn manifest(number: usize, instance: &str) -> Manifest {
-    let database: DatabaseName = format!("db-{}", number / 50).parse().expect("a name");
-    let sunday = BackupDate(at(SUNDAY).date_naive());
-    let date = sunday.minus_days((number % 50) as u64);
-    let key = ObjectKey::daily(date, &database, None, Compression::None);
-    let facts = PlainFacts {
-        sha256: Sha256::of(b"-- made up"),
-        size_bytes: 10,
-    };
-    Manifest {
-        format: MANIFEST_FORMAT,
-        instance: instance.to_owned(),
-        key,
-        database,
-        date,
-        zone: "UTC".to_owned(),
-        job: JobId::random(),
-        source: SourceFacts {
-            kind: "sqlite".to_owned(),
-            id: "/srv/x.db".to_owned(),
-            method: None,
-            bookmark: None,
-        },
-        started_at: SUNDAY.to_owned(),
-        completed_at: SUNDAY.to_owned(),
-        plain: facts,
-        stored: StoredFacts {
-            sha256: facts.sha256,
-            size_bytes: facts.size_bytes,
-            compression: Compression::None,
-        },
-        evidence: SourceEvidence {
-            tables: Vec::new(),
-            schema: Sha256::of(b""),
-            user_version: 0,
-            application_id: 0,
-            foreign_key_violations: 0,
-        },
-        class: EvidenceClass::A,
-        incomplete: false,
-        warnings: Vec::new(),
-        sqlite_version: "3".to_owned(),
-        patina_version: "0".to_owned(),
-    }
-}
-
 /// One process's view of an installation whose clock stands still.
 struct Installation {
     state: StateDir,
@@ -430,31 +382,6 @@ fn prepare(root: &Path, megabytes: usize) {
         );
     }
     std::fs::write(root.join("patina.toml"), text).expect("a file");
-}
-
-/// Rows of text that compresses about as well as people's writing, and of bytes that do not.
-fn fill(path: &Path, megabytes: usize) {
-    let mut db = Connection::open(path).expect("a database");
-    db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE entries(id INTEGER PRIMARY KEY, at INTEGER, note TEXT, token BLOB)")
-        .expect("a table");
-    let transaction = db.transaction().expect("a transaction");
-    {
-        let mut insert = transaction
-            .prepare("INSERT INTO entries VALUES (?, ?, ?, randomblob(32))")
-            .expect("a statement");
-        for row in 0..megabytes * 4_000 {
-            let (day, hour) = (row % 365, row * 7 % 24);
-            let note = format!(
-                "on day {day} at {hour} visitor {} read page {} and stayed for {} seconds, then left a note of {} words",
-                row * 31 % 9_973,
-                row * 17 % 4_999,
-                row * 13 % 600,
-                row % 97
-            );
-            insert.execute(params![row, row * 60, note]).expect("a row");
-        }
-    }
-    transaction.commit().expect("a commit");
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -36,7 +36,7 @@ pub use conditions::{Condition, Ended, News, Noted, Raised};
 pub use error::CatalogError;
 pub use keeping::{Care, Lease, Removal};
 pub use outbox::{Due, Posted, Queue, Sent};
-pub use page::{Counts, Listed, Page, PageFilter};
+pub use page::{Listed, PageFilter};
 pub use record::{
     Adoption, Committed, CopyFilter, CopyState, Damage, Event, EventKind, Held, Item, ItemContent,
     ItemMember, Job, JobResult, JobStatus, NewJob, Packed, Placement, Record, ResultStatus, Slot,
@@ -48,7 +48,7 @@ pub use requests::{Asked, BackupRequest};
 pub use run::Run;
 pub(crate) use samples::sample_of;
 pub use shelf::{Good, Holding, Point, Shelf};
-pub use standing::{Harm, Past, Standing, Stock, Totals};
+pub use standing::{Harm, Past, Standing, Stock, Totals, Work};
 pub(crate) use telling::WEEKLY;
 
 use std::fs::{DirBuilder, OpenOptions};

@@ -25,24 +25,6 @@ pub struct PageFilter {
     pub limit: usize,
 }
 
-/// Some copies, the newest day first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// The copies.
-    pub copies: Vec<Listed>,
-    /// How many there are on all pages.
-    pub counts: Counts,
-}
-
-/// How many copies there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
-    /// Whatever was asked for.
-    pub total: u64,
-    /// Of the database and day asked for.
-    pub filtered: u64,
-}
-
 /// A copy in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -66,8 +48,16 @@ pub struct Listed {
     pub archive: Option<ObjectKey>,
 }
 
+/// What every copy's key begins with.
+const ALL_DAYS: &str = "daily/";
+
 const OWN: &str = "
     FROM backup_inventory AS item
+    WHERE deleted_at IS NULL AND r2_key >= ? AND r2_key < ?";
+
+/// The same, from an index alone: it has every name and key, and no date.
+const OWN_OF_ALL_DAYS: &str = "
+    FROM backup_inventory AS item INDEXED BY idx_inventory_page
     WHERE deleted_at IS NULL AND r2_key >= ? AND r2_key < ?";
 
 const INSIDE: &str = "
@@ -79,32 +69,45 @@ const INSIDE: &str = "
             WHERE whole.r2_key = member.archive_key AND whole.deleted_at IS NULL)";
 
 impl Catalog {
-    /// One page of what can be downloaded: each copy once, whether as an object of its own or inside an archive.
-    /// Counting looks at every copy, so that `counts` of an unchanged catalog may be given.
+    /// One page of what can be downloaded, the newest day first: each copy once, whether as an object of its own or
+    /// inside an archive.
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub fn page(&self, filter: &PageFilter, counts: Option<Counts>) -> Result<Page, CatalogError> {
+    pub fn page(&self, filter: &PageFilter) -> Result<Vec<Listed>, CatalogError> {
         let rest = Bounds::of(filter);
-        let mut page = self.read(|connection| {
+        let mut copies = self.read(|connection| {
             let mut copies = own(connection, &rest, filter.limit)?;
             copies.extend(inside(connection, &rest, filter.limit)?);
             copies.sort_by(|one, other| other.key.as_str().cmp(one.key.as_str()));
             copies.truncate(filter.limit);
-            let counts = match counts {
-                Some(counts) => counts,
-                None => count(connection, filter)?,
-            };
-            Ok(Page { copies, counts })
+            Ok(copies)
         })?;
-        self.complete(&mut page)?;
-        Ok(page)
+        self.complete(&mut copies)?;
+        Ok(copies)
+    }
+
+    /// How many copies there are on all pages of this database and day; `None`: of all. It looks at each of them.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn count(
+        &self,
+        database: Option<&DatabaseName>,
+        date: Option<BackupDate>,
+    ) -> Result<u64, CatalogError> {
+        let bounds = Bounds::of(&PageFilter {
+            database: database.cloned(),
+            date,
+            ..PageFilter::default()
+        });
+        self.read(|connection| bounds.count(connection))
     }
 
     /// Fills in what only the archives' own records say.
-    fn complete(&self, page: &mut Page) -> Result<(), CatalogError> {
+    fn complete(&self, copies: &mut [Listed]) -> Result<(), CatalogError> {
         let mut known: BTreeMap<ObjectKey, Option<StoredArchive>> = BTreeMap::new();
-        for copy in &mut page.copies {
+        for copy in copies {
             let Some(key) = &copy.archive else { continue };
             if !known.contains_key(key) {
                 known.insert(key.clone(), self.archive(key)?);
@@ -124,22 +127,8 @@ impl Catalog {
     }
 }
 
-fn count(connection: &Connection, filter: &PageFilter) -> Result<Counts, Stop> {
-    let all = Bounds::of(&PageFilter::default());
-    let asked = Bounds::of(&PageFilter {
-        after: None,
-        ..filter.clone()
-    });
-    let total = all.count(connection)?;
-    let filtered = match asked == all {
-        true => total,
-        false => asked.count(connection)?,
-    };
-    Ok(Counts { total, filtered })
-}
-
 /// The keys a query is about. They begin with the day, so that their order is that of days.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Bounds {
     from: String,
     until: String,
@@ -150,7 +139,7 @@ impl Bounds {
     fn of(filter: &PageFilter) -> Self {
         // `0` follows `/`.
         let (from, until) = match filter.date {
-            None => ("daily/".to_owned(), "daily0".to_owned()),
+            None => (ALL_DAYS.to_owned(), "daily0".to_owned()),
             Some(date) => (format!("daily/{date}/"), format!("daily/{date}0")),
         };
         let after = filter.after.as_ref().map(|key| key.as_str().to_owned());
@@ -178,7 +167,11 @@ impl Bounds {
 
     fn count(&self, connection: &Connection) -> Result<u64, Stop> {
         let mut sum = 0;
-        for (what, from) in [("count(*)", OWN), ("count(DISTINCT r2_key)", INSIDE)] {
+        let own = match self.from.as_str() {
+            ALL_DAYS => OWN_OF_ALL_DAYS,
+            _ => OWN,
+        };
+        for (what, from) in [("count(*)", own), ("count(DISTINCT r2_key)", INSIDE)] {
             let (from, arguments) = self.narrowed(from);
             let sql = format!("SELECT {what} AS number {from}");
             sum += connection.query_row(&sql, params_from_iter(arguments), |row| {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row, params};
 
 use crate::types::{BackupDate, DatabaseName, ObjectKey};
@@ -22,10 +22,7 @@ const MOST_JOBS: usize = 10;
 /// So many damaged objects are named: a storage that lost everything needs no longer list.
 const MOST_HARMED: usize = 20;
 
-/// How far back failures are counted.
-const DAY: TimeDelta = TimeDelta::hours(24);
-
-/// How jobs, storages and databases stand at one moment.
+/// How storages and databases stand: added up from everything that is stored. It changes only where the catalog does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
     /// Everything that is stored and that expiry did not choose, each object once.
@@ -34,6 +31,15 @@ pub struct Standing {
     pub storages: BTreeMap<String, Stock>,
     /// What there is of each database that was asked for or of which anything is stored.
     pub shelves: BTreeMap<DatabaseName, Shelf>,
+    /// The damaged objects, the last found first; at most twenty.
+    pub harmed: Vec<Harm>,
+    /// How many there are of them, each in every storage.
+    pub harmed_count: u64,
+}
+
+/// What was and is done. However much is stored, it is quickly read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Work {
     /// The jobs that run, the newest first.
     pub running: Vec<Job>,
     /// The last jobs, running ones included, the newest first; at most ten.
@@ -42,12 +48,8 @@ pub struct Standing {
     pub last_success: Option<Job>,
     /// The last job that ended, well or not.
     pub last_ended: Option<Job>,
-    /// Backups of one database that failed in the last 24 hours, and jobs that failed as a whole.
-    pub failures_24h: u64,
-    /// The damaged objects, the last found first; at most twenty.
-    pub harmed: Vec<Harm>,
-    /// How many there are of them, each in every storage.
-    pub harmed_count: u64,
+    /// Backups of one database that failed lately, and jobs that failed as a whole.
+    pub failures: u64,
 }
 
 /// Objects, each counted once however many storages hold it.
@@ -111,8 +113,8 @@ impl Catalog {
         self.read(|connection| stored_databases(connection))
     }
 
-    /// How everything stands at `now`: of each database the days from `since` on. `databases` are those to tell of
-    /// even where nothing is stored of them.
+    /// How everything stands: of each database the days from `since` on. `databases` are those to tell of even where
+    /// nothing is stored of them.
     ///
     /// # Errors
     /// Where the file cannot be read.
@@ -120,7 +122,6 @@ impl Catalog {
         &self,
         databases: &[DatabaseName],
         since: BackupDate,
-        now: DateTime<Utc>,
     ) -> Result<Standing, CatalogError> {
         self.read(|connection| {
             let (harmed, harmed_count) = select_harmed(connection)?;
@@ -130,16 +131,37 @@ impl Catalog {
                 totals: select_totals(connection)?,
                 storages: select_stocks(connection)?,
                 shelves: select_shelves(connection, names, since)?,
-                running: select_running(connection)?,
-                jobs: select_past(connection)?,
-                last_success: select_last(connection, "status = 'completed'")?,
-                last_ended: select_last(connection, "status <> 'running'")?,
-                failures_24h: count_failures(connection, now - DAY)?,
                 harmed,
                 harmed_count,
             })
         })
     }
+
+    /// What was and is done; failures are counted from `since` on.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn work(&self, since: DateTime<Utc>) -> Result<Work, CatalogError> {
+        self.read(|connection| {
+            Ok(Work {
+                running: select_running(connection)?,
+                jobs: select_past(connection)?,
+                last_success: select_last(connection, "status = 'completed'")?,
+                last_ended: select_last(connection, "status <> 'running'")?,
+                failures: count_failures(connection, since)?,
+            })
+        })
+    }
+}
+
+/// A job that failed as a whole counts once, besides its databases that did.
+fn count_failures(connection: &Connection, since: DateTime<Utc>) -> Result<u64, Stop> {
+    let sql = "SELECT (SELECT count(*) FROM backup_results
+                   WHERE status = 'failed' AND coalesce(completed_at, started_at) > ?1)
+               + (SELECT count(*) FROM backup_jobs
+                   WHERE status = 'failed' AND error_message IS NOT NULL
+                       AND coalesce(completed_at, started_at) > ?1) AS failures";
+    Ok(connection.query_row(sql, [since.timestamp()], |row| number(row, "failures"))?)
 }
 
 fn select_totals(connection: &Connection) -> Result<Totals, Stop> {
@@ -251,16 +273,6 @@ fn select_past(connection: &Connection) -> Result<Vec<Past>, Stop> {
         past.push(Past { job, failures });
     }
     Ok(past)
-}
-
-/// A job that failed as a whole counts once, besides its databases that did.
-fn count_failures(connection: &Connection, since: DateTime<Utc>) -> Result<u64, Stop> {
-    let sql = "SELECT (SELECT count(*) FROM backup_results
-                   WHERE status = 'failed' AND coalesce(completed_at, started_at) > ?1)
-               + (SELECT count(*) FROM backup_jobs
-                   WHERE status = 'failed' AND error_message IS NOT NULL
-                       AND coalesce(completed_at, started_at) > ?1) AS failures";
-    Ok(connection.query_row(sql, [since.timestamp()], |row| number(row, "failures"))?)
 }
 
 fn select_harmed(connection: &Connection) -> Result<(Vec<Harm>, u64), Stop> {

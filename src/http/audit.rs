@@ -1,8 +1,8 @@
 //! Writes down what a request is given. Invariant: it is on disk before the answer leaves.
 
+use super::Api;
 use super::answer::Refusal;
 use super::auth::Caller;
-use super::blocking;
 use super::call::Call;
 use crate::catalog::{Audit, AuditAction, AuditOutcome};
 
@@ -29,6 +29,7 @@ pub(super) fn row(
 
 /// Notes that a client is told something; where that is not to be had on disk, it must not be told.
 pub(super) async fn note(
+    api: &Api,
     call: &Call,
     caller: &Caller,
     action: AuditAction,
@@ -42,6 +43,6 @@ pub(super) async fn note(
         subject,
         0,
     );
-    let catalog = call.wiring.catalog.clone();
-    Ok(blocking(catalog, move |catalog| catalog.audit(&row)).await?)
+    let written = api.write(&call.wiring, move |catalog| catalog.audit(&row));
+    Ok(written.await?)
 }

@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::answer::Refusal;
 use super::call::Call;
+use super::standing::Told;
 use super::{Api, about, metrics, page};
-use crate::overview::Overview;
 
 /// The path of a file names its content, so it never changes.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -24,12 +24,12 @@ pub(super) async fn home(
     if !prefers(&headers, "text/html") {
         return Ok((vary, about::about(Extension(call)).await).into_response());
     }
-    let page = page::render(&overview(&api, &call).await?);
+    let told = api.tell(&call, Told::Page, |overview, _| Ok(page::render(overview)));
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CONTENT_SECURITY_POLICY, page::CONTENT_SECURITY_POLICY),
     ];
-    Ok((vary, headers, page).into_response())
+    Ok((vary, headers, told.await?).into_response())
 }
 
 /// A file that the page loads.
@@ -50,16 +50,10 @@ pub(super) async fn numbers(
     State(api): State<Api>,
     Extension(call): Extension<Call>,
 ) -> Result<Response, Refusal> {
-    let overview = overview(&api, &call).await?;
+    let overview = api.overview(&call).await?;
     let vitals = (api.0.sources.vitals)();
     let text = metrics::render(&overview, &call.wiring.config, &vitals);
     Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
-}
-
-async fn overview(api: &Api, call: &Call) -> Result<Overview, Refusal> {
-    let (wiring, now) = (call.wiring.clone(), call.wiring.clock.now());
-    let asked = api.ask(move |catalog| Overview::of(catalog, &wiring.config, now));
-    Ok(asked.await?)
 }
 
 /// Whether a client names this type and likes it better than JSON; who takes anything is a program.

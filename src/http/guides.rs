@@ -32,7 +32,14 @@ pub(super) async fn guide(
     let (wiring, wanted) = (call.wiring.clone(), name.clone());
     let read = api.ask(move |catalog| Guide::read(&wiring.config, catalog, &wanted, None));
     let guide = read.await?.ok_or_else(unknown)?;
-    audit::note(&call, &caller, AuditAction::RestoreGuide, name.as_str()).await?;
+    audit::note(
+        &api,
+        &call,
+        &caller,
+        AuditAction::RestoreGuide,
+        name.as_str(),
+    )
+    .await?;
     Ok(answer(&headers, || guide.document(), || guide.markdown()))
 }
 
@@ -45,7 +52,7 @@ pub(super) async fn runbook(
     let (wiring, now) = (call.wiring.clone(), call.wiring.clock.now());
     let read = api.ask(move |catalog| Runbook::read(&wiring.config, catalog, now));
     let runbook = read.await?;
-    audit::note(&call, &caller, AuditAction::RestoreGuide, RUNBOOK).await?;
+    audit::note(&api, &call, &caller, AuditAction::RestoreGuide, RUNBOOK).await?;
     Ok(answer(
         &headers,
         || runbook.document(),

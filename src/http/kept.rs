@@ -16,15 +16,31 @@ impl<K, V> Default for Kept<K, V> {
 }
 
 impl<K: PartialEq, V: Clone> Kept<K, V> {
-    /// The value of this key; `None`: it is to be computed.
-    pub(super) fn get(&self, key: &K) -> Option<V> {
+    /// The value of this key, computed where there is none. Then those of which `is_current` is false are forgotten.
+    ///
+    /// # Errors
+    /// Where it cannot be computed.
+    pub(super) fn get_or<E>(
+        &self,
+        key: K,
+        is_current: impl Fn(&K) -> bool,
+        compute: impl FnOnce() -> Result<V, E>,
+    ) -> Result<V, E> {
+        if let Some(value) = self.get(&key) {
+            return Ok(value);
+        }
+        let value = compute()?;
+        self.put(key, value.clone(), is_current);
+        Ok(value)
+    }
+
+    fn get(&self, key: &K) -> Option<V> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = kept.iter().find(|(known, _)| known == key);
         found.map(|(_, value)| value.clone())
     }
 
-    /// Keeps a value. Those of which `is_current` is false are forgotten.
-    pub(super) fn put(&self, key: K, value: V, is_current: impl Fn(&K) -> bool) {
+    fn put(&self, key: K, value: V, is_current: impl Fn(&K) -> bool) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|(known, _)| is_current(known) && *known != key);
         if kept.len() >= MOST_KEPT {

@@ -11,15 +11,26 @@ use super::call::Call;
 use super::jobs::refuse_unknown;
 use super::kept::Kept;
 use super::params::Params;
-use crate::catalog::{Counts, Listed, Page, PageFilter};
+use crate::catalog::{Catalog, CatalogError, Listed, PageFilter};
 use crate::types::{BackupDate, ByteCount, DatabaseName};
 
 /// What a page holds where nobody says, and at most.
 const USUAL_LIMIT: usize = 20;
 const MOST_LIMIT: usize = 1000;
 
-/// The counts of an unchanged catalog, by its changes, database and day.
-pub(super) type KeptCounts = Kept<(i64, Option<DatabaseName>, Option<BackupDate>), Counts>;
+/// How many copies an unchanged catalog has, and how many of one database or day.
+#[derive(Default)]
+pub(super) struct Counts {
+    all: Kept<i64, u64>,
+    some: Kept<(i64, Option<DatabaseName>, Option<BackupDate>), u64>,
+}
+
+/// Some copies, and how many there are on all pages.
+struct Page {
+    copies: Vec<Listed>,
+    total: u64,
+    filtered: u64,
+}
 
 pub(super) async fn list(
     State(api): State<Api>,
@@ -40,14 +51,14 @@ pub(super) async fn list(
     };
     let database = filter.database.clone();
     let page = page(&api, filter).await?;
-    if let Some(name) = database.filter(|_| page.counts.filtered == 0) {
+    if let Some(name) = database.filter(|_| page.filtered == 0) {
         refuse_unknown(&api, &call, &name).await?;
     }
     let next = page.copies.last().filter(|_| page.copies.len() == limit);
     Ok(Json(json!({
         "backups": page.copies.iter().map(document).collect::<Vec<_>>(),
-        "total": page.counts.total,
-        "filtered": page.counts.filtered,
+        "total": page.total,
+        "filtered": page.filtered,
         "next": next.map(|copy| &copy.key),
     })))
 }
@@ -55,14 +66,34 @@ pub(super) async fn list(
 async fn page(api: &Api, filter: PageFilter) -> Result<Page, Refusal> {
     let shared = api.clone();
     let asked = api.ask(move |catalog| {
-        let key = (catalog.changes()?, filter.database.clone(), filter.date);
-        let kept = &shared.0.counts;
-        let page = catalog.page(&filter, kept.get(&key))?;
-        let changes = key.0;
-        kept.put(key, page.counts, |known| known.0 == changes);
-        Ok(page)
+        let (total, filtered) = shared.0.counts.of(catalog, &filter)?;
+        Ok(Page {
+            copies: catalog.page(&filter)?,
+            total,
+            filtered,
+        })
     });
     Ok(asked.await?)
+}
+
+impl Counts {
+    /// Of all copies, and of those that are asked for.
+    fn of(&self, catalog: &Catalog, filter: &PageFilter) -> Result<(u64, u64), CatalogError> {
+        let changes = catalog.changes()?;
+        let total = self.all.get_or(
+            changes,
+            |known| *known == changes,
+            || catalog.count(None, None),
+        )?;
+        let (database, date) = (filter.database.clone(), filter.date);
+        if database.is_none() && date.is_none() {
+            return Ok((total, total));
+        }
+        let count = || catalog.count(filter.database.as_ref(), date);
+        let key = (changes, database, date);
+        let filtered = self.some.get_or(key, |known| known.0 == changes, count)?;
+        Ok((total, filtered))
+    }
 }
 
 fn document(copy: &Listed) -> Value {

@@ -21,11 +21,13 @@ pub mod page;
 mod params;
 mod router;
 mod server;
+mod standing;
 mod status;
 mod trigger;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, CatalogError};
@@ -68,9 +70,11 @@ struct Shared {
     sources: Sources,
     /// A connection of its own: reading never waits for who writes.
     reader: Catalog,
+    reading: Turns,
+    writing: Turns,
     limits: limits::Limits,
-    counts: list::KeptCounts,
-    status: status::KeptStatus,
+    counts: list::Counts,
+    standings: standing::Standings,
     /// Whether nobody beyond this host reaches the server.
     is_local: bool,
 }
@@ -83,30 +87,59 @@ impl Api {
         Ok(Self(Arc::new(Shared {
             sources,
             reader,
+            reading: Turns::default(),
+            writing: Turns::default(),
             limits: limits::Limits::default(),
-            counts: list::KeptCounts::default(),
-            status: status::KeptStatus::default(),
+            counts: list::Counts::default(),
+            standings: standing::Standings::default(),
             is_local,
         })))
     }
 
-    /// Asks the catalog without holding up other requests.
+    /// Asks the catalog through the connection that only reads.
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Catalog) -> Result<T, CatalogError> + Send + 'static,
     ) -> Result<T, CatalogError> {
-        blocking(self.0.reader.clone(), question).await
+        self.0.reading.take(&self.0.reader, question).await
+    }
+
+    /// Writes into the catalog; it may wait for the lock of another process.
+    async fn write<T: Send + 'static>(
+        &self,
+        wiring: &Wiring,
+        work: impl FnOnce(&Catalog) -> Result<T, CatalogError> + Send + 'static,
+    ) -> Result<T, CatalogError> {
+        self.0.writing.take(&wiring.catalog, work).await
     }
 }
 
-/// Runs what may wait for the catalog's lock.
-async fn blocking<T: Send + 'static>(
-    catalog: Catalog,
-    work: impl FnOnce(&Catalog) -> Result<T, CatalogError> + Send + 'static,
-) -> Result<T, CatalogError> {
-    let done = tokio::task::spawn_blocking(move || work(&catalog)).await;
-    done.unwrap_or_else(|error| match error.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        Err(_) => unreachable!("nothing aborts it"),
-    })
+/// Lets one request after the other use a connection to the catalog, which does one thing at a time. Who waits for a turn
+/// holds no thread: those do the work of backups, too.
+struct Turns(Arc<Semaphore>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+impl Turns {
+    async fn take<T: Send + 'static>(
+        &self,
+        catalog: &Catalog,
+        work: impl FnOnce(&Catalog) -> Result<T, CatalogError> + Send + 'static,
+    ) -> Result<T, CatalogError> {
+        let turn = Arc::clone(&self.0).acquire_owned().await;
+        let (turn, catalog) = (turn.expect("nobody closes it"), catalog.clone());
+        let done = tokio::task::spawn_blocking(move || {
+            let _until_done = turn;
+            work(&catalog)
+        });
+        done.await
+            .unwrap_or_else(|error| match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => unreachable!("nothing aborts it"),
+            })
+    }
 }

@@ -1,9 +1,7 @@
 //! `GET /status`: how the backups stand.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -13,37 +11,22 @@ use serde_json::{Value, json};
 use super::Api;
 use super::answer::Refusal;
 use super::call::Call;
-use super::kept::Kept;
 use super::list::moment;
+use super::standing::Told;
 use crate::catalog::{BackupRequest, Job, Past, Rehearsal};
 use crate::overview::{DatabaseOverview, NextRun, Overview, Role, StorageOverview};
 use crate::types::ByteCount;
-use crate::wiring::Wiring;
-
-/// The answer of an unchanged catalog and configuration, within one second: ages are told to the second. The
-/// configuration is kept with it, so that no other one gets its place in memory.
-pub(super) type KeptStatus = Kept<(i64, usize, i64), (Bytes, Arc<Wiring>)>;
 
 pub(super) async fn status(
     State(api): State<Api>,
     Extension(call): Extension<Call>,
 ) -> Result<Response, Refusal> {
-    let (shared, wiring, now) = (api.clone(), call.wiring.clone(), call.wiring.clock.now());
-    let asked = api.ask(move |catalog| {
-        let place = Arc::as_ptr(&wiring).addr();
-        let key = (catalog.changes()?, place, now.timestamp());
-        let kept = &shared.0.status;
-        if let Some((text, _)) = kept.get(&key) {
-            return Ok(text);
-        }
-        let overview = Overview::of(catalog, &wiring.config, now)?;
-        let answer = answer(&overview, catalog.open_request()?.as_ref());
-        let text = Bytes::from(answer.to_string());
-        kept.put(key, (text.clone(), wiring), |known| *known == key);
-        Ok(text)
+    let told = api.tell(&call, Told::Status, |overview, catalog| {
+        let answer = answer(overview, catalog.open_request()?.as_ref());
+        Ok(answer.to_string())
     });
     let headers = [(CONTENT_TYPE, "application/json")];
-    Ok((headers, asked.await?).into_response())
+    Ok((headers, told.await?).into_response())
 }
 
 fn answer(overview: &Overview, request: Option<&BackupRequest>) -> Value {

@@ -11,11 +11,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::Api;
 use super::answer::Refusal;
 use super::auth::Caller;
 use super::call::{Call, MOST_BODY_BYTES, body_too_long, closing};
 use super::jobs::no_database;
-use super::{Api, blocking};
 use crate::catalog::{Asked, BackupRequest};
 use crate::types::{DatabaseName, JobId};
 
@@ -93,7 +93,9 @@ async fn ask(api: &Api, call: &Call, caller: &Caller, wish: Wish) -> Result<Resp
         ended_at: None,
     };
     let job = request.job;
-    let asked = blocking(wiring.catalog.clone(), move |catalog| catalog.ask(&request)).await?;
+    let asked = api
+        .write(wiring, move |catalog| catalog.ask(&request))
+        .await?;
     if let Asked::Busy(running) = asked {
         let message = format!("job {running} runs or waits already; no other was started");
         let refusal = Refusal::new(StatusCode::CONFLICT, "busy", message);

@@ -7,7 +7,7 @@ mod safety;
 mod tests;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -26,6 +26,9 @@ pub use words::{age, ago, duration, listed};
 
 /// So many days are shown of each database: the twelve weeks that archives are kept.
 pub const DAYS_SHOWN: u64 = 84;
+
+/// How far back failures are counted.
+const DAY: TimeDelta = TimeDelta::hours(24);
 
 /// How everything stands at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -183,50 +186,47 @@ impl Overview {
         config: &Config,
         now: DateTime<Utc>,
     ) -> Result<Self, CatalogError> {
-        let timezone = config.agent().timezone;
-        let today = BackupDate(now.with_timezone(&timezone).date_naive());
-        let names: Vec<DatabaseName> = config
-            .databases()
-            .iter()
-            .map(|database| database.name.clone())
-            .collect();
-        let standing = catalog.standing(&names, first_day(today), now)?;
-        let mut overview = Self::from_standing(standing, config, now, today);
-        overview.rehearsal = catalog.last_rehearsal()?;
-        let rehearsed = catalog.rehearsed()?;
-        for database in &mut overview.databases {
-            database.rehearsed_at = rehearsed.get(&database.name).copied();
-        }
-        Ok(overview)
+        let standing = standing(catalog, config, day_of(config, now))?;
+        Self::from_standing(&standing, catalog, config, now)
     }
 
-    fn from_standing(
-        standing: Standing,
+    /// The same from a [`standing`] of this catalog, configuration and day, which costs what it tells of, however much
+    /// is stored.
+    ///
+    /// # Errors
+    /// Where the catalog cannot be read.
+    pub fn from_standing(
+        standing: &Standing,
+        catalog: &Catalog,
         config: &Config,
         now: DateTime<Utc>,
-        today: BackupDate,
-    ) -> Self {
-        let databases = databases(standing.shelves, config, now, today);
-        let storages = storages(standing.storages, config);
-        Self {
+    ) -> Result<Self, CatalogError> {
+        let today = day_of(config, now);
+        let mut databases = databases(&standing.shelves, config, now, today);
+        let rehearsed = catalog.rehearsed()?;
+        for database in &mut databases {
+            database.rehearsed_at = rehearsed.get(&database.name).copied();
+        }
+        let work = catalog.work(now - DAY)?;
+        Ok(Self {
             agent: config.agent().name.clone(),
             now,
             timezone: config.agent().timezone,
             today,
             safety: Safety::of(&databases, standing.harmed_count, now),
             databases,
-            storages,
+            storages: storages(&standing.storages, config),
             totals: standing.totals,
-            running: standing.running,
-            jobs: standing.jobs,
-            last_success: standing.last_success,
-            last_ended: standing.last_ended,
-            failures_24h: standing.failures_24h,
-            harmed: standing.harmed,
+            running: work.running,
+            jobs: work.jobs,
+            last_success: work.last_success,
+            last_ended: work.last_ended,
+            failures_24h: work.failures,
+            harmed: standing.harmed.clone(),
             harmed_count: standing.harmed_count,
             next_runs: runs::next(config, now),
-            rehearsal: None,
-        }
+            rehearsal: catalog.last_rehearsal()?,
+        })
     }
 
     /// The databases that the configuration names.
@@ -265,15 +265,15 @@ impl DatabaseOverview {
     }
 
     fn new(
-        name: DatabaseName,
-        shelf: Shelf,
+        name: &DatabaseName,
+        shelf: &Shelf,
         config: Option<&Database>,
         now: DateTime<Utc>,
         today: BackupDate,
     ) -> Self {
         let age = shelf.last_good.as_ref().map(|good| now - good.created_at);
         Self {
-            name,
+            name: name.clone(),
             role: config.map_or(Role::Retired, |config| Role::Configured {
                 priority: config.priority,
                 kind: config.source.kind(),
@@ -283,13 +283,37 @@ impl DatabaseOverview {
                 Staleness::of(age, &config.alerts)
             }),
             strip: strip(&shelf.days, today),
-            history: shelf.points.into_iter().collect(),
-            last_good: shelf.last_good,
-            last_failure: shelf.last_failure,
+            history: shelf
+                .points
+                .iter()
+                .map(|(day, point)| (*day, *point))
+                .collect(),
+            last_good: shelf.last_good.clone(),
+            last_failure: shelf.last_failure.clone(),
             failures_in_a_row: shelf.failures_in_a_row,
             rehearsed_at: None,
         }
     }
+}
+
+/// What an overview of this configuration and day adds up from the catalog: while that does not change, another one says
+/// the same.
+///
+/// # Errors
+/// Where the catalog cannot be read.
+pub fn standing(
+    catalog: &Catalog,
+    config: &Config,
+    today: BackupDate,
+) -> Result<Standing, CatalogError> {
+    let databases = config.databases().iter();
+    let names: Vec<DatabaseName> = databases.map(|database| database.name.clone()).collect();
+    catalog.standing(&names, first_day(today))
+}
+
+/// The day in the agent's zone.
+pub fn day_of(config: &Config, now: DateTime<Utc>) -> BackupDate {
+    BackupDate(now.with_timezone(&config.agent().timezone).date_naive())
 }
 
 fn first_day(today: BackupDate) -> BackupDate {
@@ -306,43 +330,43 @@ fn strip(days: &BTreeMap<BackupDate, Holding>, today: BackupDate) -> Vec<Day> {
         .collect()
 }
 
+/// Those of the configuration in its order, then those that left it.
 fn databases(
-    mut shelves: BTreeMap<DatabaseName, Shelf>,
+    shelves: &BTreeMap<DatabaseName, Shelf>,
     config: &Config,
     now: DateTime<Utc>,
     today: BackupDate,
 ) -> Vec<DatabaseOverview> {
-    let mut all = Vec::with_capacity(shelves.len());
-    for database in config.databases() {
-        let shelf = shelves.remove(&database.name).unwrap_or_default();
-        let name = database.name.clone();
-        all.push(DatabaseOverview::new(
-            name,
-            shelf,
-            Some(database),
-            now,
-            today,
-        ));
-    }
-    let retired = shelves.into_iter();
-    all.extend(retired.map(|(name, shelf)| DatabaseOverview::new(name, shelf, None, now, today)));
-    all
+    let nothing = Shelf::default();
+    let configured = config.databases().iter().map(|database| {
+        let shelf = shelves.get(&database.name).unwrap_or(&nothing);
+        DatabaseOverview::new(&database.name, shelf, Some(database), now, today)
+    });
+    let named: BTreeSet<_> = config.databases().iter().map(|one| &one.name).collect();
+    let retired = shelves
+        .iter()
+        .filter(|(name, _)| !named.contains(name))
+        .map(|(name, shelf)| DatabaseOverview::new(name, shelf, None, now, today));
+    configured.chain(retired).collect()
 }
 
-fn storages(mut stocks: BTreeMap<String, Stock>, config: &Config) -> Vec<StorageOverview> {
+fn storages(stocks: &BTreeMap<String, Stock>, config: &Config) -> Vec<StorageOverview> {
     let configured = config.storages().iter().map(|storage| StorageOverview {
-        stock: stocks.remove(&storage.name).unwrap_or_default(),
+        stock: stocks.get(&storage.name).cloned().unwrap_or_default(),
         name: storage.name.clone(),
         kind: Some(match storage.kind {
             StorageKind::Directory(_) => "directory",
             StorageKind::S3(_) => "s3",
         }),
     });
-    let mut all: Vec<StorageOverview> = configured.collect();
-    all.extend(stocks.into_iter().map(|(name, stock)| StorageOverview {
-        name,
-        kind: None,
-        stock,
-    }));
-    all
+    let is_configured = |name: &String| config.storages().iter().any(|one| one.name == *name);
+    let others = stocks
+        .iter()
+        .filter(|(name, _)| !is_configured(name))
+        .map(|(name, stock)| StorageOverview {
+            name: name.clone(),
+            kind: None,
+            stock: stock.clone(),
+        });
+    configured.chain(others).collect()
 }

@@ -6,6 +6,8 @@
 mod range;
 mod text;
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::header::{
@@ -27,7 +29,7 @@ use super::call::Call;
 use super::jobs::{no_database, refuse_unknown};
 use super::limits::DOWNLOADS;
 use super::params::{Params, shown};
-use super::{Api, HOLDER, audit, blocking};
+use super::{Api, HOLDER, audit};
 use crate::catalog::{Admission, Audit, AuditAction, AuditOutcome, Lease};
 use crate::copy::{Found, Way, of_day, ways};
 use crate::types::{BackupDate, DatabaseName, Manifest, ObjectKey, PlainFacts};
@@ -57,7 +59,14 @@ pub(super) async fn download(
         return Ok(unsatisfiable(manifest.plain.size_bytes));
     };
     if method == Method::HEAD {
-        audit::note(&call, &caller, AuditAction::Head, manifest.key.as_str()).await?;
+        audit::note(
+            &api,
+            &call,
+            &caller,
+            AuditAction::Head,
+            manifest.key.as_str(),
+        )
+        .await?;
         return Ok(head(&manifest, asked, Body::empty()));
     }
     let grant = Grant {
@@ -66,7 +75,7 @@ pub(super) async fn download(
         key: manifest.key.clone(),
     };
     let place = api.0.limits.download()?;
-    let mut handed = grant.admit(&ways, place, asked.part()).await?;
+    let mut handed = grant.admit(&api, &ways, place, asked.part()).await?;
     let Some(text) = first(&ways, &manifest, asked.part(), &mut handed).await else {
         let message = "no storage gave a right copy; the log has more. Another date may do";
         return Err(Refusal::new(
@@ -161,6 +170,7 @@ impl Grant {
     /// down as well, also where the client is gone before it hears of the grant.
     async fn admit(
         self,
+        api: &Api,
         ways: &[Way],
         place: OwnedSemaphorePermit,
         part: Part,
@@ -171,7 +181,8 @@ impl Grant {
         keys.push(self.key.clone());
         keys.dedup();
         let until = row.at + LEASE;
-        let admitted = blocking(self.call.wiring.catalog.clone(), move |catalog| {
+        let wiring = Arc::clone(&self.call.wiring);
+        let admitted = api.write(&wiring, move |catalog| {
             Ok(match catalog.admit_download(&row, &DOWNLOADS)? {
                 Admission::Granted => {
                     let mut handed = Handed::new(self, place, part);

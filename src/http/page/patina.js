@@ -58,6 +58,7 @@ function showLive() {
 
 /** One line for each database; lines are changed, not made anew, so that bars move and do not jump. */
 function showProgress(job) {
+  const isNew = !live && byId("live").dataset.job !== job.jobId;
   live = job;
   const list = byId("progress");
   if (list.dataset.job !== job.jobId) {
@@ -80,6 +81,8 @@ function showProgress(job) {
     stage.textContent = one.stage + rows;
   });
   showLive();
+  // The rest of the page is to know of it, too.
+  if (isNew) refresh();
 }
 
 function ended(job) {

@@ -8,9 +8,12 @@ use super::{assets, chart, strip};
 use crate::catalog::{CopyState, Good, Harm, Job, JobResult, JobStatus, Past, Point, ResultStatus};
 use crate::config::AlertLevel;
 use crate::overview::{
-    DatabaseOverview, NextRun, Overview, Role, Staleness, StorageOverview, ago, duration,
+    DatabaseOverview, NextRun, Overview, Role, Safety, Staleness, StorageOverview, ago, duration,
 };
 use crate::types::{BackupDate, ByteCount, EvidenceClass, JobId, Priority, Trigger, grouped};
+
+/// So many troubles fit on a phone's first screen.
+const MOST_CONCERNS: usize = 5;
 
 /// Everything the template shows.
 #[derive(Template)]
@@ -28,6 +31,8 @@ pub(super) struct Page {
     totals: String,
     /// How the last rehearsal ended, and whether that was well.
     rehearsal: (String, bool),
+    concerns: Vec<ConcernView>,
+    concerns_more: usize,
     databases: Vec<DatabaseView>,
     running: Option<RunningView>,
     harmed: Vec<HarmView>,
@@ -46,6 +51,13 @@ struct Moment {
     local: String,
     /// How far it is from now: `9 hours ago`, `in 3 h 12 min`.
     distance: String,
+}
+
+/// What is wrong, in a few words, and where on the page there is more.
+struct ConcernView {
+    place: String,
+    name: String,
+    what: String,
 }
 
 struct DatabaseView {
@@ -124,6 +136,9 @@ struct StorageView {
 impl Page {
     pub(super) fn of(overview: &Overview) -> Self {
         let words = Words::of(overview);
+        let mut concerns = concerns(overview);
+        let concerns_more = concerns.len().saturating_sub(MOST_CONCERNS);
+        concerns.truncate(MOST_CONCERNS);
         Self {
             style: assets::path_of("patina.css"),
             script: assets::path_of("patina.js"),
@@ -136,6 +151,8 @@ impl Page {
             reason: overview.safety.reason(),
             totals: totals(overview),
             rehearsal: words.rehearsal(overview),
+            concerns,
+            concerns_more,
             databases: overview
                 .databases
                 .iter()
@@ -353,6 +370,42 @@ fn details(job: &Job) -> String {
         (None, Trigger::Manual) => "by hand".to_owned(),
     });
     parts.join(" · ")
+}
+
+/// The worst first. Where nothing is backed up at all, the answer has said everything.
+fn concerns(overview: &Overview) -> Vec<ConcernView> {
+    if matches!(overview.safety, Safety::Nothing { .. }) {
+        return Vec::new();
+    }
+    let mut troubled: Vec<&DatabaseOverview> = overview
+        .configured()
+        .filter(|one| one.level() != AlertLevel::Info)
+        .collect();
+    troubled.sort_by_key(|one| std::cmp::Reverse(one.level()));
+    let databases = troubled.into_iter().map(|one| ConcernView {
+        place: format!("db-{}", one.name),
+        name: one.name.to_string(),
+        what: concern(one),
+    });
+    let harmed = (overview.harmed_count > 0).then(|| ConcernView {
+        place: "damage".to_owned(),
+        name: counted(overview.harmed_count, "stored object"),
+        what: "missing or changed".to_owned(),
+    });
+    databases.chain(harmed).collect()
+}
+
+/// `stale, its last 5 backups failed`.
+fn concern(database: &DatabaseOverview) -> String {
+    let is_young = database.staleness == Staleness::Ok;
+    let word = (!is_young).then(|| state_word(database).to_owned());
+    let failed = match database.failures_in_a_row {
+        0 => None,
+        1 => Some("its last backup failed".to_owned()),
+        failures => Some(format!("its last {failures} backups failed")),
+    };
+    let parts: Vec<String> = word.into_iter().chain(failed).collect();
+    parts.join(", ")
 }
 
 fn totals(overview: &Overview) -> String {
