@@ -9,9 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::scales::Scales;
-use crate::catalog::{
-    Care, CatalogError, CopyState, Event, EventKind, Item, Placement, Removal,
-};
+use crate::catalog::{Care, CatalogError, CopyState, Event, EventKind, Item, Placement, Removal};
 use crate::config::AlertLevel;
 use crate::retention::{Guards, Hold, Plan, decide};
 use crate::store::{Prune, StoreError};

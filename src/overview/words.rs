@@ -2,14 +2,14 @@
 
 use chrono::TimeDelta;
 
-use crate::types::DatabaseName;
+use crate::types::{DatabaseName, counted};
 
 /// So many names are told; of the others how many there are.
 const MOST_NAMES: usize = 3;
 
 /// A time in its largest unit: `9 hours`.
 pub fn age(passed: TimeDelta) -> String {
-    let seconds = passed.num_seconds().max(0);
+    let seconds = passed.num_seconds().max(0).unsigned_abs();
     match seconds {
         0..60 => "less than a minute".to_owned(),
         60..3_600 => counted(seconds / 60, "minute"),
@@ -20,7 +20,7 @@ pub fn age(passed: TimeDelta) -> String {
 
 /// A time in its largest unit that is no shorter: of 8 hours and 1 minute `9 hours`.
 pub(super) fn at_most(passed: TimeDelta) -> String {
-    let seconds = passed.num_seconds().max(0);
+    let seconds = passed.num_seconds().max(0).unsigned_abs();
     let unit = match seconds {
         0..60 => 1,
         60..3_600 => 60,
@@ -68,12 +68,5 @@ pub fn listed(names: &[DatabaseName]) -> String {
         ([first @ .., last], 0) => format!("{} and {last}", first.join(", ")),
         (told, 1) => format!("{} and 1 more", told.join(", ")),
         (told, more) => format!("{} and {more} more", told.join(", ")),
-    }
-}
-
-fn counted(count: i64, unit: &str) -> String {
-    match count {
-        1 => format!("1 {unit}"),
-        _ => format!("{count} {unit}s"),
     }
 }

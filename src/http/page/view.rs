@@ -10,7 +10,9 @@ use crate::config::AlertLevel;
 use crate::overview::{
     DatabaseOverview, NextRun, Overview, Role, Safety, Staleness, StorageOverview, ago, duration,
 };
-use crate::types::{BackupDate, ByteCount, EvidenceClass, JobId, Priority, Trigger, grouped};
+use crate::types::{
+    BackupDate, ByteCount, EvidenceClass, JobId, Priority, Trigger, counted, grouped,
+};
 
 /// So many troubles fit on a phone's first screen.
 const MOST_CONCERNS: usize = 5;
@@ -508,12 +510,5 @@ fn level_word(level: AlertLevel) -> &'static str {
         AlertLevel::Info => "safe",
         AlertLevel::Warning => "warning",
         AlertLevel::Critical => "critical",
-    }
-}
-
-fn counted(count: u64, unit: &str) -> String {
-    match count {
-        1 => format!("1 {unit}"),
-        _ => format!("{} {unit}s", grouped(count)),
     }
 }
