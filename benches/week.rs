@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use patina::catalog::{Catalog, CopyFilter};
+use patina::catalog::{Adoption, Catalog, CopyFilter, Record};
 use patina::clock::{Clock, ManualClock, SystemClock};
 use patina::config::{Config, SourceSpec};
 use patina::engine::backup::{self, Request};
@@ -31,6 +31,7 @@ use patina::types::{
     ObjectKey, Trigger,
 };
 use patina::wiring::{Moment, WiredDatabase, Wiring};
+use rusqlite::Connection;
 use tokio_util::sync::CancellationToken;
 
 use inventory::{CONTENT, Inventory, fill};

@@ -1,7 +1,7 @@
 //! Deletes what retention lets go. Invariant: an object is deleted only after it was marked, and after every guard was
 //! asked again; its manifest goes first, so that what is left of an interrupted deletion is no copy for anyone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 

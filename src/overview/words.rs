@@ -20,7 +20,7 @@ pub fn age(passed: TimeDelta) -> String {
 
 /// A time in its largest unit that is no shorter: of 8 hours and 1 minute `9 hours`.
 pub(super) fn at_most(passed: TimeDelta) -> String {
-    let seconds = passed.num_seconds().max(0).unsigned_abs();
+    let seconds = passed.num_seconds().max(0);
     let unit = match seconds {
         0..60 => 1,
         60..3_600 => 60,
