@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row, params};
 
+use crate::retention::{Guard, Guards};
 use crate::types::{DatabaseName, ObjectKey};
 
 use super::Catalog;
@@ -137,17 +138,19 @@ impl Catalog {
         &self,
         removals: &[Removal],
         at: DateTime<Utc>,
+        guards: Guards,
     ) -> Result<Vec<Removal>, CatalogError> {
         let sql = "INSERT INTO removals (r2_key, storage) SELECT ?1, ?2
-                   WHERE NOT EXISTS (SELECT 1 FROM pins WHERE r2_key = ?1)
-                      AND NOT EXISTS (SELECT 1 FROM leases WHERE r2_key = ?1 AND until > ?3)
+                   WHERE NOT (?4 AND EXISTS (SELECT 1 FROM pins WHERE r2_key = ?1))
+                      AND NOT (?5 AND EXISTS (SELECT 1 FROM leases WHERE r2_key = ?1 AND until > ?3))
                    ON CONFLICT DO NOTHING";
+        let (pins, leases) = (guards.has(Guard::Pin), guards.has(Guard::Lease));
         self.write(|transaction| {
             let mut statement = transaction.prepare(sql)?;
             let mut begun = Vec::new();
             for removal in removals {
                 let (key, storage) = removal;
-                let row = params![key.as_str(), storage, at.timestamp()];
+                let row = params![key.as_str(), storage, at.timestamp(), pins, leases];
                 if statement.execute(row)? == 1 {
                     begun.push(removal.clone());
                 }

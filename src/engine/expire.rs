@@ -90,7 +90,7 @@ pub async fn run(
         if stop.is_cancelled() {
             break;
         }
-        delete(wiring, pruners, batch, stop, &mut report).await?;
+        delete(wiring, pruners, batch, guards, stop, &mut report).await?;
     }
     tell(&report);
     Ok(report)
@@ -182,11 +182,12 @@ async fn delete(
     wiring: &Wiring,
     pruners: &[Arc<dyn Prune>],
     items: &[&Item],
+    guards: Guards,
     stop: &CancellationToken,
     report: &mut Report,
 ) -> Result<(), CatalogError> {
     let (mut gone, mut untouched) = (Vec::new(), Vec::new());
-    for (removal, pruner) in begin(wiring, pruners, items, report)? {
+    for (removal, pruner) in begin(wiring, pruners, items, guards, report)? {
         if stop.is_cancelled() {
             untouched.push(removal);
             continue;
@@ -224,6 +225,7 @@ fn begin<'a>(
     wiring: &Wiring,
     pruners: &'a [Arc<dyn Prune>],
     items: &[&Item],
+    guards: Guards,
     report: &mut Report,
 ) -> Result<Vec<(Removal, &'a dyn Prune)>, CatalogError> {
     let pruner = |storage: &str| pruners.iter().find(|pruner| pruner.name() == storage);
@@ -238,7 +240,9 @@ fn begin<'a>(
             }
         }
     }
-    let begun = wiring.catalog.begin_removals(&wanted, wiring.clock.now())?;
+    let begun = wiring
+        .catalog
+        .begin_removals(&wanted, wiring.clock.now(), guards)?;
     let carried_out = begun.into_iter().filter_map(|removal| {
         let pruner = pruner(&removal.1)?.as_ref();
         Some((removal, pruner))

@@ -128,7 +128,8 @@ impl Guards {
         }
     }
 
-    pub(super) fn has(self, guard: Guard) -> bool {
+    /// Whether this one is in force.
+    pub(crate) fn has(self, guard: Guard) -> bool {
         self.missing != Some(guard)
     }
 }

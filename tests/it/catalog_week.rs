@@ -7,6 +7,7 @@ use patina::catalog::{
     Catalog, CatalogError, CopyFilter, Damage, Event, EventKind, ItemContent, Packed,
 };
 use patina::config::AlertLevel;
+use patina::retention::Guards;
 use patina::types::{
     ARCHIVE_FORMAT, ArchiveManifest, ArchiveMember, Compression, JobId, ObjectKey, Sha256,
     StoredFacts,
@@ -142,6 +143,25 @@ fn an_object_is_an_item_until_the_last_storage_gave_it_up() {
     catalog.removed(&from("nas")).unwrap();
     assert_eq!(catalog.items().unwrap().len(), 1);
     assert_eq!(catalog.archives_of(&monday).unwrap().len(), 1);
+}
+
+#[test]
+fn what_was_pinned_or_leased_since_it_was_marked_does_not_begin_to_go() {
+    let (_folder, catalog) = fresh();
+    let keys = ["2026-11-21", "2026-11-22", "2026-11-23"]
+        .map(|date| backup(&catalog, "orders", date, |_| ()));
+    catalog.mark(&keys, noon()).unwrap();
+    catalog.pin(&keys[0], None, noon()).unwrap();
+    let until = noon() + TimeDelta::hours(1);
+    let _lease = catalog.lease(&keys[1..2], "download", until).unwrap();
+    let wanted = keys.clone().map(|key| (key, "r2".to_owned()));
+    let begun = |at, guards| catalog.begin_removals(&wanted, at, guards).unwrap();
+    assert_eq!(begun(noon(), Guards::all()), [wanted[2].clone()]);
+    assert_eq!(catalog.removals().unwrap(), [wanted[2].clone()]);
+    // What began already does not begin again; what was leased begins after the lease.
+    assert_eq!(begun(until, Guards::all()), [wanted[1].clone()]);
+    catalog.cancel_removals(&wanted).unwrap();
+    assert_eq!(catalog.removals().unwrap(), []);
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! Kills a process at each of its durable steps, one after the other.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -15,6 +17,9 @@ const DURABLE: &str =
 
 /// How long a thread is held after a durable call: the kill is then on its way.
 const HELD_US: u32 = 8_000;
+
+/// A killed process is gone after this, however busy the machine.
+const LONGEST_END: Duration = Duration::from_secs(30);
 
 /// A second kill during recovery is tried after every so many first kills.
 const TWICE: u64 = 7;
@@ -130,6 +135,28 @@ impl Victim {
             taken >= step,
             "{ended} after {taken} steps: {said}"
         );
+        wait_for_end(pid.expect("checked above"));
         is_killed
+    }
+}
+
+/// Waits until no thread of a killed process is left to hold a file: `strace` may end before the last of them does.
+fn wait_for_end(pid: Pid) {
+    let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
+    let is_over = || {
+        let Ok(tasks) = fs::read_dir(&tasks) else {
+            return true;
+        };
+        let mut tasks = tasks.flatten();
+        // Where nobody asks how it ended, its first thread stays as a name alone.
+        tasks.all(|task| {
+            let status = fs::read_to_string(task.path().join("status"));
+            status.map_or(true, |status| status.contains("State:\tZ"))
+        })
+    };
+    let begun = Instant::now();
+    while !is_over() {
+        assert!(begun.elapsed() < LONGEST_END, "{pid:?} does not end");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
