@@ -159,6 +159,11 @@ async fn verbs(objects: usize) {
     let today = BackupDate(at(SUNDAY).date_naive());
     let is_old = |manifest: &&Manifest| manifest.date < today.minus_days(DAILY_DAYS);
     let oldest: Vec<Manifest> = manifests.iter().filter(is_old).cloned().collect();
+    let young = manifests.iter().filter(|manifest| !is_old(manifest));
+    let others: Vec<ObjectKey> = young
+        .take(oldest.len())
+        .map(|manifest| manifest.key.clone())
+        .collect();
     for manifest in &manifests {
         let text = serde_json::to_vec(manifest).expect("JSON");
         store
@@ -235,6 +240,22 @@ async fn verbs(objects: usize) {
     );
     let covered = cover(wiring, &oldest, &instance);
     expire_all(wiring, &pruners, covered).await;
+    show(
+        "  of it the store's own, by as many others",
+        timed_removals(&pruners[0], &others).await,
+    );
+}
+
+/// What the store takes for what expiry asks of it.
+async fn timed_removals(store: &Arc<dyn Prune>, keys: &[ObjectKey]) -> Duration {
+    let started = Instant::now();
+    for key in keys {
+        for key in [&key.manifest(), key] {
+            store.remove(key).await.expect("removed");
+            assert!(store.stat(key).await.expect("a look").is_none());
+        }
+    }
+    started.elapsed()
 }
 
 /// Expires, and expects so many objects to go.
