@@ -11,7 +11,7 @@ use super::Catalog;
 use super::conditions::end;
 use super::error::{CatalogError, Stop};
 use super::events::insert_event;
-use super::query::{placement_of, select_copies};
+use super::query::{PLACEMENT, placement_of, select_copies};
 use super::record::{Event, Held, Packed, StoredArchive, StoredCopy};
 use super::row::{integer, manifest, manifest_text, parsed, path, time};
 use super::telling;
@@ -202,8 +202,9 @@ pub(super) fn select_archives(
 ) -> Result<Vec<StoredArchive>, Stop> {
     let mut keys = connection.prepare(sql)?;
     let keys = keys.query_map(arguments, |row| row.get::<_, String>(0))?;
-    let mut placements =
-        connection.prepare("SELECT * FROM archives WHERE r2_key = ? ORDER BY storage")?;
+    let mut placements = connection.prepare(&format!(
+        "SELECT {PLACEMENT}, created_at, manifest FROM archives WHERE r2_key = ? ORDER BY storage"
+    ))?;
     let mut archives = Vec::new();
     for key in keys {
         let mut rows = placements.query([key?])?;

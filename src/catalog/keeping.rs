@@ -1,6 +1,7 @@
 //! Keeps what decides whether an object stays: marks, pins, freezes, leases, absences.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row, params};
@@ -11,7 +12,7 @@ use crate::types::{DatabaseName, ObjectKey};
 use super::Catalog;
 use super::conditions::{Raised, end, raise};
 use super::error::{CatalogError, Stop};
-use super::query::{marked, placement_of};
+use super::query::{PLACEMENT, marked, placement_of};
 use super::record::{Event, Item, ItemContent, ItemMember};
 use super::row::{number, optional_time, parsed, time};
 use super::telling;
@@ -50,22 +51,30 @@ impl Catalog {
     pub fn items(&self) -> Result<Vec<Item>, CatalogError> {
         self.read(|connection| {
             let marked = marked(connection)?;
-            let mut items = select_items(connection, COPIES, &marked, |row| {
+            let copies =
+                "class IN ('A', 'B') AND NOT incomplete, database_name, backup_date FROM copies";
+            let mut items = select_items(connection, copies, &marked, |row, first| {
                 Ok(ItemContent::Daily {
-                    database: parsed(row, "database_name")?,
-                    date: parsed(row, "backup_date")?,
+                    database: parsed(row, first)?,
+                    date: parsed(row, first + 1)?,
                 })
             })?;
             let members = select_members(connection)?;
-            items.extend(select_items(connection, ARCHIVES, &marked, |row| {
-                Ok(ItemContent::Weekly {
-                    week: parsed(row, "week")?,
-                    members: members
-                        .get(row.get_ref("r2_key")?.as_str()?)
-                        .cloned()
-                        .unwrap_or_default(),
-                })
-            })?);
+            let archives = "1, week, r2_key FROM archives";
+            items.extend(select_items(
+                connection,
+                archives,
+                &marked,
+                |row, first| {
+                    Ok(ItemContent::Weekly {
+                        week: parsed(row, first)?,
+                        members: members
+                            .get(row.get_ref(first + 1)?.as_str()?)
+                            .cloned()
+                            .unwrap_or_default(),
+                    })
+                },
+            )?);
             Ok(items)
         })
     }
@@ -382,49 +391,44 @@ impl Catalog {
     }
 }
 
-// Only the columns that are read: a manifest is longer than all of them. The rows come as they lie in the file.
-const COPIES: &str = "
-    SELECT r2_key, storage, state, damage, damaged_at, verified_at, database_name, backup_date, instance, stored_bytes,
-        created_at, class IN ('A', 'B') AND NOT incomplete AS is_good
-    FROM copies";
-
-const ARCHIVES: &str = "
-    SELECT r2_key, storage, state, damage, damaged_at, verified_at, week, instance, stored_bytes, created_at, 1 AS is_good
-    FROM archives";
-
-/// One item for each key, in the order of keys; its storages by name.
+/// One item for each key, in the order of keys; its storages by name. `sql` gives whether an object is good, and then
+/// what `content` reads from the place that it is told.
 fn select_items(
     connection: &Connection,
     sql: &str,
     marked: &HashMap<String, DateTime<Utc>>,
-    mut content: impl FnMut(&Row<'_>) -> rusqlite::Result<ItemContent>,
+    mut content: impl FnMut(&Row<'_>, usize) -> rusqlite::Result<ItemContent>,
 ) -> Result<Vec<Item>, Stop> {
-    let mut statement = connection.prepare(sql)?;
+    let mut statement = connection.prepare(&format!(
+        "SELECT {PLACEMENT}, r2_key, instance, stored_bytes, created_at, {sql} ORDER BY r2_key, storage"
+    ))?;
     let mut rows = statement.query([])?;
     let mut items: Vec<Item> = Vec::new();
     while let Some(row) = rows.next()? {
-        let key: ObjectKey = parsed(row, "r2_key")?;
+        let text = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;
+        if let Some(item) = items.last_mut()
+            && item.key.as_str() == text
+        {
+            item.placements.push(placement_of(row)?);
+            continue;
+        }
+        let key: ObjectKey = parsed(row, 5)?;
+        let instance = row.get_ref(6)?.as_str().map_err(rusqlite::Error::from)?;
+        let before = items.last().map(|item| &item.instance);
         items.push(Item {
-            content: content(row)?,
-            instance: row.get("instance")?,
-            is_good: row.get("is_good")?,
-            size_bytes: number(row, "stored_bytes")?,
-            created_at: time(row, "created_at")?,
+            instance: match before.filter(|before| ***before == *instance) {
+                Some(same) => Arc::clone(same),
+                None => instance.into(),
+            },
+            size_bytes: number(row, 7)?,
+            created_at: time(row, 8)?,
+            is_good: row.get(9)?,
+            content: content(row, 10)?,
             marked_at: marked.get(key.as_str()).copied(),
             placements: vec![placement_of(row)?],
             key,
         });
     }
-    items.sort_by(|a, b| {
-        (&a.key, &a.placements[0].storage).cmp(&(&b.key, &b.placements[0].storage))
-    });
-    items.dedup_by(|next, item| {
-        let is_same = next.key == item.key;
-        if is_same {
-            item.placements.append(&mut next.placements);
-        }
-        is_same
-    });
     Ok(items)
 }
 
@@ -495,7 +499,6 @@ where
     T::Err: std::error::Error + Send + Sync + 'static,
 {
     let mut statement = connection.prepare(sql)?;
-    let name = statement.column_name(0)?.to_owned();
-    let rows = statement.query_map(arguments, |row| parsed(row, &name))?;
+    let rows = statement.query_map(arguments, |row| parsed(row, 0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -23,9 +23,8 @@ pub(super) const SELECT_JOB: &str = "
             WHERE note.job_id = job.job_id AND note.kind = 'reason') AS reason
     FROM backup_jobs AS job";
 
-const SELECT_PLACEMENTS: &str = "
-    SELECT manifest, created_at, storage, state, damage, damaged_at, verified_at FROM copies
-    WHERE r2_key = ? ORDER BY storage";
+/// What [`placement_of`] reads, as the first columns of a row.
+pub(super) const PLACEMENT: &str = "storage, state, damage, damaged_at, verified_at";
 
 impl Catalog {
     /// The dumps that wait to be stored, the oldest first.
@@ -209,8 +208,7 @@ fn all_copies(
 ) -> Result<Vec<StoredCopy>, Stop> {
     let marked = marked(connection)?;
     let mut statement = connection.prepare(&format!(
-        "SELECT r2_key, storage, state, damage, damaged_at, verified_at, created_at, manifest FROM copies
-         WHERE {conditions}"
+        "SELECT {PLACEMENT}, r2_key, created_at, manifest FROM copies WHERE {conditions}"
     ))?;
     let mut rows = statement.query(rusqlite::params_from_iter(arguments))?;
     let mut copies: Vec<StoredCopy> = Vec::new();
@@ -262,7 +260,9 @@ pub(super) fn select_copies(
 ) -> Result<Vec<StoredCopy>, Stop> {
     let mut keys = connection.prepare(sql)?;
     let keys = keys.query_map(arguments, |row| row.get::<_, String>(0))?;
-    let mut placements = connection.prepare(SELECT_PLACEMENTS)?;
+    let mut placements = connection.prepare(&format!(
+        "SELECT {PLACEMENT}, created_at, manifest FROM copies WHERE r2_key = ? ORDER BY storage"
+    ))?;
     let mut copies: Vec<StoredCopy> = Vec::new();
     for key in keys {
         let mut rows = placements.query([key?])?;
@@ -281,13 +281,14 @@ pub(super) fn select_copies(
     Ok(copies)
 }
 
+/// Reads the columns of [`PLACEMENT`].
 pub(super) fn placement_of(row: &Row<'_>) -> rusqlite::Result<Placement> {
     Ok(Placement {
-        storage: row.get("storage")?,
-        state: row.get::<_, CopyStateWord>("state")?.0,
-        damage: row.get("damage")?,
-        damaged_at: optional_time(row, "damaged_at")?,
-        verified_at: optional_time(row, "verified_at")?,
+        storage: row.get(0)?,
+        state: row.get::<_, CopyStateWord>(1)?.0,
+        damage: row.get(2)?,
+        damaged_at: optional_time(row, 3)?,
+        verified_at: optional_time(row, 4)?,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Describes what the catalog takes and gives. Invariant: words of the tables are enums here.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -355,8 +356,8 @@ pub struct Item {
     pub key: ObjectKey,
     /// What it holds.
     pub content: ItemContent,
-    /// The installation that wrote it.
-    pub instance: String,
+    /// The installation that wrote it; mostly the same for all, and then shared.
+    pub instance: Arc<str>,
     /// Whether it counts as a backup where it is live: of class A or B, and no table is missing.
     pub is_good: bool,
     /// Its stored bytes, in each storage.

@@ -2,13 +2,14 @@
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, Type, ValueRef};
+use rusqlite::{Row, RowIndex};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -20,16 +21,21 @@ use super::record::{CopyState, EventKind, JobStatus, ResultStatus};
 use super::rehearsals::RehearsalOutcome;
 use super::reloads::{Cause, ReloadOutcome};
 
+/// A column's name, or its place from 0 on: where there are many rows, names are slow to look up.
+pub(super) trait Column: RowIndex + Copy + Display {}
+
+impl<T: RowIndex + Copy + Display> Column for T {}
+
 /// A number that does not go below zero. SQLite's integers end at 2^63, beyond any size or count.
 pub(super) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-pub(super) fn number(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
+pub(super) fn number(row: &Row<'_>, column: impl Column) -> rusqlite::Result<u64> {
     optional_number(row, column).map(Option::unwrap_or_default)
 }
 
-pub(super) fn optional_number(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<u64>> {
+pub(super) fn optional_number(row: &Row<'_>, column: impl Column) -> rusqlite::Result<Option<u64>> {
     let found: Option<i64> = row.get(column)?;
     found
         .map(|found| u64::try_from(found).map_err(|error| misfit(column, error)))
@@ -37,7 +43,7 @@ pub(super) fn optional_number(row: &Row<'_>, column: &str) -> rusqlite::Result<O
 }
 
 /// A column of text that a type of ours reads.
-pub(super) fn parsed<T>(row: &Row<'_>, column: &str) -> rusqlite::Result<T>
+pub(super) fn parsed<T>(row: &Row<'_>, column: impl Column) -> rusqlite::Result<T>
 where
     T: FromStr,
     T::Err: Error + Send + Sync + 'static,
@@ -47,7 +53,7 @@ where
 }
 
 /// The same, where the column may be null.
-pub(super) fn optional_parsed<T>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>>
+pub(super) fn optional_parsed<T>(row: &Row<'_>, column: impl Column) -> rusqlite::Result<Option<T>>
 where
     T: FromStr,
     T::Err: Error + Send + Sync + 'static,
@@ -58,7 +64,7 @@ where
     }
 }
 
-pub(super) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<DateTime<Utc>> {
+pub(super) fn time(row: &Row<'_>, column: impl Column) -> rusqlite::Result<DateTime<Utc>> {
     let seconds = row.get(column)?;
     DateTime::from_timestamp(seconds, 0)
         .ok_or_else(|| misfit(column, FromSqlError::OutOfRange(seconds)))
@@ -66,7 +72,7 @@ pub(super) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<DateTime<Utc
 
 pub(super) fn optional_time(
     row: &Row<'_>,
-    column: &str,
+    column: impl Column,
 ) -> rusqlite::Result<Option<DateTime<Utc>>> {
     match row.get_ref(column)? {
         ValueRef::Null => Ok(None),
@@ -208,7 +214,10 @@ words!(
 );
 words!(TriggerWord, Trigger, [Trigger::Scheduled, Trigger::Manual]);
 
-pub(super) fn misfit(column: &str, error: impl Error + Send + Sync + 'static) -> rusqlite::Error {
+pub(super) fn misfit(
+    column: impl Column,
+    error: impl Error + Send + Sync + 'static,
+) -> rusqlite::Error {
     let text = format!("column `{column}`: {error}");
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, text.into())
 }

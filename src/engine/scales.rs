@@ -69,7 +69,7 @@ impl Scales<'_> {
         Object {
             content: content(item),
             state: self.state(item, &care.acknowledged),
-            is_ours: item.instance == instance,
+            is_ours: *item.instance == *instance,
             is_pinned: care.pinned.contains(&item.key),
             is_leased: care.leased.contains(&item.key),
             is_marked: item.marked_at.is_some(),

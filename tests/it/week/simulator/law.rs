@@ -142,7 +142,7 @@ fn object(before: &Known, after: &Known, item: &Item, truth: &Truth<'_>) -> Resu
     if care.leased.contains(key) {
         return broken("lease", format!("{key} was being read"));
     }
-    if item.instance != truth.instance {
+    if *item.instance != *truth.instance {
         return broken("own", format!("{key} is of {}", item.instance));
     }
     let stays = after.copies(|_| true);
