@@ -32,7 +32,10 @@ pub(super) async fn test(context: &Context) -> anyhow::Result<Exit> {
         let document = answers.iter().map(
             |(sink, answer)| json!({ "sink": sink, "ok": answer.is_ok(), "answer": said(answer) }),
         );
-        return Ok(in_spite_of(context.print_json(&document.collect()), exit));
+        return Ok(in_spite_of(
+            context.print_json(&document.collect::<Vec<_>>()),
+            exit,
+        ));
     }
     let mut table = Table::new([
         ("RESULT", Side::Left),

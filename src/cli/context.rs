@@ -5,6 +5,8 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::args::{Format, Global, LogFormat};
 use super::exit::{Exit, Refusal};
 use crate::app;
@@ -120,16 +122,23 @@ impl Context {
 
     /// Writes lines to stdout.
     pub(super) fn print(&self, text: impl Display) -> io::Result<()> {
-        // Stdout itself would hand on each line alone: a list may have a million.
-        let mut out = BufWriter::new(io::stdout().lock());
-        let written = writeln!(out, "{text}").and_then(|()| out.flush());
-        written.map_err(|cause| about_stdout(&cause))
+        write_stdout(|out| writeln!(out, "{text}"))
     }
 
     /// Writes one JSON document to stdout.
-    pub(super) fn print_json(&self, document: &serde_json::Value) -> io::Result<()> {
-        self.print(format_args!("{document:#}"))
+    pub(super) fn print_json(&self, document: &(impl Serialize + ?Sized)) -> io::Result<()> {
+        write_stdout(|out| {
+            serde_json::to_writer_pretty(&mut *out, document)?;
+            writeln!(out)
+        })
     }
+}
+
+fn write_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    // Stdout itself would hand on each line alone: a list may have a million.
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = write(&mut out).and_then(|()| out.flush());
+    written.map_err(|cause| about_stdout(&cause))
 }
 
 /// The same error, told in a way that stands alone; its kind still says whether the reader just went away.

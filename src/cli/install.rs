@@ -70,7 +70,7 @@ fn print(context: &Context, files: &[(PathBuf, String)]) -> anyhow::Result<Exit>
         let files = files.iter();
         let files = files.map(|(path, text)| (path.display().to_string(), text.as_str().into()));
         let files: serde_json::Map<String, serde_json::Value> = files.collect();
-        context.print_json(&files.into())?;
+        context.print_json(&files)?;
         return Ok(Exit::Ok);
     }
     for (path, text) in files {

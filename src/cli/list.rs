@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::address::unknown;
@@ -37,9 +38,10 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Exit> {
     }
     let archives = archives(args, &catalog)?;
     if context.json {
-        let copies: Vec<Value> = copies.iter().map(document).collect();
-        let archives: Vec<Value> = archives.iter().map(archive_document).collect();
-        context.print_json(&json!({ "copies": copies, "archives": archives }))?;
+        context.print_json(&Listing {
+            archives: Documents(&archives, archive_document),
+            copies: Documents(&copies, document),
+        })?;
         return Ok(Exit::Ok);
     }
     let now = SystemClock::new().now();
@@ -173,6 +175,22 @@ pub(super) fn age(passed: TimeDelta) -> String {
         60..3600 => format!("{} min ago", seconds / 60),
         3600..172_800 => format!("{} h ago", seconds / 3600),
         _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+/// All of it for `--json`.
+#[derive(Serialize)]
+struct Listing<'a> {
+    archives: Documents<'a, StoredArchive>,
+    copies: Documents<'a, StoredCopy>,
+}
+
+/// Each made as it is written: there may be a hundred thousand.
+struct Documents<'a, T>(&'a [T], fn(&T) -> Value);
+
+impl<T> Serialize for Documents<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(self.1))
     }
 }
 
