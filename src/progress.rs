@@ -117,6 +117,11 @@ impl Live {
         self.with(|boards| boards.clone())
     }
 
+    /// Whether no job is at work.
+    pub fn is_idle(&self) -> bool {
+        self.with(|boards| boards.is_empty())
+    }
+
     fn with<T>(&self, work: impl FnOnce(&mut Vec<Arc<Board>>) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

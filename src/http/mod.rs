@@ -3,6 +3,7 @@
 
 mod about;
 mod answer;
+mod aside;
 mod audit;
 mod auth;
 mod call;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use self::aside::Share;
 use crate::catalog::{Catalog, CatalogError};
 use crate::progress::Live;
 use crate::task::Activator;
@@ -75,6 +77,7 @@ struct Shared {
     limits: limits::Limits,
     counts: list::Counts,
     standings: standing::Standings,
+    share: Share,
     /// Whether nobody beyond this host reaches the server.
     is_local: bool,
 }
@@ -84,16 +87,24 @@ impl Api {
         let catalog = (sources.current)().catalog.clone();
         // One that was just written by this process is there; where it is not, the writer's connection says why.
         let reader = Catalog::open_read_only(catalog.path())?.unwrap_or(catalog);
+        let share = Share::new();
         Ok(Self(Arc::new(Shared {
             sources,
             reader,
-            reading: Turns::default(),
-            writing: Turns::default(),
+            reading: Turns::new(&share),
+            writing: Turns::new(&share),
             limits: limits::Limits::default(),
             counts: list::Counts::default(),
             standings: standing::Standings::default(),
+            share,
             is_local,
         })))
+    }
+
+    /// Waits while a backup runs and requests have had their share of the processors.
+    async fn let_backups_work(&self) {
+        let is_free = || self.0.sources.live.is_idle();
+        self.0.share.wait(is_free).await;
     }
 
     /// Asks the catalog through the connection that only reads.
@@ -116,25 +127,30 @@ impl Api {
 
 /// Lets one request after the other use a connection to the catalog, which does one thing at a time. Who waits for a turn
 /// holds no thread: those do the work of backups, too.
-struct Turns(Arc<Semaphore>);
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(1)))
-    }
+struct Turns {
+    one: Arc<Semaphore>,
+    share: Share,
 }
 
 impl Turns {
+    fn new(share: &Share) -> Self {
+        Self {
+            one: Arc::new(Semaphore::new(1)),
+            share: share.clone(),
+        }
+    }
+
     async fn take<T: Send + 'static>(
         &self,
         catalog: &Catalog,
         work: impl FnOnce(&Catalog) -> Result<T, CatalogError> + Send + 'static,
     ) -> Result<T, CatalogError> {
-        let turn = Arc::clone(&self.0).acquire_owned().await;
+        let turn = Arc::clone(&self.one).acquire_owned().await;
         let (turn, catalog) = (turn.expect("nobody closes it"), catalog.clone());
+        let share = self.share.clone();
         let done = tokio::task::spawn_blocking(move || {
             let _until_done = turn;
-            work(&catalog)
+            share.charged(|| work(&catalog))
         });
         done.await
             .unwrap_or_else(|error| match error.try_into_panic() {

@@ -13,9 +13,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::aside::Threads;
 use super::call::Peer;
 use super::connection::Connection;
 use super::{Api, Sources, router};
@@ -60,6 +60,12 @@ pub enum ServeError {
          hint: add `[[http.key]]` (see `patina key new`), `[http.access]` or `allow_ips`, or listen on `127.0.0.1`"
     )]
     Open(SocketAddr),
+    /// The system gives no threads to answer with.
+    #[error(
+        "no threads for requests: {0}\n\
+         hint: raise the limit of processes and threads (`ulimit -u`; `TasksMax` of a systemd unit)"
+    )]
+    Threads(io::Error),
     /// The catalog cannot be read.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -81,13 +87,7 @@ impl Server {
         if !is_local(wanted) && !config.has_auth() {
             return Err(ServeError::Open(wanted));
         }
-        let refused = |cause: io::Error| match cause.kind() {
-            io::ErrorKind::AddrInUse => ServeError::InUse(wanted),
-            _ => ServeError::Denied {
-                address: wanted,
-                cause,
-            },
-        };
+        let refused = |cause| refused(wanted, cause);
         let listener = TcpListener::bind(wanted).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         Ok(Self { listener, address })
@@ -98,14 +98,24 @@ impl Server {
         self.address
     }
 
-    /// Answers until `sources.stop`, and then ends what it began within four seconds.
+    /// Answers until `sources.stop`, and then ends what it began within four seconds. Backups come first: see
+    /// [`aside`](super::aside).
     ///
     /// # Errors
-    /// Where the catalog cannot be opened for reading.
+    /// Where there are no threads for it, or the catalog cannot be opened for reading.
     pub async fn serve(self, sources: Sources) -> Result<(), ServeError> {
+        let threads = Threads::new().map_err(ServeError::Threads)?;
+        threads.run(self.answer(sources)).await
+    }
+
+    async fn answer(self, sources: Sources) -> Result<(), ServeError> {
         let stop = sources.stop.clone();
-        let router = router::router(Api::new(sources, is_local(self.address))?);
+        let api = Api::new(sources, is_local(self.address))?;
+        let router = router::router(api.clone());
         let places = std::sync::Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        // The events of a socket are told to the threads that it was made on.
+        let listener = self.listener.into_std().and_then(TcpListener::from_std);
+        let listener = listener.map_err(|error| refused(self.address, error))?;
         let mut served = JoinSet::new();
         loop {
             while served.try_join_next().is_some() {}
@@ -116,12 +126,12 @@ impl Server {
             let place = place.expect("nobody closes it");
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
-                accepted = self.listener.accept() => accepted,
+                accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let (router, stop) = (router.clone(), stop.clone());
-                    served.spawn(connection(stream, peer, router, stop, place));
+                    let (api, router) = (api.clone(), router.clone());
+                    served.spawn(connection(stream, peer, api, router, place));
                 }
                 Err(error) => {
                     tracing::warn!("a connection was not accepted: {error}");
@@ -129,13 +139,20 @@ impl Server {
                 }
             }
         }
-        drop(self.listener);
+        drop(listener);
         let ended = async { while served.join_next().await.is_some() {} };
         if tokio::time::timeout(GRACE, ended).await.is_err() {
             tracing::warn!("answers that did not end in time are cut off");
         }
         served.shutdown().await;
         Ok(())
+    }
+}
+
+fn refused(address: SocketAddr, cause: io::Error) -> ServeError {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => ServeError::InUse(address),
+        _ => ServeError::Denied { address, cause },
     }
 }
 
@@ -146,15 +163,19 @@ fn is_local(address: SocketAddr) -> bool {
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
+    api: Api,
     router: Router,
-    stop: CancellationToken,
     _place: OwnedSemaphorePermit,
 ) {
     // Small answers go out at once.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+    let service = service_fn(|mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
-        router.clone().oneshot(request)
+        let (api, router) = (&api, router.clone());
+        async move {
+            api.let_backups_work().await;
+            router.oneshot(request).await
+        }
     });
     let mut builder = http1::Builder::new();
     builder
@@ -163,14 +184,17 @@ async fn connection(
         .max_buf_size(MOST_BUFFER_BYTES);
     let stream = TokioIo::new(Connection::new(stream));
     let mut served = std::pin::pin!(builder.serve_connection(stream, service));
-    let ended = tokio::select! {
-        ended = served.as_mut() => ended,
-        () = stop.cancelled() => {
-            served.as_mut().graceful_shutdown();
-            served.await
+    let stop = &api.0.sources.stop;
+    let ended = api.0.share.charged_steps(async {
+        tokio::select! {
+            ended = served.as_mut() => ended,
+            () = stop.cancelled() => {
+                served.as_mut().graceful_shutdown();
+                served.await
+            }
         }
-    };
-    if let Err(error) = ended {
+    });
+    if let Err(error) = ended.await {
         tracing::debug!(%peer, "a connection ended badly: {error}");
     }
 }

@@ -1,0 +1,217 @@
+//! Keeps requests out of the way of backups: they run on threads of their own, which stand back, and while a backup runs
+//! they get a share of the processors and no more. Invariant: however much is asked, a backup hardly notices.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::runtime::{Builder, Runtime};
+
+/// How far requests stand back, as a nice value: where both want a processor, Linux gives such a thread a tenth of what
+/// it gives one of a backup.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
+
+/// While a backup runs, one part in so many of all processors is for requests.
+const SHARE: u32 = 8;
+
+/// More than this is never owed, so that one long answer does not keep the short ones waiting.
+const MOST_OWED: Duration = Duration::from_millis(100);
+
+/// Threads that stand back.
+pub(super) struct Threads(Option<Runtime>);
+
+impl Threads {
+    /// # Errors
+    /// Where the system gives no threads.
+    pub(super) fn new() -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("patina-http")
+            .on_thread_start(stand_back)
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// Does the work there, as long as these threads are kept.
+    ///
+    /// # Panics
+    /// Where the work does.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        let runtime = self.0.as_ref().expect("taken only at the end");
+        match runtime.spawn(work).await {
+            Ok(done) => done,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+impl Drop for Threads {
+    /// Cuts off what still runs, and waits for nothing: an async task that drops a runtime must not wait for it.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn stand_back() {
+    // On Linux this is about the calling thread alone. To stand back is allowed to everybody.
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!("requests have the same priority as backups: {error}");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stand_back() {
+    // Elsewhere it would be about the whole process, backups included.
+}
+
+/// What requests have of the processors. Clones are the same.
+#[derive(Debug, Clone)]
+pub(super) struct Share(Arc<Mutex<Owed>>);
+
+/// A debt that is paid off as time passes.
+#[derive(Debug)]
+struct Owed {
+    /// Processor time.
+    time: Duration,
+    at: Instant,
+    /// So much longer than the time itself takes it to be paid.
+    slowness: f64,
+}
+
+impl Share {
+    pub(super) fn new() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self(Arc::new(Mutex::new(Owed {
+            time: Duration::ZERO,
+            at: Instant::now(),
+            slowness: f64::from(SHARE) / processors as f64,
+        })))
+    }
+
+    /// Does the work, and charges it with the processor time that this thread had meanwhile.
+    pub(super) fn charged<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = thread_time();
+        let done = work();
+        self.with(|owed| owed.add(thread_time().saturating_sub(before), Instant::now()));
+        done
+    }
+
+    /// The same for each step of what waits in between.
+    pub(super) async fn charged_steps<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        std::future::poll_fn(|context| self.charged(|| work.as_mut().poll(context))).await
+    }
+
+    /// Waits until nothing is owed, or `is_free` says that nobody else needs the processors.
+    pub(super) async fn wait(&self, is_free: impl Fn() -> bool) {
+        while !is_free() {
+            let pause = self.with(|owed| owed.paid_in(Instant::now()));
+            if pause.is_zero() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Owed) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Owed {
+    fn add(&mut self, time: Duration, now: Instant) {
+        let paid = (now - self.at).div_f64(self.slowness);
+        self.time = (self.time.saturating_sub(paid) + time).min(MOST_OWED);
+        self.at = now;
+    }
+
+    fn paid_in(&mut self, now: Instant) -> Duration {
+        self.add(Duration::ZERO, now);
+        self.time.mul_f64(self.slowness)
+    }
+}
+
+/// The processor time that this thread has had.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn only_the_threads_of_requests_stand_back() {
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let before = nice();
+        let threads = Threads::new().unwrap();
+        let (task, blocking) = threads
+            .run(async move { (nice(), tokio::task::spawn_blocking(nice).await.unwrap()) })
+            .await;
+        assert_eq!((task, blocking), (NICE.max(before), NICE.max(before)));
+        assert_eq!(nice(), before);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "of the work")]
+    async fn a_panic_of_the_work_is_not_lost() {
+        Threads::new()
+            .unwrap()
+            .run(async { panic!("of the work") })
+            .await
+    }
+
+    #[test]
+    fn what_is_owed_is_paid_off_as_time_passes_and_has_a_limit() {
+        let at = Instant::now();
+        let ms = Duration::from_millis;
+        let mut owed = Owed {
+            time: ms(0),
+            at,
+            slowness: 4.0,
+        };
+        owed.add(ms(10), at);
+        assert_eq!(owed.paid_in(at), ms(40));
+        assert_eq!(owed.paid_in(at + ms(20)), ms(20));
+        owed.add(ms(5), at + ms(20));
+        assert_eq!(owed.paid_in(at + ms(20)), ms(40));
+        assert_eq!(owed.paid_in(at + ms(60)), ms(0));
+        owed.add(Duration::from_secs(9), at + ms(60));
+        assert_eq!(owed.paid_in(at + ms(60)), 4 * MOST_OWED);
+    }
+
+    #[tokio::test]
+    async fn work_is_charged_and_waiting_is_not() {
+        let share = Share::new();
+        share
+            .charged_steps(tokio::time::sleep(Duration::from_millis(60)))
+            .await;
+        let owed = |share: &Share| share.with(|owed| owed.time);
+        assert!(owed(&share) < Duration::from_millis(30));
+        share.charged(|| while thread_time_left(Duration::from_millis(80)) {});
+        assert!(owed(&share) >= Duration::from_millis(80));
+        // Nobody else needs the processors, so nobody waits; and where somebody does, until it is paid.
+        share.wait(|| true).await;
+        let begun = Instant::now();
+        share.wait(|| false).await;
+        assert!(begun.elapsed() >= Duration::from_millis(10));
+        assert!(owed(&share).is_zero());
+    }
+
+    fn thread_time_left(wanted: Duration) -> bool {
+        thread_local!(static BEGUN: Duration = thread_time());
+        BEGUN.with(|begun| thread_time() - *begun < wanted)
+    }
+}
