@@ -112,7 +112,7 @@ impl Share {
         std::future::poll_fn(|context| self.charged(|| work.as_mut().poll(context))).await
     }
 
-    /// Waits until nothing is owed, or `is_free` says that nobody else needs the processors.
+    /// Waits until nothing is owed. As long as `is_free` says that nobody else needs the processors, nothing is.
     pub(super) async fn wait(&self, is_free: impl Fn() -> bool) {
         while !is_free() {
             let pause = self.with(|owed| owed.paid_in(Instant::now()));
@@ -121,6 +121,7 @@ impl Share {
             }
             tokio::time::sleep(pause).await;
         }
+        self.with(|owed| owed.time = Duration::ZERO);
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Owed) -> T) -> T {
@@ -200,18 +201,19 @@ mod tests {
             .await;
         let owed = |share: &Share| share.with(|owed| owed.time);
         assert!(owed(&share) < Duration::from_millis(30));
-        share.charged(|| while thread_time_left(Duration::from_millis(80)) {});
+        let work = || {
+            let begun = thread_time();
+            while thread_time() - begun < Duration::from_millis(80) {}
+        };
+        share.charged(work);
         assert!(owed(&share) >= Duration::from_millis(80));
-        // Nobody else needs the processors, so nobody waits; and where somebody does, until it is paid.
-        share.wait(|| true).await;
         let begun = Instant::now();
         share.wait(|| false).await;
-        assert!(begun.elapsed() >= Duration::from_millis(10));
+        assert!(
+            begun.elapsed() >= share.with(|owed| Duration::from_millis(70).mul_f64(owed.slowness))
+        );
+        share.charged(work);
+        share.wait(|| true).await;
         assert!(owed(&share).is_zero());
-    }
-
-    fn thread_time_left(wanted: Duration) -> bool {
-        thread_local!(static BEGUN: Duration = thread_time());
-        BEGUN.with(|begun| thread_time() - *begun < wanted)
     }
 }
