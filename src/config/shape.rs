@@ -33,7 +33,7 @@ impl Pass<'_> {
         for (key, span) in keys {
             let fits = match known.get(&key) {
                 None => {
-                    unknown_key(&key, span, known, found);
+                    self.unknown_key(&key, span, known, found);
                     false
                 }
                 Some(schema) => match table.get_mut(key.as_str()) {
@@ -117,6 +117,51 @@ impl Pass<'_> {
         schema
             .get("items")
             .is_some_and(|items| Wanted::of(self.resolved(items)) == Wanted::Table)
+    }
+
+    fn unknown_key(
+        &self,
+        key: &str,
+        span: Range<usize>,
+        known: &Map<String, Value>,
+        found: &mut Findings,
+    ) {
+        let names: Vec<&str> = known.keys().map(String::as_str).collect();
+        let hint = did_you_mean(key, names.iter().copied())
+            .or_else(|| self.elsewhere(key))
+            .unwrap_or_else(|| format!("the keys here are {}", listed(&names)));
+        found.error(span, format!("unknown key `{key}`")).hint(hint);
+    }
+
+    /// Where the key would be right.
+    fn elsewhere(&self, key: &str) -> Option<String> {
+        let mut places = Vec::new();
+        self.places_of(key, self.schema, "", &mut places);
+        let places: Vec<&str> = places.iter().map(String::as_str).collect();
+        (!places.is_empty()).then(|| format!("`{key}` belongs in {}", listed(&places)))
+    }
+
+    /// The sections within `schema` that know the key, as they are written.
+    fn places_of(&self, key: &str, schema: &Value, prefix: &str, places: &mut Vec<String>) {
+        let sections = schema.get("properties").and_then(Value::as_object);
+        for (name, schema) in sections.into_iter().flatten() {
+            let schema = self.resolved(schema);
+            let path = format!("{prefix}{name}");
+            let (section, written) = match Wanted::of(schema) {
+                Wanted::Table => (schema, format!("[{path}]")),
+                Wanted::List if self.items_are_tables(schema) => {
+                    (self.resolved(&schema["items"]), format!("[[{path}]]"))
+                }
+                _ => continue,
+            };
+            if section
+                .get("properties")
+                .is_some_and(|known| known.get(key).is_some())
+            {
+                places.push(written);
+            }
+            self.places_of(key, section, &format!("{path}."), places);
+        }
     }
 
     /// The schema behind references and optionality.
@@ -211,13 +256,6 @@ fn wrong_type_hint(
         (Wanted::Table, _) => Some(format!("write a `[{key}]` section")),
         _ => None,
     }
-}
-
-fn unknown_key(key: &str, span: Range<usize>, known: &Map<String, Value>, found: &mut Findings) {
-    let names: Vec<&str> = known.keys().map(String::as_str).collect();
-    let hint = did_you_mean(key, names.iter().copied())
-        .unwrap_or_else(|| format!("the keys here are {}", listed(&names)));
-    found.error(span, format!("unknown key `{key}`")).hint(hint);
 }
 
 fn word(key: &str, text: &str, span: &Range<usize>, schema: &Value, found: &mut Findings) -> bool {

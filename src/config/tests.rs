@@ -453,6 +453,19 @@ fn windows_line_ends_a_byte_order_mark_and_wide_letters_keep_columns_right() {
 }
 
 #[test]
+fn a_key_of_another_section_is_told_with_that_section() {
+    let text =
+        format!("{ONE}[alerts]\ntable_rows_below = {{ t = 0.5 }}\n[export]\ndaily_days = 3\n");
+    let expected = [
+        "5:1: unknown key `table_rows_below`",
+        "hint: `table_rows_below` belongs in `[[database]]`",
+        "7:1: unknown key `daily_days`",
+        "hint: `daily_days` belongs in `[retention]`",
+    ];
+    check(&text, &Fake::default(), &expected);
+}
+
+#[test]
 fn sinks_need_one_address_and_name_known_scripts() {
     let mut fake = env(&[("HOOK", "https://example.org/x")]);
     fake.files
