@@ -47,12 +47,12 @@ async fn hold(
         },
         trigger: Trigger::Manual,
     };
+    refuse_unknown_storage(&ask, &context.load()?.config)?;
     let workshop = rehearse::folder(&std::env::temp_dir()).map_err(failed)?;
     let wiring = match ask.knowledge {
         Knowledge::Catalog => context.wiring().await?,
         Knowledge::Manifests => from_nothing(context, &workshop).await?,
     };
-    refuse_unknown_storage(&ask, &wiring)?;
     let plan = rehearse::plan(&wiring, &ask, &workshop, stop).await;
     let plan = plan.map_err(failed)?;
     refuse_unknown_databases(&ask, &plan, &wiring.config)?;
@@ -98,16 +98,20 @@ fn diary(config: &Config) -> anyhow::Result<Option<Catalog>> {
     }
 }
 
-fn refuse_unknown_storage(ask: &Ask, wiring: &Wiring) -> Result<(), Refusal> {
+fn refuse_unknown_storage(ask: &Ask, config: &Config) -> Result<(), Refusal> {
     let Some(asked) = &ask.storage else {
         return Ok(());
     };
-    if wiring.store(asked).is_some() {
+    if config.storage(asked).is_some() {
         return Ok(());
     }
-    let hint = hint_for(asked, wiring.stores.iter().map(|store| store.name()));
+    let known = config
+        .storages()
+        .iter()
+        .map(|storage| storage.name.as_str());
     Err(Refusal::usage(format!(
-        "no storage is called `{asked}`\nhint: {hint}"
+        "no storage is called `{asked}`\nhint: {}",
+        hint_for(asked, known)
     )))
 }
 

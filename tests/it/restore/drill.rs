@@ -101,6 +101,9 @@ fn a_cold_drill_needs_neither_state_nor_databases_in_the_configuration_and_makes
     fs::remove_file(site.path("source.db")).unwrap();
     site.configure("[[storage]]\nname = \"nas\"\ndirectory = \"store\"\n");
     site.ends(1, &["drill"]).complains("there is no catalog");
+    // A name that is misspelt is told before what is missing besides.
+    site.ends(2, &["drill", "--storage", "nass"])
+        .complains("did you mean `nas`");
     let report = report(&site, 0, &["--cold"]);
     assert_eq!(report["databases"][0]["database"], "shop");
     assert!(!site.path("state").exists());
