@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, tell};
 use crate::progress::{Board, Progress, Reading, Stage};
-use crate::types::{ByteCount, DatabaseName, grouped};
+use crate::types::{ByteCount, DatabaseName, counted, grouped};
 
 /// Between two looks at the counters.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -227,9 +227,9 @@ fn beginning(reading: &Reading) -> String {
     match reading.stage {
         Stage::Waiting => word.to_owned(),
         // Whether well or not, the report tells.
-        Stage::Ended => format!("ended after {} rows", grouped(reading.rows)),
+        Stage::Ended => format!("ended after {}", counted(reading.rows, "row")),
         Stage::Export if reading.total_rows > 0 => {
-            format!("{word} {} rows", grouped(reading.total_rows))
+            format!("{word} {}", counted(reading.total_rows, "row"))
         }
         Stage::Export => word.to_owned(),
         Stage::Drill | Stage::Store => format!("{word} {}", ByteCount(reading.total_bytes)),

@@ -10,7 +10,7 @@ use crate::cli::exit::Exit;
 use crate::cli::table::{Side, Table};
 use crate::engine::backup::{DatabaseReport, Outcome, Report, SizeFinding};
 use crate::engine::recover::Recovery;
-use crate::types::{ByteCount, DatabaseName, EvidenceClass, Manifest, grouped};
+use crate::types::{ByteCount, DatabaseName, EvidenceClass, Manifest, counted, grouped};
 
 /// How a job's end looks to the shell.
 fn exit(report: &Report) -> Exit {
@@ -53,7 +53,7 @@ fn recovered(recovery: &Recovery) -> String {
     if !recovery.interrupted.is_empty() {
         done.push(format!(
             "{} marked interrupted",
-            count(recovery.interrupted.len(), "job")
+            counted(recovery.interrupted.len() as u64, "job")
         ));
     }
     if !recovery.completed.is_empty() {
@@ -70,7 +70,10 @@ fn recovered(recovery: &Recovery) -> String {
     }
     if recovery.swept > 0 {
         let files = usize::try_from(recovery.swept).unwrap_or(usize::MAX);
-        done.push(format!("{} removed", count(files, "left-over file")));
+        done.push(format!(
+            "{} removed",
+            counted(files as u64, "left-over file")
+        ));
     }
     format!(
         "note: the last run ended early; brought in order: {}",
@@ -114,11 +117,6 @@ fn nothing(instead: &str) -> [String; 5] {
 
 fn seconds(duration_ms: u64) -> String {
     format!("{:.1}s", Duration::from_millis(duration_ms).as_secs_f64())
-}
-
-fn count(number: usize, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
 }
 
 /// What the letters mean, and how many there are of what.
