@@ -133,7 +133,8 @@ impl Owed {
     fn add(&mut self, time: Duration, now: Instant) {
         let paid = (now - self.at).div_f64(self.slowness);
         self.time = (self.time.saturating_sub(paid) + time).min(MOST_OWED);
-        self.at = now;
+        // Whoever looked at the clock first may come second.
+        self.at = self.at.max(now);
     }
 
     fn paid_in(&mut self, now: Instant) -> Duration {
