@@ -98,8 +98,8 @@ impl Server {
         self.address
     }
 
-    /// Answers until `sources.stop`, and then ends what it began within four seconds. Backups come first: see
-    /// [`aside`](super::aside).
+    /// Answers until `sources.stop`, and then ends what it began within four seconds. Backups come first: it works
+    /// on threads that stand back, and while one runs it takes a share of the processors and no more.
     ///
     /// # Errors
     /// Where there are no threads for it, or the catalog cannot be opened for reading.
