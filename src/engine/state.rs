@@ -54,6 +54,13 @@ pub enum StateError {
     },
 }
 
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        // A child that is about to become another program still has the file open, and would hold on to the lock.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+    }
+}
+
 impl StateDir {
     /// Makes the directory where absent and locks it.
     ///
@@ -197,6 +204,15 @@ mod tests {
         assert_eq!(hears_hangups(folder.path()), Some(true));
         drop(first);
         assert_eq!(hears_hangups(folder.path()), None);
+        StateDir::lock(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_child_that_inherited_the_lock_does_not_keep_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = StateDir::lock(folder.path()).unwrap();
+        let _inherited = first.lock.try_clone().unwrap();
+        drop(first);
         StateDir::lock(folder.path()).unwrap();
     }
 
