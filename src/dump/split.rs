@@ -136,14 +136,29 @@ impl<R: Read> Splitter<R> {
     }
 }
 
-/// Whether `sql` ends inside a `/*` comment, which SQLite allows; anything after it would be part of the comment.
-pub fn ends_in_open_comment(sql: &str) -> bool {
+/// What a text ends in, as far as a `;` behind it is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextEnd {
+    /// A `;` ends the statement.
+    Clean,
+    /// Inside `-- …`: a newline must come first.
+    LineComment,
+    /// Inside `/* …`, which SQLite takes for a comment at the end of a text.
+    BlockComment,
+}
+
+/// What `sql` ends in.
+pub fn text_end(sql: &str) -> TextEnd {
     let mut lexer = Lexer::default();
     let mut rest = sql.as_bytes();
     while let Some(length) = lexer.scan(rest) {
         rest = &rest[length..];
     }
-    matches!(lexer.place, Place::BlockComment | Place::BlockCommentStar)
+    match lexer.place {
+        Place::BlockComment | Place::BlockCommentStar => TextEnd::BlockComment,
+        Place::LineComment => TextEnd::LineComment,
+        _ => TextEnd::Clean,
+    }
 }
 
 /// What the statement is so far, as far as finding its end needs.
@@ -417,7 +432,7 @@ mod tests {
     #[test]
     fn only_a_comment_that_is_not_closed_is_open() {
         for open in ["a /* b", "a /* b *", "a; /*/", "'/*' /* '*/; -- */\n /*--"] {
-            assert!(ends_in_open_comment(open), "{open}");
+            assert_eq!(text_end(open), TextEnd::BlockComment, "{open}");
         }
         for closed in [
             "",
@@ -428,7 +443,7 @@ mod tests {
             "-- /*",
             "[/*] / * a",
         ] {
-            assert!(!ends_in_open_comment(closed), "{closed}");
+            assert_ne!(text_end(closed), TextEnd::BlockComment, "{closed}");
         }
     }
 
