@@ -200,16 +200,20 @@ impl SqliteSource {
         SourceError::Damaged { what, why }
     }
 
+    fn locked(&self) -> SourceError {
+        SourceError::Locked {
+            what: self.what(),
+            waited_ms: u64::try_from(self.busy_timeout.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
     /// SQLite's error in the words of a source.
     fn told(&self, error: rusqlite::Error) -> SourceError {
         let what = self.what();
         let why = error.to_string();
         match error.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) => SourceError::Stopped,
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => SourceError::Locked {
-                what,
-                waited_ms: u64::try_from(self.busy_timeout.as_millis()).unwrap_or(u64::MAX),
-            },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => self.locked(),
             Some(ErrorCode::DatabaseCorrupt) => self.damaged(why),
             Some(ErrorCode::NotADatabase) => SourceError::NotADatabase {
                 what,
@@ -307,7 +311,7 @@ impl Source for SqliteSource {
     fn dump(&self, request: &DumpRequest<'_>, sink: &mut dyn Sink) -> Result<Dumped, SourceError> {
         let opened = Opened::open(self, request.stop)?;
         let dumped = self.read(&opened, request, sink)?;
-        opened.check_unchanged(self)?;
+        opened.watch().check_unchanged()?;
         Ok(dumped)
     }
 }
