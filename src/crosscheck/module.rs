@@ -183,7 +183,8 @@ impl Virtual {
                     .iter()
                     .map(|language| {
                         format!(
-                            "SELECT term,col,documents,occurrences FROM {VOCABULARY} WHERE languageid={language}"
+                            // A language alone is an error of SQLite's; every term is at least the empty one.
+                            "SELECT term,col,documents,occurrences FROM {VOCABULARY} WHERE languageid={language} AND term>=''"
                         )
                     })
                     .collect(),

@@ -143,6 +143,16 @@ pub enum SourceError {
         /// `was replaced`, `was deleted`.
         how: &'static str,
     },
+    /// A log of it may lie where it cannot be seen.
+    #[error("{what} cannot be read safely: {why}\nhint: {hint}")]
+    UnknownLog {
+        /// The database.
+        what: String,
+        /// What was found.
+        why: String,
+        /// What to configure, mount or move.
+        hint: String,
+    },
     /// It could not be read for another reason.
     #[error("{what} cannot be read: {why}")]
     Unavailable {
@@ -171,6 +181,7 @@ impl SourceError {
             | Self::NotADatabase { .. }
             | Self::Damaged { .. }
             | Self::NotAsSql { .. }
+            | Self::UnknownLog { .. }
             | Self::Sink(_)
             | Self::Stopped => false,
         }

@@ -1,40 +1,62 @@
 //! Opens a SQLite file for reading without leaving a trace: in place where that is safe, else as a private copy.
-//! Invariant: what is read is one committed state of the file that the configured name leads to.
+//! Invariant: what is read is one committed state of the file that the configured name leads to, log included; where
+//! a log may lie that cannot be seen, the file is refused.
 //!
-//! | found | way |
-//! |---|---|
-//! | WAL mode with `-wal` and `-shm` | in place, the `-shm` mapped read-only; writers go on |
-//! | WAL mode without `-wal` | in place as immutable, because opening it would leave `-wal` and `-shm` behind, owned by us; afterwards it must be unchanged |
-//! | WAL mode with `-wal` but no `-shm` | nobody has it open; a private copy of both |
-//! | rollback journal | a snapshot by SQLite's backup API: a writer waits only while pages are copied |
-//! | a hot journal, or read-only media with a log | a private copy with its log, recovered there |
+//! SQLite keeps `-wal`, `-shm` and `-journal` beside the path it opens, links resolved. So the configured name is
+//! resolved once, and the logs are looked for there. Where the same file is known by several names (hard links in its
+//! folder or the configured name's, single-file mounts that this process sees), each name may have logs.
+//!
+//! | mode | found | way |
+//! |---|---|---|
+//! | WAL | one name has `-wal` and `-shm` | in place by that name, the `-shm` mapped read-only; writers go on |
+//! | WAL | one name has `-wal`, none `-shm` | a private copy of both |
+//! | WAL | no `-wal`, one name, nobody has the file open | in place as immutable, because opening it would leave `-wal` and `-shm` behind, owned by us; afterwards it must be unchanged |
+//! | WAL | no `-wal`, several names, all known, nobody has the file open | a private copy, which must be unchanged while it is made |
+//! | WAL | somebody has the file open, but not the log beside it (or there is none): it was renamed while open, or is open by a name that cannot be seen | refused |
+//! | WAL | no `-wal`, and a name that could not be found | refused |
+//! | rollback | one name, or all names known | a snapshot by SQLite's backup API: a writer waits only while pages are copied; while the lock is held, no other name may have a journal that a dead process left |
+//! | rollback | a hot journal beside one name | a private copy with it, rolled back there |
+//! | rollback | a name that could not be found | refused: a torn file without its journal looks healthy |
+//! | both | logs beside two names | refused |
+//! | both | a log whose database is gone, which fits this one | refused, where applying it to a copy does not show that it is another's |
+//! | both | a log that may not be read | refused |
+//!
+//! In WAL mode with a log, a hard link whose other names are unknown is read: a live process that used another log
+//! would be seen by its locks. What cannot be seen: the log of a process that was killed, after the file was moved to
+//! another folder, or where it had the file by a mount of its own.
 
+mod holder;
+mod locate;
+mod names;
+mod orphan;
 mod pair;
 mod place;
 mod private_copy;
 mod safe_close;
+mod ways;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use self::pair::open_pair;
-use self::place::{Identity, Place, Stamp, beside};
-use self::private_copy::PrivateCopy;
+use self::locate::log_not_readable;
+use self::place::{Identity, Place, Stamp};
 use self::safe_close::Claim;
-use super::{SourceError, SqliteSource, stop_when_asked};
+use self::ways::Reached;
+use super::{SourceError, SqliteSource, shown, stop_when_asked};
 
 /// An open database: two connections that see one state, each inside its read transaction.
 pub(super) struct Opened {
     connection: Connection,
     companion: Option<Connection>,
+    file: ReadFile,
     watch: Watch,
     keep: Arc<Keep>,
 }
@@ -61,6 +83,7 @@ pub(super) struct Watch {
     must_stay: Option<Arc<Stamp>>,
 }
 
+/// How a file is read; the table above says when.
 enum Way {
     Log,
     Immutable,
@@ -68,11 +91,17 @@ enum Way {
     Copy,
 }
 
-/// What a way leads to.
-struct Reached {
-    connections: (Connection, Connection),
-    must_stay: Option<Stamp>,
-    folder: Option<TempDir>,
+/// The file that was read, as SQLite knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ReadFile {
+    /// The path that SQLite opened, links resolved.
+    pub(super) path: PathBuf,
+    /// The number of its device.
+    pub(super) device: u64,
+    /// Its inode number.
+    pub(super) inode: u64,
+    /// The log that was read with it.
+    pub(super) log: Option<PathBuf>,
 }
 
 impl Opened {
@@ -81,26 +110,31 @@ impl Opened {
         source: &SqliteSource,
         stop: &CancellationToken,
     ) -> Result<Self, SourceError> {
-        let place = Place::find(source)?;
-        let claim = Claim::new((place.identity.device, place.identity.inode));
-        let reached = match way_for(source, &place)? {
-            Way::Log => Self::with_log(source, &place, stop)?,
-            Way::Immutable => Self::immutable(source, &place)?,
-            Way::Snapshot => match PrivateCopy::snapshot(source, &place, stop) {
-                Err(Failure::Sqlite(error)) if needs_copy(&error) => {
-                    Self::copied(source, &place, stop)?
-                }
-                copy => Self::private(source, copy.map_err(|failure| failure.describe(source))?)?,
-            },
-            Way::Copy => Self::copied(source, &place, stop)?,
-        };
+        let mut place = Place::find(source)?;
+        let claim = Claim::new(place.identity);
+        let reached = Reached::open(source, &mut place, stop)?;
         let (mut connection, mut companion) = reached.connections;
         for connection in [&mut connection, &mut companion] {
             stop_when_asked(connection, stop).map_err(|error| source.told(error))?;
         }
+        let file = ReadFile {
+            path: place.file.clone(),
+            device: place.identity.device,
+            inode: place.identity.inode,
+            log: reached.log,
+        };
+        tracing::debug!(
+            path = %file.path.display(),
+            device = file.device,
+            inode = file.inode,
+            log = ?file.log,
+            "opened {}",
+            source.what()
+        );
         Ok(Self {
             connection,
             companion: Some(companion),
+            file,
             watch: Watch {
                 source: source.clone(),
                 place,
@@ -115,20 +149,15 @@ impl Opened {
 
     /// Opens the file the way [`Self::open`] would, as far as that goes without copying it, and closes it again.
     pub(super) fn try_out(source: &SqliteSource) -> Result<(), SourceError> {
-        let place = Place::find(source)?;
-        let _claim = Claim::new((place.identity.device, place.identity.inode));
-        let option = match way_for(source, &place)? {
-            Way::Snapshot => "mode=ro",
-            Way::Log => "readonly_shm=1",
-            Way::Immutable => return Self::immutable(source, &place).map(drop),
-            Way::Copy => return copyable(source, &place),
-        };
-        let opened = connect(source, &uri(&place.file, option), read_only())
-            .and_then(|connection| begin(&connection));
-        match opened {
-            Err(error) if needs_copy(&error) => copyable(source, &place),
-            other => other.map_err(|error| source.told(error)),
-        }
+        let mut place = Place::find(source)?;
+        let _claim = Claim::new(place.identity);
+        ways::try_out(source, &mut place)
+    }
+
+    /// Which file was read, and with which log.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the check of a copy states it"))]
+    pub(super) fn file(&self) -> &ReadFile {
+        &self.file
     }
 
     /// The connection, inside its read transaction.
@@ -137,6 +166,7 @@ impl Opened {
     }
 
     /// The second connection; `None` once it was taken.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the check of a copy reads it"))]
     pub(super) fn take_companion(&mut self) -> Option<Companion> {
         self.companion.take().map(|connection| Companion {
             connection,
@@ -148,56 +178,11 @@ impl Opened {
     pub(super) fn watch(&self) -> Watch {
         self.watch.clone()
     }
-
-    /// Reads a log in place.
-    fn with_log(
-        source: &SqliteSource,
-        place: &Place,
-        stop: &CancellationToken,
-    ) -> Result<Reached, SourceError> {
-        // Without `readonly_shm`, the first reader after a crash would write the `-shm` anew.
-        match open_pair(source, &uri(&place.file, "readonly_shm=1")) {
-            Ok(connections) => Ok(Reached {
-                connections,
-                must_stay: None,
-                folder: None,
-            }),
-            Err(Failure::Sqlite(error)) if needs_copy(&error) => Self::copied(source, place, stop),
-            // SQLite counts each look at an empty log that nobody has open as a change.
-            Err(Failure::Told(_)) if is_empty_log(place) => Self::copied(source, place, stop),
-            Err(failure) => Err(failure.describe(source)),
-        }
-    }
-
-    fn immutable(source: &SqliteSource, place: &Place) -> Result<Reached, SourceError> {
-        let before = Stamp::settled(source, place)?;
-        let connections = unchanging_pair(source, &place.file)?;
-        Ok(Reached {
-            connections,
-            must_stay: Some(before),
-            folder: None,
-        })
-    }
-
-    fn copied(
-        source: &SqliteSource,
-        place: &Place,
-        stop: &CancellationToken,
-    ) -> Result<Reached, SourceError> {
-        Self::private(source, PrivateCopy::with_log(source, place, stop)?)
-    }
-
-    fn private(source: &SqliteSource, copy: PrivateCopy) -> Result<Reached, SourceError> {
-        Ok(Reached {
-            connections: unchanging_pair(source, &copy.file)?,
-            must_stay: None,
-            folder: Some(copy.folder),
-        })
-    }
 }
 
 impl Companion {
     /// The connection, inside its read transaction.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the check of a copy reads it"))]
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -223,40 +208,11 @@ impl Watch {
     }
 }
 
-/// Two connections to a file that nobody writes.
-fn unchanging_pair(
-    source: &SqliteSource,
-    file: &Path,
-) -> Result<(Connection, Connection), SourceError> {
-    let open = || {
-        let connection = connect(source, &uri(file, "immutable=1"), read_only())?;
-        begin(&connection)?;
-        Ok(connection)
-    };
-    let both = open().and_then(|first| Ok((first, open()?)));
-    both.map_err(|error| source.told(error))
-}
-
-fn is_empty_log(place: &Place) -> bool {
-    const LOG_HEADER_BYTES: u64 = 32;
-    fs::metadata(beside(&place.file, "-wal")).is_ok_and(|log| log.len() < LOG_HEADER_BYTES)
-}
-
-/// Whether a private copy could be made: every file it takes can be read.
-fn copyable(source: &SqliteSource, place: &Place) -> Result<(), SourceError> {
-    for suffix in ["-wal", "-journal"] {
-        match File::open(beside(&place.file, suffix)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(not_readable(source, &error)),
-            Ok(_) => {}
-        }
-    }
-    Ok(())
-}
-
 enum Failure {
     Sqlite(rusqlite::Error),
     Told(SourceError),
+    /// A process that opened the file by this name ended in a transaction.
+    JournalElsewhere(PathBuf),
 }
 
 impl Failure {
@@ -264,6 +220,14 @@ impl Failure {
         match self {
             Self::Sqlite(error) => source.told(error),
             Self::Told(error) => error,
+            Self::JournalElsewhere(name) => SourceError::Unavailable {
+                what: source.what(),
+                why: format!(
+                    "programs that open it as {} end in their transactions, one after another",
+                    shown(&name)
+                ),
+                retryable: true,
+            },
         }
     }
 }
@@ -278,22 +242,6 @@ impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
         Self::Told(error)
     }
-}
-
-fn way_for(source: &SqliteSource, place: &Place) -> Result<Way, SourceError> {
-    let has = |suffix| beside(&place.file, suffix).exists();
-    Ok(match (place.is_wal(source)?, has("-wal"), has("-shm")) {
-        (false, _, _) => Way::Snapshot,
-        (true, false, _) => Way::Immutable,
-        (true, true, false) => Way::Copy,
-        (true, true, true) => Way::Log,
-    })
-}
-
-/// SQLite could read this file only by writing: a hot journal, or shared memory that cannot be made.
-fn needs_copy(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error_code();
-    code == Some(ErrorCode::CannotOpen) || code == Some(ErrorCode::ReadOnly)
 }
 
 fn connect(source: &SqliteSource, path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {

@@ -23,27 +23,49 @@ pub(super) fn open_pair(
 ) -> Result<(Connection, Connection), Failure> {
     let first = connect(source, place, read_only())?;
     let second = connect(source, place, read_only())?;
+    let mut failed = None;
     for tried in 0..TRIES {
-        // Outside a transaction this looks for the newest state, as the transaction of `first` does below. Where the
-        // number is the same then, nobody committed in between, and `second` began in between.
-        let before = data_version(&first)?;
-        begin(&second)?;
-        begin(&first)?;
-        if data_version(&first)? == before {
-            return Ok((first, second));
+        match begin_together(&first, &second) {
+            Ok(true) => return Ok((first, second)),
+            Ok(false) => failed = None,
+            Err(error) if is_half_written(&error) => failed = Some(error),
+            Err(error) => return Err(Failure::Sqlite(error)),
         }
-        first.execute_batch("ROLLBACK")?;
-        second.execute_batch("ROLLBACK")?;
+        for connection in [&first, &second] {
+            if !connection.is_autocommit() {
+                connection.execute_batch("ROLLBACK")?;
+            }
+        }
         std::thread::sleep(PAUSE * (tried % 20));
     }
-    Err(Failure::Told(SourceError::Unavailable {
+    Err(failed.map_or_else(|| Failure::Told(never_rests(source)), Failure::Sqlite))
+}
+
+/// Begins both transactions; whether they see one state.
+fn begin_together(first: &Connection, second: &Connection) -> rusqlite::Result<bool> {
+    // Outside a transaction this looks for the newest state, as the transaction of `first` does below. Where the
+    // number is the same then, nobody committed in between, and `second` began in between.
+    let before = data_version(first)?;
+    begin(second)?;
+    begin(first)?;
+    Ok(data_version(first)? == before)
+}
+
+/// Whether a header in the shared memory was caught while its writer changed it. Lasting, it is the mark of a crash.
+fn is_half_written(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    code == Some(rusqlite::ffi::SQLITE_READONLY_RECOVERY)
+}
+
+fn never_rests(source: &SqliteSource) -> SourceError {
+    SourceError::Unavailable {
         what: source.what(),
         why: format!(
             "it is written to all the time: in {TRIES} tries, a transaction was committed while two connections began\n\
              hint: let the writer put several changes into one transaction, or back up when it writes less"
         ),
         retryable: true,
-    }))
+    }
 }
 
 /// A number that differs once another connection has committed, as seen by `connection`

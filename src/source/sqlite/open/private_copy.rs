@@ -1,16 +1,16 @@
 //! Copies a database into a private folder. Invariant: the copy is one committed state, or there is none.
 
-use std::fs::OpenOptions;
-use std::io::{self, ErrorKind};
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, ErrorCode};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::place::{Place, Stamp, beside};
+use super::place::{Identity, Place, Stamp, beside};
 use super::safe_close::SafeFile;
 use super::{Failure, begin, connect, read_only, read_write, uri};
 use crate::source::SourceError;
@@ -18,6 +18,9 @@ use crate::source::sqlite::{SqliteSource, shown, stop_when_asked};
 
 /// How many pages a snapshot copies between two looks at the request to stop.
 const PAGES_PER_STEP: i32 = 4096;
+
+/// How many bytes of two copies are compared at once.
+const COMPARED_BYTES: usize = 64 * 1024;
 
 /// A complete database that nobody else knows, without logs.
 pub(super) struct PrivateCopy {
@@ -42,10 +45,11 @@ impl PrivateCopy {
         Ok(Self { folder, file })
     }
 
-    /// Copies pages by SQLite's backup API: a writer waits only for that.
+    /// Copies pages by SQLite's backup API: a writer waits only for that. `check` is asked while the read lock is held.
     pub(super) fn snapshot(
         source: &SqliteSource,
         place: &Place,
+        check: impl FnOnce() -> Result<(), Failure>,
         stop: &CancellationToken,
     ) -> Result<Self, Failure> {
         let copy = Self::in_scratch(source)?;
@@ -55,12 +59,14 @@ impl PrivateCopy {
         target.execute_batch("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")?;
         // With the read lock held, all steps copy the same state.
         begin(&original)?;
+        place.check_opened(source, &original)?;
+        check()?;
         copy_pages(source, &original, &mut target, stop)?;
         close(target)?;
         Ok(copy)
     }
 
-    /// Copies the file and `log_of`'s log, byte by byte, and lets SQLite recover the copy.
+    /// Copies the file and its log, byte by byte, and lets SQLite recover the copy.
     pub(super) fn with_log(
         source: &SqliteSource,
         place: &Place,
@@ -70,7 +76,7 @@ impl PrivateCopy {
         let before = Stamp::settled(source, place)?;
         for suffix in ["", "-wal", "-journal"] {
             let from = beside(&place.file, suffix);
-            match copy_bytes(&from, &beside(&copy.file, suffix)) {
+            match copy_bytes(&from, place.identity, &beside(&copy.file, suffix)) {
                 Err(error) if error.kind() == ErrorKind::NotFound && !suffix.is_empty() => {}
                 Err(error) => return Err(not_copied(source, &copy, &from, &error)),
                 Ok(()) => {}
@@ -84,6 +90,51 @@ impl PrivateCopy {
         }
         recover(source, &copy.file, stop).map_err(|error| source.told(error))?;
         Ok(copy)
+    }
+
+    /// Copies the file with a log that may be another database's, and lets SQLite apply it.
+    pub(super) fn with_foreign_log(
+        source: &SqliteSource,
+        place: &Place,
+        log: Option<(&Path, &str)>,
+    ) -> Result<(Self, Connection), SourceError> {
+        let copy = Self::in_scratch(source)?;
+        let files = log.map(|(log, suffix)| (log, beside(&copy.file, suffix)));
+        for (from, to) in [(&*place.file, copy.file.clone())].into_iter().chain(files) {
+            copy_bytes(from, place.identity, &to)
+                .map_err(|error| not_copied(source, &copy, from, &error))?;
+        }
+        let applied = connect(source, &copy.file, read_write()).and_then(|connection| {
+            match connection
+                .execute_batch("PRAGMA synchronous=OFF; PRAGMA wal_checkpoint;")
+                .and_then(|()| begin(&connection))
+            {
+                Err(error) if error.sqlite_error_code() != Some(ErrorCode::DatabaseCorrupt) => {
+                    Err(error)
+                }
+                _ => Ok(connection),
+            }
+        });
+        Ok((copy, applied.map_err(|error| source.told(error))?))
+    }
+
+    /// Whether two copies are equal to the last byte.
+    pub(super) fn has_same_bytes(&self, other: &Self) -> io::Result<bool> {
+        let (mut ours, mut others) = (File::open(&self.file)?, File::open(&other.file)?);
+        if ours.metadata()?.len() != others.metadata()?.len() {
+            return Ok(false);
+        }
+        let (mut our, mut their) = (vec![0; COMPARED_BYTES], vec![0; COMPARED_BYTES]);
+        loop {
+            let count = ours.read(&mut our)?;
+            if count == 0 {
+                return Ok(true);
+            }
+            others.read_exact(&mut their[..count])?;
+            if our[..count] != their[..count] {
+                return Ok(false);
+            }
+        }
     }
 }
 
@@ -120,8 +171,8 @@ fn close(connection: Connection) -> rusqlite::Result<()> {
     connection.close().map_err(|(_, error)| error)
 }
 
-fn copy_bytes(from: &Path, to: &Path) -> io::Result<()> {
-    let from = SafeFile::open(from)?;
+fn copy_bytes(from: &Path, database: Identity, to: &Path) -> io::Result<()> {
+    let from = SafeFile::open(from, database)?;
     let mut to = OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -1,19 +1,24 @@
-//! Opens database files beside SQLite. Invariant: while SQLite has a file open in this process, no other descriptor
-//! of it is closed, because that would drop every lock this process holds on the file
+//! Opens a database, or its shared memory, beside SQLite. Invariant: while SQLite has a database open in this process,
+//! no other descriptor of its files is closed, because that would drop every lock this process holds on them
 //! (<https://sqlite.org/howtocorrupt.html>, section 2.2).
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Device and inode.
+use super::place::Identity;
+
+/// Device and inode of the database.
 type Key = (u64, u64);
 
-/// One file that SQLite has open.
+fn key(database: Identity) -> Key {
+    (database.device, database.inode)
+}
+
+/// One database that SQLite has open.
 #[derive(Default)]
 struct InUse {
     claims: usize,
@@ -27,12 +32,13 @@ fn in_use() -> MutexGuard<'static, BTreeMap<Key, InUse>> {
     IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// States that SQLite has the file open; made before the first connection and dropped after the last.
+/// States that SQLite has the database open; made before the first connection and dropped after the last.
 #[derive(Debug)]
 pub(super) struct Claim(Key);
 
 impl Claim {
-    pub(super) fn new(key: Key) -> Self {
+    pub(super) fn new(database: Identity) -> Self {
+        let key = key(database);
         in_use().entry(key).or_default().claims += 1;
         Self(key)
     }
@@ -50,26 +56,17 @@ impl Drop for Claim {
     }
 }
 
-/// A file that is closed only while SQLite does not have it open.
+/// A file of a database that is closed only while SQLite does not have that database open.
 pub(super) struct SafeFile {
     file: Option<File>,
     key: Key,
 }
 
 impl SafeFile {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let key = match file.metadata() {
-            Ok(metadata) => (metadata.dev(), metadata.ino()),
-            Err(error) => {
-                // Which file it is is unknown, so it is never closed.
-                std::mem::forget(file);
-                return Err(error);
-            }
-        };
+    pub(super) fn open(path: &Path, database: Identity) -> io::Result<Self> {
         Ok(Self {
-            file: Some(file),
-            key,
+            file: Some(File::open(path)?),
+            key: key(database),
         })
     }
 }
