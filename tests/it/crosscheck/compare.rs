@@ -12,6 +12,8 @@ const MOST_TOLD: usize = 3;
 pub(super) struct Difference {
     /// The names under which an exception may declare it.
     pub(super) objects: Vec<String>,
+    /// What sort of thing it is, for counting.
+    pub(super) kind: &'static str,
     pub(super) text: String,
 }
 
@@ -39,6 +41,7 @@ pub(super) fn differences(source: &Inventory, copy: &Inventory) -> Vec<Differenc
 fn difference(part: &Part, what: &str, text: String) -> Difference {
     Difference {
         objects: part.objects.clone(),
+        kind: part.kind,
         text: format!("{what}: {text}"),
     }
 }

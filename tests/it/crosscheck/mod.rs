@@ -3,11 +3,13 @@
 //! Invariant: only `patina.rs` imports `patina`.
 
 mod compare;
+mod damage;
 mod generator;
 mod inventory;
 mod patina;
 mod program;
 mod schemas;
+mod tests;
 
 use std::path::Path;
 
@@ -26,7 +28,7 @@ fn folder() -> TempDir {
 }
 
 /// The differences that a copy does not admit: all of them in class A, else those whose object no exception names.
-fn silent(copied: &Copied, differences: Vec<Difference>) -> Vec<String> {
+fn silent(copied: &Copied, differences: Vec<Difference>) -> Vec<Difference> {
     let is_declared = |difference: &Difference| {
         let names = |exception: &Exception| {
             let object = &exception.object;
@@ -38,6 +40,5 @@ fn silent(copied: &Copied, differences: Vec<Difference>) -> Vec<String> {
     differences
         .into_iter()
         .filter(|difference| !is_declared(difference))
-        .map(|difference| difference.text)
         .collect()
 }

@@ -4,7 +4,7 @@ use super::{Build, quoted};
 
 /// A table whose rows were there before its rules.
 pub(super) fn broken_rows(build: &mut Build) {
-    let name = build.names.bare(&mut build.dice);
+    let name = build.bare_name();
     let table = quoted(&name);
     let (before, after) = build.dice.pick(&[
         ("(a BLOB, b)", "(a INTEGER, b)"),
@@ -39,7 +39,7 @@ pub(super) fn broken_rows(build: &mut Build) {
     let new = super::values::text(&format!("CREATE TABLE {table}{after}"));
     build.schema_edit(&name, &new);
     if build.dice.chance(20) {
-        let index = build.names.bare(&mut build.dice);
+        let index = build.bare_name();
         let sql = format!("INDEX {} ON {table}(b)", quoted(&index));
         build.run(&format!("CREATE {sql}"));
         let new = super::values::text(&format!("CREATE UNIQUE {sql}"));
@@ -49,12 +49,8 @@ pub(super) fn broken_rows(build: &mut Build) {
 
 /// Tables, indexes, views and triggers whose texts end, begin or look like no CREATE leaves them.
 pub(super) fn texts(build: &mut Build) {
-    let name = build.names.bare(&mut build.dice);
-    let (table, view, index) = (
-        quoted(&name),
-        build.names.bare(&mut build.dice),
-        build.names.bare(&mut build.dice),
-    );
+    let name = build.bare_name();
+    let (table, view, index) = (quoted(&name), build.bare_name(), build.bare_name());
     build.run(&format!("CREATE TABLE {table}(aa, bb DEFAULT 'd')"));
     build.run(&format!("INSERT INTO {table} VALUES (1, 'x'), (2, NULL)"));
     build.run(&format!("CREATE INDEX {} ON {table}(bb)", quoted(&index)));

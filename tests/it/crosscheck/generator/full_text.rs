@@ -51,7 +51,7 @@ pub(super) fn own(build: &mut Build) {
 
 /// An index over another table or a view, which holds what its content holds or something else.
 pub(super) fn external(build: &mut Build) {
-    let content = build.names.bare(&mut build.dice);
+    let content = build.bare_name();
     let quoted_content = super::quoted(&content);
     let id = build.dice.pick(&["id", "rowid", "post id"]);
     let fields = names::columns(&mut build.dice, 2);
@@ -79,27 +79,34 @@ pub(super) fn external(build: &mut Build) {
         return;
     };
     match build.dice.below(6) {
-        0 | 1 => build.run(&format!("INSERT INTO {table}({table}) VALUES ('rebuild')")),
+        0 | 1 => {
+            build.attempt(&format!("INSERT INTO {table}({table}) VALUES ('rebuild')"));
+        }
         // Fewer rows than the content has.
-        2 => build.run(&format!(
-            "INSERT INTO {table}(rowid, {fields_sql}) SELECT \"{id}\", {fields_sql} FROM {quoted_content} WHERE \"{id}\" % 4 = 1"
-        )),
+        2 => {
+            build.attempt(&format!(
+            "INSERT INTO {table}(rowid, {fields_sql}) SELECT \"{id}\", {fields_sql} FROM {quoted_content} WHERE \"{id}\" % 4 = 1"));
+        }
         // Other text than the content has.
-        3 => build.run(&format!(
+        3 => {
+            build.attempt(&format!(
             "INSERT INTO {table}(rowid, {fields_sql}) SELECT \"{id}\", lower({first}), 'folded word' FROM {quoted_content}",
-            first = fields[0]
-        )),
+            first = fields[0]));
+        }
         // Rows that the content lost since.
         4 => {
-            build.run(&format!("INSERT INTO {table}({table}) VALUES ('rebuild')"));
-            build.run(&format!("DELETE FROM {quoted_content} WHERE \"{id}\" > 2"));
-            build.run(&format!("UPDATE {quoted_content} SET {} = 'changed later'", fields[0]));
+            build.attempt(&format!("INSERT INTO {table}({table}) VALUES ('rebuild')"));
+            build.attempt(&format!("DELETE FROM {quoted_content} WHERE \"{id}\" > 2"));
+            build.attempt(&format!(
+                "UPDATE {quoted_content} SET {} = 'changed later'",
+                fields[0]
+            ));
         }
         _ => {}
     }
     if build.dice.chance(30) {
         let trigger = build.name();
-        build.run(&format!(
+        build.attempt(&format!(
             "CREATE TRIGGER {trigger} AFTER INSERT ON {quoted_content} BEGIN INSERT INTO {table}(rowid, {fields_sql}) \
              VALUES (new.\"{id}\", new.{}, new.{}); END",
             fields[0], fields[1]
@@ -157,7 +164,7 @@ fn create(build: &mut Build, options: &[String]) -> (String, Vec<String>) {
     let table = build.name();
     let plain = ["c0".to_owned()];
     let all = [&plain[..], &options[..options.len().min(1)]].concat();
-    build.run(&format!(
+    build.attempt(&format!(
         "CREATE VIRTUAL TABLE {table} USING fts5({})",
         all.join(", ")
     ));

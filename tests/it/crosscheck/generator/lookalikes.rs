@@ -22,7 +22,7 @@ const SUFFIXES: &[&str] = &[
 
 /// A table and tables with its name and the endings of shadow tables.
 pub(super) fn tables(build: &mut Build) {
-    let owner = build.names.bare(&mut build.dice);
+    let owner = build.bare_name();
     let kind = build.dice.pick(&[
         "CREATE TABLE {}(a, b)",
         "CREATE VIEW {} AS SELECT 1 AS a",
@@ -34,9 +34,10 @@ pub(super) fn tables(build: &mut Build) {
         "CREATE VIRTUAL TABLE {} USING rtree(a, b, c)",
         "",
     ]);
-    let mut statements = Vec::new();
-    if !kind.is_empty() {
-        statements.push(kind.replace("{}", &quoted(&owner)));
+    // Sometimes they were there before their owner.
+    let is_late = build.dice.chance(50);
+    if !is_late {
+        build.attempt(&kind.replace("{}", &quoted(&owner)));
     }
     for _ in 0..1 + build.dice.below(3) {
         let suffix = build.dice.pick(SUFFIXES);
@@ -51,19 +52,16 @@ pub(super) fn tables(build: &mut Build) {
             "(k PRIMARY KEY, v) WITHOUT ROWID",
             "(docid INTEGER PRIMARY KEY, c0a)",
         ]);
-        let value = build.value();
-        let at = build.dice.below(statements.len() + 1);
-        // Sometimes before its owner, sometimes after.
-        statements.insert(at, format!("CREATE TABLE {name}{columns}"));
-        if build.dice.chance(40) {
-            let index = build.name();
-            statements.push(format!("CREATE INDEX {index} ON {name}(v)"));
+        let (value, index) = (build.value(), build.name());
+        // Where the module made a table of this name, that one is left alone.
+        if build.attempt(&format!("CREATE TABLE {name}{columns}")) {
+            build.attempt(&format!("INSERT INTO {name} VALUES ({value})"));
+            build.attempt(&format!("INSERT INTO {name} VALUES (5, {value})"));
+            build.attempt(&format!("CREATE INDEX {index} ON {name}(v)"));
         }
-        statements.push(format!("INSERT INTO {name} VALUES ({value})"));
-        statements.push(format!("INSERT INTO {name} VALUES (5, {value})"));
     }
-    for sql in statements {
-        build.attempt(&sql);
+    if is_late {
+        build.attempt(&kind.replace("{}", &quoted(&owner)));
     }
     let owner = quoted(&owner);
     build.attempt(&format!("INSERT INTO {owner} VALUES ('backup words')"));
@@ -73,7 +71,7 @@ pub(super) fn tables(build: &mut Build) {
 
 /// A full-text table or R-tree on whose shadow tables somebody made an index, a trigger or a view.
 pub(super) fn indexed_shadow(build: &mut Build) {
-    let owner = build.names.bare(&mut build.dice);
+    let owner = build.bare_name();
     let table = quoted(&owner);
     let (create, shadow, column) = build.dice.pick(&[
         ("fts5(a, b)", "content", "c0"),
@@ -83,7 +81,7 @@ pub(super) fn indexed_shadow(build: &mut Build) {
         ("fts3(a, b)", "segments", "block"),
         ("rtree(a, b, c)", "rowid", "nodeno"),
     ]);
-    build.run(&format!("CREATE VIRTUAL TABLE {table} USING {create}"));
+    build.attempt(&format!("CREATE VIRTUAL TABLE {table} USING {create}"));
     let (index, view, trigger) = (build.name(), build.name(), build.name());
     let shadow = quoted(&format!("{owner}_{shadow}"));
     if build.dice.chance(70) {

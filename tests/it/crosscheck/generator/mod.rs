@@ -47,10 +47,10 @@ pub(super) struct Recipe {
     pub(super) sql: String,
 }
 
-type Piece = fn(&mut Build);
+pub(super) type Piece = fn(&mut Build);
 
 /// Every kind of piece, with how often it is taken.
-const PIECES: &[(&str, usize, Piece)] = &[
+pub(super) const PIECES: &[(&str, usize, Piece)] = &[
     ("table", 20, tables::plain),
     ("keys", 4, tables::foreign_keys),
     ("altered", 4, tables::altered),
@@ -228,9 +228,26 @@ impl Build {
         Ok(())
     }
 
-    /// A name that no object has yet, in double quotes where it needs them.
+    /// A name that no object has yet, in double quotes.
     fn name(&mut self) -> String {
-        self.names.next(&mut self.dice)
+        quoted(&self.bare_name())
+    }
+
+    /// A name that no object has yet: none that was given out, and none that a module gave to a shadow table.
+    fn bare_name(&mut self) -> String {
+        loop {
+            let name = self.names.next(&mut self.dice);
+            let sql = "SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE";
+            if !self
+                .db
+                .prepare_cached(sql)
+                .unwrap()
+                .exists([&name])
+                .unwrap()
+            {
+                return name;
+            }
+        }
     }
 
     fn value(&mut self) -> String {

@@ -104,13 +104,8 @@ const ODD: &[&str] = &[
 pub(super) struct Names(HashSet<String>);
 
 impl Names {
-    /// A new name, in double quotes.
-    pub(super) fn next(&mut self, dice: &mut Dice) -> String {
-        super::quoted(&self.bare(dice))
-    }
-
     /// A new name, as it is.
-    pub(super) fn bare(&mut self, dice: &mut Dice) -> String {
+    pub(super) fn next(&mut self, dice: &mut Dice) -> String {
         let mut name = match dice.below(100) {
             0..50 => dice.pick(PLAIN).to_owned(),
             50..97 => dice.pick(ODD).to_owned(),
@@ -139,7 +134,7 @@ pub(super) fn columns(dice: &mut Dice, count: usize) -> Vec<String> {
     (0..count)
         .map(|at| match dice.chance(65) {
             true => format!("c{at}"),
-            false => names.next(dice),
+            false => super::quoted(&names.next(dice)),
         })
         .collect()
 }

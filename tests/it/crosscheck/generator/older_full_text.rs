@@ -49,7 +49,7 @@ pub(super) fn elsewhere(build: &mut Build) {
         insert(build, &table, &columns);
         return settle(build, &table);
     }
-    let content = build.names.bare(&mut build.dice);
+    let content = build.bare_name();
     let quoted_content = super::quoted(&content);
     build.run(&format!(
         "CREATE TABLE {quoted_content}(id INTEGER PRIMARY KEY, c0, c1, lid)"

@@ -66,7 +66,7 @@ pub(super) fn collation(build: &mut Build) {
 
 /// A full-text table whose tokenizer only the program has. It was made with another one: to register one takes C.
 pub(super) fn tokenizer(build: &mut Build) {
-    let name = build.names.bare(&mut build.dice);
+    let name = build.bare_name();
     let table = quoted(&name);
     let (made, named) = build.dice.pick(&[
         ("fts5(a, b)", "fts5(a, b, tokenize = 'jieba')"),
@@ -84,7 +84,9 @@ pub(super) fn tokenizer(build: &mut Build) {
             "fts3(a, b, tokenize=mozporter)",
         ),
     ]);
-    build.run(&format!("CREATE VIRTUAL TABLE {table} USING {made}"));
+    if !build.attempt(&format!("CREATE VIRTUAL TABLE {table} USING {made}")) {
+        return;
+    }
     for _ in 0..1 + build.dice.below(6) {
         let text = build.prose();
         build.attempt(&format!("INSERT INTO {table}(a) VALUES ({text})"));
@@ -95,7 +97,7 @@ pub(super) fn tokenizer(build: &mut Build) {
 
 /// A virtual table of a module that no stock SQLite has, with the tables it keeps its content in.
 pub(super) fn module(build: &mut Build) {
-    let name = build.names.bare(&mut build.dice);
+    let name = build.bare_name();
     for suffix in ["chunks", "rowids", "vector_chunks00", "info"] {
         let shadow = format!("{name}_{suffix}");
         if !build.names.claim(&shadow) {
@@ -103,10 +105,10 @@ pub(super) fn module(build: &mut Build) {
         }
         let shadow = quoted(&shadow);
         let value = build.value();
-        build.run(&format!(
+        build.attempt(&format!(
             "CREATE TABLE {shadow}(rowid INTEGER PRIMARY KEY, bytes)"
         ));
-        build.run(&format!(
+        build.attempt(&format!(
             "INSERT INTO {shadow} VALUES (1, {value}), (4, zeroblob(100))"
         ));
     }

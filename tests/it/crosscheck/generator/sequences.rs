@@ -5,7 +5,7 @@ use super::{Build, values};
 /// One or two counting tables whose numbers are of any kind.
 pub(super) fn odd(build: &mut Build) {
     for _ in 0..1 + build.dice.below(2) {
-        let name = build.names.bare(&mut build.dice);
+        let name = build.bare_name();
         let (name, table) = (values::text(&name), super::quoted(&name));
         build.run(&format!(
             "CREATE TABLE {table}(id INTEGER PRIMARY KEY AUTOINCREMENT, v)"

@@ -16,23 +16,20 @@ const LANGUAGES: [i64; 4] = [0, 1, 2, 3];
 pub(super) fn add_fts5(inventory: &mut Inventory, db: &Connection, name: &str) {
     let table = quoted(name);
     let selected = all_columns(db, name, "rowid");
-    inventory.add(
-        &format!("documents of {name}"),
-        &[name],
-        rows(db, &selected, &[]),
-    );
+    inventory.add("documents of", name, &[name], rows(db, &selected, &[]));
     let words = vocabulary(db, &format!("fts5vocab(main, {table}, instance)"), "");
     let terms = terms(&words);
-    inventory.add(&format!("words of {name}"), &[name], words);
+    inventory.add("words of", name, &[name], words);
     for term in terms {
         for query in [phrase(&term), format!("{} *", phrase(&term))] {
             let sql = format!("SELECT rowid FROM main.{table} WHERE {table} MATCH ?1");
-            let what = format!("hits for {} in {name}", query.escape_debug());
-            inventory.add(&what, &[name], rows(db, &sql, &[&query]));
+            let which = format!("{query} in {name}");
+            inventory.add("hits for", &which, &[name], rows(db, &sql, &[&query]));
         }
         let ranked = format!("SELECT rowid, rank FROM main.{table} WHERE {table} MATCH ?1");
-        let what = format!("ranks for {} in {name}", term.escape_debug());
-        inventory.add(&what, &[name], rows(db, &ranked, &[&phrase(&term)]));
+        let which = format!("{term} in {name}");
+        let answer = rows(db, &ranked, &[&phrase(&term)]);
+        inventory.add("ranks for", &which, &[name], answer);
     }
 }
 
@@ -51,17 +48,14 @@ pub(super) fn add_fts3(inventory: &mut Inventory, db: &Connection, name: &str) {
             _ => None,
         }));
     }
-    inventory.add(
-        &format!("documents of {name}"),
-        &[name],
-        rows(db, &selected, &[]),
-    );
+    inventory.add("documents of", name, &[name], rows(db, &selected, &[]));
     for number in languages {
         let condition = format!("WHERE languageid = {number}");
         let words = vocabulary(db, &format!("fts4aux(main, {table})"), &condition);
         let terms = terms(&words);
         inventory.add(
-            &format!("words of {name}, language {number}"),
+            "words of",
+            &format!("{name}, language {number}"),
             &[name],
             words,
         );
@@ -82,11 +76,8 @@ pub(super) fn add_fts3(inventory: &mut Inventory, db: &Connection, name: &str) {
                     "SELECT {result} FROM main.{table} WHERE {table} MATCH ?1{in_language}"
                 );
                 let term = phrase(&term);
-                let what = format!(
-                    "{result} for {} in {name}, language {number}",
-                    term.escape_debug()
-                );
-                inventory.add(&what, &[name], rows(db, &sql, &[&term]));
+                let which = format!("{term}: {result} in {name}, language {number}");
+                inventory.add("hits for", &which, &[name], rows(db, &sql, &[&term]));
             }
         }
     }

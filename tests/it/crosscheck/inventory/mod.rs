@@ -42,6 +42,8 @@ pub(super) type Rows = Vec<Vec<Cell>>;
 
 /// One thing that must be equal in source and copy.
 pub(super) struct Part {
+    /// What sort of thing it is, for counting.
+    pub(super) kind: &'static str,
     /// The names under which an exception may declare that it is not.
     pub(super) objects: Vec<String>,
     /// Sorted rows, or why they cannot be read.
@@ -60,7 +62,7 @@ pub(super) fn take(path: &Path) -> Result<Inventory, String> {
     let mut inventory = Inventory::default();
     for setting in SETTINGS {
         let answer = rows(&db, &format!("PRAGMA main.{setting}"), &[]);
-        inventory.add(&format!("setting {setting}"), &[setting], answer);
+        inventory.add(setting, "(setting)", &[setting], answer);
     }
     let encoding: String = db
         .query_row("PRAGMA encoding", [], |row| row.get(0))
@@ -91,6 +93,26 @@ pub(super) fn check(path: &Path) -> Result<Vec<String>, String> {
     };
     let lines = read().map_err(|error| error.to_string())?;
     Ok(lines.into_iter().filter(|line| line != "ok").collect())
+}
+
+/// Whether a line of that check is about a row that breaks a rule of its table, not about damage.
+pub(super) fn is_about_rules(line: &str) -> bool {
+    let rules = [
+        "NULL value in ",
+        "CHECK constraint failed in ",
+        "NUMERIC value in ",
+    ];
+    let classes = [
+        "TEXT value in ",
+        "BLOB value in ",
+        "INT value in ",
+        "REAL value in ",
+        "non-",
+    ];
+    rules.iter().any(|start| line.starts_with(start))
+        || classes
+            .iter()
+            .any(|class| line.starts_with(class) && line.contains(" value in "))
 }
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {
@@ -147,17 +169,34 @@ fn entries(db: &Connection) -> Result<Vec<Entry>, String> {
 }
 
 impl Inventory {
-    fn add(&mut self, what: &str, objects: &[&str], answer: Result<Rows, String>) {
-        let mut answer = answer;
+    /// Adds what is equal where it has the same rows, in any order.
+    fn add(
+        &mut self,
+        kind: &'static str,
+        which: &str,
+        objects: &[&str],
+        mut answer: Result<Rows, String>,
+    ) {
         if let Ok(rows) = &mut answer {
             rows.sort();
         }
-        self.add_ordered(what, objects, answer);
+        self.add_ordered(kind, which, objects, answer);
     }
 
-    fn add_ordered(&mut self, what: &str, objects: &[&str], answer: Result<Rows, String>) {
+    fn add_ordered(
+        &mut self,
+        kind: &'static str,
+        which: &str,
+        objects: &[&str],
+        answer: Result<Rows, String>,
+    ) {
+        let what = format!("{kind} {which}");
         let objects = objects.iter().map(|object| (*object).to_owned()).collect();
-        let part = Part { objects, answer };
+        let part = Part {
+            kind,
+            objects,
+            answer,
+        };
         self.parts.insert(what.escape_debug().to_string(), part);
     }
 
@@ -168,7 +207,14 @@ impl Inventory {
             by_name.entry(key).or_default().push(entry);
         }
         for ((kind, name), same) in by_name {
-            let (kind, name) = (String::from_utf8_lossy(&kind), name.escape_ascii());
+            let what = match kind.as_slice() {
+                b"table" => "schema of table",
+                b"index" => "schema of index",
+                b"view" => "schema of view",
+                b"trigger" => "schema of trigger",
+                _ => "schema of something else,",
+            };
+            let name = String::from_utf8_lossy(&name).into_owned();
             let row = |entry: &&Entry| {
                 let is_stored = Cell::Integer((entry.root_page > 0).into());
                 vec![
@@ -182,7 +228,7 @@ impl Inventory {
                 String::from_utf8_lossy(&same[0].table).into_owned(),
             );
             let rows = same.iter().map(row).collect();
-            self.add(&format!("schema {kind} {name}"), &[&own, &table], Ok(rows));
+            self.add(what, &name, &[&own, &table], Ok(rows));
         }
     }
 }
@@ -218,7 +264,8 @@ fn add_virtual(
         .prepare(&format!("SELECT * FROM main.{}", quoted(&name)))
         .is_ok();
     inventory.add(
-        &format!("module of {name}"),
+        "readable virtual table",
+        &name,
         &[&name],
         Ok(vec![vec![Cell::Integer(is_readable.into())]]),
     );
@@ -250,11 +297,11 @@ fn add_virtual(
             shadow("parent", Shadow::Layout);
             shadow("rowid", Shadow::RtreeRows);
             let answer = rows(db, &format!("SELECT * FROM main.{}", quoted(&name)), &[]);
-            inventory.add(&format!("boxes of {name}"), &[&name], answer);
+            inventory.add("boxes of", &name, &[&name], answer);
         }
         Module::Vocabulary => {
             let answer = rows(db, &format!("SELECT * FROM main.{}", quoted(&name)), &[]);
-            inventory.add(&format!("rows of {name}"), &[&name], answer);
+            inventory.add("words shown by", &name, &[&name], answer);
         }
         Module::Other => {}
     }
@@ -274,7 +321,11 @@ fn add_table(
         Some((_, owner)) => vec![&name, owner],
         None => vec![&name],
     };
-    let what = format!("rows of {name}");
+    let kind = match rule {
+        None if is_of_sqlite(&name) => "own rows of",
+        None => "rows of",
+        Some(_) => "shadow rows of",
+    };
     let chosen = match rule {
         None => None,
         Some((Shadow::Layout, _)) => return,
@@ -288,16 +339,17 @@ fn add_table(
         Some((Shadow::RtreeRows | Shadow::DocSizes, _)) => None,
     };
     if let Some(sql) = chosen {
-        inventory.add(&what, &objects, rows(db, &sql.replace("{}", &table), &[]));
+        let answer = rows(db, &sql.replace("{}", &table), &[]);
+        inventory.add(kind, &name, &objects, answer);
         return;
     }
-    if name.starts_with("sqlite_") && is_of_sqlite(&name) {
-        inventory.add_ordered(&what, &objects, own_table(db, &name));
+    if is_of_sqlite(&name) {
+        inventory.add_ordered(kind, &name, &objects, own_table(db, &name));
         return;
     }
     let mut columns = match columns(db, &name) {
         Ok(columns) => columns,
-        Err(error) => return inventory.add(&what, &objects, Err(error)),
+        Err(error) => return inventory.add(kind, &name, &objects, Err(error)),
     };
     let left_out = match rule {
         Some((Shadow::DocSizes, _)) => Some("origin"),
@@ -314,12 +366,11 @@ fn add_table(
             .flat_map(|term| as_stored(term, is_utf16))
             .collect();
         let sql = format!("SELECT {} FROM {table} NOT INDEXED", terms.join(", "));
-        let what = if at == 0 {
-            what.clone()
-        } else {
-            format!("{what}, part {at}")
+        let which = match at {
+            0 => name.clone(),
+            _ => format!("{name}, part {at}"),
         };
-        inventory.add(&what, &objects, rows(db, &sql, &[]));
+        inventory.add(kind, &which, &objects, rows(db, &sql, &[]));
     }
 }
 
