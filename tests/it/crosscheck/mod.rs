@@ -8,6 +8,7 @@ mod generator;
 mod inventory;
 mod patina;
 mod program;
+mod real;
 mod schemas;
 mod tests;
 

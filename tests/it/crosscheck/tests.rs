@@ -24,14 +24,14 @@ const SCHEMA: &str = "
     INSERT INTO clustered VALUES ('GRÜN', 1), ('x', 2);
     CREATE VIRTUAL TABLE own USING fts5(t, u);
     INSERT INTO own VALUES ('backup runs', 'restore'), ('backup', NULL);
-    CREATE VIRTUAL TABLE nothing USING fts5(t, content = '');
-    INSERT INTO nothing(rowid, t) VALUES (1, 'kept nowhere'), (2, 'words');
+    CREATE VIRTUAL TABLE empty_text USING fts5(t, content = '');
+    INSERT INTO empty_text(rowid, t) VALUES (1, 'kept nowhere'), (2, 'words');
     CREATE VIRTUAL TABLE external USING fts5(a, content = 'plain');
     INSERT INTO external(rowid, a) VALUES (1, 'other words');
     CREATE VIRTUAL TABLE older USING fts4(t, languageid='lid');
     INSERT INTO older(docid, t, lid) VALUES (1, 'backup', 0), (2, 'restore', 7);
-    CREATE TABLE nothing_content(v);
-    INSERT INTO nothing_content VALUES (1);
+    CREATE TABLE empty_text_content(v);
+    INSERT INTO empty_text_content VALUES (1);
     CREATE VIRTUAL TABLE boxes USING rtree(id, x0, x1, +label);
     INSERT INTO boxes VALUES (1, 0, 1, 'a'), (2, 5, 6, NULL);
     CREATE INDEX by_c0 ON own_content(c0);
@@ -85,8 +85,8 @@ const CHANGES: &[(&str, &str)] = &[
         "own",
     ),
     (
-        "INSERT INTO nothing(nothing, rowid, t) VALUES ('delete', 2, 'words')",
-        "nothing",
+        "INSERT INTO empty_text(empty_text, rowid, t) VALUES ('delete', 2, 'words')",
+        "empty_text",
     ),
     (
         "INSERT INTO external(external) VALUES ('rebuild')",
@@ -94,7 +94,7 @@ const CHANGES: &[(&str, &str)] = &[
     ),
     ("UPDATE older SET lid = 8 WHERE docid = 2", "older"),
     ("UPDATE older SET t = 'restored' WHERE docid = 2", "older"),
-    ("UPDATE nothing_content SET v = 2", "nothing_content"),
+    ("UPDATE empty_text_content SET v = 2", "empty_text_content"),
     ("UPDATE boxes SET x1 = 1.5 WHERE id = 1", "boxes"),
     ("UPDATE boxes SET label = '' WHERE id = 2", "boxes"),
     ("DROP INDEX by_c0", "by_c0"),
@@ -150,16 +150,12 @@ fn a_copy_of_the_file_and_another_layout_of_the_same_content_are_equal() {
     let unreadable = held.parts.iter().filter(|(_, part)| part.answer.is_err());
     let unreadable: Vec<&String> = unreadable.map(|(what, _)| what).collect();
     assert!(held.parts.len() > 100, "only {} parts", held.parts.len());
-    assert_eq!(
-        unreadable.len(),
-        3,
-        "no column to compute sizes from: {unreadable:#?}"
-    );
+    assert!(unreadable.is_empty(), "not read: {unreadable:#?}");
     fs::copy(&source, &copy).unwrap();
     let db = open(&copy);
     db.execute_batch(
         "INSERT INTO own(own) VALUES ('optimize'); INSERT INTO older(older) VALUES ('optimize');
-         INSERT INTO nothing(nothing) VALUES ('optimize'); VACUUM",
+         INSERT INTO empty_text(empty_text) VALUES ('optimize'); VACUUM",
     )
     .unwrap();
     drop(db);
