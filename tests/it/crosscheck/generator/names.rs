@@ -113,6 +113,10 @@ impl Names {
             98 => "long name ".repeat(3 + dice.below(200)),
             _ => format!("{}{}", dice.pick(ODD), dice.pick(ODD)),
         };
+        // The prefix is SQLite's own, also where two names happen to make it.
+        if name.to_ascii_lowercase().starts_with("sqlite_") {
+            name.insert(0, 'x');
+        }
         let base = name.clone();
         let mut number = 1;
         while !self.0.insert(name.to_ascii_lowercase()) {
