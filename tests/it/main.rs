@@ -12,6 +12,7 @@ mod catalog_kill;
 mod catalog_week;
 mod cli;
 mod config;
+mod crosscheck;
 mod d1;
 mod daemon;
 mod dump_torture;
