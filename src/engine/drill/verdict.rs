@@ -1,9 +1,9 @@
 //! Says what a copy's proof is worth: the independent check of source and copy, and the health of the source.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::{DrillError, Trial, scratch_error};
-use crate::crosscheck::{Difference, Findings, Inventory, compare};
+use crate::crosscheck::{Difference, Findings, Inventory, compare, message};
 use crate::source::{DumpForm, Testimony, Witness};
 use crate::types::{CheckFacts, EvidenceClass, Exception, ExceptionKind, Health};
 
@@ -45,7 +45,10 @@ pub(super) fn reach(
             check: None,
         });
     };
-    let copy = Inventory::take(connection).map_err(scratch_error)?;
+    let copy = Inventory::take(connection).map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted | ErrorCode::DiskFull) => scratch_error(error),
+        _ => DrillError::Differs(format!("the copy cannot be looked at: {}", message(&error))),
+    })?;
     let Testimony {
         inventory,
         findings,
