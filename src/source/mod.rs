@@ -13,7 +13,7 @@ use crate::dump::{Header, Sink};
 use crate::progress::Progress;
 use crate::types::{EvidenceClass, SourceEvidence, SourceFacts};
 
-pub use sqlite::{SqliteSource, content_of, lift_limits, open_scratch};
+pub use sqlite::{SqliteSource, content_of, lift_limits, open_scratch, sqlite_message};
 
 /// A database that can be dumped.
 pub trait Source: Send + Sync {

@@ -3,6 +3,7 @@
 
 mod foreign_key;
 mod import;
+mod message;
 mod open;
 mod schema;
 mod scratch;
@@ -26,6 +27,7 @@ use crate::dump::{Content, ContentHasher, Database, RowBlock, Sink, Table, Value
 use crate::types::{EvidenceClass, SourceEvidence, SourceFacts};
 
 pub(crate) use import::{ImportError, Imported};
+pub use message::sqlite_message;
 pub use scratch::{lift_limits, open_scratch};
 
 /// How long a lock of another process is waited for.
@@ -203,7 +205,7 @@ impl SqliteSource {
     /// SQLite's error in the words of a source.
     fn told(&self, error: rusqlite::Error) -> SourceError {
         let what = self.what();
-        let why = error.to_string();
+        let why = sqlite_message(&error);
         match error.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) => SourceError::Stopped,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => SourceError::Locked {
