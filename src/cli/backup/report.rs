@@ -146,7 +146,8 @@ fn manifest(entry: &DatabaseReport) -> Option<&Manifest> {
 
 /// One text per trouble; a hint that several share is given once, at the first.
 fn troubles(report: &Report) -> Vec<String> {
-    let mut lines = Vec::new();
+    let warnings = report.warnings.iter();
+    let mut lines: Vec<String> = warnings.map(|text| format!("warning: {text}")).collect();
     for entry in &report.databases {
         let name = &entry.database;
         match &entry.outcome {

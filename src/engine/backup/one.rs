@@ -16,6 +16,7 @@ use crate::engine::drill::{self, DrillError, Trial, Verdict};
 use crate::engine::judge;
 use crate::engine::spool::{Partial, Ready, Writing};
 use crate::engine::state::StateDir;
+use crate::excerpt;
 use crate::progress::{Progress, Stage};
 use crate::source::{DumpForm, DumpRequest, Dumped, SourceError};
 use crate::store::StoreError;
@@ -128,9 +129,7 @@ impl Attempt<'_> {
             Ok(Done::Skipped(reason)) => Ok(Outcome::Skipped { reason }),
             Err(Failure::Catalog(error)) => Err(error),
             Err(_) if self.stop.is_cancelled() => Ok(Outcome::Interrupted),
-            Err(failure) => Ok(Outcome::Failed {
-                message: failure.to_string(),
-            }),
+            Err(failure) => Ok(Outcome::failed(&failure.to_string())),
         }
     }
 
@@ -423,7 +422,7 @@ impl Attempt<'_> {
             let name = &self.database.config.name;
             self.wiring.catalog.discard_spooled(self.run.id(), name)?;
             ready.remove()?;
-            return Err(Failure::NotStored(outcome.failed.join("; ")));
+            return Err(Failure::NotStored(excerpt::joined(&outcome.failed)));
         }
         let news = judge::of_copy(self.wiring, manifest, size)?;
         let committed = Committed {
