@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::{DrillError, Trial, scratch_error};
-use crate::crosscheck::{Difference, Findings, Inventory, compare};
+use crate::crosscheck::{CloudInventory, Difference, Findings, Inventory, compare};
 use crate::source::{DumpForm, Testimony, Witness};
 use crate::types::{CheckFacts, EvidenceClass, Exception, ExceptionKind, Health};
 
@@ -45,6 +45,9 @@ pub(super) fn reach(
             check: None,
         });
     };
+    if witness.is_given() {
+        return reach_given(connection, trial, witness.hear(trial.stop)?);
+    }
     let copy = Inventory::take(connection).map_err(scratch_error)?;
     let Testimony {
         inventory,
@@ -62,7 +65,8 @@ pub(super) fn reach(
             return Err(DrillError::Differs(text));
         }
     };
-    let exceptions = confirmed(&source, &copy, trial, findings.as_ref())?;
+    let found = compare(&source, &copy, trial.exceptions);
+    let exceptions = confirmed(found, trial, findings.as_ref())?;
     let check = CheckFacts {
         schema_entries: source.schema_entries(),
         tables: source.tables(),
@@ -73,14 +77,35 @@ pub(super) fn reach(
     judge(trial, exceptions, check, findings)
 }
 
+/// The same of a D1 database, which was asked before.
+fn reach_given(
+    connection: &Connection,
+    trial: &Trial<'_>,
+    testimony: Testimony,
+) -> Result<Verdict, DrillError> {
+    let Some(source) = testimony.cloud else {
+        let text = "nobody took stock of the source".to_owned();
+        return Err(DrillError::Differs(text));
+    };
+    let copy = source.of_copy(connection);
+    let copy: CloudInventory = copy.map_err(|error| DrillError::Scratch(error.to_string()))?;
+    let exceptions = confirmed(source.compare(&copy, trial.exceptions), trial, None)?;
+    let check = CheckFacts {
+        schema_entries: source.schema_entries(),
+        tables: source.tables(),
+        rows: source.rows(),
+        digest: source.digest(),
+        health: None,
+    };
+    judge(trial, exceptions, check, None)
+}
+
 /// The exceptions that the check confirms: those that are declared and are differences.
 fn confirmed(
-    source: &Inventory,
-    copy: &Inventory,
+    mut found: Vec<Difference>,
     trial: &Trial<'_>,
     findings: Option<&Findings>,
 ) -> Result<Vec<Exception>, DrillError> {
-    let mut found = compare(source, copy, trial.exceptions);
     // An index that did not fit its content in the source may have been made to fit: that is no copy of it.
     let unfit = findings.into_iter().flat_map(|found| &found.exceptions);
     let unfit: Vec<&Exception> = unfit
@@ -108,7 +133,9 @@ fn confirmed(
         .iter()
         .filter(|exception| {
             unfit.iter().any(|other| other.object == exception.object)
-                || !found.iter().any(|difference| is_unused(difference, exception))
+                || !found
+                    .iter()
+                    .any(|difference| is_unused(difference, exception))
         })
         .cloned()
         .collect();
@@ -148,7 +175,10 @@ pub(super) fn judge(
     }) = findings
     {
         for exception in unfit {
-            if !exceptions.iter().any(|known| known.object == exception.object) {
+            if !exceptions
+                .iter()
+                .any(|known| known.object == exception.object)
+            {
                 exceptions.push(exception);
             }
         }

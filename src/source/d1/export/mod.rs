@@ -15,6 +15,7 @@ use std::fs;
 use self::job::Job;
 use self::probe::{Print, Probe, is_real};
 use super::OnChange;
+use super::check::Check;
 use super::error::ApiError;
 use super::reading::Reading;
 use super::schema::{Described, Rows, Schema, misshapen, text};
@@ -35,6 +36,7 @@ struct Preflight {
     described: Described,
     /// One entry per table of the description.
     prints: Vec<Print>,
+    check: Check,
 }
 
 /// A copy in a scratch database, and what it adds up to.
@@ -74,8 +76,12 @@ impl Reading<'_> {
             return Err(self.mismatch(bookmark.as_deref(), "its schema or sqlite_sequence"));
         }
         warnings.extend(dumped.warnings);
+        let mut class = EvidenceClass::B;
+        // What was looked at a second time is the database, not the copy that was dumped.
+        let witness = before.check.witness(&mut class, &mut warnings);
         Ok(Dumped {
-            class: EvidenceClass::B,
+            class,
+            witness,
             // Only where the state before and the exported one are the same, it is known which one this is.
             bookmark: exported_at.filter(|at| bookmark.as_ref() == Some(at)),
             warnings,
@@ -85,7 +91,8 @@ impl Reading<'_> {
 
     /// Looks through the whole database; an error where the export would not bring everything back.
     fn preflight(&mut self) -> Result<Preflight, SourceError> {
-        let (schema, _) = self.schema().map_err(|error| self.source.told(error))?;
+        let looked = self.schema_and_plan();
+        let (schema, _, plan) = looked.map_err(|error| self.source.told(error))?;
         let described = self.facts(&schema);
         let described = described.map_err(|error| self.source.told(error))?;
         let told = |error| self.source.told(error);
@@ -103,10 +110,12 @@ impl Reading<'_> {
             prints.push(print);
         }
         self.refuse(&found)?;
+        let check = self.look_again(&plan)?;
         Ok(Preflight {
             schema,
             described,
             prints,
+            check,
         })
     }
 
