@@ -20,8 +20,7 @@ use crate::progress::{Progress, Stage};
 use crate::source::{DumpForm, DumpRequest, Dumped, SourceError};
 use crate::store::StoreError;
 use crate::types::{
-    BackupDate, ByteCount, CopyForm, MANIFEST_FORMAT, Manifest, ObjectKey,
-    SourceFacts,
+    BackupDate, ByteCount, CopyForm, MANIFEST_FORMAT, Manifest, ObjectKey, SourceFacts,
 };
 use crate::wiring::{WiredDatabase, Wiring};
 
@@ -454,11 +453,7 @@ impl Attempt<'_> {
         Ok(outcome.failed)
     }
 
-    fn manifest(
-        &self,
-        key: ObjectKey,
-        made: Made,
-    ) -> Result<(Ready, Manifest), Failure> {
+    fn manifest(&self, key: ObjectKey, made: Made) -> Result<(Ready, Manifest), Failure> {
         let Made {
             ready,
             dumped,

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio_util::sync::CancellationToken;
 
-pub(in crate::engine) use self::load::{Place, Step};
 pub(in crate::engine) use self::image::{load_image, open_image};
+pub(in crate::engine) use self::load::{Place, Step};
 pub(in crate::engine) use self::statements::Statements;
 pub use self::verdict::Verdict;
 use super::spool::{Partial, Ready};
@@ -393,6 +393,7 @@ mod tests {
             let request = DumpRequest {
                 header: &header,
                 skip_data,
+                form: DumpForm::Sql,
                 progress: &Progress::default(),
                 stop: &CancellationToken::new(),
             };
@@ -413,15 +414,18 @@ mod tests {
                 &Trial {
                     evidence,
                     class: self.class,
+                    form: DumpForm::Sql,
+                    exceptions: &[],
                     skip_data,
                     scratch: &self.folder.path().join("scratch.db"),
                     progress: &Arc::default(),
                     stop: &CancellationToken::new(),
                 },
+                None,
             );
             assert!(!self.folder.path().join("scratch.db").exists());
             assert!(!self.folder.path().join("source.partial").exists());
-            outcome
+            outcome.map(|(ready, _)| ready)
         }
     }
 
