@@ -265,6 +265,11 @@ impl CloudInventory {
                 && let Some((kind, text)) = table.difference(restored)
             {
                 let owner = table.owner.as_deref().unwrap_or(name);
+                // How many words a document has is told of such an index alone.
+                let kind = match self.indexes.contains_key(owner) {
+                    true => ExceptionKind::Index,
+                    false => kind,
+                };
                 found.insert(difference(owner, kind, text));
             }
         }

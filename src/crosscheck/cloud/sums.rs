@@ -64,8 +64,9 @@ impl Summed {
         let mut results =
             "'t'||count(*),'t'||coalesce(max(k),''),'t'||coalesce(sum(k%p),0)".to_owned();
         let mut hashes = format!("p,k,{} AS w", self.weight(has_atan2));
-        let mut values = "2147483647 AS p,4611686018427387904 AS s,k".to_owned();
-        let mut raw = format!("{} AS k", self.rowid.as_deref().unwrap_or("NULL"));
+        let mut values = "p,s,k".to_owned();
+        let rowid = self.rowid.as_deref().unwrap_or("NULL");
+        let mut raw = format!("2147483647 AS p,4611686018427387904 AS s,{rowid} AS k");
         for (at, column) in columns.iter().enumerate() {
             results.push_str(&format!(
                 ",'t'||coalesce(sum(h{at}%p*w%p),0),'t'||coalesce(sum(n{at}),0)"
