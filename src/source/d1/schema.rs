@@ -110,7 +110,7 @@ pub(super) struct Schema {
     early: HashSet<String>,
     warnings: Vec<String>,
     /// What SQL text cannot carry.
-    losses: Vec<Exception>,
+    pub(super) losses: Vec<Exception>,
     has_sequence: bool,
     has_statistics: bool,
 }

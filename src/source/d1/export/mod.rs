@@ -53,7 +53,7 @@ impl Reading<'_> {
         self.skills.key_check = false;
         self.size_bytes()?;
         let bookmark = self.bookmark().map_err(|error| self.source.told(error))?;
-        let before = self.preflight()?;
+        let mut before = self.preflight()?;
         let folder = tempfile::Builder::new()
             .prefix("export-")
             .tempdir_in(&self.source.scratch)?;
@@ -66,7 +66,7 @@ impl Reading<'_> {
         let prints = self.prints_of_copy(&before, &imported, bookmark.as_deref())?;
         let copy = Copy { imported, prints };
         let mut warnings = vec![HOW_IT_WAS_COPIED.to_owned()];
-        let digests = self.compare(&before, &copy, bookmark.as_deref(), &mut warnings)?;
+        let (digests, check) = self.compare(&mut before, &copy, bookmark.as_deref(), &mut warnings)?;
         let path = copy
             .imported
             .close()
@@ -78,7 +78,7 @@ impl Reading<'_> {
         warnings.extend(dumped.warnings);
         let mut class = EvidenceClass::B;
         // What was looked at a second time is the database, not the copy that was dumped.
-        let witness = before.check.witness(&mut class, &mut warnings);
+        let witness = check.witness(&mut class, &mut warnings);
         Ok(Dumped {
             class,
             witness,
@@ -193,18 +193,19 @@ impl Reading<'_> {
     }
 
     /// Holds the copy against the database as it was before and, where it was written to, as it is now; gives the
-    /// digests that the copy's schema may have.
+    /// digests that the copy's schema may have, and what the check saw of the state that it is.
     fn compare(
         &mut self,
-        before: &Preflight,
+        before: &mut Preflight,
         copy: &Copy,
         bookmark: Option<&str>,
         warnings: &mut Vec<String>,
-    ) -> Result<Vec<Sha256>, SourceError> {
+    ) -> Result<(Vec<Sha256>, Check), SourceError> {
         let tables = &before.described.database.tables;
         let difference = difference(tables, &before.prints, &copy.prints);
         let Some(difference) = difference else {
-            return Ok(vec![before.described.digest]);
+            let check = std::mem::replace(&mut before.check, Check::Moved);
+            return Ok((vec![before.described.digest], check));
         };
         let now = self.bookmark().map_err(|error| self.source.told(error))?;
         if bookmark.is_some() && now.as_deref() == bookmark {
@@ -233,7 +234,11 @@ impl Reading<'_> {
                 table.name
             ));
         }
-        Ok(vec![before.described.digest, after.described.digest])
+        let check = match self::difference(tables, &after.prints, &copy.prints) {
+            None => after.check,
+            Some(_) => Check::Moved,
+        };
+        Ok((vec![before.described.digest, after.described.digest], check))
     }
 
     fn accepts_changes(&self) -> bool {
