@@ -16,7 +16,7 @@ use patina::dump::{ContentHasher, Sink};
 use patina::engine::backup::{Outcome, Report};
 use patina::source::{DumpRequest, Dumped, Source, SourceError};
 use patina::store::{Fault, FaultStore, MemoryStore};
-use patina::types::{Sha256, SourceFacts};
+use patina::types::{EvidenceClass, Health, Sha256, SourceFacts};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -135,17 +135,22 @@ async fn a_damaged_source_gets_a_suspect_copy_that_does_not_count() {
         damage(&database(folder.path(), "beta"));
         let night = Night::open(folder.path());
         let report = night.run().await;
-        let Outcome::Stored { manifest, .. } = outcome(&report, "beta") else {
+        let Outcome::Stored { manifest, .. } = &of(&report, "beta").outcome else {
             panic!("{report:?}");
         };
         assert_eq!(manifest.class, EvidenceClass::S);
         assert!(manifest.is_image());
-        let health = manifest.check.as_ref().and_then(|check| check.health.clone());
+        let health = manifest
+            .check
+            .as_ref()
+            .and_then(|check| check.health.clone());
         assert!(matches!(health, Some(Health::Damaged(_))), "{health:?}");
         assert!(is_stored(&report, "alpha") && is_stored(&report, "gamma"));
-        let shelves = night.wiring.catalog.shelves().unwrap();
-        let beta = shelves.iter().find(|shelf| shelf.database.as_str() == "beta");
-        assert!(beta.is_none_or(|shelf| shelf.last_good.is_none()));
+        let samples = night
+            .wiring
+            .catalog
+            .samples(&manifest.database, &manifest.key.manifest());
+        assert_eq!(samples.unwrap(), [], "it is compared with");
     }
 }
 

@@ -562,6 +562,6 @@ fn a_copy_of_a_linked_database_is_proven() {
     case.link("../data/app.db", "config/app.db");
     let source = case.workshop.source(&case.path("config/app.db"));
     let spooled = case.workshop.spool(&source, "a.partial", Compression::None);
-    let (partial, dumped) = spooled.unwrap();
-    case.workshop.prove(partial, &dumped).unwrap();
+    let (partial, mut dumped) = spooled.unwrap();
+    case.workshop.prove(partial, &mut dumped).unwrap();
 }

@@ -37,14 +37,8 @@ pub enum CloudError {
     #[error("the schema changed meanwhile")]
     Changed,
     /// The copy or a scratch database cannot be read.
-    #[error("{0}")]
-    Scratch(String),
-}
-
-impl From<rusqlite::Error> for CloudError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Scratch(error.to_string())
-    }
+    #[error("{}", super::message(.0))]
+    Sqlite(#[from] rusqlite::Error),
 }
 
 /// What one table adds up to, in parts or at once.

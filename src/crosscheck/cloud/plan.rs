@@ -76,7 +76,7 @@ impl CloudPlan {
             .collect::<Result<_, _>>()?;
         let texts: Vec<(String, String)> = virtual_texts(&schema, &with_tree);
         let virtuals =
-            module::look_at(&texts).map_err(|error| CloudError::Scratch(error.to_string()))?;
+            module::look_at(&texts)?;
         let owners = module::owners(&virtuals);
         let mut tables = Vec::new();
         for name in &with_tree {

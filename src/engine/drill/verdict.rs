@@ -1,9 +1,9 @@
 //! Says what a copy's proof is worth: the independent check of source and copy, and the health of the source.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::{DrillError, Trial, scratch_error};
-use crate::crosscheck::{CloudInventory, Difference, Findings, Inventory, compare};
+use crate::crosscheck::{CloudError, Difference, Findings, Inventory, compare, message};
 use crate::source::{DumpForm, Testimony, Witness};
 use crate::types::{CheckFacts, EvidenceClass, Exception, ExceptionKind, Health};
 
@@ -48,7 +48,8 @@ pub(super) fn reach(
     if witness.is_given() {
         return reach_given(connection, trial, witness.hear(trial.stop)?);
     }
-    let copy = Inventory::take(connection).map_err(scratch_error)?;
+    let copy =
+        Inventory::take(connection).map_err(|error| not_looked_at(CloudError::from(error)))?;
     let Testimony {
         inventory,
         findings,
@@ -77,6 +78,19 @@ pub(super) fn reach(
     judge(trial, exceptions, check, findings)
 }
 
+fn not_looked_at(error: CloudError) -> DrillError {
+    let why = match error {
+        CloudError::Sqlite(error) => match error.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted | ErrorCode::DiskFull) => {
+                return scratch_error(error);
+            }
+            _ => message(&error),
+        },
+        error => error.to_string(),
+    };
+    DrillError::Differs(format!("the copy cannot be looked at: {why}"))
+}
+
 /// The same of a D1 database, which was asked before.
 fn reach_given(
     connection: &Connection,
@@ -87,8 +101,7 @@ fn reach_given(
         let text = "nobody took stock of the source".to_owned();
         return Err(DrillError::Differs(text));
     };
-    let copy = source.of_copy(connection);
-    let copy: CloudInventory = copy.map_err(|error| DrillError::Scratch(error.to_string()))?;
+    let copy = source.of_copy(connection).map_err(not_looked_at)?;
     let exceptions = confirmed(source.compare(&copy, trial.exceptions), trial, None)?;
     let check = CheckFacts {
         schema_entries: source.schema_entries(),
