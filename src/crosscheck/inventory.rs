@@ -293,13 +293,13 @@ impl Look<'_> {
 }
 
 /// Rowids of SQLite's own tables mean nothing.
-fn is_of_sqlite(name: &str) -> bool {
+pub(super) fn is_of_sqlite(name: &str) -> bool {
     name.get(..7)
         .is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"))
 }
 
 /// A name for the rowid that no column has.
-fn free_name(columns: &[String]) -> Option<&'static str> {
+pub(super) fn free_name(columns: &[String]) -> Option<&'static str> {
     ["_rowid_", "rowid", "oid"].into_iter().find(|name| {
         !columns
             .iter()

@@ -53,6 +53,7 @@ impl SqliteSource {
             let findings = Some(examine(connection).map_err(told)?);
             watch.check_unchanged()?;
             Ok(Testimony {
+                cloud: None,
                 inventory,
                 pages,
                 findings,
