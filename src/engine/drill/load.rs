@@ -96,8 +96,8 @@ const NEEDS_ITS_PROGRAM: [&str; 4] = [
 fn way_out(why: &str) -> &'static str {
     match NEEDS_ITS_PROGRAM.iter().any(|start| why.starts_with(start)) {
         true => {
-            "only the program that made this database has it; with `verify = \"checksum\"` copies are kept that were \
-             not restored"
+            "only the program that made this database has it; with `method = \"auto\"` or `\"image\"` a copy is the file's \
+             pages"
         }
         false => "nothing was stored; the earlier copies are as they were",
     }

@@ -39,7 +39,8 @@ impl Drop for Daemon {
 }
 
 impl Home {
-    /// A database that is there and one that is not, and a night that is due now.
+    /// A database that is there and one that is not, and a night that is due now; the weekly test of the sinks is not,
+    /// also on the day of the week that it belongs to.
     async fn new() -> Self {
         let home = Self {
             folder: TempDir::new().unwrap(),
@@ -56,7 +57,7 @@ impl Home {
         let night = (Utc::now() - TimeDelta::minutes(10)).format("%-M %-H %-d %-m *");
         format!(
             "[agent]\nname = \"grove\"\nstate = \"state\"\n\
-             [schedule]\nnightly = \"{night}\"\n[export]\nretries = 0\n\
+             [schedule]\nnightly = \"{night}\"\ncatch_up = \"30m\"\n[export]\nretries = 0\n\
              [[storage]]\nname = \"nas\"\ndirectory = \"store\"\n\
              [[database]]\nname = \"blog\"\nsqlite = \"blog.db\"\n\
              [[database]]\nname = \"gone\"\nsqlite = \"gone.db\"\n\

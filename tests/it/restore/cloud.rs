@@ -252,5 +252,9 @@ fn settings_of_a_file_stay_behind_and_what_the_planner_knows_goes_with_its_table
         "CREATE TABLE kept(a); CREATE INDEX i ON kept(a); INSERT INTO kept VALUES (1), (2), (3); ANALYZE",
     );
     site.ok(&["restore", "shop", "--to", "d1:other", "--table", "users"]);
-    assert!(statistics(&other).contains("kept 3 1"), "{}", statistics(&other));
+    assert!(
+        statistics(&other).contains("kept 3 1"),
+        "{}",
+        statistics(&other)
+    );
 }
