@@ -19,8 +19,8 @@ const DATABASES: u64 = 5_000;
 /// Tests that share them, so that they run beside each other.
 const SHARES: u64 = 4;
 
-/// Of so many databases one is restored by the stock shell, too: a process each is slow.
-const SHELL_EVERY: u64 = 50;
+/// One of this many databases is restored by the stock shell, too: a process each is slow.
+const SHELL_EVERY: u64 = 10;
 
 /// Databases told whole; of the rest only what sort of thing was wrong, and the first seed.
 const MOST_TOLD: usize = 3;
