@@ -10,6 +10,7 @@ pub mod anomaly;
 pub mod config;
 pub mod clock;
 pub mod progress;
+pub mod crosscheck;
 pub mod source;
 pub mod archive;
 pub mod store;

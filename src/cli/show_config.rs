@@ -130,7 +130,10 @@ fn database(database: &Database) -> Value {
         "script": database.script,
     });
     match &database.source {
-        SourceSpec::Sqlite(path) => value["sqlite"] = json!(path),
+        SourceSpec::Sqlite(path) => {
+            value["sqlite"] = json!(path);
+            value["method"] = json!(database.form);
+        }
         SourceSpec::D1 { id, method } => {
             value["d1"] = json!(id);
             value["method"] = json!(method);

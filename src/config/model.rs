@@ -239,6 +239,8 @@ pub struct Database {
     pub name: DatabaseName,
     /// Where it is.
     pub source: SourceSpec,
+    /// What a copy of a SQLite file is made of; of no meaning for D1.
+    pub form: CopyMethod,
     /// Its place in export and restore.
     pub priority: Priority,
     /// What it holds, for people; may be empty.
@@ -299,6 +301,36 @@ pub enum D1Method {
     Raw,
     /// By Cloudflare's own export, which blocks the database while it runs; refused where it would lose something.
     Export,
+}
+
+/// What a copy of a SQLite file is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CopyMethod {
+    /// SQL text where that carries everything, else an image.
+    #[default]
+    Auto,
+    /// SQL text; what it cannot carry becomes an exception.
+    Sql,
+    /// An image: the pages of the file.
+    Image,
+}
+
+/// The word of `method`, for both kinds of source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(super) enum MethodWord {
+    /// D1, by queries.
+    Raw,
+    /// D1, by its export.
+    Export,
+    /// SQLite, as SQL text or an image.
+    Auto,
+    /// SQLite, as SQL text.
+    Sql,
+    /// SQLite, as an image.
+    Image,
 }
 
 /// The scripts and what they may do.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
-use super::model::{AlertLevel, D1Method, OnError, Scope, VerifyMode};
+use super::model::{AlertLevel, MethodWord, OnError, Scope, VerifyMode};
 use crate::types::{Compression, Priority};
 
 /// A value and the bytes it was written in.
@@ -200,8 +200,9 @@ pub(super) struct RawDatabase {
     /// The path of a SQLite file.
     pub(super) sqlite: Maybe<String>,
     /// How D1 is read: `raw` (queries, with evidence) or `export` (Cloudflare's own export, which blocks the database
-    /// while it runs, and is refused where it would lose something). Default: `raw`.
-    pub(super) method: Maybe<D1Method>,
+    /// while it runs, and is refused where it would lose something). Default: `raw`. What a copy of a SQLite file is: `auto`
+    /// (SQL text where that carries everything, else an image of the file's pages), `sql` or `image`. Default: `auto`.
+    pub(super) method: Maybe<MethodWord>,
     /// Its place in export and restore: `critical`, `high` or `normal`. Default: `normal`.
     #[schemars(with = "Option<String>", extend("enum" = ["critical", "high", "normal"]))]
     pub(super) priority: Maybe<Priority>,

@@ -10,7 +10,7 @@ use crate::archive::{self, ArchiveError};
 use crate::dump::{Check, decoder};
 use crate::progress::Progress;
 use crate::store::{Digest, Reader, Store, StoreError, read_small};
-use crate::types::{ArchiveManifest, Hasher, Manifest, ObjectKey, StoredFacts};
+use crate::types::{ArchiveManifest, Hasher, Manifest, ObjectKey, Sha256, StoredFacts};
 
 /// No manifest is longer: it has one entry per table.
 pub const MAX_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
@@ -178,7 +178,7 @@ fn stream(
     mut sink: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(), ReadingError> {
     let mut stored = Stored::new(reader, progress);
-    let mut check = Check::default();
+    let mut check = Plain::of(manifest);
     let mut held = Vec::new();
     let decoded = decode(&mut stored, manifest, &mut |block| {
         check.update(&block);
@@ -224,19 +224,51 @@ fn decode(
 fn prove(
     manifest: &Manifest,
     found: Digest,
-    check: Check,
+    check: Plain,
     decoded: Result<(), ReadingError>,
 ) -> Result<(), ReadingError> {
     decoded?;
     prove_stored(&manifest.stored, found)?;
     let damaged = |what: String| Err(ReadingError::Damaged(format!("is damaged: {what}")));
     match check.finish() {
-        Err(cause) => damaged(cause.to_string()),
-        Ok(text) if text.sha256 != manifest.plain.sha256 => damaged(format!(
-            "its text has SHA-256 {}, its manifest says {}",
-            text.sha256, manifest.plain.sha256
+        Err(cause) => damaged(cause),
+        Ok(sha256) if sha256 != manifest.plain.sha256 => damaged(format!(
+            "unpacked it has SHA-256 {sha256}, its manifest says {}",
+            manifest.plain.sha256
         )),
         Ok(_) => Ok(()),
+    }
+}
+
+/// What a copy is once it is decompressed, checked as it goes by.
+enum Plain {
+    Sql(Check),
+    Image(Hasher),
+}
+
+impl Plain {
+    fn of(manifest: &Manifest) -> Self {
+        match manifest.is_image() {
+            true => Self::Image(Hasher::default()),
+            false => Self::Sql(Check::default()),
+        }
+    }
+
+    fn update(&mut self, block: &[u8]) {
+        match self {
+            Self::Sql(check) => check.update(block),
+            Self::Image(hasher) => hasher.update(block),
+        }
+    }
+
+    fn finish(self) -> Result<Sha256, String> {
+        match self {
+            Self::Sql(check) => match check.finish() {
+                Ok(text) => Ok(text.sha256),
+                Err(cause) => Err(cause.to_string()),
+            },
+            Self::Image(hasher) => Ok(hasher.finish()),
+        }
     }
 }
 

@@ -18,6 +18,8 @@ pub use content::{ContentHasher, RowBlock};
 pub use literal::{Literals, TextEncoding, Value, quoted_name, write_name};
 pub use order::parents_first;
 pub use reader::{Check, DumpHeader, ReadError, Summary};
-pub use schema::{Content, Database, Rowid, SchemaObject, Table};
-pub use split::{SplitError, Splitter, ends_in_open_comment};
+pub use schema::{
+    Content, Database, FileSettings, Rowid, SchemaObject, SequenceRow, Statistics, Table,
+};
+pub use split::{SplitError, Splitter, TextEnd, early_end, text_end};
 pub use writer::{DumpWriter, Header, MAX_STATEMENT_BYTES, Sink};

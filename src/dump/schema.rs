@@ -11,14 +11,64 @@ pub struct Database {
     pub early_indexes: Vec<SchemaObject>,
     /// The other indexes, then views, then triggers; each group in schema order.
     pub objects: Vec<SchemaObject>,
-    /// `sqlite_sequence`: table name and value, as SQLite stores them; `None` where there is no such table.
-    pub sequence: Option<Vec<(String, i64)>>,
+    /// The rows of `sqlite_sequence`; `None` where there is no such table.
+    pub sequence: Option<Vec<SequenceRow>>,
+    /// What the planner knows: `sqlite_stat1`.
+    pub statistics: Option<Statistics>,
     /// `PRAGMA user_version`; written when not zero.
     pub user_version: i64,
     /// `PRAGMA application_id`; written when not zero.
     pub application_id: i64,
     /// `PRAGMA encoding`; written when not UTF-8.
     pub encoding: TextEncoding,
+    /// How the file is laid out; written where it is not SQLite's default.
+    pub file: FileSettings,
+}
+
+/// A row of `sqlite_sequence`: SQL literals, for nothing keeps a program from storing any value there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SequenceRow {
+    /// The table's name.
+    pub name: String,
+    /// The last number that was given out.
+    pub seq: String,
+}
+
+impl SequenceRow {
+    /// Name and number as plain text.
+    pub fn told(&self) -> (String, String) {
+        let quoted = |text: &str| {
+            let inner = text.strip_prefix('\'')?.strip_suffix('\'')?;
+            Some(inner.replace("''", "'"))
+        };
+        let name = quoted(&self.name).unwrap_or_else(|| self.name.clone());
+        (name, self.seq.clone())
+    }
+}
+
+/// The rows of `sqlite_stat1`, each value an SQL literal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Statistics {
+    /// Table, index and numbers of each row.
+    pub rows: Vec<[String; 3]>,
+}
+
+/// Settings of a SQLite file that hold from its first page on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSettings {
+    /// `PRAGMA page_size`, in bytes.
+    pub page_bytes: u32,
+    /// `PRAGMA auto_vacuum`: 0 none, 1 full, 2 incremental.
+    pub auto_vacuum: u8,
+}
+
+impl Default for FileSettings {
+    fn default() -> Self {
+        Self {
+            page_bytes: 4096,
+            auto_vacuum: 0,
+        }
+    }
 }
 
 impl Database {

@@ -136,14 +136,54 @@ impl<R: Read> Splitter<R> {
     }
 }
 
-/// Whether `sql` ends inside a `/*` comment, which SQLite allows; anything after it would be part of the comment.
-pub fn ends_in_open_comment(sql: &str) -> bool {
+/// What a text ends in, as far as a `;` behind it is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextEnd {
+    /// A `;` ends the statement.
+    Clean,
+    /// Inside `-- …`: a newline must come first.
+    LineComment,
+    /// Inside `/* …`, which SQLite takes for a comment at the end of a text.
+    BlockComment,
+}
+
+/// What `sql` ends in.
+pub fn text_end(sql: &str) -> TextEnd {
     let mut lexer = Lexer::default();
     let mut rest = sql.as_bytes();
     while let Some(length) = lexer.scan(rest) {
         rest = &rest[length..];
     }
-    matches!(lexer.place, Place::BlockComment | Place::BlockCommentStar)
+    match lexer.place {
+        Place::BlockComment | Place::BlockCommentStar => TextEnd::BlockComment,
+        Place::LineComment => TextEnd::LineComment,
+        _ => TextEnd::Clean,
+    }
+}
+
+/// The line that the stock `sqlite3` shell takes for the end of this statement: one with only `/` or `go` on it, where
+/// no quote, comment or trigger is open. `None`: there is none.
+pub fn early_end(sql: &str) -> Option<&str> {
+    let mut starts = sql.match_indices('\n').map(|(at, _)| at + 1);
+    starts.find_map(|start| {
+        let line = sql[start..].lines().next().unwrap_or_default().trim_ascii();
+        let is_mark = line == "/" || line.eq_ignore_ascii_case("go");
+        (is_mark && could_end(&sql[..start])).then_some(line)
+    })
+}
+
+/// Whether a `;` behind this text would end the statement.
+fn could_end(sql: &str) -> bool {
+    let mut lexer = Lexer::default();
+    let mut rest = sql.as_bytes();
+    while let Some(length) = lexer.scan(rest) {
+        rest = &rest[length..];
+    }
+    let is_open = matches!(
+        lexer.place,
+        Place::Quoted(_) | Place::BlockComment | Place::BlockCommentStar
+    );
+    !is_open && lexer.phase == Phase::Plain
 }
 
 /// What the statement is so far, as far as finding its end needs.
@@ -417,7 +457,7 @@ mod tests {
     #[test]
     fn only_a_comment_that_is_not_closed_is_open() {
         for open in ["a /* b", "a /* b *", "a; /*/", "'/*' /* '*/; -- */\n /*--"] {
-            assert!(ends_in_open_comment(open), "{open}");
+            assert_eq!(text_end(open), TextEnd::BlockComment, "{open}");
         }
         for closed in [
             "",
@@ -428,7 +468,28 @@ mod tests {
             "-- /*",
             "[/*] / * a",
         ] {
-            assert!(!ends_in_open_comment(closed), "{closed}");
+            assert_ne!(text_end(closed), TextEnd::BlockComment, "{closed}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_ends_a_statement_in_the_shell_is_found_where_it_would() {
+        for sql in [
+            "CREATE VIEW v AS SELECT 1\n/\n2",
+            "CREATE TABLE t(a,\r\n  Go \r\n, b)",
+            "CREATE TABLE t(a -- it's\n, \ngo\n INT)",
+        ] {
+            assert!(early_end(sql).is_some(), "{sql}");
+        }
+        for sql in [
+            "/\nCREATE TABLE t(a)",
+            "CREATE VIEW v AS SELECT '\n/\n'",
+            "CREATE TABLE t(\"\ngo\n\")",
+            "CREATE TABLE t(a /*\n/\n*/)",
+            "CREATE TRIGGER r AFTER INSERT ON t BEGIN SELECT 1\n/\n2; END",
+            "CREATE TABLE t(a, going INT,\n go INT)",
+        ] {
+            assert_eq!(early_end(sql), None, "{sql}");
         }
     }
 

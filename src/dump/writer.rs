@@ -5,7 +5,10 @@ use std::io::{self, Write};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::stage::Stage;
-use super::{Content, Database, Literals, SchemaObject, Table, Value, quoted_name};
+use super::{
+    Content, Database, FileSettings, Literals, SchemaObject, Statistics, Table, TextEnd, Value,
+    quoted_name, text_end,
+};
 use crate::types::{DatabaseName, JobId, Sha256, grouped};
 
 /// No statement of ours is longer. D1 takes 100,000 bytes; the rest is room for what tools add.
@@ -45,6 +48,13 @@ pub struct Header {
     pub job: JobId,
     /// The kind and id of the source: `sqlite /srv/blog.db`.
     pub source: String,
+}
+
+/// Where in the block a row begins.
+struct Begun {
+    start: usize,
+    row: usize,
+    is_first: bool,
 }
 
 /// Writes one dump: `start`, then each table of the database in order (`begin_table`, its rows, `end_table`), then
@@ -172,6 +182,7 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
             .partition(|object| object.kind != "trigger");
         self.write_objects(&others)?;
         self.write_rebuilds(database)?;
+        self.write_statistics(database);
         self.write_objects(&triggers)?;
         if has_checks(database) {
             writeln!(self.block, "PRAGMA ignore_check_constraints=OFF;")?;
@@ -228,6 +239,16 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
 
     fn write_pragmas(&mut self, database: &Database) -> io::Result<()> {
         let block = &mut self.block;
+        let FileSettings {
+            page_bytes,
+            auto_vacuum,
+        } = database.file;
+        if page_bytes != FileSettings::default().page_bytes {
+            writeln!(block, "PRAGMA page_size={page_bytes};")?;
+        }
+        if auto_vacuum != FileSettings::default().auto_vacuum {
+            writeln!(block, "PRAGMA auto_vacuum={auto_vacuum};")?;
+        }
         if database.encoding != super::TextEncoding::Utf8 {
             let name = database.encoding.pragma_name();
             writeln!(block, "PRAGMA encoding='{name}';")?;
@@ -285,11 +306,36 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
         if !std::mem::take(&mut self.sequence_pending) {
             return;
         }
+        let counts = |table: &Table| table.sql.to_ascii_lowercase().contains("autoincrement");
+        if !database.tables.iter().any(counts) {
+            // The table outlives the last one that counted; it comes with any that does.
+            let table = self.stage.table();
+            let sql = format!(
+                "CREATE TABLE {table}(\"id\" INTEGER PRIMARY KEY AUTOINCREMENT);\nDROP TABLE {table};\n"
+            );
+            self.block.extend_from_slice(sql.as_bytes());
+        }
         self.block
             .extend_from_slice(b"DELETE FROM \"sqlite_sequence\";\n");
         self.insert = "INSERT INTO \"sqlite_sequence\" (\"name\",\"seq\") VALUES".to_owned();
-        for (name, seq) in rows {
-            self.write_small_row(&[Value::Text(name.as_bytes()), Value::Integer(*seq)]);
+        for row in rows {
+            self.write_literals(&[&row.name, &row.seq]);
+        }
+        self.end_table();
+    }
+
+    /// What the planner knows comes last: it speaks of indexes.
+    fn write_statistics(&mut self, database: &Database) {
+        let Some(Statistics { rows }) = &database.statistics else {
+            return;
+        };
+        // A SQLite that knows sqlite_stat4 makes it, too.
+        self.block.extend_from_slice(
+            b"ANALYZE sqlite_master;\nDROP TABLE IF EXISTS \"sqlite_stat4\";\nDELETE FROM \"sqlite_stat1\";\n",
+        );
+        self.insert = "INSERT INTO \"sqlite_stat1\" (\"tbl\",\"idx\",\"stat\") VALUES".to_owned();
+        for [table, index, numbers] in rows {
+            self.write_literals(&[table, index, numbers]);
         }
         self.end_table();
     }
@@ -308,6 +354,25 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
     }
 
     fn write_small_row(&mut self, values: &[Value<'_>]) {
+        let begun = self.begin_row();
+        for (column, value) in values.iter().enumerate() {
+            self.block.push(if column == 0 { b'(' } else { b',' });
+            self.literals.write(&mut self.block, *value);
+        }
+        self.end_row(begun);
+    }
+
+    /// Writes a row whose values are literals already.
+    fn write_literals(&mut self, literals: &[&str]) {
+        let begun = self.begin_row();
+        for (column, literal) in literals.iter().enumerate() {
+            self.block.push(if column == 0 { b'(' } else { b',' });
+            self.block.extend_from_slice(literal.as_bytes());
+        }
+        self.end_row(begun);
+    }
+
+    fn begin_row(&mut self) -> Begun {
         let start = self.block.len();
         let is_first = self.statement_bytes == 0;
         if is_first {
@@ -315,11 +380,20 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
         } else {
             self.block.extend_from_slice(SEPARATOR);
         }
-        let row = self.block.len();
-        for (column, value) in values.iter().enumerate() {
-            self.block.push(if column == 0 { b'(' } else { b',' });
-            self.literals.write(&mut self.block, *value);
+        Begun {
+            start,
+            row: self.block.len(),
+            is_first,
         }
+    }
+
+    /// Ends the row; it moves into a statement of its own where it would make this one too long.
+    fn end_row(&mut self, begun: Begun) {
+        let Begun {
+            start,
+            row,
+            is_first,
+        } = begun;
         self.block.push(b')');
         let row_bytes = self.block.len() - row;
         if is_first
@@ -369,10 +443,14 @@ fn has_checks(database: &Database) -> bool {
     texts.any(|sql| sql.to_ascii_lowercase().contains("check"))
 }
 
-/// Schema text verbatim. A `--` may start a comment that would swallow the `;`, so that goes on its own line.
+/// Schema text verbatim: SQLite keeps all of it up to the `;`. Only inside a comment that would swallow the `;`, that
+/// goes on its own line.
 fn write_schema_text(block: &mut Vec<u8>, sql: &str) {
     block.extend_from_slice(sql.as_bytes());
-    let end: &[u8] = if sql.contains("--") { b"\n;\n" } else { b";\n" };
+    let end: &[u8] = match text_end(sql) {
+        TextEnd::Clean => b";\n",
+        TextEnd::LineComment | TextEnd::BlockComment => b"\n;\n",
+    };
     block.extend_from_slice(end);
 }
 

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 
 use super::virtual_table::{FullText, Module};
 use crate::dump::{
-    Content, Rowid, SchemaObject, Table, TextEncoding, ends_in_open_comment, parents_first,
-    quoted_name,
+    Content, Rowid, SchemaObject, SequenceRow, Table, TextEncoding, TextEnd, early_end,
+    parents_first, quoted_name, text_end,
 };
-use crate::types::{ContentHash, Hasher, Sha256, TableEvidence};
+use crate::types::{ContentHash, Exception, ExceptionKind, Hasher, Sha256, TableEvidence};
 
 /// One row of `sqlite_schema`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,7 +169,7 @@ pub(super) fn virtual_table(
         name: entry.name.clone(),
         sql: entry.sql.clone(),
         is_virtual: true,
-        columns: visible(columns),
+        columns: carried(columns, module),
         rowid: match module.is_full_text() {
             true => Rowid::Kept("rowid"),
             false => Rowid::Implied,
@@ -189,12 +189,35 @@ pub(super) fn content_of_module(module: &Module) -> Content {
         _ if module.is_full_text() => match module.full_text() {
             FullText::Own => Content::Rows,
             FullText::External => Content::Rebuilt,
-            FullText::Contentless => Content::Omitted(
-                "a contentless full-text table holds an index of text that it does not keep"
-                    .to_owned(),
-            ),
+            FullText::Contentless => Content::Omitted(CONTENTLESS.to_owned()),
         },
         name => Content::Omitted(format!("the module `{name}` keeps no rows of its own")),
+    }
+}
+
+const CONTENTLESS: &str =
+    "a contentless full-text table holds an index of text that it does not keep";
+
+/// What SQL text cannot carry of a virtual table.
+pub(super) fn loss_of_module(table: &str, module: &Module) -> Option<Exception> {
+    if !module.is_full_text() {
+        return None;
+    }
+    if module.full_text() == FullText::Contentless {
+        return Some(exception(table, ExceptionKind::Rows, CONTENTLESS));
+    }
+    let is_on = |value: String| value.parse() != Ok(0);
+    module.option("locale").is_some_and(is_on).then(|| {
+        let reason = "the locale of each value cannot be written as SQL text";
+        exception(table, ExceptionKind::Values, reason)
+    })
+}
+
+pub(super) fn exception(object: &str, kind: ExceptionKind, reason: impl Into<String>) -> Exception {
+    Exception {
+        object: object.to_owned(),
+        kind,
+        reason: reason.into(),
     }
 }
 
@@ -204,24 +227,44 @@ pub(super) fn visible(columns: &[Column]) -> Vec<String> {
     visible.map(|column| column.name.clone()).collect()
 }
 
+/// The columns of a virtual table to read and to write: FTS4 hides the one that holds each row's language.
+fn carried(columns: &[Column], module: &Module) -> Vec<String> {
+    let language = match module.name.as_str() {
+        "fts4" => module.option("languageid"),
+        _ => None,
+    };
+    let is_language = |column: &&Column| {
+        let language = language.as_ref();
+        language.is_some_and(|language| column.name.eq_ignore_ascii_case(language))
+    };
+    let hidden = columns.iter().filter(|column| column.is_hidden);
+    let language = hidden.filter(is_language).map(|column| column.name.clone());
+    visible(columns).into_iter().chain(language).collect()
+}
+
 /// D1 keeps tables of its own under such names.
 pub(super) fn is_cloudflare(name: &str) -> bool {
     name.get(..4)
         .is_some_and(|start| start.eq_ignore_ascii_case("_cf_"))
 }
 
-/// Leaves out the rows of the tables that `skip_data` names, and tells of every table without rows.
+/// Leaves out the rows of the tables that `skip_data` names, and tells of every table without rows. Gives what the
+/// copy lacks by that: rows, and the entries of search indexes over them.
 pub(super) fn apply_skip_data(
     tables: &mut [Table],
     skip_data: &[String],
     warnings: &mut Vec<String>,
-) {
+) -> Vec<Exception> {
+    let mut chosen = Vec::new();
     for name in skip_data {
         match tables
             .iter_mut()
             .find(|table| table.name.eq_ignore_ascii_case(name))
         {
-            Some(table) => table.content = Content::Omitted("skip_data".to_owned()),
+            Some(table) => {
+                table.content = Content::Omitted(SKIP_DATA.to_owned());
+                chosen.push(exception(&table.name, ExceptionKind::Rows, SKIP_DATA));
+            }
             None => warnings.push(format!(
                 "skip_data names table `{name}`, which does not exist"
             )),
@@ -234,8 +277,16 @@ pub(super) fn apply_skip_data(
                 table.name
             ));
         }
+        // Such an index is built over whatever table or view it names.
+        if table.content == Content::Rebuilt && !chosen.is_empty() {
+            let reason = "it is built again over tables that `skip_data` may name";
+            chosen.push(exception(&table.name, ExceptionKind::Index, reason));
+        }
     }
+    chosen
 }
+
+const SKIP_DATA: &str = "skip_data";
 
 /// Ordinary tables parents first, then virtual ones in schema order.
 pub(super) fn in_dump_order(tables: Vec<Table>) -> Vec<Table> {
@@ -284,15 +335,36 @@ pub(super) fn evidence_of(table: &Table, hash: Option<ContentHash>) -> TableEvid
     }
 }
 
+/// The numbers in `sqlite_sequence` of tables that are there, as version 0.1 knew them.
+pub(super) fn known_numbers(
+    sequence: Option<&[SequenceRow]>,
+    entries: &[Entry],
+) -> Vec<SequenceRow> {
+    let mut rows = sequence.unwrap_or_default().to_vec();
+    rows.retain(|row| {
+        let (name, seq) = row.told();
+        row.name.starts_with('\'')
+            && seq.parse::<i64>().is_ok()
+            && entries.iter().any(|entry| entry.name == name)
+    });
+    rows
+}
+
 /// The digest of every schema entry, `sqlite_sequence` and the text encoding.
 pub(super) fn digest(
     entries: &[Entry],
-    sequence: Option<&[(String, i64)]>,
+    sequence: Option<&[SequenceRow]>,
     encoding: TextEncoding,
 ) -> Sha256 {
+    // The form in which version 0.1 wrote texts, so that its copies are described as they were.
+    let texts: Vec<String> = entries
+        .iter()
+        .map(|entry| closed(entry.sql.trim_end_matches(BLANKS)))
+        .collect();
     let mut lines: Vec<[&str; 4]> = entries
         .iter()
-        .map(|entry| [&*entry.kind, &*entry.name, &*entry.table, &*entry.sql])
+        .zip(&texts)
+        .map(|(entry, text)| [&*entry.kind, &*entry.name, &*entry.table, text])
         .collect();
     lines.sort_unstable();
     let mut hasher = Hasher::default();
@@ -301,30 +373,44 @@ pub(super) fn digest(
         hasher.update(text.as_bytes());
     };
     lines.iter().flatten().for_each(|text| add(text));
-    for (name, seq) in sequence.unwrap_or_default() {
-        add(name);
-        add(&seq.to_string());
+    for row in sequence.unwrap_or_default() {
+        let (name, seq) = row.told();
+        add(&name);
+        add(&seq);
     }
     add(encoding.pragma_name());
     hasher.finish()
 }
 
-/// Brings texts into the form that a restore keeps: one that ends in a comment cannot be ended as it stands.
-pub(super) fn make_texts_end_well(entries: &mut [Entry], warnings: &mut Vec<String>) {
+const BLANKS: [char; 5] = [' ', '\t', '\n', '\r', '\x0c'];
+
+/// A text with an open block comment at its end closed.
+fn closed(sql: &str) -> String {
+    match text_end(sql) {
+        TextEnd::BlockComment => format!("{sql} */"),
+        TextEnd::Clean | TextEnd::LineComment => sql.to_owned(),
+    }
+}
+
+/// Ends the texts that cannot be ended by a `;` as they stand, and says of each that it is another one now.
+pub(super) fn close_texts(entries: &mut [Entry]) -> Vec<Exception> {
+    let mut losses = Vec::new();
     for Entry {
         kind, name, sql, ..
     } in entries
     {
-        // `CREATE INDEX … -- why` needs a newline before its `;`, and SQLite keeps that newline.
-        let length = sql.trim_end_matches([' ', '\t', '\n', '\r', '\x0c']).len();
-        sql.truncate(length);
-        if ends_in_open_comment(sql) {
-            sql.push_str(" */");
-            warnings.push(format!(
-                "the text of {kind} `{name}` ends inside a comment, which the dump closes"
-            ));
-        }
+        let end = match text_end(sql) {
+            // SQLite drops blanks at the end of a view's text, and the newline that ends the comment is one.
+            TextEnd::LineComment if kind == "view" => continue,
+            TextEnd::Clean => continue,
+            TextEnd::LineComment => "\n",
+            TextEnd::BlockComment => " */",
+        };
+        sql.push_str(end);
+        let reason = "its text ends inside a comment, which must end before the next statement";
+        losses.push(exception(name, ExceptionKind::Schema, reason));
     }
+    losses
 }
 
 /// A foreign key: the parent, and the columns it names there, lower case and sorted; none means the primary key.
@@ -363,6 +449,12 @@ pub(super) fn warn_of_schema_text(entries: &[Entry], warnings: &mut Vec<String>)
         if sql.contains("\r\n") {
             warnings.push(format!(
                 "the text of {kind} `{name}` has CRLF line ends, which the `sqlite3` shell turns into LF"
+            ));
+        }
+        if let Some(line) = early_end(sql) {
+            warnings.push(format!(
+                "the text of {kind} `{name}` has a line with only `{line}`, which the `sqlite3` shell takes for the end of \
+                 the statement: restore it with `patina restore`"
             ));
         }
         if sql.contains("BEGIN TRANSACTION") {

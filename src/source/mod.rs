@@ -4,6 +4,7 @@ pub mod d1;
 mod describe;
 mod sqlite;
 mod virtual_table;
+mod witness;
 
 use std::io;
 
@@ -11,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dump::{Header, Sink};
 use crate::progress::Progress;
-use crate::types::{EvidenceClass, SourceEvidence, SourceFacts};
+use crate::types::{EvidenceClass, Exception, SourceEvidence, SourceFacts};
 
 pub use sqlite::{SqliteSource, content_of, lift_limits, open_scratch};
+pub use witness::{Testimony, Witness};
 
 /// A database that can be dumped.
 pub trait Source: Send + Sync {
@@ -23,6 +25,11 @@ pub trait Source: Send + Sync {
     /// About how many bytes a dump will have; `None` where nobody knows before.
     fn size_hint_bytes(&self) -> Option<u64> {
         None
+    }
+
+    /// Whether it can be dumped as an image.
+    fn has_image(&self) -> bool {
+        false
     }
 
     /// Writes the whole database into `sink` and says what it held. Blocks; `request.stop` ends it early.
@@ -38,14 +45,27 @@ pub struct DumpRequest<'a> {
     pub header: &'a Header,
     /// Tables whose rows are left out.
     pub skip_data: &'a [String],
+    /// In which form.
+    pub form: DumpForm,
     /// Where to count rows.
     pub progress: &'a Progress,
     /// Asks the dump to end.
     pub stop: &'a CancellationToken,
 }
 
+/// In which form a database is dumped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DumpForm {
+    /// SQL text that carries everything, or [`SourceError::NotAsSql`].
+    WholeSql,
+    /// SQL text; what it cannot carry becomes an exception.
+    Sql,
+    /// The pages of a SQLite file.
+    Image,
+}
+
 /// What a dump was made of.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Dumped {
     /// What the source held.
     pub evidence: SourceEvidence,
@@ -57,6 +77,10 @@ pub struct Dumped {
     pub incomplete: bool,
     /// What a person should know before restoring.
     pub warnings: Vec<String>,
+    /// What the dump does not carry, as far as whoever read the source knows.
+    pub exceptions: Vec<Exception>,
+    /// What an independent look at the source finds, in the same snapshot. `None`: nobody looked.
+    pub witness: Option<Witness>,
 }
 
 /// Why a source could not be dumped.
@@ -100,6 +124,17 @@ pub enum SourceError {
         /// What was found.
         why: String,
     },
+    /// SQL text cannot carry everything that it holds.
+    #[error(
+        "SQL text cannot carry all of {what}: {why}\nhint: set `method = \"image\"` or `\"auto\"` for this database; a copy \
+         is then the file's pages"
+    )]
+    NotAsSql {
+        /// The database.
+        what: String,
+        /// What SQL text cannot carry.
+        why: String,
+    },
     /// It changed in a way that a read transaction does not cover.
     #[error("{what} {how} while it was read; nothing of it is kept")]
     Changed {
@@ -107,6 +142,16 @@ pub enum SourceError {
         what: String,
         /// `was replaced`, `was deleted`.
         how: &'static str,
+    },
+    /// A log of it may lie where it cannot be seen.
+    #[error("{what} cannot be read safely: {why}\nhint: {hint}")]
+    UnknownLog {
+        /// The database.
+        what: String,
+        /// What was found.
+        why: String,
+        /// What to configure, mount or move.
+        hint: String,
     },
     /// It could not be read for another reason.
     #[error("{what} cannot be read: {why}")]
@@ -127,6 +172,15 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// What keeps SQL text from being a whole copy, where that is what failed: an image may carry it.
+    pub fn not_as_sql(&self) -> Option<String> {
+        match self {
+            Self::NotAsSql { why, .. } => Some(why.clone()),
+            Self::Damaged { why, .. } => Some(format!("SQL cannot read all of it: {why}")),
+            _ => None,
+        }
+    }
+
     /// Whether a second try may succeed.
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -135,6 +189,8 @@ impl SourceError {
             Self::NotFound { .. }
             | Self::NotADatabase { .. }
             | Self::Damaged { .. }
+            | Self::NotAsSql { .. }
+            | Self::UnknownLog { .. }
             | Self::Sink(_)
             | Self::Stopped => false,
         }

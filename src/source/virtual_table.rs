@@ -45,14 +45,18 @@ impl Module {
         ["fts3", "fts4", "fts5"].contains(&self.name.as_str())
     }
 
+    /// The value of the option `key`, without its quotes.
+    pub(super) fn option(&self, key: &str) -> Option<String> {
+        self.arguments.iter().find_map(|argument| {
+            let (name, value) = argument.split_once('=')?;
+            let is_wanted = name.trim().eq_ignore_ascii_case(key);
+            is_wanted.then(|| unquoted(value.trim()))
+        })
+    }
+
     /// How a full-text table keeps its text, by its `content` argument.
     pub(super) fn full_text(&self) -> FullText {
-        let content = self.arguments.iter().find_map(|argument| {
-            let (key, value) = argument.split_once('=')?;
-            let is_content = key.trim().eq_ignore_ascii_case("content");
-            is_content.then(|| unquoted(value.trim()))
-        });
-        match content.as_deref() {
+        match self.option("content").as_deref() {
             None => FullText::Own,
             Some("") => FullText::Contentless,
             Some(_) => FullText::External,

@@ -1,5 +1,7 @@
 //! Describes a database's content so that a restored copy can be held against its source.
 
+use std::fmt;
+
 use super::{ContentHash, Sha256};
 
 /// What one table held.
@@ -47,24 +49,118 @@ impl SourceEvidence {
     }
 }
 
+/// Something of the source that its copy does not carry, or not equally. A copy with exceptions never gets proof A.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct Exception {
+    /// The table, index, view, trigger or setting, as the schema spells it.
+    pub object: String,
+    /// What about it.
+    pub kind: ExceptionKind,
+    /// Why, as a sentence without its end.
+    pub reason: String,
+}
+
+/// In which way a copy differs from its source.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ExceptionKind {
+    /// A schema entry that the copy lacks.
+    Missing,
+    /// A table whose rows, or some of them, the copy lacks.
+    Rows,
+    /// Values that the copy has in another form, or not at all.
+    Values,
+    /// A search index that the copy lacks, or has with other content.
+    Index,
+    /// A schema entry whose text is another one.
+    Schema,
+    /// A setting of the file.
+    Setting,
+    /// Rows that the source's own schema would refuse; the copy has them as they are.
+    BreaksSchema,
+}
+
+impl ExceptionKind {
+    /// What it means, for people: what follows `table ...`.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Missing => "is missing",
+            Self::Rows => "is without rows",
+            Self::Values => "has other values",
+            Self::Index => "has another search index",
+            Self::Schema => "has another schema text",
+            Self::Setting => "is another setting",
+            Self::BreaksSchema => "has rows that its own schema refuses",
+        }
+    }
+}
+
+impl fmt::Display for Exception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            object,
+            kind,
+            reason,
+        } = self;
+        write!(f, "`{object}` {}: {reason}", kind.meaning())
+    }
+}
+
+/// What the independent check found when it held the restored copy against the source.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CheckFacts {
+    /// Rows of `sqlite_schema` that were compared.
+    pub schema_entries: u64,
+    /// Tables whose rows were counted on both sides, shadow tables among them.
+    pub tables: u64,
+    /// Rows that were counted.
+    pub rows: u64,
+    /// Digest of the source's inventory; an image's is that of its pages.
+    pub digest: Sha256,
+    /// What SQLite's own check says of the source in the same snapshot. `None`: it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+}
+
+/// What SQLite's own check of a whole file says.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Nothing is wrong.
+    Ok,
+    /// Pages or indexes contradict each other: what SQLite says, at most some lines of it.
+    Damaged(Vec<String>),
+}
+
 /// How well a copy is proven; `A` and `B` count as backups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum EvidenceClass {
-    /// The source provably did not change; every table's rows and content are equal after a restore.
+    /// The copy holds everything that the source holds, with equal values; a check that shares no code with what read
+    /// and wrote it confirmed that on the restored copy.
     A,
-    /// Counts and cheap aggregates are equal after a restore.
+    /// Restored and compared, with exceptions, or with a source that changed meanwhile; what differs is named.
     B,
     /// Restored and consistent, with nothing to compare it with.
     C,
+    /// Suspect: a copy of a damaged source. It is kept and shown, and never counts.
+    S,
 }
 
 impl EvidenceClass {
+    /// Whether a copy of this class counts as a backup.
+    pub fn counts(self) -> bool {
+        matches!(self, Self::A | Self::B)
+    }
+
     /// The letter and what it means, for people.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::A => "A: restored, every row and value equal to the source",
-            Self::B => "B: restored, row counts equal to the source",
+            Self::B => "B: restored and compared; what differs is named",
             Self::C => "C: restored and consistent, not compared with the source",
+            Self::S => "S: suspect, a copy of a damaged source; it does not count",
         }
     }
 }

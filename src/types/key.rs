@@ -11,8 +11,28 @@ use chrono::{NaiveTime, Timelike};
 use super::date::decimal;
 use super::{BackupDate, Compression, DatabaseName, IsoWeek, Refused};
 
-const RULE: &str = "keys are daily/YYYY-MM-DD/<db>[~HHMMSSZ].sql[.gz|.zst], weekly/GGGG-Www.tar.gz, \
-                    or manifests/ and one of these with .json";
+const RULE: &str = "keys are daily/YYYY-MM-DD/<db>[~HHMMSSZ].sql or .sqlite [.gz|.zst], \
+                    weekly/GGGG-Www.tar.gz, or manifests/ and one of these with .json";
+
+/// What a copy is: the text after its database's name in a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum CopyForm {
+    /// SQL text that makes the database anew.
+    #[default]
+    Sql,
+    /// The pages of a SQLite file as they were.
+    Image,
+}
+
+impl CopyForm {
+    /// What follows the name in a key: `.sql` or `.sqlite`.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Sql => ".sql",
+            Self::Image => ".sqlite",
+        }
+    }
+}
 
 /// What a key names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,6 +45,8 @@ pub enum KeyKind {
         database: DatabaseName,
         /// The UTC time that tells a later copy from the day's first one.
         time: Option<NaiveTime>,
+        /// What it is.
+        form: CopyForm,
         /// How it is compressed.
         compression: Compression,
     },
@@ -80,6 +102,7 @@ impl ObjectKey {
         date: BackupDate,
         database: &DatabaseName,
         time: Option<NaiveTime>,
+        form: CopyForm,
         compression: Compression,
     ) -> Self {
         Self::from_kind(KeyKind::Daily {
@@ -87,6 +110,7 @@ impl ObjectKey {
             database: database.clone(),
             // The text has whole seconds, and a key is equal to what its text says.
             time: time.and_then(|time| time.with_nanosecond(0)),
+            form,
             compression,
         })
     }
@@ -113,16 +137,27 @@ impl ObjectKey {
         &self.kind
     }
 
+    /// What the copy of this key is; an archive has no form of its own.
+    pub fn form(&self) -> CopyForm {
+        match &self.kind {
+            KeyKind::Daily { form, .. } => *form,
+            KeyKind::Manifest { of } => of.form(),
+            KeyKind::Weekly { .. } => CopyForm::Sql,
+        }
+    }
+
     fn from_kind(kind: KeyKind) -> Self {
         let text = match &kind {
             KeyKind::Daily {
                 date,
                 database,
                 time,
+                form,
                 compression,
             } => {
                 let time = time.map_or(String::new(), |t| t.format("~%H%M%SZ").to_string());
-                format!("daily/{date}/{database}{time}.sql{}", compression.suffix())
+                let (form, compression) = (form.suffix(), compression.suffix());
+                format!("daily/{date}/{database}{time}{form}{compression}")
             }
             KeyKind::Weekly { week } => format!("weekly/{week}.tar.gz"),
             KeyKind::Manifest { of } => format!("manifests/{of}.json"),
@@ -170,7 +205,11 @@ fn parse_kind(text: &str) -> Option<KeyKind> {
         return Some(KeyKind::Weekly { week });
     }
     let (date, file) = text.strip_prefix("daily/")?.split_once('/')?;
-    let (stem, suffix) = file.split_once(".sql")?;
+    // No database's name has a dot.
+    let (stem, suffix) = file.split_once('.')?;
+    let (form, suffix) = [CopyForm::Image, CopyForm::Sql]
+        .into_iter()
+        .find_map(|form| Some((form, suffix.strip_prefix(&form.suffix()[1..])?)))?;
     let compression = [Compression::None, Compression::Gzip, Compression::Zstd]
         .into_iter()
         .find(|compression| compression.suffix() == suffix)?;
@@ -182,6 +221,7 @@ fn parse_kind(text: &str) -> Option<KeyKind> {
         date: date.parse().ok()?,
         database: database.parse().ok()?,
         time,
+        form,
         compression,
     })
 }
@@ -205,7 +245,13 @@ mod tests {
     fn a_key_is_equal_to_what_its_text_says() {
         let date = "2026-11-22".parse().unwrap();
         let time = NaiveTime::from_hms_milli_opt(3, 4, 5, 678);
-        let key = ObjectKey::daily(date, &"blog".parse().unwrap(), time, Compression::Zstd);
+        let key = ObjectKey::daily(
+            date,
+            &"blog".parse().unwrap(),
+            time,
+            CopyForm::Image,
+            Compression::Zstd,
+        );
         assert_eq!(key.as_str().parse::<ObjectKey>().unwrap(), key);
     }
 
@@ -223,6 +269,8 @@ mod tests {
             "daily/2026-11-22/scout-db.sql",
             "daily/2026-11-22/scout-db.sql.gz",
             "daily/2026-11-22/a~031500Z.sql.zst",
+            "daily/2026-11-22/a.sqlite",
+            "daily/2026-11-22/a~031500Z.sqlite.gz",
             "weekly/2026-W53.tar.gz",
             "manifests/daily/2026-11-22/scout-db.sql.json",
             "manifests/weekly/2026-W47.tar.gz.json",
@@ -243,6 +291,9 @@ mod tests {
             "daily/2026-11-22/A.sql",
             "daily/2026-2-1/a.sql",
             "daily/2026-11-22/a.sql.bz2",
+            "daily/2026-11-22/a.sqlite.bz2",
+            "daily/2026-11-22/a.sqlite3",
+            "daily/2026-11-22/a.db",
             "daily/2026-11-22/a~31500Z.sql",
             "daily/2026-11-22/a~0315000Z.sql",
             "daily/2026-11-22/a~240000Z.sql",

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{BackupDate, Compression, DatabaseName, EvidenceClass, JobId, ObjectKey};
-use super::{Sha256, SourceEvidence};
+use super::{BackupDate, CheckFacts, Compression, DatabaseName, EvidenceClass, Exception, JobId};
+use super::{CopyForm, ObjectKey, Sha256, SourceEvidence};
 
-/// The version of the manifest's fields.
-pub const MANIFEST_FORMAT: u32 = 1;
+/// The version of the manifest's fields. Version 1 knew no independent check; its copies say what they are by that.
+pub const MANIFEST_FORMAT: u32 = 2;
 
 /// The commit record of one stored dump: `manifests/<key>.json`, written last and never modified.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -39,6 +39,12 @@ pub struct Manifest {
     pub evidence: SourceEvidence,
     /// How well the copy is proven.
     pub class: EvidenceClass,
+    /// What the independent check found. `None`: the copy was checked by version 0.1, or not compared at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckFacts>,
+    /// What of the source the copy does not carry, or not equally.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<Exception>,
     /// True where a table's schema could not be read and the table is missing.
     pub incomplete: bool,
     /// What a person should know before restoring.
@@ -54,6 +60,22 @@ impl Manifest {
     pub fn completed(&self) -> Option<DateTime<Utc>> {
         super::moment(&self.completed_at)
     }
+
+    /// Whether the copy is an image of the source's pages, not SQL text.
+    pub fn is_image(&self) -> bool {
+        self.key.form() == CopyForm::Image
+    }
+
+    /// What the proof is worth, for people: its class, and by which check.
+    pub fn proof(&self) -> String {
+        let meaning = self.class.meaning();
+        match (&self.check, self.class) {
+            (None, EvidenceClass::A | EvidenceClass::B) => {
+                format!("{meaning} (checked by version 0.1)")
+            }
+            _ => meaning.to_owned(),
+        }
+    }
 }
 
 /// Where a copy's content came from.
@@ -66,17 +88,20 @@ pub struct SourceFacts {
     /// The D1 Time Travel bookmark, where the source gives one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bookmark: Option<String>,
-    /// How it was read, where that is not the usual way: `export`.
+    /// How it was read, where that is not the usual way: `export`, `image`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
+    /// Why it was read that way, where the configuration left the choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method_reason: Option<String>,
 }
 
-/// The SQL text of a dump.
+/// What was dumped, before compression: SQL text, or an image's pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PlainFacts {
-    /// Digest of the whole text.
+    /// Digest of the whole.
     pub sha256: Sha256,
-    /// Length of the text.
+    /// Its length.
     pub size_bytes: u64,
 }
 

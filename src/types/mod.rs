@@ -14,10 +14,12 @@ mod size;
 pub use archive::{ARCHIVE_FORMAT, ArchiveManifest, ArchiveMember, LeftOut};
 pub use date::{BackupDate, IsoWeek};
 pub use event::EventKind;
-pub use evidence::{EvidenceClass, SourceEvidence, TableEvidence};
+pub use evidence::{
+    CheckFacts, EvidenceClass, Exception, ExceptionKind, Health, SourceEvidence, TableEvidence,
+};
 pub use hash::{ContentHash, Hasher, Sha256};
 pub use job::{JobId, Trigger};
-pub use key::{KeyKind, ObjectKey};
+pub use key::{CopyForm, KeyKind, ObjectKey};
 pub use manifest::{MANIFEST_FORMAT, Manifest, PlainFacts, SourceFacts, StoredFacts};
 pub use name::{DatabaseName, Priority};
 pub use size::{ByteCount, counted, grouped};

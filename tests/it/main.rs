@@ -19,6 +19,7 @@ mod dump_torture;
 mod dump_reading;
 mod dump_values;
 mod dumping;
+mod file_identity;
 mod guide;
 mod http;
 mod hooks;

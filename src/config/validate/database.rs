@@ -5,7 +5,9 @@ use std::ops::Range;
 
 use super::basics::{TIMEOUT_LEAST, texts};
 use super::{Checker, number};
-use crate::config::model::{D1Method, Database, ExportValues, SourceSpec, Thresholds};
+use crate::config::model::{
+    CopyMethod, D1Method, Database, ExportValues, MethodWord, SourceSpec, Thresholds,
+};
 use crate::config::raw::{At, RawConfig, RawDatabase};
 
 /// What to say of a file that is to be worked with and names no database: the mistake, and the way out.
@@ -67,6 +69,11 @@ impl Checker<'_> {
         let database = Database {
             name: name?.parse().ok()?,
             source: source?,
+            form: match raw.method.as_ref().map(|method| method.value) {
+                Some(MethodWord::Sql) => CopyMethod::Sql,
+                Some(MethodWord::Image) => CopyMethod::Image,
+                _ => CopyMethod::Auto,
+            },
             priority: number(&raw.priority, Default::default()),
             description: raw
                 .description
@@ -105,7 +112,7 @@ impl Checker<'_> {
                     .also(first.span.clone(), "the other one");
                 return None;
             }
-            (Some(d1), None) => (self.d1(d1, number(&raw.method, D1Method::Raw))?, d1),
+            (Some(d1), None) => (self.d1(d1, raw)?, d1),
             (None, Some(sqlite)) => (self.sqlite(sqlite, raw)?, sqlite),
         };
         if let Some(first) = seen.sources.insert(spec.location(), span.span.clone()) {
@@ -118,7 +125,16 @@ impl Checker<'_> {
         Some(spec)
     }
 
-    fn d1(&mut self, raw: &At<String>, method: D1Method) -> Option<SourceSpec> {
+    fn d1(&mut self, raw: &At<String>, database: &RawDatabase) -> Option<SourceSpec> {
+        let method = match &database.method {
+            Some(word) if word.value == MethodWord::Export => D1Method::Export,
+            Some(word) if word.value != MethodWord::Raw => {
+                self.error(&word.span, "this `method` is for `sqlite` databases")
+                    .hint("a `d1` database has `raw` or `export`");
+                D1Method::Raw
+            }
+            _ => D1Method::Raw,
+        };
         let text = raw.value.trim();
         let parsed = uuid::Uuid::try_parse(text)
             .ok()
@@ -137,10 +153,13 @@ impl Checker<'_> {
     }
 
     fn sqlite(&mut self, raw: &At<String>, database: &RawDatabase) -> Option<SourceSpec> {
-        if let Some(method) = &database.method {
-            self.error(&method.span, "`method` is for `d1` databases")
-                .hint("remove it");
+        if let Some(word) = &database.method
+            && matches!(word.value, MethodWord::Raw | MethodWord::Export)
+        {
+            self.error(&word.span, "this `method` is for `d1` databases")
+                .hint("a `sqlite` database has `auto`, `sql` or `image`");
         }
+        self.image_without_rows(database);
         if raw.value.trim().is_empty() || raw.value.contains(":memory:") {
             self.error(
                 &raw.span,
@@ -150,6 +169,22 @@ impl Checker<'_> {
             return None;
         }
         Some(SourceSpec::Sqlite(self.path(raw)))
+    }
+
+    /// An image holds every row.
+    fn image_without_rows(&mut self, database: &RawDatabase) {
+        let word = database.method.as_ref();
+        let Some(word) = word.filter(|word| word.value == MethodWord::Image) else {
+            return;
+        };
+        if let Some(table) = database.skip_data.first() {
+            self.error(
+                &table.span,
+                "`skip_data` and `method = \"image\"` contradict each other",
+            )
+            .hint("an image holds every row: remove one of them, or set `method = \"sql\"`")
+            .also(word.span.clone(), "the image");
+        }
     }
 
     /// D1 without an account is told once, at the first database that needs it.

@@ -9,18 +9,18 @@ use tokio_util::sync::CancellationToken;
 use super::hooks::{self, Decision};
 use super::{Outcome, SizeFinding};
 use crate::catalog::{CatalogError, Committed, Run, Spooled};
-use crate::config::VerifyMode;
+use crate::config::{CopyMethod, VerifyMode};
 use crate::dump::Header;
 use crate::engine::commit::{commit, is_read_whole};
-use crate::engine::drill::{self, DrillError, Trial};
+use crate::engine::drill::{self, DrillError, Trial, Verdict};
 use crate::engine::judge;
 use crate::engine::spool::{Partial, Ready, Writing};
 use crate::engine::state::StateDir;
 use crate::progress::{Progress, Stage};
-use crate::source::{DumpRequest, Dumped, SourceError};
+use crate::source::{DumpForm, DumpRequest, Dumped, SourceError};
 use crate::store::StoreError;
 use crate::types::{
-    BackupDate, ByteCount, EvidenceClass, MANIFEST_FORMAT, Manifest, ObjectKey, SourceFacts,
+    BackupDate, ByteCount, CopyForm, MANIFEST_FORMAT, Manifest, ObjectKey, SourceFacts,
 };
 use crate::wiring::{WiredDatabase, Wiring};
 
@@ -88,6 +88,27 @@ enum Failure {
     Panicked(String),
 }
 
+impl Failure {
+    /// What keeps SQL text from being a whole copy, where that is what failed.
+    fn not_as_sql(&self) -> Option<String> {
+        match self {
+            Self::Source(error) => error.not_as_sql(),
+            Self::Drill(error) => error.not_as_sql(),
+            _ => None,
+        }
+    }
+}
+
+/// A copy that the drill proved.
+struct Made {
+    ready: Ready,
+    dumped: Dumped,
+    verdict: Verdict,
+    form: CopyForm,
+    /// Why it has this form, where the configuration left the choice.
+    reason: Option<String>,
+}
+
 /// What became of it where nothing failed.
 enum Done {
     Stored(Box<Manifest>, Vec<String>, SizeFinding),
@@ -118,10 +139,9 @@ impl Attempt<'_> {
             return Ok(Done::Skipped(reason));
         }
         self.check_space()?;
-        let (partial, dumped) = self.export_with_retries().await?;
-        let (ready, class) = self.prove(partial, &dumped).await?;
-        let key = self.choose_key(&ready).await?;
-        let manifest = self.manifest(key, &ready, dumped, class)?;
+        let made = self.make().await?;
+        let key = self.choose_key(&made).await?;
+        let (ready, manifest) = self.manifest(key, made)?;
         let size = match self.check_size(&manifest).await {
             Ok(size) => size,
             Err(failure) => {
@@ -183,12 +203,65 @@ impl Attempt<'_> {
         Ok(())
     }
 
+    /// N2 to N4, in the form that the configuration wants, or in one that carries everything.
+    async fn make(&self) -> Result<Made, Failure> {
+        let wanted = match self.database.source.has_image() {
+            true => self.database.config.form,
+            false => CopyMethod::Sql,
+        };
+        match wanted {
+            CopyMethod::Sql => self.make_as(DumpForm::Sql).await,
+            CopyMethod::Image => self.make_as(DumpForm::Image).await,
+            CopyMethod::Auto => match self.make_as(DumpForm::WholeSql).await {
+                Err(failure) => match failure.not_as_sql() {
+                    Some(why) => self.make_otherwise(why, failure).await,
+                    None => Err(failure),
+                },
+                made => made,
+            },
+        }
+    }
+
+    /// What SQL text cannot carry goes into an image; or is an exception, where an image would hold rows that the
+    /// configuration leaves out.
+    async fn make_otherwise(&self, why: String, failure: Failure) -> Result<Made, Failure> {
+        let name = &self.database.config.name;
+        if self.stop.is_cancelled() {
+            return Err(failure);
+        }
+        if !self.database.config.skip_data.is_empty() {
+            tracing::debug!(database = %name, "{name}: an image would hold what `skip_data` names: {why}");
+            return self.make_as(DumpForm::Sql).await;
+        }
+        tracing::debug!(database = %name, "{name}: an image is taken: {why}");
+        let made = self.make_as(DumpForm::Image).await?;
+        Ok(Made {
+            reason: Some(why),
+            ..made
+        })
+    }
+
+    async fn make_as(&self, form: DumpForm) -> Result<Made, Failure> {
+        let (partial, mut dumped) = self.export_with_retries(form).await?;
+        let (ready, verdict) = self.prove(partial, &mut dumped, form).await?;
+        Ok(Made {
+            ready,
+            dumped,
+            verdict,
+            form: match form {
+                DumpForm::Image => CopyForm::Image,
+                DumpForm::WholeSql | DumpForm::Sql => CopyForm::Sql,
+            },
+            reason: None,
+        })
+    }
+
     /// N2 and N3, again where the source says that another try may help.
-    async fn export_with_retries(&self) -> Result<(Partial, Dumped), Failure> {
+    async fn export_with_retries(&self, form: DumpForm) -> Result<(Partial, Dumped), Failure> {
         let mut delay = FIRST_RETRY_DELAY;
         let mut retries_left = self.database.config.export.retries;
         loop {
-            match self.export().await {
+            match self.export(form).await {
                 Err(Failure::Source(error)) if error.is_retryable() && retries_left > 0 => {
                     let name = &self.database.config.name;
                     tracing::warn!(database = %name, retries_left, "{name}: {error}; tried again soon");
@@ -204,7 +277,7 @@ impl Attempt<'_> {
         }
     }
 
-    async fn export(&self) -> Result<(Partial, Dumped), Failure> {
+    async fn export(&self, form: DumpForm) -> Result<(Partial, Dumped), Failure> {
         self.progress.enter(Stage::Export, 0);
         let path = self.file("partial");
         let compression = self.database.config.export.compression;
@@ -220,6 +293,7 @@ impl Attempt<'_> {
                 let request = DumpRequest {
                     header: &header,
                     skip_data: &skip_data,
+                    form,
                     progress: &progress,
                     stop: &stop,
                 };
@@ -240,12 +314,14 @@ impl Attempt<'_> {
     async fn prove(
         &self,
         partial: Partial,
-        dumped: &Dumped,
-    ) -> Result<(Ready, EvidenceClass), Failure> {
+        dumped: &mut Dumped,
+        form: DumpForm,
+    ) -> Result<(Ready, Verdict), Failure> {
         self.progress.enter(Stage::Drill, partial.plain.size_bytes);
         let mode = self.database.config.export.verify;
         let scratch = self.file("scratch");
         let (evidence, class) = (dumped.evidence.clone(), dumped.class);
+        let (exceptions, witness) = (dumped.exceptions.clone(), dumped.witness.take());
         let skip_data = self.database.config.skip_data.clone();
         let progress = Arc::clone(self.progress);
         let stop = self.stop.child_token();
@@ -255,24 +331,25 @@ impl Attempt<'_> {
                 let trial = Trial {
                     evidence: &evidence,
                     class,
+                    form,
+                    exceptions: &exceptions,
                     skip_data: &skip_data,
                     scratch: &scratch,
                     progress: &progress,
                     stop: &stop,
                 };
                 match mode {
-                    VerifyMode::Restore => drill::prove(partial, &trial),
-                    VerifyMode::Checksum => drill::check_only(partial, &trial),
+                    VerifyMode::Restore => drill::prove(partial, &trial, witness),
+                    VerifyMode::Checksum => {
+                        let ready = drill::check_only(partial, &trial)?;
+                        Ok((ready, Verdict::unchecked(exceptions)))
+                    }
                 }
             }
         });
         let proven = self.within(DRILL_TIMEOUT, &stop, work).await?;
-        let ready = proven.ok_or(Failure::DrillTimeout(DRILL_TIMEOUT))??;
-        let class = match mode {
-            VerifyMode::Restore => class,
-            VerifyMode::Checksum => EvidenceClass::C,
-        };
-        Ok((ready, class))
+        let proven = proven.ok_or(Failure::DrillTimeout(DRILL_TIMEOUT))?;
+        Ok(proven?)
     }
 
     /// Waits for blocking work; past `timeout` it is asked to stop, waited for, and gives `None`.
@@ -294,17 +371,17 @@ impl Attempt<'_> {
     }
 
     /// The day's first copy has the plain key; a later one the time, or the next second that is free.
-    async fn choose_key(&self, ready: &Ready) -> Result<ObjectKey, Failure> {
+    async fn choose_key(&self, made: &Made) -> Result<ObjectKey, Failure> {
         let date = self.date();
-        let (name, compression) = (&self.database.config.name, ready.stored.compression);
-        let mut key = ObjectKey::daily(date, name, None, compression);
+        let (name, compression) = (&self.database.config.name, made.ready.stored.compression);
+        let mut key = ObjectKey::daily(date, name, None, made.form, compression);
         let mut is_taken = self.wiring.catalog.daily_key_taken(date, name)?;
         let mut time = self.started_at.time();
         for _ in 0..MAX_KEYS_TRIED {
             if !is_taken && !self.is_in_a_store(&key).await {
                 break;
             }
-            key = ObjectKey::daily(date, name, Some(time), compression);
+            key = ObjectKey::daily(date, name, Some(time), made.form, compression);
             is_taken = self.wiring.catalog.copy(&key)?.is_some();
             time += TimeDelta::seconds(1);
         }
@@ -367,15 +444,17 @@ impl Attempt<'_> {
         Ok(outcome.failed)
     }
 
-    fn manifest(
-        &self,
-        key: ObjectKey,
-        ready: &Ready,
-        dumped: Dumped,
-        class: EvidenceClass,
-    ) -> Result<Manifest, Failure> {
+    fn manifest(&self, key: ObjectKey, made: Made) -> Result<(Ready, Manifest), Failure> {
+        let Made {
+            ready,
+            dumped,
+            verdict,
+            form,
+            reason,
+        } = made;
+        let facts = self.database.source.facts();
         let text = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
-        Ok(Manifest {
+        let manifest = Manifest {
             format: MANIFEST_FORMAT,
             instance: self.wiring.catalog.instance()?,
             key,
@@ -385,19 +464,27 @@ impl Attempt<'_> {
             job: self.run.id(),
             source: SourceFacts {
                 bookmark: dumped.bookmark,
-                ..self.database.source.facts()
+                method: match form {
+                    CopyForm::Image => Some("image".to_owned()),
+                    CopyForm::Sql => facts.method.clone(),
+                },
+                method_reason: reason,
+                ..facts
             },
             started_at: text(self.started_at),
             completed_at: text(self.wiring.clock.now()),
             plain: ready.plain,
             stored: ready.stored,
             evidence: dumped.evidence,
-            class,
+            class: verdict.class,
+            check: verdict.check,
+            exceptions: verdict.exceptions,
             incomplete: dumped.incomplete,
             warnings: [dumped.warnings, ready.warnings.clone()].concat(),
             sqlite_version: drill::sqlite_version().to_owned(),
             patina_version: env!("CARGO_PKG_VERSION").to_owned(),
-        })
+        };
+        Ok((ready, manifest))
     }
 
     fn header(&self) -> Header {

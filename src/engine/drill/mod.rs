@@ -2,8 +2,10 @@
 //!
 //! Invariant: a dump is executed with no right to touch anything but the scratch database.
 
+mod image;
 mod load;
 mod statements;
+mod verdict;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,13 +14,17 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio_util::sync::CancellationToken;
 
+pub(in crate::engine) use self::image::{load_image, open_image};
 pub(in crate::engine) use self::load::{Place, Step};
 pub(in crate::engine) use self::statements::Statements;
+pub use self::verdict::Verdict;
 use super::spool::{Partial, Ready};
 use crate::dump::{ReadError, SplitError};
 use crate::progress::Progress;
-use crate::source::content_of;
-use crate::types::{EvidenceClass, PlainFacts, SourceEvidence, StoredFacts, TableEvidence};
+use crate::source::{DumpForm, SourceError, Witness, content_of};
+use crate::types::{
+    EvidenceClass, Exception, PlainFacts, SourceEvidence, StoredFacts, TableEvidence,
+};
 
 /// SQLite instructions between two looks at the request to stop.
 const INSTRUCTIONS_PER_CHECK: i32 = 100_000;
@@ -50,6 +56,10 @@ pub struct Trial<'a> {
     pub evidence: &'a SourceEvidence,
     /// How well that evidence fits one moment.
     pub class: EvidenceClass,
+    /// In which form the dump is.
+    pub form: DumpForm,
+    /// What the dump does not carry, as far as whoever wrote it knows.
+    pub exceptions: &'a [Exception],
     /// Tables whose rows the dump leaves out.
     pub skip_data: &'a [String],
     /// A path at which nothing exists; the scratch database is made there and removed.
@@ -88,6 +98,12 @@ pub enum DrillError {
     /// The restored database differs from the source.
     #[error("the restored copy differs from the source: {0}")]
     Differs(String),
+    /// The source itself is damaged.
+    #[error("SQLite's own check calls the source damaged: {0}")]
+    SourceDamaged(String),
+    /// The source could not be looked at a second time.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// The scratch database cannot be used.
     #[error("the scratch database cannot be used: {0}")]
     Scratch(String),
@@ -96,17 +112,43 @@ pub enum DrillError {
     Stopped,
 }
 
-/// Restores the dump of `partial` and compares; only then it becomes [`Ready`].
+impl DrillError {
+    /// What keeps SQL text from being a whole copy, where that is what failed: an image may carry it.
+    pub fn not_as_sql(&self) -> Option<String> {
+        match self {
+            Self::Refused { .. }
+            | Self::Split(_)
+            | Self::Inconsistent(_)
+            | Self::Differs(_)
+            | Self::SourceDamaged(_) => Some(self.to_string()),
+            Self::Source(error) => error.not_as_sql(),
+            Self::Spool(_) | Self::Incomplete(_) | Self::Scratch(_) | Self::Stopped => None,
+        }
+    }
+}
+
+/// Restores the dump of `partial` and compares; only then it becomes [`Ready`]. `witness` looked at the source in the
+/// snapshot that was dumped.
 ///
 /// # Errors
-/// Where the dump is incomplete, does not restore, or differs from the evidence. The spool is then removed.
-pub fn prove(partial: Partial, trial: &Trial<'_>) -> Result<Ready, DrillError> {
+/// Where the dump is incomplete, does not restore, or differs from the evidence or from what the witness saw but for the
+/// declared exceptions. The spool is then removed.
+pub fn prove(
+    partial: Partial,
+    trial: &Trial<'_>,
+    witness: Option<Witness>,
+) -> Result<(Ready, Verdict), DrillError> {
+    if trial.form == DumpForm::Image {
+        return image::prove(partial, trial, witness);
+    }
     let scratch = Scratch::create(trial.scratch)?;
     let (progress, stop) = (trial.progress, trial.stop);
     let mut connection = restore_into(&DumpFile::from(&partial), &scratch.path, progress, stop)?;
-    let found = std::thread::scope(|scope| {
+    let (found, verdict) = std::thread::scope(|scope| {
         let check = scope.spawn(|| check_integrity(&scratch.path, stop));
-        let found = content_of(&mut connection, trial.skip_data, stop).map_err(scratch_error);
+        let found = content_of(&mut connection, trial.skip_data, stop)
+            .map_err(scratch_error)
+            .and_then(|found| Ok((found, verdict::reach(&connection, trial, witness)?)));
         let panicked = |_| {
             Err(DrillError::Scratch(
                 "the checking thread panicked".to_owned(),
@@ -121,14 +163,14 @@ pub fn prove(partial: Partial, trial: &Trial<'_>) -> Result<Ready, DrillError> {
     drop(scratch);
     let mut ready = make_ready(partial)?;
     match (violations_differ(trial.evidence, &found), trial.class) {
-        (None, _) => Ok(ready),
+        (None, _) => Ok((ready, verdict)),
         // Keys were checked at another moment than rows were read: the rows are equal, so this is news, not a fault.
         (Some(difference), EvidenceClass::B) => {
             let text = format!("{difference}: the database was written to while it was read");
             ready.warnings.push(text);
-            Ok(ready)
+            Ok((ready, verdict))
         }
-        (Some(difference), EvidenceClass::A | EvidenceClass::C) => {
+        (Some(difference), EvidenceClass::A | EvidenceClass::C | EvidenceClass::S) => {
             Err(DrillError::Differs(difference))
         }
     }
@@ -140,6 +182,10 @@ pub fn prove(partial: Partial, trial: &Trial<'_>) -> Result<Ready, DrillError> {
 /// Where the dump is incomplete or changed. The spool is then removed.
 pub fn check_only(partial: Partial, trial: &Trial<'_>) -> Result<Ready, DrillError> {
     let dump = DumpFile::from(&partial);
+    if trial.form == DumpForm::Image {
+        image::check(&dump)?;
+        return make_ready(partial);
+    }
     let mut statements = Statements::open(&dump, trial.progress)?;
     while statements.next_block()?.is_some() {
         if trial.stop.is_cancelled() {
@@ -163,6 +209,23 @@ pub fn restore(
     let mut scratch = Scratch::create(into)?;
     drop(restore_into(dump, into, progress, stop)?);
     check_integrity(into, stop)?;
+    let synced = File::open(into).and_then(|file| file.sync_all());
+    synced.map_err(|error| DrillError::Scratch(error.to_string()))?;
+    scratch.path = PathBuf::new();
+    Ok(())
+}
+
+/// Unpacks an image to the new file `into` and keeps it there, durable.
+///
+/// # Errors
+/// Where something is at `into`, or the image is not what was written. No file is then left.
+pub fn restore_image(
+    dump: &DumpFile<'_>,
+    into: &Path,
+    stop: &CancellationToken,
+) -> Result<(), DrillError> {
+    let mut scratch = Scratch::create(into)?;
+    image::unpack(dump, into, stop)?;
     let synced = File::open(into).and_then(|file| file.sync_all());
     synced.map_err(|error| DrillError::Scratch(error.to_string()))?;
     scratch.path = PathBuf::new();
@@ -362,6 +425,7 @@ mod tests {
             let request = DumpRequest {
                 header: &header,
                 skip_data,
+                form: DumpForm::Sql,
                 progress: &Progress::default(),
                 stop: &CancellationToken::new(),
             };
@@ -382,15 +446,18 @@ mod tests {
                 &Trial {
                     evidence,
                     class: self.class,
+                    form: DumpForm::Sql,
+                    exceptions: &[],
                     skip_data,
                     scratch: &self.folder.path().join("scratch.db"),
                     progress: &Arc::default(),
                     stop: &CancellationToken::new(),
                 },
+                None,
             );
             assert!(!self.folder.path().join("scratch.db").exists());
             assert!(!self.folder.path().join("source.partial").exists());
-            outcome
+            outcome.map(|(ready, _)| ready)
         }
     }
 

@@ -57,12 +57,11 @@ impl Source {
     }
 }
 
-/// The daily's key without the ending of its compression: the archive holds plain SQL.
+/// The daily's key without the ending of its compression: the archive holds plain SQL and plain images.
 fn plain_path(key: &ObjectKey) -> String {
     let text = key.as_str();
-    let end = text
-        .rfind(".sql")
-        .map_or(text.len(), |at| at + ".sql".len());
+    let form = key.form().suffix();
+    let end = text.rfind(form).map_or(text.len(), |at| at + form.len());
     text[..end].to_owned()
 }
 

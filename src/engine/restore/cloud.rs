@@ -26,9 +26,9 @@ use crate::engine::drill::{self, Step, Trial};
 use crate::engine::spool::Writing;
 use crate::progress::Progress;
 use crate::source::d1::{Client, D1Source, OnChange, SchemaEntry, name_for};
-use crate::source::{DumpRequest, Dumped, Source};
+use crate::source::{DumpForm, DumpRequest, Dumped, Source};
 use crate::types::{
-    BackupDate, Compression, DatabaseName, JobId, MANIFEST_FORMAT, Manifest, ObjectKey,
+    BackupDate, Compression, CopyForm, DatabaseName, JobId, MANIFEST_FORMAT, Manifest, ObjectKey,
     SourceEvidence,
 };
 
@@ -254,27 +254,37 @@ fn keep_now(
     let request = DumpRequest {
         header: &header,
         skip_data: &[],
+        form: DumpForm::Sql,
         progress: &progress,
         stop,
     };
     let mut writing =
         Writing::create(&workshop.path("safety.partial"), Compression::None).map_err(told)?;
-    let dumped = source.dump(&request, &mut writing)?;
+    let mut dumped = source.dump(&request, &mut writing)?;
+    let witness = dumped.witness.take();
     let trial = Trial {
         evidence: &dumped.evidence,
         class: dumped.class,
+        form: DumpForm::Sql,
+        exceptions: &dumped.exceptions,
         skip_data: &[],
         scratch: &workshop.path("safety.db"),
         progress: &progress,
         stop,
     };
-    let ready = drill::prove(writing.finish().map_err(told)?, &trial)?;
+    let (ready, verdict) = drill::prove(writing.finish().map_err(told)?, &trial, witness)?;
     let time = now.to_rfc3339_opts(SecondsFormat::Millis, true);
     let date = BackupDate(now.date_naive());
     let manifest = Manifest {
         format: MANIFEST_FORMAT,
         instance: "safety copy".to_owned(),
-        key: ObjectKey::daily(date, name, Some(now.time()), Compression::None),
+        key: ObjectKey::daily(
+            date,
+            name,
+            Some(now.time()),
+            CopyForm::Sql,
+            Compression::None,
+        ),
         database: name.clone(),
         date,
         zone: "UTC".to_owned(),
@@ -285,7 +295,9 @@ fn keep_now(
         plain: ready.plain,
         stored: ready.stored,
         evidence: dumped.evidence,
-        class: dumped.class,
+        class: verdict.class,
+        check: verdict.check,
+        exceptions: verdict.exceptions,
         incomplete: dumped.incomplete,
         warnings: dumped.warnings,
         sqlite_version: drill::sqlite_version().to_owned(),
@@ -326,6 +338,7 @@ async fn prove(
         let request = DumpRequest {
             header: &header,
             skip_data: &[],
+            form: DumpForm::Sql,
             progress: &Progress::default(),
             stop: &CancellationToken::new(),
         };

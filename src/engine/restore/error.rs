@@ -72,6 +72,12 @@ pub enum RestoreError {
     /// The target could not be read: for its safety copy, or to prove what was restored.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// Single tables were asked for, and SQLite cannot take them out of an image.
+    #[error(
+        "single tables cannot be taken out of this image: {0}\nhint: restore all of it and take them out with the program \
+         that the database belongs to"
+    )]
+    Image(String),
     /// The statement of a query is refused.
     #[error("the query is refused: {0}")]
     Query(String),

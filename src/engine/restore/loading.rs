@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::RestoreError;
+use super::image;
 use super::making::{Job, UNKNOWN_TEXT_BYTES};
 use super::origin::Feed;
 use super::papers::Papers;
@@ -24,6 +25,9 @@ pub(super) async fn load(
     let work = move |feed: Feed| {
         // A way that was given up may have left one.
         let _ = fs::remove_file(&path);
+        if let Some(manifest) = papers.image() {
+            return image::unpack(feed, &path, manifest, &stop);
+        }
         let unseen = Arc::<Progress>::default();
         let mut statements = Statements::over(feed.text, feed.compression, &unseen)?;
         let mut sieve = Sieve::new(wanted.as_deref());

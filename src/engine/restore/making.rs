@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use tokio_util::sync::CancellationToken;
 
 use super::error::RestoreError;
+use super::image;
 use super::origin::{Feed, Origin};
 use super::papers::Papers;
 use super::proof::{Against, Proof};
@@ -105,6 +106,11 @@ impl Maker {
     fn make(&self, feed: Feed) -> Result<Made, RestoreError> {
         // A way that was given up may have left one.
         let _ = fs::remove_file(&self.path);
+        if let Some(manifest) = self.papers.image() {
+            image::unpack(feed, &self.path, manifest, &self.stop)?;
+            let warnings = image::warnings(manifest);
+            return self.of_image(manifest.evidence.clone(), warnings);
+        }
         let unseen = Arc::<Progress>::default();
         let mut statements = Statements::over(feed.text, feed.compression, &unseen)?;
         let mut sieve = Sieve::new(self.is_sifted.then_some(&self.tables[..]));
@@ -141,6 +147,33 @@ impl Maker {
             warnings: warnings(&proof, manifest.as_ref(), only.is_some()),
             proof,
             evidence,
+        })
+    }
+}
+
+impl Maker {
+    /// What was made of an image; single tables are left alone in it as far as SQLite can do that without its program.
+    fn of_image(
+        &self,
+        mut evidence: SourceEvidence,
+        warnings: Vec<String>,
+    ) -> Result<Made, RestoreError> {
+        let is_wanted = |name: &String| {
+            let mut wanted = self.tables.iter();
+            wanted.any(|wanted| folded(wanted) == folded(name))
+        };
+        let only = (!self.tables.is_empty()).then_some(&self.tables[..]);
+        if only.is_some() {
+            Connection::open(&self.path)
+                .and_then(|connection| reduce(&connection, &self.tables))
+                .map_err(|error| RestoreError::Image(error.to_string()))?;
+            evidence.tables.retain(|table| is_wanted(&table.name));
+        }
+        Ok(Made {
+            path: self.path.clone(),
+            proof: Proof::of_image(&evidence, only),
+            evidence,
+            warnings,
         })
     }
 }

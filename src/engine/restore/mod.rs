@@ -4,6 +4,7 @@
 mod cloud;
 pub mod diff;
 mod error;
+mod image;
 mod loading;
 mod making;
 mod merge;

@@ -33,6 +33,13 @@ impl Papers {
         }
     }
 
+    /// The commit record, where the copy is an image.
+    pub(super) fn image(&self) -> Option<&Manifest> {
+        self.manifest
+            .as_ref()
+            .filter(|manifest| manifest.is_image())
+    }
+
     /// What the text says of itself; `None` of another tool's text in a file.
     pub(super) fn summary(
         &self,

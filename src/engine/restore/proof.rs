@@ -144,6 +144,29 @@ impl Proof {
     }
 }
 
+impl Proof {
+    /// Of an image whose every page is the source's.
+    pub(super) fn of_image(evidence: &SourceEvidence, only: Option<&[String]>) -> Self {
+        let verdict = |table: &TableEvidence| match &table.omitted {
+            Some(_) => Verdict::Restored,
+            None => Verdict::Equal,
+        };
+        let tables = evidence.tables.iter().map(|table| TableProof {
+            name: table.name.clone(),
+            rows: table.rows,
+            expected_rows: Some(table.rows),
+            verdict: verdict(table),
+        });
+        Self {
+            tables: tables.collect(),
+            basis: Basis::Manifest,
+            violations: 0,
+            expected_violations: only.is_none().then_some(0),
+            differences: Vec::new(),
+        }
+    }
+}
+
 impl Against<'_> {
     fn basis(&self) -> Basis {
         match self {

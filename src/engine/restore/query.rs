@@ -18,6 +18,7 @@ use rusqlite::{Batch, Connection, ErrorCode, OpenFlags};
 use tokio_util::sync::CancellationToken;
 
 use super::error::RestoreError;
+use super::image;
 use super::making::{Job, UNKNOWN_TEXT_BYTES};
 use super::origin::{Feed, on_thread};
 use super::papers::Papers;
@@ -146,6 +147,10 @@ impl Loader {
     fn load(&self, feed: Feed) -> Result<Option<Vec<String>>, RestoreError> {
         // A way that was given up may have left one.
         let _ = fs::remove_file(&self.path);
+        if let Some(manifest) = self.papers.image() {
+            image::unpack(feed, &self.path, manifest, &self.stop)?;
+            return Ok(None);
+        }
         let unseen = Arc::<Progress>::default();
         let mut statements = Statements::over(feed.text, feed.compression, &unseen)?;
         let mut sieve = Sieve::new(None);

@@ -488,8 +488,9 @@ fn state_word(database: &DatabaseOverview) -> &'static str {
 fn proof(class: EvidenceClass) -> &'static str {
     match class {
         EvidenceClass::A => "restored, every row and value equal to the source",
-        EvidenceClass::B => "restored, row counts equal to the source",
+        EvidenceClass::B => "restored and compared; what differs is named",
         EvidenceClass::C => "restored and consistent, not compared with the source",
+        EvidenceClass::S => "taken of a damaged source, and does not count",
     }
 }
 

@@ -161,6 +161,7 @@ impl Source for D1Source {
                 D1Method::Raw => None,
                 D1Method::Export => Some("export".to_owned()),
             },
+            method_reason: None,
         }
     }
 

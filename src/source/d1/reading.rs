@@ -110,6 +110,8 @@ impl<'a> Reading<'a> {
             bookmark,
             incomplete: !schema.missing.is_empty(),
             warnings: described.warnings,
+            exceptions: described.exceptions,
+            witness: None,
         }
     }
 }

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::answer::Cell;
 use super::error::ApiError;
-use crate::dump::{Content, Database, Table, TextEncoding, quoted_name};
+use crate::dump::{Content, Database, SequenceRow, Statistics, Table, TextEncoding, quoted_name};
 use crate::source::describe::{
     self, Column, Entry, Extent, ForeignKey, KeyTerm, RowKey, UniqueIndex, apply_skip_data,
-    in_dump_order, indexes_for_keys, is_cloudflare, make_texts_end_well, objects_of,
-    ordinary_table, virtual_table, warn_of_schema_text,
+    close_texts, exception, in_dump_order, indexes_for_keys, is_cloudflare, known_numbers,
+    loss_of_module, objects_of, ordinary_table, virtual_table, warn_of_schema_text,
 };
-use crate::source::virtual_table::{Module, counts_up};
-use crate::types::Sha256;
+use crate::source::sqlite::{Trial, try_alone};
+use crate::source::virtual_table::Module;
+use crate::types::{Exception, ExceptionKind, Sha256};
 
 /// The modules that D1 has; `pragma_module_list` is closed there.
 const MODULES: &[&str] = &["fts5", "fts5vocab", "rtree", "rtree_i32"];
@@ -104,6 +105,10 @@ pub(super) struct Schema {
     /// Indexes that foreign keys rest on.
     early: HashSet<String>,
     warnings: Vec<String>,
+    /// What SQL text cannot carry.
+    losses: Vec<Exception>,
+    has_sequence: bool,
+    has_statistics: bool,
 }
 
 /// One table's schema.
@@ -124,19 +129,19 @@ impl Schema {
         "SELECT 'x'||hex(name),'t'||type,quote(wr) FROM pragma_table_list WHERE schema='main'",
         "SELECT 'x'||hex(l.name),'x'||hex(c.name),'x'||hex(c.type),quote(c.pk),quote(c.hidden) \
          FROM pragma_table_list AS l JOIN pragma_table_xinfo(l.name) AS c \
-         WHERE l.schema='main' AND l.type IN ('table','virtual') AND l.name NOT LIKE '\\_cf\\_%' ESCAPE '\\' \
+         WHERE l.schema='main' AND l.type IN ('table','virtual','shadow') AND l.name NOT LIKE '\\_cf\\_%' ESCAPE '\\' \
          ORDER BY l.name,c.cid",
         "SELECT 'x'||hex(l.name),'x'||hex(k.name),quote(k.\"desc\"),'t'||k.coll FROM pragma_table_list AS l \
          JOIN pragma_index_list(l.name) AS i JOIN pragma_index_xinfo(i.name) AS k \
-         WHERE l.schema='main' AND l.type='table' AND l.name NOT LIKE '\\_cf\\_%' ESCAPE '\\' \
+         WHERE l.schema='main' AND l.type IN ('table','shadow') AND l.name NOT LIKE '\\_cf\\_%' ESCAPE '\\' \
          AND i.origin='pk' AND k.key=1 ORDER BY l.name,k.seqno",
         "SELECT 'x'||hex(l.name),quote(f.id),'x'||hex(f.\"table\"),CASE WHEN f.\"to\" IS NULL THEN 'NULL' ELSE \
          'x'||hex(lower(f.\"to\")) END FROM pragma_table_list AS l JOIN pragma_foreign_key_list(l.name) AS f \
-         WHERE l.schema='main' AND l.type='table' AND l.name NOT LIKE '\\_cf\\_%' ESCAPE '\\' \
+         WHERE l.schema='main' AND l.type IN ('table','shadow') AND l.name NOT LIKE '\\_cf\\_%' ESCAPE '\\' \
          ORDER BY l.name,f.id,f.seq",
         "SELECT 'x'||hex(l.name),'x'||hex(i.name),CASE WHEN k.name IS NULL THEN 'NULL' ELSE 'x'||hex(lower(k.name)) END \
          FROM pragma_table_list AS l JOIN pragma_index_list(l.name) AS i JOIN pragma_index_info(i.name) AS k \
-         WHERE l.schema='main' AND l.type='table' AND l.name NOT LIKE '\\_cf\\_%' ESCAPE '\\' \
+         WHERE l.schema='main' AND l.type IN ('table','shadow') AND l.name NOT LIKE '\\_cf\\_%' ESCAPE '\\' \
          AND i.\"unique\" AND i.origin='c' AND NOT i.partial ORDER BY l.name,i.name",
     ];
 
@@ -145,12 +150,11 @@ impl Schema {
         let [entries, listed, columns, keys, foreign, indexes] = answers else {
             return Err(misshapen());
         };
-        let (shadow, without_rowid) = read_list(listed)?;
+        let (names, without_rowid) = read_list(listed)?;
         let mut entries = read_entries(entries)?;
-        entries.retain(|entry| {
-            let is_internal = is_cloudflare(&entry.name) || is_cloudflare(&entry.table);
-            !is_internal && !shadow.contains(&entry.table)
-        });
+        entries.retain(|entry| !is_cloudflare(&entry.name) && !is_cloudflare(&entry.table));
+        let shadows = shadows(&entries);
+        entries.retain(|entry| entry.kind != "table" || !shadows.contains(&entry.name));
         let mut columns = read_columns(columns)?;
         let keys = read_keys(keys)?;
         let mut foreign = read_foreign_keys(foreign)?;
@@ -160,8 +164,15 @@ impl Schema {
             tables: Vec::new(),
             missing: Vec::new(),
             warnings: Vec::new(),
+            losses: close_texts(&mut entries),
+            has_sequence: names.iter().any(|name| name == "sqlite_sequence"),
+            has_statistics: names.iter().any(|name| name == "sqlite_stat1"),
         };
-        make_texts_end_well(&mut entries, &mut schema.warnings);
+        if names.iter().any(|name| name == "sqlite_stat4") {
+            let reason = "the stock `sqlite3` shell has no such table";
+            let kind = ExceptionKind::Missing;
+            schema.losses.push(exception("sqlite_stat4", kind, reason));
+        }
         let mut foreign_keys = Vec::new();
         for entry in entries.iter().filter(|entry| entry.kind == "table") {
             let module = entry.module();
@@ -171,7 +182,13 @@ impl Schema {
                     entry.name, module.name
                 ));
                 schema.missing.push(entry.name.clone());
+                let reason = format!("its module `{}` is not one of D1's", module.name);
+                let kind = ExceptionKind::Missing;
+                schema.losses.push(exception(&entry.name, kind, reason));
                 continue;
+            }
+            if let Some(module) = &module {
+                schema.losses.extend(loss_of_module(&entry.name, module));
             }
             let columns = columns.remove(&entry.name).unwrap_or_default();
             let has_rowid = !without_rowid.contains(&entry.name);
@@ -239,10 +256,16 @@ impl Schema {
                 "SELECT 'x'||hex(k),'x'||hex(quote(v)) FROM {shadow} WHERE k<>'version' ORDER BY k"
             ));
         }
-        if self.has_sequence() {
+        if self.has_sequence {
             statements.push(
-                "SELECT 'x'||hex(name),quote(seq) FROM sqlite_sequence \
-                 WHERE typeof(name)='text' AND typeof(seq)='integer' ORDER BY rowid"
+                "SELECT 'x'||hex(quote(name)),'x'||hex(quote(seq)) FROM sqlite_sequence ORDER BY rowid"
+                    .to_owned(),
+            );
+        }
+        if self.has_statistics {
+            statements.push(
+                "SELECT 'x'||hex(quote(tbl)),'x'||hex(quote(idx)),'x'||hex(quote(stat)) \
+                 FROM sqlite_stat1 ORDER BY rowid"
                     .to_owned(),
             );
         }
@@ -279,12 +302,24 @@ impl Schema {
             settings.insert(&table.entry.name, pairs.collect::<Result<_, ApiError>>()?);
         }
         let mut sequence = None;
-        if self.has_sequence() {
+        if self.has_sequence {
             let rows = next()?;
-            let pairs = rows.iter().map(|row| Ok((text(row, 0)?, integer(row, 1)?)));
-            let mut pairs: Vec<(String, i64)> = pairs.collect::<Result<_, ApiError>>()?;
-            pairs.retain(|(name, _)| self.entries.iter().any(|entry| entry.name == *name));
-            sequence = Some(pairs);
+            let rows = rows.iter().map(|row| {
+                Ok(SequenceRow {
+                    name: text(row, 0)?,
+                    seq: text(row, 1)?,
+                })
+            });
+            sequence = Some(rows.collect::<Result<Vec<_>, ApiError>>()?);
+        }
+        let mut statistics = None;
+        if self.has_statistics {
+            let rows = next()?;
+            let rows = rows
+                .iter()
+                .map(|row| Ok([text(row, 0)?, text(row, 1)?, text(row, 2)?]));
+            let rows = rows.collect::<Result<_, ApiError>>()?;
+            statistics = Some(Statistics { rows });
         }
         let mut violations = 0;
         if skills.key_check && self.has_parents() {
@@ -302,7 +337,8 @@ impl Schema {
             table.described(extent, settings)
         };
         let mut tables: Vec<Table> = self.tables.iter().map(table).collect();
-        apply_skip_data(&mut tables, skip_data, &mut warnings);
+        let mut exceptions = self.losses.clone();
+        exceptions.extend(apply_skip_data(&mut tables, skip_data, &mut warnings));
         warn_of_schema_text(&self.entries, &mut warnings);
         if violations > 0 {
             warnings.push(format!(
@@ -310,7 +346,8 @@ impl Schema {
             ));
         }
         let (early_indexes, objects) = objects_of(&self.entries, &self.early);
-        let digest = describe::digest(&self.entries, sequence.as_deref(), TextEncoding::Utf8);
+        let numbers = known_numbers(sequence.as_deref(), &self.entries);
+        let digest = describe::digest(&self.entries, Some(&numbers), TextEncoding::Utf8);
         let extents = extents
             .into_iter()
             .map(|(name, extent)| (name.to_owned(), extent));
@@ -318,6 +355,7 @@ impl Schema {
             digest,
             violations,
             warnings,
+            exceptions,
             sizes,
             extents: extents.collect(),
             database: Database {
@@ -325,16 +363,10 @@ impl Schema {
                 early_indexes,
                 objects,
                 sequence,
+                statistics,
                 ..Database::default()
             },
         })
-    }
-
-    fn has_sequence(&self) -> bool {
-        let ordinary = self.tables.iter().filter(|table| table.module.is_none());
-        ordinary
-            .into_iter()
-            .any(|table| counts_up(&table.entry.sql))
     }
 
     fn has_parents(&self) -> bool {
@@ -349,6 +381,8 @@ pub(super) struct Described {
     pub(super) digest: Sha256,
     pub(super) violations: u64,
     pub(super) warnings: Vec<String>,
+    /// What the dump does not carry.
+    pub(super) exceptions: Vec<Exception>,
     /// By table, where there was time to look.
     pub(super) sizes: HashMap<String, Sizes>,
     /// By table.
@@ -466,18 +500,27 @@ fn read_entries(rows: &Rows) -> Result<Vec<Entry>, ApiError> {
     rows.iter().map(entry).collect()
 }
 
-/// The names of shadow tables, and of tables without rowids.
+/// The names of all tables, and of those without rowids.
 fn read_list(rows: &Rows) -> Result<(Vec<String>, Vec<String>), ApiError> {
-    let (mut shadow, mut without_rowid) = (Vec::new(), Vec::new());
+    let (mut names, mut without_rowid) = (Vec::new(), Vec::new());
     for row in rows {
         let name = text(row, 0)?;
-        if text(row, 1)? == "shadow" {
-            shadow.push(name);
-        } else if integer(row, 2)? != 0 {
-            without_rowid.push(name);
+        if integer(row, 2)? != 0 {
+            without_rowid.push(name.clone());
         }
+        names.push(name);
     }
-    Ok((shadow, without_rowid))
+    Ok((names, without_rowid))
+}
+
+/// The tables that virtual tables made for themselves.
+fn shadows(entries: &[Entry]) -> HashSet<String> {
+    let virtual_tables = entries.iter().filter(|entry| entry.module().is_some());
+    let made = virtual_tables.filter_map(|entry| match try_alone(entry) {
+        Trial::Makes(tables) => Some(tables),
+        Trial::Refused(_) => None,
+    });
+    made.flatten().collect()
 }
 
 fn read_columns(rows: &Rows) -> Result<HashMap<String, Vec<Column>>, ApiError> {

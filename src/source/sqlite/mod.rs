@@ -4,8 +4,10 @@
 mod foreign_key;
 mod import;
 mod open;
+mod image;
 mod schema;
 mod scratch;
+mod shadow;
 mod writing;
 
 use std::io;
@@ -21,12 +23,13 @@ use self::open::Opened;
 use self::schema::{Described, describe};
 use self::writing::Step;
 use super::describe::evidence_of;
-use super::{DumpRequest, Dumped, Source, SourceError};
+use super::{DumpForm, DumpRequest, Dumped, Source, SourceError};
 use crate::dump::{Content, ContentHasher, Database, RowBlock, Sink, Table, Value};
 use crate::types::{EvidenceClass, SourceEvidence, SourceFacts};
 
 pub(crate) use import::{ImportError, Imported};
 pub use scratch::{lift_limits, open_scratch};
+pub(super) use shadow::{Trial, try_alone};
 
 /// How long a lock of another process is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,6 +39,9 @@ const BLOCK_BYTES: usize = 128 * 1024;
 
 /// How many blocks may wait for the writing thread.
 const WAITING_STEPS: usize = 4;
+
+/// So many obstacles are named in a message; the rest are counted.
+const MOST_NAMED: usize = 5;
 
 /// SQLite instructions between two looks at the request to stop, inside one step.
 const INSTRUCTIONS_PER_CHECK: i32 = 100_000;
@@ -85,12 +91,16 @@ impl SqliteSource {
         let started = Instant::now();
         let told = |error| self.told(error);
         let connection = opened.connection();
+        let described = describe(connection, request.skip_data).map_err(told)?;
+        self.refuse_losses(&described, request.form)?;
         let Described {
             database,
             digest,
             missing,
             mut warnings,
-        } = describe(connection, request.skip_data).map_err(told)?;
+            losses,
+            chosen,
+        } = described;
         request.progress.expect_rows(database.total_rows());
         let (tables, violations) = std::thread::scope(|scope| {
             let (sender, steps) = sync_channel(WAITING_STEPS);
@@ -130,6 +140,25 @@ impl SqliteSource {
             bookmark: None,
             incomplete: !missing.is_empty(),
             warnings,
+            exceptions: losses.into_iter().chain(chosen).collect(),
+            witness: None,
+        })
+    }
+
+    /// SQL text that is to carry everything is not written where it cannot.
+    fn refuse_losses(&self, described: &Described, form: DumpForm) -> Result<(), SourceError> {
+        let losses = &described.losses;
+        if form != DumpForm::WholeSql || losses.is_empty() {
+            return Ok(());
+        }
+        let named = losses.iter().take(MOST_NAMED).map(ToString::to_string);
+        let mut why = named.collect::<Vec<_>>().join("; ");
+        if losses.len() > MOST_NAMED {
+            why.push_str(&format!("; and {} more", losses.len() - MOST_NAMED));
+        }
+        Err(SourceError::NotAsSql {
+            what: self.what(),
+            why,
         })
     }
 
@@ -200,22 +229,28 @@ impl SqliteSource {
         SourceError::Damaged { what, why }
     }
 
+    fn locked(&self) -> SourceError {
+        SourceError::Locked {
+            what: self.what(),
+            waited_ms: u64::try_from(self.busy_timeout.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
     /// SQLite's error in the words of a source.
     fn told(&self, error: rusqlite::Error) -> SourceError {
         let what = self.what();
         let why = error.to_string();
         match error.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) => SourceError::Stopped,
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => SourceError::Locked {
-                what,
-                waited_ms: u64::try_from(self.busy_timeout.as_millis()).unwrap_or(u64::MAX),
-            },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => self.locked(),
             Some(ErrorCode::DatabaseCorrupt) => self.damaged(why),
             Some(ErrorCode::NotADatabase) => SourceError::NotADatabase {
                 what,
                 why,
                 hint: "an encrypted database is read through the program that encrypts it",
             },
+            // A function, collation, module or limit that this SQLite has not.
+            Some(ErrorCode::Unknown) => SourceError::NotAsSql { what, why },
             code => SourceError::Unavailable {
                 what,
                 why,
@@ -295,6 +330,7 @@ impl Source for SqliteSource {
             id: self.path.display().to_string(),
             bookmark: None,
             method: None,
+            method_reason: None,
         }
     }
 
@@ -304,11 +340,24 @@ impl Source for SqliteSource {
             .map(|metadata| metadata.len())
     }
 
+    fn has_image(&self) -> bool {
+        true
+    }
+
     fn dump(&self, request: &DumpRequest<'_>, sink: &mut dyn Sink) -> Result<Dumped, SourceError> {
-        let opened = Opened::open(self, request.stop)?;
-        let dumped = self.read(&opened, request, sink)?;
-        opened.check_unchanged(self)?;
-        Ok(dumped)
+        // Whoever drops the witness ends its look.
+        let stop = request.stop.child_token();
+        let mut opened = Opened::open(self, &stop)?;
+        let witness = self.witness(&mut opened, request.form, stop)?;
+        let dumped = match request.form {
+            DumpForm::WholeSql | DumpForm::Sql => self.read(&opened, request, sink)?,
+            DumpForm::Image => self.read_pages(&opened, request, sink)?,
+        };
+        opened.watch().check_unchanged()?;
+        Ok(Dumped {
+            witness: Some(witness),
+            ..dumped
+        })
     }
 }
 

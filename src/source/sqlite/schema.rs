@@ -5,13 +5,16 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::foreign_key::indexes_for_keys;
-use crate::dump::{Content, Database, Table, TextEncoding, quoted_name};
+use super::shadow::{Trial, try_alone};
+use crate::dump::{
+    Content, Database, FileSettings, SequenceRow, Statistics, Table, TextEncoding, quoted_name,
+};
 use crate::source::describe::{
-    self, Column, Entry, Extent, KeyTerm, RowKey, apply_skip_data, content_of_module,
-    in_dump_order, is_cloudflare, make_texts_end_well, objects_of, warn_of_schema_text,
+    self, Column, Entry, Extent, KeyTerm, RowKey, apply_skip_data, close_texts, content_of_module,
+    exception, in_dump_order, known_numbers, loss_of_module, objects_of, warn_of_schema_text,
 };
 use crate::source::virtual_table::{Module, counts_up};
-use crate::types::Sha256;
+use crate::types::{Exception, ExceptionKind, Sha256};
 
 /// A database's description and what was noticed on the way.
 #[derive(Debug)]
@@ -22,50 +25,49 @@ pub(super) struct Described {
     /// Tables that are missing in the dump, because their schema cannot be read.
     pub(super) missing: Vec<String>,
     pub(super) warnings: Vec<String>,
+    /// What SQL text cannot carry.
+    pub(super) losses: Vec<Exception>,
+    /// What the configuration leaves out.
+    pub(super) chosen: Vec<Exception>,
 }
 
 /// Describes the database that `connection` has open, as its current transaction sees it.
 pub(super) fn describe(connection: &Connection, skip_data: &[String]) -> Result<Described> {
     let mut warnings = Vec::new();
-    let mut missing = Vec::new();
-    let listed = list_tables(connection)?;
-    let modules = list_modules(connection)?;
-    let mut entries = read_entries(connection)?;
-    make_texts_end_well(&mut entries, &mut warnings);
-    entries.retain(|entry| {
-        let is_internal = is_cloudflare(&entry.name) || is_cloudflare(&entry.table);
-        if is_internal && entry.kind == "table" {
-            warnings.push(format!(
-                "table `{}` belongs to D1 itself and is left out",
-                entry.name
-            ));
-        }
-        !is_internal && !listed.shadow.contains(&entry.table)
-    });
+    let (mut entries, mut losses) = read_entries(connection)?;
+    losses.extend(close_texts(&mut entries));
+    let virtuals = Virtuals::look_at(&entries);
+    entries.retain(|entry| entry.kind != "table" || !virtuals.shadows.contains(&entry.name));
+    let without_rowid = without_rowid(connection)?;
     let mut tables = Vec::new();
     for entry in entries.iter().filter(|entry| entry.kind == "table") {
         match entry.module() {
             None => {
-                let has_rowid = !listed.without_rowid.contains(&entry.name);
+                let has_rowid = !without_rowid.contains(&entry.name);
                 tables.push(ordinary_table(connection, entry, has_rowid)?);
             }
-            Some(module) if modules.contains(&module.name) => {
+            Some(module) if !virtuals.is_refused(&entry.name) => {
+                losses.extend(loss_of_module(&entry.name, &module));
                 tables.push(virtual_table(connection, entry, &module)?);
             }
-            Some(module) => {
-                warnings.push(format!(
-                    "table `{}` is left out: its module `{}` is not part of SQLite, so its schema cannot be read",
-                    entry.name, module.name
-                ));
-                missing.push(entry.name.clone());
-            }
+            Some(_) => {}
         }
     }
+    let mut missing = Vec::new();
+    for (name, why) in virtuals.refused {
+        warnings.push(format!(
+            "table `{name}` is left out: SQLite cannot make it ({why}), so its schema cannot be read"
+        ));
+        losses.push(exception(&name, ExceptionKind::Missing, why));
+        missing.push(name);
+    }
     entries.retain(|entry| !missing.contains(&entry.name) && !missing.contains(&entry.table));
-    apply_skip_data(&mut tables, skip_data, &mut warnings);
+    let chosen = apply_skip_data(&mut tables, skip_data, &mut warnings);
     let sequence = read_sequence(connection, &entries)?;
+    let statistics = read_statistics(connection, &mut losses)?;
     let encoding = read_encoding(connection)?;
-    let digest = describe::digest(&entries, sequence.as_deref(), encoding);
+    let numbers = known_numbers(sequence.as_deref(), &entries);
+    let digest = describe::digest(&entries, Some(&numbers), encoding);
     warn_of_schema_text(&entries, &mut warnings);
     let early = indexes_for_keys(connection, &tables)?;
     let (early_indexes, objects) = objects_of(&entries, &early);
@@ -74,62 +76,84 @@ pub(super) fn describe(connection: &Connection, skip_data: &[String]) -> Result<
         early_indexes,
         objects,
         sequence,
+        statistics,
         user_version: connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
         application_id: connection.pragma_query_value(None, "application_id", |row| row.get(0))?,
         encoding,
+        file: FileSettings {
+            page_bytes: connection.pragma_query_value(None, "page_size", |row| row.get(0))?,
+            auto_vacuum: connection.pragma_query_value(None, "auto_vacuum", |row| row.get(0))?,
+        },
     };
     Ok(Described {
         database,
         digest,
         missing,
         warnings,
+        losses,
+        chosen,
     })
 }
 
-struct Listed {
-    shadow: HashSet<String>,
-    without_rowid: HashSet<String>,
+/// The virtual tables of a schema.
+#[derive(Default)]
+struct Virtuals {
+    /// What their modules made for them.
+    shadows: HashSet<String>,
+    /// Those that SQLite cannot make, and why. What lies beside them are tables like any other.
+    refused: Vec<(String, String)>,
 }
 
-fn list_tables(connection: &Connection) -> Result<Listed> {
-    let mut listed = Listed {
-        shadow: HashSet::new(),
-        without_rowid: HashSet::new(),
-    };
-    let mut statement =
-        connection.prepare("SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main'")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let name: String = row.get(0)?;
-        if row.get_ref(1)?.as_str()? == "shadow" {
-            listed.shadow.insert(name);
-        } else if row.get(2)? {
-            listed.without_rowid.insert(name);
+impl Virtuals {
+    fn look_at(entries: &[Entry]) -> Self {
+        let mut virtuals = Self::default();
+        for entry in entries.iter().filter(|entry| entry.module().is_some()) {
+            match try_alone(entry) {
+                Trial::Makes(tables) => virtuals.shadows.extend(tables),
+                Trial::Refused(why) => virtuals.refused.push((entry.name.clone(), why)),
+            }
         }
+        virtuals
     }
-    Ok(listed)
+
+    fn is_refused(&self, name: &str) -> bool {
+        self.refused.iter().any(|(refused, _)| refused == name)
+    }
 }
 
-fn list_modules(connection: &Connection) -> Result<HashSet<String>> {
-    let mut statement = connection.prepare("SELECT lower(name) FROM pragma_module_list")?;
+fn without_rowid(connection: &Connection) -> Result<HashSet<String>> {
+    let sql = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND wr";
+    let mut statement = connection.prepare(sql)?;
     let names = statement.query_map([], |row| row.get(0))?;
     names.collect()
 }
 
-fn read_entries(connection: &Connection) -> Result<Vec<Entry>> {
+/// The entries that have a text, and those that cannot be written because a part of them is no UTF-8.
+fn read_entries(connection: &Connection) -> Result<(Vec<Entry>, Vec<Exception>)> {
     let mut statement = connection.prepare(
         "SELECT type, name, tbl_name, sql FROM main.sqlite_schema
          WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid",
     )?;
-    let entries = statement.query_map([], |row| {
-        Ok(Entry {
-            kind: row.get(0)?,
-            name: row.get(1)?,
-            table: row.get(2)?,
-            sql: row.get(3)?,
-        })
-    })?;
-    entries.collect()
+    let mut rows = statement.query([])?;
+    let (mut entries, mut losses) = (Vec::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        let bytes = |at| -> Result<Vec<u8>> { Ok(row.get_ref(at)?.as_bytes()?.to_vec()) };
+        let parts = [bytes(0)?, bytes(1)?, bytes(2)?, bytes(3)?].map(String::from_utf8);
+        match parts {
+            [Ok(kind), Ok(name), Ok(table), Ok(sql)] => entries.push(Entry {
+                kind,
+                name,
+                table,
+                sql,
+            }),
+            _ => {
+                let name = String::from_utf8_lossy(&bytes(1)?).into_owned();
+                let reason = "its text is not UTF-8, which SQL text must be";
+                losses.push(exception(&name, ExceptionKind::Missing, reason));
+            }
+        }
+    }
+    Ok((entries, losses))
 }
 
 fn read_columns(connection: &Connection, table: &str) -> Result<Vec<Column>> {
@@ -250,20 +274,51 @@ fn read_settings(connection: &Connection, table: &str) -> Result<Vec<(String, St
     settings.collect()
 }
 
-/// The sequence values of tables that exist; `None` where no table counts with AUTOINCREMENT.
-fn read_sequence(connection: &Connection, entries: &[Entry]) -> Result<Option<Vec<(String, i64)>>> {
+/// The rows of `sqlite_sequence`, whatever they hold; `None` where there is no such table.
+fn read_sequence(connection: &Connection, entries: &[Entry]) -> Result<Option<Vec<SequenceRow>>> {
+    // Asked only where the text can hold the word, or where tables went.
     let mut tables = entries.iter().filter(|entry| entry.kind == "table");
-    if !tables.any(|entry| counts_up(&entry.sql)) {
+    if !tables.any(|entry| counts_up(&entry.sql)) && !has_table(connection, "sqlite_sequence")? {
+        return Ok(None);
+    }
+    let mut statement = connection
+        .prepare("SELECT quote(name), quote(seq) FROM main.sqlite_sequence ORDER BY rowid")?;
+    let rows = statement.query_map([], |row| {
+        Ok(SequenceRow {
+            name: row.get(0)?,
+            seq: row.get(1)?,
+        })
+    })?;
+    rows.collect::<Result<_>>().map(Some)
+}
+
+/// What the planner knows. `sqlite_stat4` is a table that only a SQLite of a special build has.
+fn read_statistics(
+    connection: &Connection,
+    losses: &mut Vec<Exception>,
+) -> Result<Option<Statistics>> {
+    for table in ["sqlite_stat4", "sqlite_stat3", "sqlite_stat2"] {
+        if has_table(connection, table)? {
+            let reason = "the stock `sqlite3` shell has no such table";
+            losses.push(exception(table, ExceptionKind::Missing, reason));
+        }
+    }
+    if !has_table(connection, "sqlite_stat1")? {
         return Ok(None);
     }
     let mut statement = connection.prepare(
-        "SELECT name, seq FROM main.sqlite_sequence
-         WHERE typeof(name) = 'text' AND typeof(seq) = 'integer' ORDER BY rowid",
+        "SELECT quote(tbl), quote(idx), quote(stat) FROM main.sqlite_stat1 ORDER BY rowid",
     )?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let mut rows: Vec<(String, i64)> = rows.collect::<Result<_>>()?;
-    rows.retain(|(name, _)| entries.iter().any(|entry| entry.name == *name));
-    Ok(Some(rows))
+    let rows = statement.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+    Ok(Some(Statistics {
+        rows: rows.collect::<Result<_>>()?,
+    }))
+}
+
+fn has_table(connection: &Connection, name: &str) -> Result<bool> {
+    connection
+        .prepare_cached("SELECT count(*) FROM main.sqlite_schema WHERE type='table' AND name=?1")?
+        .query_row([name], |row| row.get(0))
 }
 
 fn read_encoding(connection: &Connection) -> Result<TextEncoding> {

@@ -17,7 +17,12 @@ const MAX_GROWTH: u64 = 16;
 /// What a scratch database may take in any case.
 const MIN_CAP_BYTES: u64 = 64 * 1024 * 1024;
 
+/// The text may choose another one.
 const PAGE_BYTES: u64 = 4096;
+
+/// The cap is counted in pages, and the text chooses their size: it holds for pages of this one, and larger ones may take
+/// more.
+const CAPPED_PAGE_BYTES: u64 = 1024;
 
 /// The allocator keeps what the cache took, and an upload to S3 takes 24 MiB after it: together less than 64 MiB.
 const CACHE_KB: u32 = 4_000;
@@ -32,7 +37,7 @@ pub fn open_scratch(
     stop: &CancellationToken,
 ) -> rusqlite::Result<Connection> {
     let cap_bytes = text_bytes.saturating_mul(MAX_GROWTH).max(MIN_CAP_BYTES);
-    let pages = cap_bytes / PAGE_BYTES;
+    let pages = cap_bytes / CAPPED_PAGE_BYTES;
     let mut connection = Connection::open(path)?;
     connection.execute_batch(&format!(
         "PRAGMA page_size={PAGE_BYTES}; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;
@@ -56,8 +61,11 @@ pub fn lift_limits(connection: &mut Connection) -> rusqlite::Result<()> {
 
 /// What a dump needs, and nothing else.
 fn permit(context: AuthContext<'_>) -> Authorization {
-    const PRAGMAS: [&str; 6] = [
+    const PRAGMAS: [&str; 9] = [
         "defer_foreign_keys",
+        "foreign_keys",
+        "page_size",
+        "auto_vacuum",
         "ignore_check_constraints",
         "user_version",
         "application_id",
@@ -66,11 +74,6 @@ fn permit(context: AuthContext<'_>) -> Authorization {
     ];
     let is_allowed = match context.action {
         AuthAction::Attach { .. } | AuthAction::Detach { .. } => false,
-        // An R-tree asks for the page size when it is created.
-        AuthAction::Pragma {
-            pragma_name: "page_size",
-            pragma_value: None,
-        } => true,
         AuthAction::Pragma { pragma_name, .. } => PRAGMAS.contains(&pragma_name),
         AuthAction::Function { function_name } => {
             !["load_extension", "writefile", "readfile", "edit"].contains(&function_name)

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use patina::engine::drill::{self, DumpFile, Trial};
 use patina::engine::spool::Writing;
 use patina::progress::Progress;
-use patina::source::{DumpRequest, Source, SqliteSource};
-use patina::types::Compression;
+use patina::source::{DumpForm, DumpRequest, Source, SqliteSource};
+use patina::types::{self, Compression};
 use tokio_util::sync::CancellationToken;
 
 use crate::dumping::header;
@@ -40,53 +40,76 @@ pub(super) struct Exception {
     pub(super) reason: String,
 }
 
-/// Copies the database at `source`, proves the copy, and restores it; everything made lies in the folder `work`.
+/// Copies the database at `source`, proves the copy, and restores it; everything made lies in the folder `work`. SQL text
+/// where that carries everything, else an image, as `method = "auto"` does.
 pub(super) fn protect(source: &Path, work: &Path) -> Outcome {
-    match copy_and_restore(source, work) {
+    let trial = match copy_and_restore(source, work, DumpForm::WholeSql) {
+        Err((_, true)) => copy_and_restore(source, work, DumpForm::Image),
+        other => other,
+    };
+    match trial {
         Ok(copied) => Outcome::Copied(copied),
-        Err(message) => Outcome::Refused(message),
+        Err((message, _)) => Outcome::Refused(message),
     }
 }
 
-fn copy_and_restore(source: &Path, work: &Path) -> Result<Copied, String> {
+/// The error comes with whether an image may do what SQL text cannot.
+fn copy_and_restore(source: &Path, work: &Path, form: DumpForm) -> Result<Copied, (String, bool)> {
     let stop = CancellationToken::new();
-    let (scratch, spool) = (work.join("scratch"), work.join("spool.sql"));
+    let (scratch, spool) = (work.join("scratch"), work.join("spool.partial"));
     fs::create_dir_all(&scratch).map_err(text)?;
     let mut writing = Writing::create(&spool, Compression::None).map_err(text)?;
     let source = SqliteSource::new(source.to_owned(), scratch);
     let request = DumpRequest {
         header: &header(),
         skip_data: &[],
+        form,
         progress: &Progress::default(),
         stop: &stop,
     };
-    let dumped = source.dump(&request, &mut writing).map_err(text)?;
+    let dumped = source.dump(&request, &mut writing);
+    let mut dumped = dumped.map_err(|error| (error.to_string(), error.not_as_sql().is_some()))?;
     let partial = writing.finish().map_err(text)?;
     let (plain, stored) = (partial.plain, partial.stored);
+    let witness = dumped.witness.take();
     let trial = Trial {
         evidence: &dumped.evidence,
         class: dumped.class,
+        form,
+        exceptions: &dumped.exceptions,
         skip_data: &[],
         scratch: &work.join("drill.db"),
         progress: &Arc::default(),
         stop: &stop,
     };
-    let ready = drill::prove(partial, &trial).map_err(text)?;
+    let proven = drill::prove(partial, &trial, witness);
+    let (ready, verdict) =
+        proven.map_err(|error| (error.to_string(), error.not_as_sql().is_some()))?;
     let restored = work.join("restored.db");
     let dump = DumpFile {
         path: ready.path(),
         plain,
         stored,
     };
-    drill::restore(&dump, &restored, &Arc::default(), &stop).map_err(text)?;
-    let sql = work.join("copy.sql");
-    keep(ready.path(), &sql).map_err(text)?;
+    let is_image = form == DumpForm::Image;
+    match is_image {
+        true => drill::restore_image(&dump, &restored, &stop).map_err(text)?,
+        false => drill::restore(&dump, &restored, &Arc::default(), &stop).map_err(text)?,
+    }
+    let copy = work.join("copy.sql");
+    keep(ready.path(), &copy).map_err(text)?;
+    ready.remove().map_err(text)?;
+    let exception = |exception: &types::Exception| Exception {
+        object: exception.object.clone(),
+        kind: format!("{:?}", exception.kind),
+        reason: exception.reason.clone(),
+    };
     Ok(Copied {
         restored,
-        class: format!("{:?}", dumped.class),
-        exceptions: Vec::new(),
-        is_image: false,
-        sql: Some(sql),
+        class: format!("{:?}", verdict.class),
+        exceptions: verdict.exceptions.iter().map(exception).collect(),
+        is_image,
+        sql: (!is_image).then_some(copy),
     })
 }
 
@@ -94,6 +117,6 @@ fn keep(from: &Path, to: &Path) -> io::Result<()> {
     io::copy(&mut File::open(from)?, &mut File::create(to)?).map(drop)
 }
 
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
+fn text(error: impl std::fmt::Display) -> (String, bool) {
+    (error.to_string(), false)
 }

@@ -1,0 +1,185 @@
+//! Holds two inventories against each other, and the differences against what was declared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::inventory::{Inventory, SchemaEntry, TableFacts};
+use crate::types::{Exception, ExceptionKind};
+
+/// Something in which a copy differs from its source, or an exception that is none.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Difference {
+    /// The table, index, view, trigger or setting.
+    pub object: String,
+    /// In which way.
+    pub kind: ExceptionKind,
+    /// What was found, as a sentence without its end.
+    pub text: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Every difference that no exception declares, and every exception that is no difference. None: the copy holds
+/// everything that the source holds but for `declared`.
+pub fn compare(source: &Inventory, copy: &Inventory, declared: &[Exception]) -> Vec<Difference> {
+    let found = differences(source, copy);
+    let belongs = belongings(source);
+    let mut used = vec![false; declared.len()];
+    let mut left: Vec<Difference> = Vec::new();
+    for difference in found {
+        let mut is_declared = false;
+        for (at, exception) in declared.iter().enumerate() {
+            if covers(exception, &difference, &belongs) {
+                used[at] = true;
+                is_declared = true;
+            }
+        }
+        if !is_declared {
+            left.push(difference);
+        }
+    }
+    let unused = declared.iter().zip(used).filter(|(_, used)| !used);
+    left.extend(unused.map(|(exception, _)| Difference {
+        object: exception.object.clone(),
+        kind: exception.kind,
+        text: format!("`{}` is declared to differ, and does not", exception.object),
+    }));
+    left
+}
+
+/// The table that each index, trigger and shadow table belongs to.
+fn belongings(source: &Inventory) -> BTreeMap<&str, &str> {
+    let entries = source.schema.iter();
+    let mut belongs: BTreeMap<&str, &str> = entries
+        .filter(|((kind, name), entry)| kind != "table" && *name != entry.table)
+        .map(|((_, name), entry)| (name.as_str(), entry.table.as_str()))
+        .collect();
+    for (name, table) in &source.tables {
+        belongs.extend(table.owner.as_deref().map(|owner| (name.as_str(), owner)));
+    }
+    belongs
+}
+
+/// Whether this difference is what the exception says. Whoever lacks a table lacks its rows and indexes, too.
+fn covers(exception: &Exception, found: &Difference, belongs: &BTreeMap<&str, &str>) -> bool {
+    use ExceptionKind::{Index, Missing, Rows, Values};
+    let is_same = exception.object == found.object;
+    match exception.kind {
+        Missing => is_same || belongs.get(&*found.object) == Some(&&*exception.object),
+        Rows => is_same && matches!(found.kind, Rows | Values | Index),
+        Values => is_same && matches!(found.kind, Values | Index),
+        kind => is_same && kind == found.kind,
+    }
+}
+
+fn differences(source: &Inventory, copy: &Inventory) -> BTreeSet<Difference> {
+    let mut found = BTreeSet::new();
+    of_schema(source, copy, &mut found);
+    of_tables(source, copy, &mut found);
+    for (name, index) in &source.indexes {
+        if let Some(restored) = copy.indexes.get(name)
+            && index != restored
+        {
+            let text = match index.rows == restored.rows {
+                true => format!("the search index `{name}` has other entries"),
+                false => format!(
+                    "the search index `{name}` has {} entries, restored {}",
+                    index.rows, restored.rows
+                ),
+            };
+            found.insert(difference(name, ExceptionKind::Index, text));
+        } else if !copy.indexes.contains_key(name) {
+            let text = format!("the search index `{name}` cannot be read in the copy");
+            found.insert(difference(name, ExceptionKind::Index, text));
+        }
+    }
+    for (name, value) in &source.settings {
+        let restored = copy.settings.get(name).map_or("", String::as_str);
+        if value != restored {
+            let text = format!("{name} {value}, restored {restored}");
+            found.insert(difference(name, ExceptionKind::Setting, text));
+        }
+    }
+    found
+}
+
+fn of_schema(source: &Inventory, copy: &Inventory, found: &mut BTreeSet<Difference>) {
+    for ((kind, name), entry) in &source.schema {
+        match copy.schema.get(&(kind.clone(), name.clone())) {
+            None => {
+                let text = format!("{kind} `{name}` is missing");
+                found.insert(difference(name, ExceptionKind::Missing, text));
+            }
+            Some(restored) if restored != entry => {
+                found.insert(difference(
+                    name,
+                    ExceptionKind::Schema,
+                    told(kind, name, entry, restored),
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    for (kind, name) in copy.schema.keys() {
+        if !source.schema.contains_key(&(kind.clone(), name.clone())) {
+            let text = format!("{kind} `{name}` is only in the copy");
+            found.insert(difference(name, ExceptionKind::Schema, text));
+        }
+    }
+}
+
+fn told(kind: &str, name: &str, source: &SchemaEntry, copy: &SchemaEntry) -> String {
+    if source.table != copy.table {
+        return format!("{kind} `{name}` belongs to another table");
+    }
+    let length = |entry: &SchemaEntry| entry.sql.as_deref().map_or(0, <[u8]>::len);
+    let (before, after) = (length(source), length(copy));
+    match before == after {
+        true => format!("the text of {kind} `{name}` is another one"),
+        false => format!("the text of {kind} `{name}` has {before} bytes, restored {after}"),
+    }
+}
+
+fn of_tables(source: &Inventory, copy: &Inventory, found: &mut BTreeSet<Difference>) {
+    for (name, table) in &source.tables {
+        // A table that is missing was told of with the schema.
+        if let Some(restored) = copy.tables.get(name) {
+            found.extend(of_table(name, table, restored));
+        } else if copy
+            .schema
+            .contains_key(&("table".to_owned(), name.clone()))
+        {
+            let text = format!("table `{name}` cannot be read in the copy");
+            found.insert(difference(name, ExceptionKind::Rows, text));
+        }
+    }
+}
+
+fn of_table(name: &str, source: &TableFacts, copy: &TableFacts) -> Option<Difference> {
+    let owner = source.owner.as_deref().unwrap_or(name);
+    if source.columns != copy.columns {
+        let text = format!("table `{name}` has other columns");
+        return Some(difference(name, ExceptionKind::Schema, text));
+    }
+    let (a, b) = (source.content, copy.content);
+    if a.rows != b.rows {
+        let text = format!("table `{name}` has {} rows, restored {}", a.rows, b.rows);
+        return Some(difference(owner, ExceptionKind::Rows, text));
+    }
+    (a != b).then(|| {
+        let text = format!("table `{name}` has other values or rowids");
+        difference(owner, ExceptionKind::Values, text)
+    })
+}
+
+fn difference(object: &str, kind: ExceptionKind, text: String) -> Difference {
+    Difference {
+        object: object.to_owned(),
+        kind,
+        text,
+    }
+}

@@ -1,0 +1,214 @@
+//! Asks SQLite whether a database is whole. Its answer is evidence: what the check calls damaged is never proven.
+//!
+//! A schema may need functions and collations that only its own program has. The check then runs with stand-ins, and
+//! what it says about objects that use them is not heard: there the stand-in speaks.
+
+use rusqlite::functions::FunctionFlags;
+use rusqlite::{Connection, ErrorCode, Result};
+
+use super::inventory::spelled;
+use super::{ask, literal, quoted};
+use crate::types::{Exception, ExceptionKind, Health};
+
+/// So many findings are asked for.
+const MOST_FINDINGS: usize = 100;
+
+/// So many of them are kept; more tell nobody more.
+const KEPT_FINDINGS: usize = 10;
+
+/// No schema needs more functions and collations of its program.
+const MOST_STAND_INS: usize = 200;
+
+/// What SQLite's check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// Whether pages and indexes are whole.
+    pub health: Health,
+    /// Rows that break their own schema, and search indexes that do not fit their content: the file is whole, and yet
+    /// it is not as its schema says.
+    pub exceptions: Vec<Exception>,
+}
+
+/// Checks the whole database that `connection` has open, as its transaction sees it.
+///
+/// # Errors
+/// `SQLITE_INTERRUPT` alone, from the connection's progress handler; anything else is a finding.
+pub fn examine(connection: &Connection) -> Result<Findings> {
+    let mut stand_ins = Vec::new();
+    let lines = loop {
+        match lines(
+            connection,
+            &format!("PRAGMA main.integrity_check({MOST_FINDINGS})"),
+        ) {
+            Ok(lines) => break lines,
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
+                return Err(error);
+            }
+            Err(error) if is_damage(&error) => break vec![error.to_string()],
+            Err(error) if stand_ins.len() < MOST_STAND_INS => {
+                match stand_in(connection, &error.to_string()) {
+                    Some(name) if !stand_ins.contains(&name) => stand_ins.push(name),
+                    _ => break table_by_table(connection)?,
+                }
+            }
+            Err(_) => break table_by_table(connection)?,
+        }
+    };
+    Ok(judge(connection, lines, &stand_ins))
+}
+
+fn lines(connection: &Connection, sql: &str) -> Result<Vec<String>> {
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| {
+        Ok(String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?).into_owned())
+    })?;
+    rows.collect()
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::SystemIoFailure)
+    )
+}
+
+/// Gives `connection` what this error misses; its name in lower case, or `None` where it misses nothing of the kind.
+fn stand_in(connection: &Connection, error: &str) -> Option<String> {
+    // A CHECK would be judged by the stand-in.
+    let ignored = connection.execute_batch("PRAGMA ignore_check_constraints=ON");
+    if let Some((_, name)) = error.split_once("no such collation sequence: ") {
+        let name = name.trim();
+        connection
+            .create_collation(name, |a: &str, b: &str| a.cmp(b))
+            .ok()?;
+        return Some(name.to_ascii_lowercase());
+    }
+    let (_, name) = error
+        .split_once("unknown function: ")
+        .or_else(|| error.split_once("no such function: "))?;
+    let name = name.trim().trim_end_matches("()");
+    let flags = FunctionFlags::SQLITE_UTF8
+        | FunctionFlags::SQLITE_DETERMINISTIC
+        | FunctionFlags::SQLITE_INNOCUOUS;
+    let made = connection.create_scalar_function(name, -1, flags, |_| Ok(rusqlite::types::Null));
+    made.and(ignored).ok()?;
+    Some(name.to_ascii_lowercase())
+}
+
+/// The check of each table by itself, where the check of the whole cannot run: a module or a tokenizer is missing. A
+/// table that even so cannot be checked says nothing.
+fn table_by_table(connection: &Connection) -> Result<Vec<String>> {
+    let sql = "SELECT name FROM main.sqlite_schema WHERE type='table' AND rootpage>0";
+    let mut found = Vec::new();
+    for name in lines(connection, sql)? {
+        let sql = format!("PRAGMA main.integrity_check({})", quoted(&name));
+        match lines(connection, &sql) {
+            Ok(lines) => found.extend(lines.into_iter().filter(|line| line != "ok")),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
+                return Err(error);
+            }
+            Err(error) if is_damage(&error) => found.push(error.to_string()),
+            Err(_) => {}
+        }
+    }
+    Ok(found)
+}
+
+fn judge(connection: &Connection, lines: Vec<String>, stand_ins: &[String]) -> Findings {
+    let (mut damages, mut exceptions) = (Vec::new(), Vec::new());
+    for line in lines.into_iter().filter(|line| line != "ok") {
+        match Finding::of(&line) {
+            Finding::Object { name, kind } => {
+                let object = spelled(connection, name).unwrap_or_else(|| name.to_owned());
+                if !depends(connection, &object, stand_ins) {
+                    exceptions.push(Exception {
+                        object,
+                        kind,
+                        reason: format!("SQLite's own check says `{line}`"),
+                    });
+                }
+            }
+            Finding::Index(name) if depends(connection, name, stand_ins) => {}
+            Finding::Index(_) | Finding::Damage => damages.push(line),
+        }
+    }
+    exceptions.sort();
+    exceptions.dedup_by(|a, b| (&a.object, a.kind) == (&b.object, b.kind));
+    damages.truncate(KEPT_FINDINGS);
+    Findings {
+        health: match damages.is_empty() {
+            true => Health::Ok,
+            false => Health::Damaged(damages),
+        },
+        exceptions,
+    }
+}
+
+/// What one line of the check is about.
+enum Finding<'a> {
+    /// Rows that their schema would refuse, or a search index beside its content.
+    Object { name: &'a str, kind: ExceptionKind },
+    /// Entries of an index that do not fit the table.
+    Index(&'a str),
+    /// Anything else.
+    Damage,
+}
+
+impl<'a> Finding<'a> {
+    fn of(line: &'a str) -> Self {
+        let breaks = |name| Self::Object {
+            name,
+            kind: ExceptionKind::BreaksSchema,
+        };
+        if let Some(name) = line.strip_prefix("CHECK constraint failed in ") {
+            return breaks(name);
+        }
+        if let Some(name) = line.strip_prefix("non-unique entry in index ") {
+            return breaks(name);
+        }
+        if let Some((what, place)) = line.split_once(" value in ")
+            && !what.contains(' ')
+        {
+            return breaks(place.rsplit_once('.').map_or(place, |(table, _)| table));
+        }
+        for start in [
+            "malformed inverted index for FTS",
+            "unable to validate the inverted index for FTS",
+        ] {
+            if let Some(rest) = line.strip_prefix(start) {
+                let place = rest
+                    .split_once(" table main.")
+                    .map_or(rest, |(_, place)| place);
+                return Self::Object {
+                    name: place.split_once(": ").map_or(place, |(name, _)| name),
+                    kind: ExceptionKind::Index,
+                };
+            }
+        }
+        for mark in [
+            " missing from index ",
+            "wrong # of entries in index ",
+            " values differ from index ",
+            "row not in PRIMARY KEY order for ",
+        ] {
+            if let Some((_, name)) = line.split_once(mark) {
+                return Self::Index(name);
+            }
+        }
+        Self::Damage
+    }
+}
+
+/// Whether an object, or the table it belongs to, uses something that a stand-in stands for.
+fn depends(connection: &Connection, object: &str, stand_ins: &[String]) -> bool {
+    if stand_ins.is_empty() {
+        return false;
+    }
+    let name = literal(object);
+    let sql = format!(
+        "SELECT lower(group_concat(sql,' ')) FROM main.sqlite_schema WHERE name={name} \
+         OR name=(SELECT tbl_name FROM main.sqlite_schema WHERE name={name})"
+    );
+    let text: String = ask(connection, &sql).unwrap_or_default();
+    stand_ins.iter().any(|name| text.contains(name.as_str()))
+}

@@ -1,0 +1,346 @@
+//! Takes stock of one database: everything in it that a copy must have, too.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use rusqlite::{Connection, Result};
+
+use super::module::{self, Family, VOCABULARY, Virtual};
+use super::rows::{Digester, RowDigest};
+use super::{ask, literal, quoted};
+use crate::types::{Hasher, Sha256};
+
+/// SQLite gives no more columns in one result.
+const MOST_COLUMNS: usize = 2_000;
+
+/// Everything in a database that its copy must equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inventory {
+    /// Every row of `sqlite_schema`, by type and name.
+    pub(super) schema: BTreeMap<(String, String), SchemaEntry>,
+    /// Every table with a b-tree but the storage of search indexes and R-trees, by name.
+    pub(super) tables: BTreeMap<String, TableFacts>,
+    /// The vocabulary of every search index and the rows of every R-tree, by the virtual table's name.
+    pub(super) indexes: BTreeMap<String, RowDigest>,
+    /// The settings that the file keeps.
+    pub(super) settings: BTreeMap<&'static str, String>,
+}
+
+/// One row of `sqlite_schema` beside its type and name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SchemaEntry {
+    pub(super) table: String,
+    /// The bytes of the text as the file holds them.
+    pub(super) sql: Option<Vec<u8>>,
+}
+
+/// One table with a b-tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TableFacts {
+    /// The virtual table that it is a part of.
+    pub(super) owner: Option<String>,
+    pub(super) columns: [u8; 32],
+    pub(super) content: RowDigest,
+}
+
+/// A row of `sqlite_schema` as it is read.
+struct Listed {
+    kind: String,
+    name: String,
+    has_tree: bool,
+    entry: SchemaEntry,
+}
+
+impl Inventory {
+    /// Takes stock of the database that `connection` has open, as its transaction sees it.
+    ///
+    /// # Errors
+    /// SQLite's: where something of the database cannot be read.
+    pub fn take(connection: &Connection) -> Result<Self> {
+        connection.execute_batch("PRAGMA temp_store=MEMORY")?;
+        let encoding: String = ask(connection, "PRAGMA main.encoding")?;
+        let listed = list(connection)?;
+        let virtuals = module::look_at(&virtual_texts(&listed))?;
+        let mut tables = BTreeMap::new();
+        let owners = module::owners(&virtuals);
+        let look = Look {
+            connection,
+            is_utf8: encoding == "UTF-8",
+            without_rowid: without_rowid(connection)?,
+        };
+        for row in listed.iter().filter(|row| row.has_tree) {
+            let owner = owners.get(&row.name.to_ascii_lowercase());
+            let owner = owner.map(|at| &virtuals[*at]);
+            if !owner.is_some_and(|owner| owner.is_index_storage(&row.name)) {
+                let facts = look.table(&row.name, owner)?;
+                tables.insert(row.name.clone(), facts);
+            }
+        }
+        let mut indexes = BTreeMap::new();
+        for table in &virtuals {
+            if let Some(digest) = look.index(table)? {
+                indexes.insert(table.name.clone(), digest);
+            }
+        }
+        Ok(Self {
+            schema: listed
+                .into_iter()
+                .map(|row| ((row.kind, row.name), row.entry))
+                .collect(),
+            tables,
+            indexes,
+            settings: settings(connection, encoding)?,
+        })
+    }
+
+    /// How many rows of `sqlite_schema` there are.
+    pub fn schema_entries(&self) -> u64 {
+        self.schema.len() as u64
+    }
+
+    /// How many tables were read.
+    pub fn tables(&self) -> u64 {
+        self.tables.len() as u64
+    }
+
+    /// How many rows were read.
+    pub fn rows(&self) -> u64 {
+        self.tables.values().map(|table| table.content.rows).sum()
+    }
+
+    /// One digest over all of it: equal for equal databases.
+    pub fn digest(&self) -> Sha256 {
+        let mut hasher = Hasher::default();
+        let mut add = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_be_bytes());
+            hasher.update(bytes);
+        };
+        for ((kind, name), entry) in &self.schema {
+            add(kind.as_bytes());
+            add(name.as_bytes());
+            add(entry.table.as_bytes());
+            add(entry.sql.as_deref().unwrap_or_default());
+        }
+        for (name, table) in &self.tables {
+            add(name.as_bytes());
+            add(&table.columns);
+            add(&table.content.digest);
+        }
+        for (name, index) in &self.indexes {
+            add(name.as_bytes());
+            add(&index.digest);
+        }
+        for (name, value) in &self.settings {
+            add(name.as_bytes());
+            add(value.as_bytes());
+        }
+        hasher.finish()
+    }
+}
+
+/// Every row of `sqlite_schema`: no filter by name or type.
+fn list(connection: &Connection) -> Result<Vec<Listed>> {
+    let sql = "SELECT type,name,tbl_name,CAST(sql AS BLOB),coalesce(rootpage,0)>0 FROM main.sqlite_schema";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| {
+        Ok(Listed {
+            kind: row.get(0)?,
+            name: row.get(1)?,
+            has_tree: row.get::<_, bool>(4)? && row.get_ref(0)?.as_str()? == "table",
+            entry: SchemaEntry {
+                table: row.get(2)?,
+                sql: row.get(3)?,
+            },
+        })
+    })?;
+    rows.collect()
+}
+
+/// Names and texts of the tables that have no b-tree.
+fn virtual_texts(listed: &[Listed]) -> Vec<(String, String)> {
+    let tables = listed
+        .iter()
+        .filter(|row| row.kind == "table" && !row.has_tree);
+    let text = |row: &Listed| {
+        let sql = row.entry.sql.clone()?;
+        Some((row.name.clone(), String::from_utf8(sql).ok()?))
+    };
+    tables.filter_map(text).collect()
+}
+
+fn without_rowid(connection: &Connection) -> Result<HashSet<String>> {
+    let sql = "SELECT name FROM pragma_table_list WHERE schema='main' AND wr";
+    let mut statement = connection.prepare(sql)?;
+    let names = statement.query_map([], |row| row.get(0))?;
+    names.collect()
+}
+
+fn settings(connection: &Connection, encoding: String) -> Result<BTreeMap<&'static str, String>> {
+    let mut settings = BTreeMap::from([("encoding", encoding)]);
+    for name in ["auto_vacuum", "page_size", "user_version", "application_id"] {
+        let value: i64 = ask(connection, &format!("PRAGMA main.{name}"))?;
+        settings.insert(name, value.to_string());
+    }
+    Ok(settings)
+}
+
+/// What every look at a table needs.
+struct Look<'a> {
+    connection: &'a Connection,
+    is_utf8: bool,
+    without_rowid: HashSet<String>,
+}
+
+impl Look<'_> {
+    fn table(&self, name: &str, owner: Option<&Virtual>) -> Result<TableFacts> {
+        let (columns, names) = self.columns(name)?;
+        let from = format!("main.{} NOT INDEXED", quoted(name));
+        Ok(TableFacts {
+            owner: owner.map(|owner| owner.name.clone()),
+            columns,
+            content: RowDigest::of_all(self.connection, &self.queries(name, &names, &from, owner))?,
+        })
+    }
+
+    /// The digest of a table's columns with their `hidden` values, and their names.
+    fn columns(&self, table: &str) -> Result<([u8; 32], Vec<String>)> {
+        let sql = "SELECT name,type,\"notnull\",dflt_value,pk,hidden FROM pragma_table_xinfo(?1)";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([table])?;
+        let (mut digester, mut names) = (Digester::default(), Vec::new());
+        while let Some(row) = rows.next()? {
+            for column in 0..6 {
+                digester.value(row.get_ref(column)?);
+            }
+            names.push(row.get(0)?);
+        }
+        Ok((digester.finish(), names))
+    }
+
+    /// The queries that see everything in a table.
+    fn queries(
+        &self,
+        name: &str,
+        columns: &[String],
+        from: &str,
+        owner: Option<&Virtual>,
+    ) -> Vec<String> {
+        // The version of an index's storage says nothing of its content.
+        let is_settings = owner.is_some_and(|owner| {
+            owner.family == Family::Fts5
+                && name.len() == owner.name.len() + "_config".len()
+                && name.ends_with("_config")
+        });
+        if is_settings {
+            return vec![format!("SELECT k,v FROM {from} WHERE k IS NOT 'version'")];
+        }
+        let rowid = match self.without_rowid.contains(name) || is_of_sqlite(name) {
+            true => None,
+            false => free_name(columns),
+        };
+        let mut queries = match rowid {
+            Some(rowid) if columns.len() < MOST_COLUMNS => {
+                vec![format!("SELECT {rowid},* FROM {from}")]
+            }
+            Some(rowid) => vec![
+                format!("SELECT {rowid} FROM {from}"),
+                format!("SELECT * FROM {from}"),
+            ],
+            None => vec![format!("SELECT * FROM {from}")],
+        };
+        if !self.is_utf8 {
+            queries.extend(RowDigest::raw_text(columns, from));
+        }
+        queries
+    }
+
+    /// The vocabulary of a search index, or the rows of an R-tree.
+    fn index(&self, table: &Virtual) -> Result<Option<RowDigest>> {
+        if table.family == Family::Rtree {
+            let sql = format!("SELECT * FROM main.{} ORDER BY 1", quoted(&table.name));
+            return RowDigest::of(self.connection, &sql).map(Some);
+        }
+        let languages = match table.family {
+            Family::Fts3 => self.languages(table)?,
+            _ => Vec::new(),
+        };
+        let Some(vocabulary) = table.vocabulary(&languages) else {
+            return Ok(None);
+        };
+        self.connection.execute_batch(&vocabulary.create)?;
+        let digest = RowDigest::of_all(self.connection, &vocabulary.select);
+        let dropped = self
+            .connection
+            .execute_batch(&format!("DROP TABLE {VOCABULARY}"));
+        digest.and_then(|digest| dropped.map(|()| Some(digest)))
+    }
+
+    /// The languages of the rows of an FTS4 table; 0 stands for tables that know none.
+    fn languages(&self, table: &Virtual) -> Result<Vec<i64>> {
+        let sql: String = self.connection.query_row(
+            "SELECT sql FROM main.sqlite_schema WHERE type='table' AND name=?1",
+            [&table.name],
+            |row| row.get(0),
+        )?;
+        let Some(column) = module::option(&sql, "languageid") else {
+            return Ok(vec![0]);
+        };
+        let (column, name) = (quoted(&column), quoted(&table.name));
+        let sql = format!("SELECT DISTINCT {column} FROM main.{name} ORDER BY 1");
+        let mut statement = self.connection.prepare(&sql)?;
+        let languages = statement.query_map([], |row| row.get(0))?;
+        languages.collect()
+    }
+}
+
+/// Rowids of SQLite's own tables mean nothing.
+fn is_of_sqlite(name: &str) -> bool {
+    name.get(..7)
+        .is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"))
+}
+
+/// A name for the rowid that no column has.
+fn free_name(columns: &[String]) -> Option<&'static str> {
+    ["_rowid_", "rowid", "oid"].into_iter().find(|name| {
+        !columns
+            .iter()
+            .any(|column| column.eq_ignore_ascii_case(name))
+    })
+}
+
+/// How many rows each table with a b-tree has, by a scan: for a database whose rows nobody can read by SQL. What cannot
+/// even be counted is told instead. Shadow tables and SQLite's own are left out.
+///
+/// # Errors
+/// SQLite's, where even `sqlite_schema` cannot be read.
+pub fn count_rows(
+    connection: &Connection,
+) -> Result<Vec<(String, std::result::Result<u64, String>)>> {
+    let listed = list(connection)?;
+    let virtuals = module::look_at(&virtual_texts(&listed))?;
+    let owners: HashMap<String, usize> = module::owners(&virtuals);
+    let is_counted = |row: &&Listed| {
+        row.has_tree
+            && !is_of_sqlite(&row.name)
+            && !owners.contains_key(&row.name.to_ascii_lowercase())
+    };
+    let count = |row: &Listed| {
+        let sql = format!(
+            "SELECT count(*) FROM main.{} NOT INDEXED",
+            quoted(&row.name)
+        );
+        let rows = ask(connection, &sql).map_err(|error: rusqlite::Error| error.to_string());
+        (row.name.clone(), rows)
+    };
+    let mut counts: Vec<_> = listed.iter().filter(is_counted).map(count).collect();
+    counts.sort();
+    Ok(counts)
+}
+
+/// Whether a name is one of `main`'s tables; used to spell an exception's object as the schema does.
+pub(super) fn spelled(connection: &Connection, name: &str) -> Option<String> {
+    let sql = format!(
+        "SELECT name FROM main.sqlite_schema WHERE name={} COLLATE NOCASE LIMIT 1",
+        literal(name)
+    );
+    ask(connection, &sql).ok()
+}

@@ -1,0 +1,226 @@
+//! Finds out what a virtual table's module keeps where: by creating that table alone and looking, never by names.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, Result};
+
+use super::literal;
+
+/// What kind of content a virtual table has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    /// FTS3 and FTS4.
+    Fts3,
+    /// FTS5.
+    Fts5,
+    /// R-trees of floats and of integers.
+    Rtree,
+    /// A module that this SQLite has, of another kind.
+    Other,
+    /// The module, or something that it needs, is not there: its tables are compared like any others.
+    Unknown,
+}
+
+/// A virtual table, and the tables that its module really makes for it.
+#[derive(Debug, Clone)]
+pub(super) struct Virtual {
+    pub(super) name: String,
+    pub(super) family: Family,
+    /// In the spelling of the module.
+    pub(super) shadows: Vec<String>,
+}
+
+/// The virtual tables of `main`. `texts` are their names and `CREATE` texts.
+pub(super) fn look_at(texts: &[(String, String)]) -> Result<Vec<Virtual>> {
+    texts
+        .iter()
+        .map(|(name, sql)| {
+            let family = family(sql);
+            let shadows = made_by(name, sql);
+            Ok(Virtual {
+                name: name.clone(),
+                family: if shadows.is_some() {
+                    family
+                } else {
+                    Family::Unknown
+                },
+                shadows: shadows.unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+/// The tables that appear where this statement is executed alone; `None` where it cannot be.
+fn made_by(name: &str, sql: &str) -> Option<Vec<String>> {
+    let connection = Connection::open_in_memory().ok()?;
+    if connection.execute_batch(sql).is_err() {
+        connection.execute_batch(&content_table(sql)?).ok()?;
+        connection.execute_batch(sql).ok()?;
+    }
+    let list = "SELECT name FROM sqlite_schema WHERE type='table' AND rootpage>0";
+    let mut statement = connection.prepare(list).ok()?;
+    let names = statement.query_map([], |row| row.get(0)).ok()?;
+    let mut names: Vec<String> = names.collect::<Result<_>>().ok()?;
+    names.retain(|made| made != name && made != CONTENT_TABLE);
+    Some(names)
+}
+
+const CONTENT_TABLE: &str = "any content";
+
+/// FTS4 asks the content table for its columns where it has none of its own; any will do to see what it makes.
+fn content_table(sql: &str) -> Option<String> {
+    let content = option(sql, "content")?;
+    (!content.is_empty()).then(|| format!("CREATE TABLE {}(a)", super::quoted(&content)))
+}
+
+/// The value of an option such as `content=...`, without its quotes.
+pub(super) fn option(sql: &str, key: &str) -> Option<String> {
+    let lower = sql.to_ascii_lowercase();
+    let mut from = 0;
+    while let Some(at) = lower[from..].find(key) {
+        let start = from + at;
+        from = start + key.len();
+        let is_word = sql[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let rest = sql[from..].trim_start();
+        if let (false, Some(value)) = (is_word, rest.strip_prefix('=')) {
+            return Some(unquoted(value.trim_start()));
+        }
+    }
+    None
+}
+
+fn unquoted(text: &str) -> String {
+    let mut chars = text.chars();
+    let close = match chars.next() {
+        Some(quote @ ('\'' | '"' | '`')) => quote,
+        Some('[') => ']',
+        _ => {
+            let end = text.find([',', ')', ' ', '\n', '\t']);
+            return text[..end.unwrap_or(text.len())].to_owned();
+        }
+    };
+    let mut value = String::new();
+    while let Some(c) = chars.next() {
+        if c == close {
+            if close == ']' || chars.clone().next() != Some(close) {
+                break;
+            }
+            chars.next();
+        }
+        value.push(c);
+    }
+    value
+}
+
+/// What stands behind `USING`, outside quotes and comments.
+fn family(sql: &str) -> Family {
+    let mut words = words(sql);
+    while let Some(word) = words.next() {
+        if word.eq_ignore_ascii_case("using") {
+            break;
+        }
+    }
+    match words
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+        .as_str()
+    {
+        "fts3" | "fts4" => Family::Fts3,
+        "fts5" => Family::Fts5,
+        "rtree" | "rtree_i32" => Family::Rtree,
+        _ => Family::Other,
+    }
+}
+
+/// Words and quoted names, the latter without quotes; a quoted `using` is given back as nothing.
+fn words(sql: &str) -> impl Iterator<Item = String> {
+    let mut found = Vec::new();
+    let mut rest = sql;
+    while let Some(c) = rest.chars().next() {
+        if rest.starts_with("--") {
+            rest = rest.find('\n').map_or("", |end| &rest[end..]);
+        } else if rest.starts_with("/*") {
+            rest = rest[2..].find("*/").map_or("", |end| &rest[end + 4..]);
+        } else if matches!(c, '\'' | '"' | '`' | '[') {
+            let close = if c == '[' { ']' } else { c };
+            let value = unquoted(rest);
+            let doubled = value.matches(close).count();
+            let length = (c.len_utf8() + value.len() + doubled + 1).min(rest.len());
+            rest = rest.get(length..).unwrap_or("");
+            let is_keyword = value.eq_ignore_ascii_case("using");
+            found.push(if is_keyword { String::new() } else { value });
+        } else if c.is_alphanumeric() || c == '_' || c == '$' {
+            let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'));
+            let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
+            found.push(word.to_owned());
+            rest = after;
+        } else {
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    found.into_iter()
+}
+
+/// The vocabulary of a search index: a name for it in `temp`, what makes it, and what reads it whole.
+pub(super) struct Vocabulary {
+    pub(super) create: String,
+    pub(super) select: Vec<String>,
+}
+
+/// Where the vocabulary is made.
+pub(super) const VOCABULARY: &str = "temp.\"patina vocabulary\"";
+
+impl Virtual {
+    /// How to read the vocabulary of a search index; `None` of what is none. `languages` are those of FTS4 rows.
+    pub(super) fn vocabulary(&self, languages: &[i64]) -> Option<Vocabulary> {
+        let name = literal(&self.name);
+        match self.family {
+            Family::Fts5 => Some(Vocabulary {
+                create: format!(
+                    "CREATE VIRTUAL TABLE {VOCABULARY} USING fts5vocab('main',{name},'instance')"
+                ),
+                select: vec![format!("SELECT term,doc,col,offset FROM {VOCABULARY}")],
+            }),
+            Family::Fts3 => Some(Vocabulary {
+                create: format!("CREATE VIRTUAL TABLE {VOCABULARY} USING fts4aux('main',{name})"),
+                select: languages
+                    .iter()
+                    .map(|language| {
+                        format!(
+                            // A language alone is an error of SQLite's; every term is at least the empty one.
+                            "SELECT term,col,documents,occurrences FROM {VOCABULARY} WHERE languageid={language} AND term>=''"
+                        )
+                    })
+                    .collect(),
+            }),
+            Family::Rtree | Family::Other | Family::Unknown => None,
+        }
+    }
+
+    /// Whether this shadow table is the storage of an index, whose layout depends on the order of writes; the
+    /// vocabulary or the rows of the virtual table speak for it.
+    pub(super) fn is_index_storage(&self, shadow: &str) -> bool {
+        let Some(suffix) = shadow.strip_prefix(self.name.as_str()) else {
+            return false;
+        };
+        let storage: &[&str] = match self.family {
+            Family::Fts5 => &["_data", "_idx"],
+            Family::Fts3 => &["_segments", "_segdir", "_stat"],
+            Family::Rtree => &["_node", "_parent", "_rowid"],
+            Family::Other | Family::Unknown => &[],
+        };
+        storage.contains(&suffix)
+    }
+}
+
+/// Which virtual table each shadow table belongs to, by lower-case name.
+pub(super) fn owners(tables: &[Virtual]) -> HashMap<String, usize> {
+    let mut owners = HashMap::new();
+    for (at, table) in tables.iter().enumerate() {
+        for shadow in &table.shadows {
+            owners.insert(shadow.to_ascii_lowercase(), at);
+        }
+    }
+    owners
+}

@@ -1,0 +1,125 @@
+//! Digests the rows of a query: each value by its storage class and bytes, in the order of the scan.
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Result};
+
+/// Values are gathered up to this size before they are hashed.
+const GATHER_BYTES: usize = 64 * 1024;
+
+/// How many columns one query of [`RowDigest::raw_text`] asks for; SQLite's limit is 2,000.
+const COLUMNS_PER_QUERY: usize = 500;
+
+/// A digest over rows, and how many there were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RowDigest {
+    pub(super) rows: u64,
+    pub(super) digest: [u8; 32],
+}
+
+/// Takes values in.
+#[derive(Default)]
+pub(super) struct Digester {
+    hasher: blake3::Hasher,
+    gathered: Vec<u8>,
+}
+
+impl Digester {
+    pub(super) fn value(&mut self, value: ValueRef<'_>) {
+        match value {
+            ValueRef::Null => self.gathered.push(0),
+            ValueRef::Integer(number) => self.number(1, number.to_be_bytes()),
+            ValueRef::Real(number) => self.number(2, number.to_bits().to_be_bytes()),
+            ValueRef::Text(bytes) => self.bytes(3, bytes),
+            ValueRef::Blob(bytes) => self.bytes(4, bytes),
+        }
+    }
+
+    pub(super) fn bytes(&mut self, class: u8, bytes: &[u8]) {
+        self.gathered.push(class);
+        self.gathered
+            .extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+        if bytes.len() >= GATHER_BYTES {
+            self.flush();
+            self.hasher.update(bytes);
+        } else {
+            self.gathered.extend_from_slice(bytes);
+        }
+        self.flush_full();
+    }
+
+    fn number(&mut self, class: u8, bytes: [u8; 8]) {
+        self.gathered.push(class);
+        self.gathered.extend_from_slice(&bytes);
+        self.flush_full();
+    }
+
+    fn flush_full(&mut self) {
+        if self.gathered.len() >= GATHER_BYTES {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.hasher.update(&self.gathered);
+        self.gathered.clear();
+    }
+
+    pub(super) fn finish(mut self) -> [u8; 32] {
+        self.flush();
+        *self.hasher.finalize().as_bytes()
+    }
+}
+
+impl RowDigest {
+    /// Of every row that `sql` gives.
+    pub(super) fn of(connection: &Connection, sql: &str) -> Result<Self> {
+        let mut digester = Digester::default();
+        let rows = digest_into(&mut digester, connection, sql)?;
+        Ok(Self {
+            rows,
+            digest: digester.finish(),
+        })
+    }
+
+    /// Of several queries, one after another; `rows` are those of the first.
+    pub(super) fn of_all(connection: &Connection, queries: &[String]) -> Result<Self> {
+        let mut digester = Digester::default();
+        let mut rows = None;
+        for sql in queries {
+            let count = digest_into(&mut digester, connection, sql)?;
+            rows.get_or_insert(count);
+        }
+        Ok(Self {
+            rows: rows.unwrap_or_default(),
+            digest: digester.finish(),
+        })
+    }
+
+    /// Queries for the bytes of every text as the file holds them. SQLite hands text out as UTF-8, and a UTF-16 text
+    /// that is cut inside a pair is another one then.
+    pub(super) fn raw_text(columns: &[String], from: &str) -> Vec<String> {
+        let column = |name: &String| {
+            let name = super::quoted(name);
+            format!("CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) END")
+        };
+        let query = |columns: &[String]| {
+            let columns: Vec<String> = columns.iter().map(column).collect();
+            format!("SELECT {} FROM {from}", columns.join(","))
+        };
+        columns.chunks(COLUMNS_PER_QUERY).map(query).collect()
+    }
+}
+
+fn digest_into(digester: &mut Digester, connection: &Connection, sql: &str) -> Result<u64> {
+    let mut statement = connection.prepare(sql)?;
+    let width = statement.column_count();
+    let mut rows = statement.query([])?;
+    let mut count = 0;
+    while let Some(row) = rows.next()? {
+        for column in 0..width {
+            digester.value(row.get_ref(column)?);
+        }
+        count += 1;
+    }
+    Ok(count)
+}

@@ -1,0 +1,176 @@
+//! Says what a copy's proof is worth: the independent check of source and copy, and the health of the source.
+
+use rusqlite::Connection;
+
+use super::{DrillError, Trial, scratch_error};
+use crate::crosscheck::{Difference, Findings, Inventory, compare};
+use crate::source::{DumpForm, Testimony, Witness};
+use crate::types::{CheckFacts, EvidenceClass, Exception, ExceptionKind, Health};
+
+/// So many differences are named in a message; the rest are counted.
+const MOST_NAMED: usize = 5;
+
+/// What a proof is worth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// The class of the copy.
+    pub class: EvidenceClass,
+    /// What the copy does not carry, each of them seen by the check.
+    pub exceptions: Vec<Exception>,
+    /// What was compared. `None`: nobody looked at the source a second time.
+    pub check: Option<CheckFacts>,
+}
+
+impl Verdict {
+    /// Of a copy that was not restored.
+    pub(in crate::engine) fn unchecked(exceptions: Vec<Exception>) -> Self {
+        Self {
+            class: EvidenceClass::C,
+            exceptions,
+            check: None,
+        }
+    }
+}
+
+/// Holds the restored database of `connection` against what the witness saw of the source.
+pub(super) fn reach(
+    connection: &Connection,
+    trial: &Trial<'_>,
+    witness: Option<Witness>,
+) -> Result<Verdict, DrillError> {
+    let Some(witness) = witness else {
+        return Ok(Verdict {
+            class: trial.class,
+            exceptions: trial.exceptions.to_vec(),
+            check: None,
+        });
+    };
+    let copy = Inventory::take(connection).map_err(scratch_error)?;
+    let Testimony {
+        inventory,
+        findings,
+        ..
+    } = witness.hear(trial.stop)?;
+    let source = match inventory {
+        Some(Ok(source)) => source,
+        Some(Err(why)) => {
+            let text = format!("the source cannot be held against it: {why}");
+            return Err(DrillError::Differs(text));
+        }
+        None => {
+            let text = "nobody took stock of the source".to_owned();
+            return Err(DrillError::Differs(text));
+        }
+    };
+    let exceptions = confirmed(&source, &copy, trial, findings.as_ref())?;
+    let check = CheckFacts {
+        schema_entries: source.schema_entries(),
+        tables: source.tables(),
+        rows: source.rows(),
+        digest: source.digest(),
+        health: findings.as_ref().map(|found| found.health.clone()),
+    };
+    judge(trial, exceptions, check, findings)
+}
+
+/// The exceptions that the check confirms: those that are declared and are differences.
+fn confirmed(
+    source: &Inventory,
+    copy: &Inventory,
+    trial: &Trial<'_>,
+    findings: Option<&Findings>,
+) -> Result<Vec<Exception>, DrillError> {
+    let mut found = compare(source, copy, trial.exceptions);
+    // An index that did not fit its content in the source may have been made to fit: that is no copy of it.
+    let unfit = findings.into_iter().flat_map(|found| &found.exceptions);
+    let unfit: Vec<&Exception> = unfit
+        .filter(|exception| exception.kind == ExceptionKind::Index)
+        .collect();
+    for exception in &unfit {
+        let is_declared = trial.exceptions.iter().any(|other| {
+            other.object == exception.object && other.kind != ExceptionKind::BreaksSchema
+        });
+        if !is_declared {
+            found.push(Difference {
+                object: exception.object.clone(),
+                kind: exception.kind,
+                text: format!("the copy cannot be shown to have the index of {exception}"),
+            });
+        }
+    }
+    let is_unused = |difference: &Difference, exception: &Exception| {
+        difference.object == exception.object
+            && difference.kind == exception.kind
+            && difference.text.contains("is declared to differ")
+    };
+    let exceptions: Vec<Exception> = trial
+        .exceptions
+        .iter()
+        .filter(|exception| {
+            unfit.iter().any(|other| other.object == exception.object)
+                || !found
+                    .iter()
+                    .any(|difference| is_unused(difference, exception))
+        })
+        .cloned()
+        .collect();
+    // What was declared and is equal all the same is equal.
+    found.retain(|difference| {
+        !trial
+            .exceptions
+            .iter()
+            .any(|exception| is_unused(difference, exception))
+    });
+    match found.is_empty() {
+        true => Ok(exceptions),
+        false => Err(DrillError::Differs(named(&found))),
+    }
+}
+
+fn named(found: &[Difference]) -> String {
+    let texts = found.iter().take(MOST_NAMED).map(ToString::to_string);
+    let mut text = texts.collect::<Vec<_>>().join("; ");
+    if found.len() > MOST_NAMED {
+        text.push_str(&format!("; and {} more", found.len() - MOST_NAMED));
+    }
+    text
+}
+
+/// The class that evidence, exceptions and the health of the source allow.
+pub(super) fn judge(
+    trial: &Trial<'_>,
+    mut exceptions: Vec<Exception>,
+    check: CheckFacts,
+    findings: Option<Findings>,
+) -> Result<Verdict, DrillError> {
+    let mut class = trial.class;
+    if let Some(Findings {
+        health,
+        exceptions: unfit,
+    }) = findings
+    {
+        for exception in unfit {
+            if !exceptions
+                .iter()
+                .any(|known| known.object == exception.object)
+            {
+                exceptions.push(exception);
+            }
+        }
+        if let Health::Damaged(lines) = health {
+            if trial.form == DumpForm::WholeSql {
+                return Err(DrillError::SourceDamaged(lines.join("; ")));
+            }
+            class = EvidenceClass::S;
+        }
+    }
+    if class == EvidenceClass::A && !exceptions.is_empty() {
+        class = EvidenceClass::B;
+    }
+    exceptions.sort();
+    Ok(Verdict {
+        class,
+        exceptions,
+        check: Some(check),
+    })
+}
