@@ -100,6 +100,18 @@ fn check_share(share: u64) {
     seeds
         .into_iter()
         .for_each(|seed| check_one(&mut tally, seed));
+    let share = |kind: &str| {
+        let outcomes = tally.by_outcome.iter();
+        let of_kind = outcomes.filter(|(outcome, _)| outcome.starts_with(kind));
+        of_kind.map(|(_, count)| count).sum::<u64>() * 100 / tally.databases
+    };
+    if tally.databases > 200 {
+        let (sql, image) = (share("sql"), share("image"));
+        assert!(
+            sql > 20 && image > 20,
+            "{sql} % SQL and {image} % images: nothing is tried"
+        );
+    }
     let (databases, outcomes) = (tally.databases, &tally.by_outcome);
     println!("{databases} databases: {outcomes:?}");
     println!(
