@@ -52,7 +52,8 @@ fn generated_databases_lose_nothing_in_silence_last_quarter() {
 struct Tally {
     databases: u64,
     by_outcome: BTreeMap<String, u64>,
-    refused_by_shell: u64,
+    /// Why the shell refused copies, how many, and the first seed.
+    refused_by_shell: BTreeMap<String, (u64, u64)>,
     compared_by_shell: u64,
     /// What went wrong, told whole.
     told: Vec<String>,
@@ -115,7 +116,7 @@ fn check_share(share: u64) {
     let (databases, outcomes) = (tally.databases, &tally.by_outcome);
     println!("{databases} databases: {outcomes:?}");
     println!(
-        "by the shell: {} compared, {} refused",
+        "by the shell: {} compared, refused: {:#?}",
         tally.compared_by_shell, tally.refused_by_shell
     );
     assert!(
@@ -153,12 +154,15 @@ fn check(tally: &mut Tally, seed: u64, source: &Path, work: &Path, recipe: &gene
     if let Some(sql) = copied
         .sql
         .as_deref()
-        .filter(|_| (seed / SHARES) % SHELL_EVERY == 0)
+        .filter(|_| (seed / SHARES).is_multiple_of(SHELL_EVERY))
     {
         let by_shell = work.join("shell.db");
         match shell_restore(sql, &by_shell, false) {
             // An older shell lacks what a newer SQLite knows; that is no silence.
-            Err(_) => tally.refused_by_shell += 1,
+            Err(error) => {
+                let reason = refusal(error.lines().nth(1).unwrap_or(&error));
+                tally.refused_by_shell.entry(reason).or_insert((0, seed)).0 += 1;
+            }
             Ok(()) => {
                 tally.compared_by_shell += 1;
                 let texts = unlike(&held, &by_shell, &copied);
