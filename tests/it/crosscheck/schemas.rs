@@ -160,7 +160,9 @@ fn check(tally: &mut Tally, seed: u64, source: &Path, work: &Path, recipe: &gene
         match shell_restore(sql, &by_shell, false) {
             // An older shell lacks what a newer SQLite knows; that is no silence.
             Err(error) => {
-                let reason = refusal(error.lines().nth(1).unwrap_or(&error));
+                let line = error.split_once(" near line ").map_or("", |(_, rest)| rest);
+                let (_, message) = line.split_once(": ").unwrap_or(("", &error));
+                let reason = message.lines().next().unwrap_or_default().to_owned();
                 tally.refused_by_shell.entry(reason).or_insert((0, seed)).0 += 1;
             }
             Ok(()) => {
