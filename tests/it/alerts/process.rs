@@ -180,7 +180,7 @@ async fn a_configuration_that_cannot_be_used_reaches_the_sinks_in_it_once() {
         (body["type"].as_str(), body["severity"].as_str()),
         (Some("config_rejected"), Some("critical"))
     );
-    let text = "the configuration cannot be used: patina.toml:7:1: unknown key `retrys`";
+    let text = "the configuration cannot be used: patina.toml:8:1: unknown key `retrys`";
     assert_eq!(
         (body["text"].as_str(), body["hint"].as_str()),
         (Some(text), Some("patina check"))
