@@ -6,8 +6,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::stage::Stage;
 use super::{
-    Content, Database, FileSettings, Literals, Rowid, SchemaObject, Statistics, Table, TextEnd, Value,
-    quoted_name, text_end,
+    Content, Database, FileSettings, Literals, Rowid, SchemaObject, Statistics, Table, TextEnd,
+    Value, quoted_name, text_end,
 };
 use crate::types::{DatabaseName, JobId, Sha256, grouped};
 

@@ -75,8 +75,7 @@ impl CloudPlan {
             .map(|row| unhexed(row, 0))
             .collect::<Result<_, _>>()?;
         let texts: Vec<(String, String)> = virtual_texts(&schema, &with_tree);
-        let virtuals =
-            module::look_at(&texts)?;
+        let virtuals = module::look_at(&texts)?;
         let owners = module::owners(&virtuals);
         let mut tables = Vec::new();
         for name in &with_tree {

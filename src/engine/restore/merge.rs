@@ -135,7 +135,10 @@ pub(super) fn text_of(
 /// here.
 pub(super) fn without_other_sequences(statement: &[u8], tables: &[String]) -> Step {
     let filled = Sieve::fills(statement);
-    let ends: [&[u8]; 2] = [b"ANALYZE sqlite_master;", b"DROP TABLE IF EXISTS \"sqlite_stat4\";"];
+    let ends: [&[u8]; 2] = [
+        b"ANALYZE sqlite_master;",
+        b"DROP TABLE IF EXISTS \"sqlite_stat4\";",
+    ];
     let is_statistic = |end: &&[u8]| statement.trim_ascii_end().ends_with(end);
     if filled.as_deref() == Some("sqlite_stat1") || ends.iter().any(is_statistic) {
         return Step::Skip;

@@ -119,7 +119,10 @@ impl Case {
         let spool = self.bench.path("look.partial");
         let _ = fs::remove_file(&spool);
         let mut writing = Writing::create(&spool, Compression::None).unwrap();
-        let mut dumped = self.source(snapshot_bytes).dump(&request, &mut writing).unwrap();
+        let mut dumped = self
+            .source(snapshot_bytes)
+            .dump(&request, &mut writing)
+            .unwrap();
         let witness = dumped.witness.take();
         let witness = witness.unwrap_or_else(|| panic!("{:?}", dumped.warnings));
         let testimony = witness.hear(&stop).unwrap();
@@ -153,19 +156,30 @@ fn a_dump_of_d1_goes_into_d1_again_with_sequence_and_statistics() {
     let case = Case::new(&format!("{KINDS}{}", wide()));
     let dumped = case.dump(u64::MAX);
     assert_eq!(dumped.class, EvidenceClass::A);
-    case.engine.copy_file(&case.id, &case.bench.path("original.db"));
+    case.engine
+        .copy_file(&case.id, &case.bench.path("original.db"));
     let again = case.engine.create("again");
     case.engine.import(&again, &case.bench.path("dump.sql"));
     case.engine.copy_file(&again, &case.bench.path("again.db"));
-    same(&case.bench.path("original.db"), &case.bench.path("again.db"));
+    same(
+        &case.bench.path("original.db"),
+        &case.bench.path("again.db"),
+    );
     let sql = "SELECT group_concat(quote(tbl) || quote(idx) || quote(stat), ';') FROM sqlite_stat1 ORDER BY 1";
     let statistics = |name: &str| -> String {
         let db = Connection::open(case.bench.path(name)).unwrap();
         db.query_row(sql, [], |row| row.get(0)).unwrap()
     };
     assert_eq!(statistics("original.db"), statistics("again.db"));
-    wrangler_restore(&case.bench.path("dump.sql"), &case.bench.path("wrangler.db")).unwrap();
-    same(&case.bench.path("original.db"), &case.bench.path("wrangler.db"));
+    wrangler_restore(
+        &case.bench.path("dump.sql"),
+        &case.bench.path("wrangler.db"),
+    )
+    .unwrap();
+    same(
+        &case.bench.path("original.db"),
+        &case.bench.path("wrangler.db"),
+    );
     assert_eq!(statistics("original.db"), statistics("wrangler.db"));
 }
 
@@ -183,7 +197,10 @@ fn a_search_index_that_does_not_follow_from_its_rows_is_an_exception() {
     ] {
         check(&format!("{POSTS}{index}{rows}"), &expected);
     }
-    check(&format!("{POSTS}{index}INSERT INTO f(f) VALUES ('rebuild');"), &[]);
+    check(
+        &format!("{POSTS}{index}INSERT INTO f(f) VALUES ('rebuild');"),
+        &[],
+    );
 }
 
 #[test]
@@ -205,7 +222,10 @@ fn rows_that_are_left_out_are_an_exception_where_there_are_any() {
         let dumped = case.bench.dump_without(&source, &skip).unwrap();
         let expected = [("posts", ExceptionKind::Rows)];
         let found = dumped.exceptions.iter();
-        assert_eq!(found.map(|e| (&*e.object, e.kind)).collect::<Vec<_>>(), expected);
+        assert_eq!(
+            found.map(|e| (&*e.object, e.kind)).collect::<Vec<_>>(),
+            expected
+        );
         assert_eq!(dumped.class, EvidenceClass::B);
     }
 }
@@ -284,8 +304,13 @@ fn whatever_is_done_to_a_copy_is_noticed() {
         drop(writing.finish().unwrap());
         case.dump(snapshot_bytes);
         let dump = fs::read_to_string(case.bench.path("dump.sql")).unwrap();
-        let restored = case.bench.path(&format!("restored-{}.db", snapshot_bytes.min(1)));
-        Connection::open(&restored).unwrap().execute_batch(&dump).unwrap();
+        let restored = case
+            .bench
+            .path(&format!("restored-{}.db", snapshot_bytes.min(1)));
+        Connection::open(&restored)
+            .unwrap()
+            .execute_batch(&dump)
+            .unwrap();
         let mut missed = Vec::new();
         assert!(SABOTAGE.len() >= 60, "{}", SABOTAGE.len());
         for sql in SABOTAGE {
@@ -319,8 +344,12 @@ fn what_is_declared_must_differ_and_what_differs_must_be_declared() {
         found.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert!(told(&copy, &[]).is_empty());
-    assert_eq!(told(&copy, &[rows.clone()]), ["`posts` is declared to differ, and does not"]);
-    copy.execute_batch("DELETE FROM posts WHERE id = 1").unwrap();
+    assert_eq!(
+        told(&copy, &[rows.clone()]),
+        ["`posts` is declared to differ, and does not"]
+    );
+    copy.execute_batch("DELETE FROM posts WHERE id = 1")
+        .unwrap();
     assert_eq!(told(&copy, &[]), ["table `posts` has 2 rows, restored 1"]);
     assert!(told(&copy, &[rows]).is_empty());
 }
@@ -328,7 +357,8 @@ fn what_is_declared_must_differ_and_what_differs_must_be_declared() {
 #[test]
 fn a_dump_that_is_another_database_s_is_not_proven() {
     let (a, b) = (Case::new(POSTS), Case::new(POSTS));
-    b.engine.execute(&b.id, "UPDATE posts SET t = 'tree' WHERE id = 2");
+    b.engine
+        .execute(&b.id, "UPDATE posts SET t = 'tree' WHERE id = 2");
     let (_, other, _) = a.look(u64::MAX);
     drop(other.finish().unwrap());
     let witness = {
@@ -348,7 +378,10 @@ fn a_dump_that_is_another_database_s_is_not_proven() {
             stop: &CancellationToken::new(),
         };
         let mut sink = Writing::create(&a.bench.path("a.partial"), Compression::None).unwrap();
-        a.source(u64::MAX).dump(&request, &mut sink).unwrap().witness
+        a.source(u64::MAX)
+            .dump(&request, &mut sink)
+            .unwrap()
+            .witness
     };
     let (dumped, writing, _) = b.look(u64::MAX);
     let stop = CancellationToken::new();
@@ -364,5 +397,10 @@ fn a_dump_that_is_another_database_s_is_not_proven() {
     };
     let error = drill::prove(writing.finish().unwrap(), &trial, witness).unwrap_err();
     assert!(matches!(error, DrillError::Differs(_)), "{error}");
-    assert!(error.to_string().contains("column `t` of table `posts` has other values"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("column `t` of table `posts` has other values"),
+        "{error}"
+    );
 }

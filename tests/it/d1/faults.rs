@@ -394,11 +394,7 @@ fn a_small_database_is_read_in_one_transaction() {
 }
 
 /// Refuses every request that holds `word`, with this message.
-fn dump_without(
-    word: &'static str,
-    message: &'static str,
-    class: EvidenceClass,
-) -> Vec<String> {
+fn dump_without(word: &'static str, message: &'static str, class: EvidenceClass) -> Vec<String> {
     let (bench, engine, id) = small();
     engine.execute(
         &id,

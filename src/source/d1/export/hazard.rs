@@ -77,7 +77,8 @@ pub(super) fn of_schema(
                 "trigger `{name}` is INSTEAD OF, and its file creates it before its view"
             ));
         }
-        let is_closed = |loss: &Exception| loss.kind == ExceptionKind::Schema && loss.object == *name;
+        let is_closed =
+            |loss: &Exception| loss.kind == ExceptionKind::Schema && loss.object == *name;
         if schema.losses.iter().any(is_closed) {
             found.push(format!(
                 "the text of {kind} `{name}` ends in a comment, which swallows the `;`"

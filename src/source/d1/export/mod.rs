@@ -66,7 +66,8 @@ impl Reading<'_> {
         let prints = self.prints_of_copy(&before, &imported, bookmark.as_deref())?;
         let copy = Copy { imported, prints };
         let mut warnings = vec![HOW_IT_WAS_COPIED.to_owned()];
-        let (digests, check) = self.compare(&mut before, &copy, bookmark.as_deref(), &mut warnings)?;
+        let (digests, check) =
+            self.compare(&mut before, &copy, bookmark.as_deref(), &mut warnings)?;
         let path = copy
             .imported
             .close()
