@@ -193,21 +193,30 @@ impl CloudInventory {
     /// # Errors
     /// SQLite's.
     pub fn of_copy(&self, copy: &Connection) -> Result<Self, CloudError> {
+        Self::take(copy, self.has_atan2, &self.only_counted)
+    }
+
+    /// Takes stock of the database of `copy`.
+    fn take(
+        copy: &Connection,
+        has_atan2: bool,
+        only_counted: &[String],
+    ) -> Result<Self, CloudError> {
         let ask = |sql: &str| ask(copy, sql);
         let schema: Vec<Texts> = CloudPlan::SCHEMA
             .into_iter()
             .map(ask)
             .collect::<Result<_, _>>()?;
-        let plan = CloudPlan::new(&schema, &self.only_counted)?;
+        let plan = CloudPlan::new(&schema, only_counted)?;
         let head: Vec<Texts> = plan
             .head()
             .iter()
             .map(|sql| ask(sql))
             .collect::<Result<_, _>>()?;
-        let mut inventory = plan.begin(self.has_atan2, &head)?;
+        let mut inventory = plan.begin(has_atan2, &head)?;
         for table in &plan.tables {
             let mut table = table.clone();
-            let statements = table.statements(None, None, self.has_atan2);
+            let statements = table.statements(None, None, has_atan2);
             let answers: Vec<Texts> = statements
                 .iter()
                 .map(|sql| ask(sql))

@@ -164,3 +164,143 @@ fn hash_of(v: &str, t: &str, has_atan2: bool) -> String {
          +instr({v},X'00')*43 ELSE 0 END ELSE 0 END ELSE 0 END ELSE 0 END END"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+    use rusqlite::types::Value;
+
+    use crate::crosscheck::cloud::{CloudInventory, CloudPlan, ask};
+
+    struct Dice(u64);
+
+    impl Dice {
+        fn bits(&mut self) -> u64 {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            self.0 ^ (self.0 >> 29)
+        }
+
+        fn below(&mut self, limit: u64) -> usize {
+            usize::try_from(self.bits() % limit).unwrap()
+        }
+
+        /// A value, and one that is nearly the same.
+        fn pair(&mut self) -> (Value, Value) {
+            match self.below(5) {
+                0 => {
+                    let number = self.bits().cast_signed() >> self.below(64);
+                    let step = 1 << self.below(12);
+                    (
+                        Value::Integer(number),
+                        Value::Integer(number.wrapping_add(step)),
+                    )
+                }
+                1 => {
+                    let exponent = i32::try_from(self.below(430)).unwrap() - 190;
+                    let real = f64::from_bits(0x3ff0_0000_0000_0000 | self.bits() >> 12)
+                        * 2f64.powi(exponent);
+                    let real = if self.below(2) == 0 { real } else { -real };
+                    let next = f64::from_bits(real.to_bits() ^ 1);
+                    (Value::Real(real), Value::Real(next))
+                }
+                2 => {
+                    let number = i64::try_from(self.below(1 << 40)).unwrap();
+                    #[allow(clippy::cast_precision_loss, reason = "it has 40 bits")]
+                    (Value::Integer(number), Value::Real(number as f64))
+                }
+                3 => {
+                    let bytes: Vec<u8> = (0..1 + self.below(28))
+                        .map(|_| self.bits().to_be_bytes()[3])
+                        .collect();
+                    let mut other = bytes.clone();
+                    let at = self.below(bytes.len() as u64);
+                    other[at] ^= 1 << self.below(8);
+                    (Value::Blob(bytes), Value::Blob(other))
+                }
+                _ => {
+                    let length = self.below(60);
+                    let text: String = (0..length)
+                        .map(|_| char::from(b'a' + self.bits().to_be_bytes()[3] % 26))
+                        .collect();
+                    (Value::Text(text.clone()), Value::Blob(text.into_bytes()))
+                }
+            }
+        }
+    }
+
+    fn differ(db: &Connection, change: impl Fn()) -> bool {
+        let before = CloudInventory::take(db, true, &[]).unwrap();
+        change();
+        !before.compare(&before.of_copy(db).unwrap(), &[]).is_empty()
+    }
+
+    #[test]
+    fn no_two_values_that_are_nearly_the_same_add_up_to_the_same() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch("CREATE TABLE t(a); INSERT INTO t VALUES (0)")
+            .unwrap();
+        let mut dice = Dice(20_261_130);
+        for _ in 0..3_000 {
+            let (value, other) = dice.pair();
+            db.execute("UPDATE t SET a = ?1", [&value]).unwrap();
+            let change = || drop(db.execute("UPDATE t SET a = ?1", [&other]).unwrap());
+            assert!(differ(&db, change), "{value:?} and {other:?}");
+        }
+    }
+
+    #[test]
+    fn values_that_changed_places_do_not_add_up_to_the_same() {
+        for table in [
+            "CREATE TABLE t(k, a, b)",
+            "CREATE TABLE t(k PRIMARY KEY, a, b) WITHOUT ROWID",
+        ] {
+            let db = Connection::open_in_memory().unwrap();
+            db.execute_batch(&format!(
+                "{table}; INSERT INTO t VALUES (1, 0, 0), (2, 0, 0)"
+            ))
+            .unwrap();
+            let mut dice = Dice(7);
+            for _ in 0..300 {
+                let (value, other) = dice.pair();
+                db.execute("UPDATE t SET a = ?1, b = ?2 WHERE k = 1", [&value, &other])
+                    .unwrap();
+                db.execute("UPDATE t SET a = ?2, b = ?1 WHERE k = 2", [&value, &other])
+                    .unwrap();
+                let turn = "UPDATE t SET a = b, b = a WHERE k = 1";
+                let swap = "UPDATE t SET a = (SELECT a FROM t AS o WHERE o.k <> t.k)";
+                for sql in [turn, turn, swap] {
+                    let change = || drop(db.execute(sql, []).unwrap());
+                    assert!(differ(&db, change), "{sql}: {value:?} and {other:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_statements_keep_to_the_limits_of_d1() {
+        let name = "x".repeat(100);
+        let columns: Vec<String> = (0..100).map(|at| format!("\"{name}{at}\"")).collect();
+        let db = Connection::open_in_memory().unwrap();
+        let columns = columns.join(",");
+        db.execute_batch(&format!("CREATE TABLE t({columns}); CREATE TABLE w({columns}, PRIMARY KEY({columns})) WITHOUT ROWID"))
+            .unwrap();
+        let schema: Vec<_> = CloudPlan::SCHEMA
+            .iter()
+            .map(|sql| ask(&db, sql).unwrap())
+            .collect();
+        let statements = CloudPlan::new(&schema, &[]).unwrap().statements(true);
+        assert!(statements.len() > 8, "{}", statements.len());
+        for sql in statements {
+            assert!(sql.len() < 100_000, "{}", sql.len());
+            let statement = db.prepare(&sql).unwrap();
+            assert!(
+                statement.column_count() <= 100,
+                "{}",
+                statement.column_count()
+            );
+        }
+    }
+}
