@@ -149,7 +149,10 @@ fn of_tables(source: &Inventory, copy: &Inventory, found: &mut BTreeSet<Differen
         // A table that is missing was told of with the schema.
         if let Some(restored) = copy.tables.get(name) {
             found.extend(of_table(name, table, restored));
-        } else if copy.schema.contains_key(&("table".to_owned(), name.clone())) {
+        } else if copy
+            .schema
+            .contains_key(&("table".to_owned(), name.clone()))
+        {
             let text = format!("table `{name}` cannot be read in the copy");
             found.insert(difference(name, ExceptionKind::Rows, text));
         }

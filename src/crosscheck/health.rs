@@ -36,7 +36,10 @@ pub struct Findings {
 pub fn examine(connection: &Connection) -> Result<Findings> {
     let mut stand_ins = Vec::new();
     let lines = loop {
-        match lines(connection, &format!("PRAGMA main.integrity_check({MOST_FINDINGS})")) {
+        match lines(
+            connection,
+            &format!("PRAGMA main.integrity_check({MOST_FINDINGS})"),
+        ) {
             Ok(lines) => break lines,
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
                 return Err(error);
@@ -144,10 +147,7 @@ fn judge(connection: &Connection, lines: Vec<String>, stand_ins: &[String]) -> F
 /// What one line of the check is about.
 enum Finding<'a> {
     /// Rows that their schema would refuse, or a search index beside its content.
-    Object {
-        name: &'a str,
-        kind: ExceptionKind,
-    },
+    Object { name: &'a str, kind: ExceptionKind },
     /// Entries of an index that do not fit the table.
     Index(&'a str),
     /// Anything else.
@@ -176,7 +176,9 @@ impl<'a> Finding<'a> {
             "unable to validate the inverted index for FTS",
         ] {
             if let Some(rest) = line.strip_prefix(start) {
-                let place = rest.split_once(" table main.").map_or(rest, |(_, place)| place);
+                let place = rest
+                    .split_once(" table main.")
+                    .map_or(rest, |(_, place)| place);
                 return Self::Object {
                     name: place.split_once(": ").map_or(place, |(name, _)| name),
                     kind: ExceptionKind::Index,

@@ -176,12 +176,7 @@ fn without_rowid(connection: &Connection) -> Result<HashSet<String>> {
 
 fn settings(connection: &Connection, encoding: String) -> Result<BTreeMap<&'static str, String>> {
     let mut settings = BTreeMap::from([("encoding", encoding)]);
-    for name in [
-        "auto_vacuum",
-        "page_size",
-        "user_version",
-        "application_id",
-    ] {
+    for name in ["auto_vacuum", "page_size", "user_version", "application_id"] {
         let value: i64 = ask(connection, &format!("PRAGMA main.{name}"))?;
         settings.insert(name, value.to_string());
     }
@@ -231,7 +226,8 @@ impl Look<'_> {
     ) -> Vec<String> {
         // The version of an index's storage says nothing of its content.
         let is_settings = owner.is_some_and(|owner| {
-            owner.family == Family::Fts5 && name.len() == owner.name.len() + "_config".len()
+            owner.family == Family::Fts5
+                && name.len() == owner.name.len() + "_config".len()
                 && name.ends_with("_config")
         });
         if is_settings {
@@ -304,9 +300,11 @@ fn is_of_sqlite(name: &str) -> bool {
 
 /// A name for the rowid that no column has.
 fn free_name(columns: &[String]) -> Option<&'static str> {
-    ["_rowid_", "rowid", "oid"]
-        .into_iter()
-        .find(|name| !columns.iter().any(|column| column.eq_ignore_ascii_case(name)))
+    ["_rowid_", "rowid", "oid"].into_iter().find(|name| {
+        !columns
+            .iter()
+            .any(|column| column.eq_ignore_ascii_case(name))
+    })
 }
 
 /// How many rows each table with a b-tree has, by a scan: for a database whose rows nobody can read by SQL. What cannot
@@ -314,7 +312,9 @@ fn free_name(columns: &[String]) -> Option<&'static str> {
 ///
 /// # Errors
 /// SQLite's, where even `sqlite_schema` cannot be read.
-pub fn count_rows(connection: &Connection) -> Result<Vec<(String, std::result::Result<u64, String>)>> {
+pub fn count_rows(
+    connection: &Connection,
+) -> Result<Vec<(String, std::result::Result<u64, String>)>> {
     let listed = list(connection)?;
     let virtuals = module::look_at(&virtual_texts(&listed))?;
     let owners: HashMap<String, usize> = module::owners(&virtuals);
@@ -324,7 +324,10 @@ pub fn count_rows(connection: &Connection) -> Result<Vec<(String, std::result::R
             && !owners.contains_key(&row.name.to_ascii_lowercase())
     };
     let count = |row: &Listed| {
-        let sql = format!("SELECT count(*) FROM main.{} NOT INDEXED", quoted(&row.name));
+        let sql = format!(
+            "SELECT count(*) FROM main.{} NOT INDEXED",
+            quoted(&row.name)
+        );
         let rows = ask(connection, &sql).map_err(|error: rusqlite::Error| error.to_string());
         (row.name.clone(), rows)
     };

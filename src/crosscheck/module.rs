@@ -120,7 +120,12 @@ fn family(sql: &str) -> Family {
             break;
         }
     }
-    match words.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+    match words
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+        .as_str()
+    {
         "fts3" | "fts4" => Family::Fts3,
         "fts5" => Family::Fts5,
         "rtree" | "rtree_i32" => Family::Rtree,

@@ -333,8 +333,7 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
         self.block.extend_from_slice(
             b"ANALYZE sqlite_master;\nDROP TABLE IF EXISTS \"sqlite_stat4\";\nDELETE FROM \"sqlite_stat1\";\n",
         );
-        self.insert =
-            "INSERT INTO \"sqlite_stat1\" (\"tbl\",\"idx\",\"stat\") VALUES".to_owned();
+        self.insert = "INSERT INTO \"sqlite_stat1\" (\"tbl\",\"idx\",\"stat\") VALUES".to_owned();
         for [table, index, numbers] in rows {
             self.write_literals(&[table, index, numbers]);
         }

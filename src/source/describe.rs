@@ -213,11 +213,7 @@ pub(super) fn loss_of_module(table: &str, module: &Module) -> Option<Exception> 
     })
 }
 
-pub(super) fn exception(
-    object: &str,
-    kind: ExceptionKind,
-    reason: impl Into<String>,
-) -> Exception {
+pub(super) fn exception(object: &str, kind: ExceptionKind, reason: impl Into<String>) -> Exception {
     Exception {
         object: object.to_owned(),
         kind,
@@ -340,7 +336,10 @@ pub(super) fn evidence_of(table: &Table, hash: Option<ContentHash>) -> TableEvid
 }
 
 /// The numbers in `sqlite_sequence` of tables that are there, as version 0.1 knew them.
-pub(super) fn known_numbers(sequence: Option<&[SequenceRow]>, entries: &[Entry]) -> Vec<SequenceRow> {
+pub(super) fn known_numbers(
+    sequence: Option<&[SequenceRow]>,
+    entries: &[Entry],
+) -> Vec<SequenceRow> {
     let mut rows = sequence.unwrap_or_default().to_vec();
     rows.retain(|row| {
         let (name, seq) = row.told();

@@ -2,8 +2,8 @@
 //!
 //! Invariant: what is found is of the snapshot that the dump was read from, or it is an error.
 
-use std::sync::{Mutex, PoisonError};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 

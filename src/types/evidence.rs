@@ -149,9 +149,23 @@ pub enum EvidenceClass {
 }
 
 impl EvidenceClass {
+    /// All of them, the best first.
+    pub const ALL: [Self; 4] = [Self::A, Self::B, Self::C, Self::S];
+
     /// Whether a copy of this class counts as a backup.
     pub fn counts(self) -> bool {
         matches!(self, Self::A | Self::B)
+    }
+
+    /// What the proof is worth, for people: the class, and that an older version checked it where no independent check
+    /// did.
+    pub fn proof(self, is_checked: bool) -> String {
+        match self {
+            Self::A | Self::B if !is_checked => {
+                format!("{} (checked by version 0.1)", self.meaning())
+            }
+            _ => self.meaning().to_owned(),
+        }
     }
 
     /// The letter and what it means, for people.

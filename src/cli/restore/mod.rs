@@ -51,6 +51,11 @@ struct What {
 }
 
 impl What {
+    /// The commit record, where the copy is a stored one.
+    fn manifest(&self) -> Option<&Manifest> {
+        self.copy.as_ref().map(|(_, copy)| copy.manifest())
+    }
+
     async fn of(context: &Context, args: &RestoreArgs) -> anyhow::Result<Self> {
         match (&args.copy, &args.file) {
             (Some(address), _) => Self::stored(context, address, args).await,

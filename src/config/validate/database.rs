@@ -178,9 +178,12 @@ impl Checker<'_> {
             return;
         };
         if let Some(table) = database.skip_data.first() {
-            self.error(&table.span, "`skip_data` and `method = \"image\"` contradict each other")
-                .hint("an image holds every row: remove one of them, or set `method = \"sql\"`")
-                .also(word.span.clone(), "the image");
+            self.error(
+                &table.span,
+                "`skip_data` and `method = \"image\"` contradict each other",
+            )
+            .hint("an image holds every row: remove one of them, or set `method = \"sql\"`")
+            .also(word.span.clone(), "the image");
         }
     }
 

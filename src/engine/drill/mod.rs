@@ -14,8 +14,8 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio_util::sync::CancellationToken;
 
-pub(in crate::engine) use self::load::{Place, Step};
 pub(in crate::engine) use self::image::{load_image, open_image};
+pub(in crate::engine) use self::load::{Place, Step};
 pub(in crate::engine) use self::statements::Statements;
 pub use self::verdict::Verdict;
 use super::spool::{Partial, Ready};

@@ -108,7 +108,9 @@ fn confirmed(
         .iter()
         .filter(|exception| {
             unfit.iter().any(|other| other.object == exception.object)
-                || !found.iter().any(|difference| is_unused(difference, exception))
+                || !found
+                    .iter()
+                    .any(|difference| is_unused(difference, exception))
         })
         .cloned()
         .collect();
@@ -148,7 +150,10 @@ pub(super) fn judge(
     }) = findings
     {
         for exception in unfit {
-            if !exceptions.iter().any(|known| known.object == exception.object) {
+            if !exceptions
+                .iter()
+                .any(|known| known.object == exception.object)
+            {
                 exceptions.push(exception);
             }
         }

@@ -19,8 +19,8 @@ pub(super) fn unpack(
     manifest: &Manifest,
     stop: &CancellationToken,
 ) -> Result<(), RestoreError> {
-    let image = decoder(feed.compression, feed.text)
-        .map_err(|error| RestoreError::target(path, &error))?;
+    let image =
+        decoder(feed.compression, feed.text).map_err(|error| RestoreError::target(path, &error))?;
     let found = load_image(image, path, stop)?;
     let differs = |what: &str| {
         let text = format!("`{}` has {what} than its manifest says", manifest.key);

@@ -35,7 +35,9 @@ impl Papers {
 
     /// The commit record, where the copy is an image.
     pub(super) fn image(&self) -> Option<&Manifest> {
-        self.manifest.as_ref().filter(|manifest| manifest.is_image())
+        self.manifest
+            .as_ref()
+            .filter(|manifest| manifest.is_image())
     }
 
     /// What the text says of itself; `None` of another tool's text in a file.

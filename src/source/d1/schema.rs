@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::answer::Cell;
 use super::error::ApiError;
-use crate::dump::{
-    Content, Database, SequenceRow, Statistics, Table, TextEncoding, quoted_name,
-};
+use crate::dump::{Content, Database, SequenceRow, Statistics, Table, TextEncoding, quoted_name};
 use crate::source::describe::{
     self, Column, Entry, Extent, ForeignKey, KeyTerm, RowKey, UniqueIndex, apply_skip_data,
     close_texts, exception, in_dump_order, indexes_for_keys, is_cloudflare, known_numbers,

@@ -10,9 +10,9 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use tokio_util::sync::CancellationToken;
 
+use super::SqliteSource;
 use super::open::Opened;
 use super::schema::describe;
-use super::SqliteSource;
 use crate::crosscheck::{Inventory, count_rows, examine, page_digest};
 use crate::dump::Sink;
 use crate::source::{DumpForm, DumpRequest, Dumped, SourceError, Testimony, Witness};
@@ -168,7 +168,9 @@ pub(super) fn evidence(connection: &Connection) -> rusqlite::Result<SourceEviden
                 name,
                 rows: *rows.as_ref().unwrap_or(&0),
                 hash: None,
-                omitted: rows.err().map(|why| format!("its rows cannot be counted: {why}")),
+                omitted: rows
+                    .err()
+                    .map(|why| format!("its rows cannot be counted: {why}")),
             })
             .collect(),
         schema,

@@ -28,8 +28,8 @@ use crate::dump::{Content, ContentHasher, Database, RowBlock, Sink, Table, Value
 use crate::types::{EvidenceClass, SourceEvidence, SourceFacts};
 
 pub(crate) use import::{ImportError, Imported};
-pub(super) use shadow::{Trial, try_alone};
 pub use scratch::{lift_limits, open_scratch};
+pub(super) use shadow::{Trial, try_alone};
 
 /// How long a lock of another process is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -275,10 +275,7 @@ fn read_settings(connection: &Connection, table: &str) -> Result<Vec<(String, St
 }
 
 /// The rows of `sqlite_sequence`, whatever they hold; `None` where there is no such table.
-fn read_sequence(
-    connection: &Connection,
-    entries: &[Entry],
-) -> Result<Option<Vec<SequenceRow>>> {
+fn read_sequence(connection: &Connection, entries: &[Entry]) -> Result<Option<Vec<SequenceRow>>> {
     // Asked only where the text can hold the word, or where tables went.
     let mut tables = entries.iter().filter(|entry| entry.kind == "table");
     if !tables.any(|entry| counts_up(&entry.sql)) && !has_table(connection, "sqlite_sequence")? {
@@ -309,8 +306,9 @@ fn read_statistics(
     if !has_table(connection, "sqlite_stat1")? {
         return Ok(None);
     }
-    let mut statement = connection
-        .prepare("SELECT quote(tbl), quote(idx), quote(stat) FROM main.sqlite_stat1 ORDER BY rowid")?;
+    let mut statement = connection.prepare(
+        "SELECT quote(tbl), quote(idx), quote(stat) FROM main.sqlite_stat1 ORDER BY rowid",
+    )?;
     let rows = statement.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
     Ok(Some(Statistics {
         rows: rows.collect::<Result<_>>()?,

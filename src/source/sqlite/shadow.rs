@@ -65,12 +65,18 @@ mod tests {
     #[test]
     fn what_a_module_makes_is_seen_and_not_guessed() {
         let own = makes("CREATE VIRTUAL TABLE f USING fts5(a)").unwrap();
-        assert_eq!(own, ["f_config", "f_content", "f_data", "f_docsize", "f_idx"]);
+        assert_eq!(
+            own,
+            ["f_config", "f_content", "f_data", "f_docsize", "f_idx"]
+        );
         let contentless = makes("CREATE VIRTUAL TABLE f USING fts5(a, content='', columnsize=0)");
         assert_eq!(contentless.unwrap(), ["f_config", "f_data", "f_idx"]);
         let over = makes("CREATE VIRTUAL TABLE f USING fts4(content=\"posts\")").unwrap();
         assert_eq!(over, ["f_docsize", "f_segdir", "f_segments", "f_stat"]);
-        assert_eq!(makes("CREATE VIRTUAL TABLE f USING dbstat").unwrap(), [""; 0]);
+        assert_eq!(
+            makes("CREATE VIRTUAL TABLE f USING dbstat").unwrap(),
+            [""; 0]
+        );
         assert_eq!(makes("CREATE VIRTUAL TABLE f USING vec0(a)"), None);
         assert_eq!(
             makes("CREATE VIRTUAL TABLE f USING fts5(a, tokenize='mine')"),
