@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use patina::dump::Header;
 use patina::engine::drill::{Trial, prove};
 use patina::engine::spool::{Partial, Writing};
-use patina::source::{DumpRequest, Dumped, Source, SqliteSource};
+use patina::source::{DumpForm, DumpRequest, Dumped, Source, SqliteSource};
 use patina::types::{ByteCount, Compression, JobId};
 use rusqlite::{Connection, params};
 use tokio_util::sync::CancellationToken;
@@ -121,7 +121,7 @@ impl Bench {
             }));
             std::fs::remove_file(new).expect("the restored database");
             let (partial, dumped) = self.dump(Compression::None);
-            ours.push(timed(|| self.prove(partial, &dumped)));
+            ours.push(timed(|| self.prove(partial, dumped)));
         }
         self.print("drill vs sqlite3 new.db < dump.sql", theirs, ours);
     }
@@ -167,6 +167,7 @@ impl Bench {
         let request = DumpRequest {
             header: &header,
             skip_data: &[],
+            form: DumpForm::WholeSql,
             progress: &Default::default(),
             stop: &CancellationToken::new(),
         };
@@ -176,16 +177,19 @@ impl Bench {
         (writing.finish().expect("a spool"), dumped)
     }
 
-    fn prove(&self, partial: Partial, dumped: &Dumped) {
+    fn prove(&self, partial: Partial, mut dumped: Dumped) {
+        let witness = dumped.witness.take();
         let trial = Trial {
             evidence: &dumped.evidence,
             class: dumped.class,
+            form: DumpForm::WholeSql,
+            exceptions: &dumped.exceptions,
             skip_data: &[],
             scratch: &self.folder.join("scratch.db"),
             progress: &Arc::default(),
             stop: &CancellationToken::new(),
         };
-        let ready = prove(partial, &trial).expect("a proven dump");
+        let (ready, _) = prove(partial, &trial, witness).expect("a proven dump");
         ready.remove().expect("the spool is ours");
     }
 
@@ -217,7 +221,7 @@ fn child(compression: &str) {
     };
     let (partial, dumped) = bench.dump(compression);
     let after_dump = peak();
-    bench.prove(partial, &dumped);
+    bench.prove(partial, dumped);
     println!("{after_dump} after the dump, {} after the drill", peak());
 }
 

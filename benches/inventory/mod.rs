@@ -5,8 +5,8 @@ use std::path::Path;
 use chrono::{DateTime, SecondsFormat, Utc};
 use patina::catalog::{Adoption, Record};
 use patina::types::{
-    BackupDate, Compression, DatabaseName, EvidenceClass, JobId, MANIFEST_FORMAT, Manifest,
-    ObjectKey, PlainFacts, Sha256, SourceEvidence, SourceFacts, StoredFacts,
+    BackupDate, Compression, CopyForm, DatabaseName, EvidenceClass, JobId, MANIFEST_FORMAT,
+    Manifest, ObjectKey, PlainFacts, Sha256, SourceEvidence, SourceFacts, StoredFacts,
 };
 use rusqlite::{Connection, params};
 
@@ -44,7 +44,7 @@ impl Inventory<'_> {
         let database = name(number / self.days);
         let newest = BackupDate(self.newest.date_naive());
         let date = newest.minus_days((number % self.days) as u64);
-        let key = ObjectKey::daily(date, &database, None, Compression::None);
+        let key = ObjectKey::daily(date, &database, None, CopyForm::Sql, Compression::None);
         let at = self.newest.to_rfc3339_opts(SecondsFormat::Secs, true);
         let facts = PlainFacts {
             sha256: Sha256::of(CONTENT),
@@ -62,6 +62,7 @@ impl Inventory<'_> {
                 kind: "sqlite".to_owned(),
                 id: "/srv/x.db".to_owned(),
                 method: None,
+                method_reason: None,
                 bookmark: None,
             },
             started_at: at.clone(),
@@ -80,6 +81,8 @@ impl Inventory<'_> {
                 foreign_key_violations: 0,
             },
             class: EvidenceClass::A,
+            check: None,
+            exceptions: Vec::new(),
             incomplete: false,
             warnings: Vec::new(),
             sqlite_version: "3".to_owned(),

@@ -261,7 +261,13 @@ mod tests {
     fn a_key_is_equal_to_what_its_text_says() {
         let date = "2026-11-22".parse().unwrap();
         let time = NaiveTime::from_hms_milli_opt(3, 4, 5, 678);
-        let key = ObjectKey::daily(date, &"blog".parse().unwrap(), time, Compression::Zstd);
+        let key = ObjectKey::daily(
+            date,
+            &"blog".parse().unwrap(),
+            time,
+            CopyForm::Image,
+            Compression::Zstd,
+        );
         assert_eq!(key.as_str().parse::<ObjectKey>().unwrap(), key);
     }
 
@@ -279,6 +285,8 @@ mod tests {
             "daily/2026-11-22/scout-db.sql",
             "daily/2026-11-22/scout-db.sql.gz",
             "daily/2026-11-22/a~031500Z.sql.zst",
+            "daily/2026-11-22/a.sqlite",
+            "daily/2026-11-22/a~031500Z.sqlite.gz",
             "weekly/2026-W53.tar.gz",
             "manifests/daily/2026-11-22/scout-db.sql.json",
             "manifests/weekly/2026-W47.tar.gz.json",
@@ -299,6 +307,9 @@ mod tests {
             "daily/2026-11-22/A.sql",
             "daily/2026-2-1/a.sql",
             "daily/2026-11-22/a.sql.bz2",
+            "daily/2026-11-22/a.sqlite.bz2",
+            "daily/2026-11-22/a.sqlite3",
+            "daily/2026-11-22/a.db",
             "daily/2026-11-22/a~31500Z.sql",
             "daily/2026-11-22/a~0315000Z.sql",
             "daily/2026-11-22/a~240000Z.sql",

@@ -8,8 +8,8 @@ use patina::catalog::{
     Record, ResultStatus, Run, Spooled,
 };
 use patina::types::{
-    BackupDate, Compression, DatabaseName, EvidenceClass, JobId, Manifest, ObjectKey, PlainFacts,
-    Sha256, SourceEvidence, SourceFacts, StoredFacts, TableEvidence, Trigger,
+    BackupDate, Compression, CopyForm, DatabaseName, EvidenceClass, JobId, Manifest, ObjectKey,
+    PlainFacts, Sha256, SourceEvidence, SourceFacts, StoredFacts, TableEvidence, Trigger,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -25,7 +25,13 @@ pub(crate) fn name(text: &str) -> DatabaseName {
 /// A manifest of three rows in two tables; the bytes depend on the key.
 pub(crate) fn manifest(job: JobId, database: &str, date: &str) -> Manifest {
     let date: BackupDate = date.parse().unwrap();
-    let key = ObjectKey::daily(date, &name(database), None, Compression::Zstd);
+    let key = ObjectKey::daily(
+        date,
+        &name(database),
+        None,
+        CopyForm::Sql,
+        Compression::Zstd,
+    );
     let table = |name: &str, rows| TableEvidence {
         name: name.to_owned(),
         rows,
@@ -44,6 +50,7 @@ pub(crate) fn manifest(job: JobId, database: &str, date: &str) -> Manifest {
             id: "/srv/x.db".to_owned(),
             bookmark: None,
             method: None,
+            method_reason: None,
         },
         started_at: format!("{date}T03:00:00Z"),
         completed_at: format!("{date}T03:00:02Z"),
@@ -65,6 +72,8 @@ pub(crate) fn manifest(job: JobId, database: &str, date: &str) -> Manifest {
             foreign_key_violations: 0,
         },
         class: EvidenceClass::A,
+        check: None,
+        exceptions: Vec::new(),
         incomplete: false,
         warnings: Vec::new(),
         sqlite_version: "3.51.3".to_owned(),

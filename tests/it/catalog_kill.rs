@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use patina::catalog::{Catalog, JobStatus};
-use patina::types::{Compression, ObjectKey};
+use patina::types::{Compression, CopyForm, ObjectKey};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -30,7 +30,13 @@ fn write_until_killed() {
         let run = catalog.begin(new_job(start)).unwrap();
         let mut copy = manifest(run.id(), "orders", "2026-11-22");
         let time = Some(start.time());
-        copy.key = ObjectKey::daily(copy.date, &name("orders"), time, Compression::Zstd);
+        copy.key = ObjectKey::daily(
+            copy.date,
+            &name("orders"),
+            time,
+            CopyForm::Sql,
+            Compression::Zstd,
+        );
         copy.started_at = start.to_rfc3339();
         run.spooled(&spooled(&copy)).unwrap();
         run.succeed(&committed(&copy, &["r2", "nas"])).unwrap();

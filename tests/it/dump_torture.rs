@@ -34,12 +34,12 @@ fn check_drill(workshop: &Workshop, database: &Path, compressions: &[Compression
     for compression in compressions {
         let source = workshop.source(database);
         let spooled = workshop.spool(&source, "a.partial", *compression);
-        let (partial, dumped) = spooled.unwrap();
+        let (partial, mut dumped) = spooled.unwrap();
         let restored = workshop.restore(&partial, "restored.db").unwrap();
         assert_same(database, &restored, &format!("{compression:?}"));
         let again = workshop.dump(&restored, "again.sql").unwrap();
         assert_same_text(&first, &body(&again), "a dump of the restored copy");
-        let ready = workshop.prove(partial, &dumped).unwrap();
+        let ready = workshop.prove(partial, &mut dumped).unwrap();
         ready.remove().unwrap();
         std::fs::remove_file(restored).unwrap();
     }
@@ -138,7 +138,7 @@ fn a_comment_that_schema_text_leaves_open_is_closed_with_a_warning() {
     let database = workshop.path("a.db");
     torture::build_open_comment(&database);
     let source = workshop.source(&database);
-    let (partial, dumped) = workshop
+    let (partial, mut dumped) = workshop
         .spool(&source, "a.partial", Compression::None)
         .unwrap();
     let told = dumped
@@ -147,7 +147,7 @@ fn a_comment_that_schema_text_leaves_open_is_closed_with_a_warning() {
         .any(|warning| warning.contains("`a_opened` ends inside a comment"));
     assert!(told, "{:?}", dumped.warnings);
     let restored = workshop.restore(&partial, "restored.db").unwrap();
-    workshop.prove(partial, &dumped).unwrap();
+    workshop.prove(partial, &mut dumped).unwrap();
     let differences = compare(&database, &restored);
     assert_eq!(differences.len(), 2, "{differences:#?}");
     assert!(

@@ -8,7 +8,7 @@ use patina::dump::Header;
 use patina::engine::drill::{self, DrillError, DumpFile, Trial};
 use patina::engine::spool::{Partial, Ready, Writing};
 use patina::progress::Progress;
-use patina::source::{DumpRequest, Dumped, Source, SourceError, SqliteSource};
+use patina::source::{DumpForm, DumpRequest, Dumped, Source, SourceError, SqliteSource};
 use patina::types::{Compression, JobId};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +45,7 @@ impl Workshop {
         let request = DumpRequest {
             header: &header(),
             skip_data: &[],
+            form: DumpForm::WholeSql,
             progress: &Progress::default(),
             stop: &CancellationToken::new(),
         };
@@ -61,16 +62,19 @@ impl Workshop {
     }
 
     /// Takes a spool through the drill.
-    pub(crate) fn prove(&self, partial: Partial, dumped: &Dumped) -> Result<Ready, DrillError> {
+    pub(crate) fn prove(&self, partial: Partial, dumped: &mut Dumped) -> Result<Ready, DrillError> {
+        let witness = dumped.witness.take();
         let trial = Trial {
             evidence: &dumped.evidence,
             class: dumped.class,
+            form: DumpForm::WholeSql,
+            exceptions: &dumped.exceptions,
             skip_data: &[],
             scratch: &self.path("drill.db"),
             progress: &Arc::default(),
             stop: &CancellationToken::new(),
         };
-        drill::prove(partial, &trial)
+        drill::prove(partial, &trial, witness).map(|(ready, _)| ready)
     }
 
     /// Restores a spool into the new database `name` and keeps that.

@@ -158,9 +158,9 @@ fn check(journal: &str, longest_wait: Duration) {
         let source = workshop.source(&database);
         let source = source.with_busy_timeout(Duration::from_secs(30));
         let spooled = workshop.spool(&source, "live.partial", Compression::None);
-        let (partial, dumped) = spooled.unwrap();
+        let (partial, mut dumped) = spooled.unwrap();
         let restored = workshop.restore(&partial, &format!("{number}.db")).unwrap();
-        workshop.prove(partial, &dumped).unwrap();
+        workshop.prove(partial, &mut dumped).unwrap();
         let db = Connection::open(restored).unwrap();
         let is_one_state: bool = db.query_row(CHECK, [], |row| row.get(0)).unwrap();
         assert!(is_one_state, "dump {number} mixes states");

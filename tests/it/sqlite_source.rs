@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use patina::dump::Sink;
 use patina::progress::Progress;
-use patina::source::{DumpRequest, Source, SourceError};
+use patina::source::{DumpForm, DumpRequest, Source, SourceError};
 use patina::types::{Hasher, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -286,6 +286,7 @@ fn dump_while(case: &Case, meddle: impl FnMut() + Send) -> SourceError {
     let request = DumpRequest {
         header: &header(),
         skip_data: &[],
+        form: DumpForm::WholeSql,
         progress: &Progress::default(),
         stop: &CancellationToken::new(),
     };

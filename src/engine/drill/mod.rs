@@ -393,6 +393,7 @@ mod tests {
             let request = DumpRequest {
                 header: &header,
                 skip_data,
+                form: DumpForm::Sql,
                 progress: &Progress::default(),
                 stop: &CancellationToken::new(),
             };
@@ -413,15 +414,18 @@ mod tests {
                 &Trial {
                     evidence,
                     class: self.class,
+                    form: DumpForm::Sql,
+                    exceptions: &[],
                     skip_data,
                     scratch: &self.folder.path().join("scratch.db"),
                     progress: &Arc::default(),
                     stop: &CancellationToken::new(),
                 },
+                None,
             );
             assert!(!self.folder.path().join("scratch.db").exists());
             assert!(!self.folder.path().join("source.partial").exists());
-            outcome
+            outcome.map(|(ready, _)| ready)
         }
     }
 

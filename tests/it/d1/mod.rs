@@ -21,7 +21,7 @@ use patina::dump::Header;
 use patina::engine::{drill, spool};
 use patina::progress::Progress;
 use patina::source::d1::{Client, D1Source};
-use patina::source::{DumpRequest, Dumped, Source, SourceError};
+use patina::source::{DumpForm, DumpRequest, Dumped, Source, SourceError};
 use patina::types::{Compression, JobId};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -104,23 +104,27 @@ impl Bench {
         let request = DumpRequest {
             header: &header,
             skip_data,
+            form: DumpForm::Sql,
             progress: &progress,
             stop: &stop,
         };
         let spool = self.path("spool.partial");
         let mut writing = spool::Writing::create(&spool, Compression::None).unwrap();
-        let dumped = source.dump(&request, &mut writing)?;
+        let mut dumped = source.dump(&request, &mut writing)?;
+        let witness = dumped.witness.take();
         let partial = writing.finish().unwrap();
         let trial = drill::Trial {
             evidence: &dumped.evidence,
             class: dumped.class,
+            form: DumpForm::Sql,
+            exceptions: &dumped.exceptions,
             skip_data,
             scratch: &self.path("scratch.db"),
             progress: &progress,
             stop: &stop,
         };
         fs::copy(&spool, self.path("dump.sql")).unwrap();
-        let ready = drill::prove(partial, &trial).unwrap();
+        let (ready, _) = drill::prove(partial, &trial, witness).unwrap();
         ready.remove().unwrap();
         Ok(dumped)
     }
