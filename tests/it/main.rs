@@ -21,6 +21,7 @@ mod dumping;
 mod guide;
 mod http;
 mod hooks;
+mod images;
 mod killed;
 mod live;
 mod night;

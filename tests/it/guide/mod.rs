@@ -18,7 +18,7 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder in which a person sits on the worst day.
-struct Desk {
+pub(crate) struct Desk {
     folder: TempDir,
     env: Vec<(String, String)>,
 }
@@ -53,7 +53,7 @@ fn free_port() -> u16 {
 
 impl Desk {
     /// With this configuration. `patina` is found in the path, as installed.
-    fn new(config: &str) -> Self {
+    pub(crate) fn new(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("patina.toml"), config).unwrap();
         let program = Path::new(env!("CARGO_BIN_EXE_patina"));
@@ -65,11 +65,11 @@ impl Desk {
         Self { folder, env }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
@@ -89,7 +89,7 @@ impl Desk {
         daemon
     }
 
-    fn try_to(&self, command: &str) -> Output {
+    pub(crate) fn try_to(&self, command: &str) -> Output {
         let mut shell = Command::new("bash");
         // rclone takes no certificates of a machine's own, and asks nobody here for one.
         for name in ["PATINA_CONFIG", "RUST_LOG", "CARGO", "AWS_CA_BUNDLE"] {
@@ -105,7 +105,7 @@ impl Desk {
 
     /// Runs one command as it stands; gives what it wrote.
     #[track_caller]
-    fn run(&self, command: &str) -> String {
+    pub(crate) fn run(&self, command: &str) -> String {
         let output = self.try_to(command);
         let told = String::from_utf8_lossy(&output.stderr);
         let out = String::from_utf8_lossy(&output.stdout).into_owned();
