@@ -21,5 +21,5 @@ pub use reader::{Check, DumpHeader, ReadError, Summary};
 pub use schema::{
     Content, Database, FileSettings, Rowid, SchemaObject, SequenceRow, Statistics, Table,
 };
-pub use split::{SplitError, Splitter, TextEnd, text_end};
+pub use split::{SplitError, Splitter, TextEnd, early_end, text_end};
 pub use writer::{DumpWriter, Header, MAX_STATEMENT_BYTES, Sink};

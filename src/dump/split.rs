@@ -161,6 +161,31 @@ pub fn text_end(sql: &str) -> TextEnd {
     }
 }
 
+/// The line that the stock `sqlite3` shell takes for the end of this statement: one with only `/` or `go` on it, where
+/// no quote, comment or trigger is open. `None`: there is none.
+pub fn early_end(sql: &str) -> Option<&str> {
+    let mut starts = sql.match_indices('\n').map(|(at, _)| at + 1);
+    starts.find_map(|start| {
+        let line = sql[start..].lines().next().unwrap_or_default().trim_ascii();
+        let is_mark = line == "/" || line.eq_ignore_ascii_case("go");
+        (is_mark && could_end(&sql[..start])).then_some(line)
+    })
+}
+
+/// Whether a `;` behind this text would end the statement.
+fn could_end(sql: &str) -> bool {
+    let mut lexer = Lexer::default();
+    let mut rest = sql.as_bytes();
+    while let Some(length) = lexer.scan(rest) {
+        rest = &rest[length..];
+    }
+    let is_open = matches!(
+        lexer.place,
+        Place::Quoted(_) | Place::BlockComment | Place::BlockCommentStar
+    );
+    !is_open && lexer.phase == Phase::Plain
+}
+
 /// What the statement is so far, as far as finding its end needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Phase {
@@ -444,6 +469,27 @@ mod tests {
             "[/*] / * a",
         ] {
             assert_ne!(text_end(closed), TextEnd::BlockComment, "{closed}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_ends_a_statement_in_the_shell_is_found_where_it_would() {
+        for sql in [
+            "CREATE VIEW v AS SELECT 1\n/\n2",
+            "CREATE TABLE t(a,\r\n  Go \r\n, b)",
+            "CREATE TABLE t(a -- it's\n, \ngo\n INT)",
+        ] {
+            assert!(early_end(sql).is_some(), "{sql}");
+        }
+        for sql in [
+            "/\nCREATE TABLE t(a)",
+            "CREATE VIEW v AS SELECT '\n/\n'",
+            "CREATE TABLE t(\"\ngo\n\")",
+            "CREATE TABLE t(a /*\n/\n*/)",
+            "CREATE TRIGGER r AFTER INSERT ON t BEGIN SELECT 1\n/\n2; END",
+            "CREATE TABLE t(a, going INT,\n go INT)",
+        ] {
+            assert_eq!(early_end(sql), None, "{sql}");
         }
     }
 

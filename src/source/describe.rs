@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use super::virtual_table::{FullText, Module};
 use crate::dump::{
-    Content, Rowid, SchemaObject, SequenceRow, Table, TextEncoding, TextEnd, parents_first,
-    quoted_name, text_end,
+    Content, Rowid, SchemaObject, SequenceRow, Table, TextEncoding, TextEnd, early_end,
+    parents_first, quoted_name, text_end,
 };
 use crate::types::{ContentHash, Exception, ExceptionKind, Hasher, Sha256, TableEvidence};
 
@@ -395,8 +395,13 @@ fn closed(sql: &str) -> String {
 /// Ends the texts that cannot be ended by a `;` as they stand, and says of each that it is another one now.
 pub(super) fn close_texts(entries: &mut [Entry]) -> Vec<Exception> {
     let mut losses = Vec::new();
-    for Entry { name, sql, .. } in entries {
+    for Entry {
+        kind, name, sql, ..
+    } in entries
+    {
         let end = match text_end(sql) {
+            // SQLite drops blanks at the end of a view's text, and the newline that ends the comment is one.
+            TextEnd::LineComment if kind == "view" => continue,
             TextEnd::Clean => continue,
             TextEnd::LineComment => "\n",
             TextEnd::BlockComment => " */",
@@ -444,6 +449,12 @@ pub(super) fn warn_of_schema_text(entries: &[Entry], warnings: &mut Vec<String>)
         if sql.contains("\r\n") {
             warnings.push(format!(
                 "the text of {kind} `{name}` has CRLF line ends, which the `sqlite3` shell turns into LF"
+            ));
+        }
+        if let Some(line) = early_end(sql) {
+            warnings.push(format!(
+                "the text of {kind} `{name}` has a line with only `{line}`, which the `sqlite3` shell takes for the end of \
+                 the statement: restore it with `patina restore`"
             ));
         }
         if sql.contains("BEGIN TRANSACTION") {

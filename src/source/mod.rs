@@ -172,6 +172,15 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// What keeps SQL text from being a whole copy, where that is what failed: an image may carry it.
+    pub fn not_as_sql(&self) -> Option<String> {
+        match self {
+            Self::NotAsSql { why, .. } => Some(why.clone()),
+            Self::Damaged { why, .. } => Some(format!("SQL cannot read all of it: {why}")),
+            _ => None,
+        }
+    }
+
     /// Whether a second try may succeed.
     pub fn is_retryable(&self) -> bool {
         match self {

@@ -16,7 +16,7 @@ use patina::dump::{ContentHasher, Sink};
 use patina::engine::backup::{Outcome, Report};
 use patina::source::{DumpRequest, Dumped, Source, SourceError};
 use patina::store::{Fault, FaultStore, MemoryStore};
-use patina::types::{Sha256, SourceFacts};
+use patina::types::{EvidenceClass, Health, Sha256, SourceFacts};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -89,7 +89,7 @@ async fn check_only_beta_failed(night: &Night, report: &Report, why: &str) {
 #[tokio::test]
 async fn a_broken_source_fails_alone_with_one_clear_error() {
     type Damage = fn(&Path);
-    let damages: [(Damage, &str); 6] = [
+    let damages: [(Damage, &str); 4] = [
         (|path| fs::remove_file(path).unwrap(), "does not exist"),
         (
             |path| fs::write(path, "").unwrap(),
@@ -106,25 +106,6 @@ async fn a_broken_source_fails_alone_with_one_clear_error() {
             },
             "it is not a regular file",
         ),
-        (
-            |path| {
-                // The root page of the table, behind the page of the schema.
-                let file = File::options().write(true).open(path).unwrap();
-                file.write_all_at(&[0xff; 64], 4096).unwrap();
-            },
-            "is damaged: ",
-        ),
-        (
-            |path| {
-                File::options()
-                    .write(true)
-                    .open(path)
-                    .unwrap()
-                    .set_len(5000)
-                    .unwrap()
-            },
-            "is damaged: ",
-        ),
     ];
     for (damage, why) in damages {
         let folder = installation(EXPORT);
@@ -132,6 +113,44 @@ async fn a_broken_source_fails_alone_with_one_clear_error() {
         let night = Night::open(folder.path());
         let report = night.run().await;
         check_only_beta_failed(&night, &report, why).await;
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_source_gets_a_suspect_copy_that_does_not_count() {
+    type Damage = fn(&Path);
+    let damages: [Damage; 2] = [
+        |path| {
+            // The root page of the table, behind the page of the schema.
+            let file = File::options().write(true).open(path).unwrap();
+            file.write_all_at(&[0xff; 64], 4096).unwrap();
+        },
+        |path| {
+            let file = File::options().write(true).open(path).unwrap();
+            file.set_len(5000).unwrap();
+        },
+    ];
+    for damage in damages {
+        let folder = installation(EXPORT);
+        damage(&database(folder.path(), "beta"));
+        let night = Night::open(folder.path());
+        let report = night.run().await;
+        let Outcome::Stored { manifest, .. } = &of(&report, "beta").outcome else {
+            panic!("{report:?}");
+        };
+        assert_eq!(manifest.class, EvidenceClass::S);
+        assert!(manifest.is_image());
+        let health = manifest
+            .check
+            .as_ref()
+            .and_then(|check| check.health.clone());
+        assert!(matches!(health, Some(Health::Damaged(_))), "{health:?}");
+        assert!(is_stored(&report, "alpha") && is_stored(&report, "gamma"));
+        let samples = night
+            .wiring
+            .catalog
+            .samples(&manifest.database, &manifest.key.manifest());
+        assert_eq!(samples.unwrap(), [], "it is compared with");
     }
 }
 

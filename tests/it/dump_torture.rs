@@ -133,7 +133,7 @@ fn a_utf_16_database_stays_one() {
 }
 
 #[test]
-fn a_comment_that_schema_text_leaves_open_is_closed_with_a_warning() {
+fn a_comment_that_schema_text_leaves_open_is_closed_and_declared() {
     let workshop = Workshop::new();
     let database = workshop.path("a.db");
     torture::build_open_comment(&database);
@@ -142,10 +142,10 @@ fn a_comment_that_schema_text_leaves_open_is_closed_with_a_warning() {
         .spool(&source, "a.partial", Compression::None)
         .unwrap();
     let told = dumped
-        .warnings
+        .exceptions
         .iter()
-        .any(|warning| warning.contains("`a_opened` ends inside a comment"));
-    assert!(told, "{:?}", dumped.warnings);
+        .any(|exception| exception.object == "a_opened");
+    assert!(told, "{:?}", dumped.exceptions);
     let restored = workshop.restore(&partial, "restored.db").unwrap();
     workshop.prove(partial, &mut dumped).unwrap();
     let differences = compare(&database, &restored);

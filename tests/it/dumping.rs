@@ -45,7 +45,7 @@ impl Workshop {
         let request = DumpRequest {
             header: &header(),
             skip_data: &[],
-            form: DumpForm::WholeSql,
+            form: DumpForm::Sql,
             progress: &Progress::default(),
             stop: &CancellationToken::new(),
         };
@@ -67,7 +67,7 @@ impl Workshop {
         let trial = Trial {
             evidence: &dumped.evidence,
             class: dumped.class,
-            form: DumpForm::WholeSql,
+            form: DumpForm::Sql,
             exceptions: &dumped.exceptions,
             skip_data: &[],
             scratch: &self.path("drill.db"),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use patina::dump::Sink;
 use patina::progress::Progress;
-use patina::source::{DumpForm, DumpRequest, Source, SourceError};
+use patina::source::{DumpForm, DumpRequest, Source, SourceError, SqliteSource};
 use patina::types::{Hasher, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -56,12 +56,12 @@ impl Holder {
     }
 
     /// Ends as `kill -9` does.
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    fn close(self) {
+    pub(crate) fn close(self) {
         let Self {
             mut child, input, ..
         } = self;
@@ -279,6 +279,11 @@ impl<F: FnMut() + Send> Sink for Meddler<F> {
 }
 
 fn dump_while(case: &Case, meddle: impl FnMut() + Send) -> SourceError {
+    dump_of(&case.workshop.source(&case.database()), meddle)
+}
+
+/// Dumps `source`, which `meddle` spoils once the first text arrives.
+pub(crate) fn dump_of(source: &SqliteSource, meddle: impl FnMut() + Send) -> SourceError {
     let mut sink = Meddler {
         meddle,
         hasher: Hasher::default(),
@@ -290,7 +295,6 @@ fn dump_while(case: &Case, meddle: impl FnMut() + Send) -> SourceError {
         progress: &Progress::default(),
         stop: &CancellationToken::new(),
     };
-    let source = case.workshop.source(&case.database());
     source.dump(&request, &mut sink).unwrap_err()
 }
 

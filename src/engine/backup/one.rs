@@ -93,17 +93,8 @@ impl Failure {
     /// What keeps SQL text from being a whole copy, where that is what failed.
     fn not_as_sql(&self) -> Option<String> {
         match self {
-            Self::Source(SourceError::NotAsSql { why, .. }) => Some(why.clone()),
-            Self::Source(SourceError::Damaged { why, .. }) => {
-                Some(format!("SQL cannot read all of it: {why}"))
-            }
-            Self::Drill(
-                error @ (DrillError::Refused { .. }
-                | DrillError::Split(_)
-                | DrillError::Inconsistent(_)
-                | DrillError::Differs(_)
-                | DrillError::SourceDamaged(_)),
-            ) => Some(error.to_string()),
+            Self::Source(error) => error.not_as_sql(),
+            Self::Drill(error) => error.not_as_sql(),
             _ => None,
         }
     }

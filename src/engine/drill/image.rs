@@ -28,10 +28,8 @@ pub(super) fn prove(
 ) -> Result<(Ready, Verdict), DrillError> {
     let scratch = Scratch::create(trial.scratch)?;
     let dump = DumpFile::from(&partial);
-    let unpacked = unpack(&dump, &scratch.path, trial)?;
-    if unpacked != dump.plain {
-        return Err(changed(dump.plain, unpacked));
-    }
+    unpack(&dump, &scratch.path, trial.stop)?;
+    trial.progress.add_bytes(dump.plain.size_bytes);
     let connection = open_image(&scratch.path, trial.stop).map_err(scratch_error)?;
     let copy = page_digest(&connection).map_err(scratch_error)?;
     drop(connection);
@@ -70,23 +68,30 @@ pub(super) fn check(dump: &DumpFile<'_>) -> Result<(), DrillError> {
     }
 }
 
-fn unpack(dump: &DumpFile<'_>, to: &Path, trial: &Trial<'_>) -> Result<PlainFacts, DrillError> {
+/// Writes the image to `to` and proves every byte on the way.
+pub(super) fn unpack(
+    dump: &DumpFile<'_>,
+    to: &Path,
+    stop: &CancellationToken,
+) -> Result<(), DrillError> {
     let file = File::open(dump.path).map_err(spool)?;
     let mut stored = Hashing {
         input: file,
         hasher: Hasher::default(),
     };
     let text = decoder(dump.stored.compression, &mut stored).map_err(spool)?;
-    let found = load_image(text, to, trial.stop)?;
+    let found = load_image(text, to, stop)?;
     // Bytes after the end of the compressed image are part of the file, too.
     io::copy(&mut stored, &mut io::sink()).map_err(spool)?;
-    trial.progress.add_bytes(found.size_bytes);
     let read = stored.hasher.finish();
     if read != dump.stored.sha256 {
         let text = format!("wrote {}, read {read}", dump.stored.sha256);
         return Err(DrillError::Spool(text));
     }
-    Ok(found)
+    match found == dump.plain {
+        true => Ok(()),
+        false => Err(changed(dump.plain, found)),
+    }
 }
 
 /// Writes an image's bytes to `to` and says what they were.

@@ -112,6 +112,21 @@ pub enum DrillError {
     Stopped,
 }
 
+impl DrillError {
+    /// What keeps SQL text from being a whole copy, where that is what failed: an image may carry it.
+    pub fn not_as_sql(&self) -> Option<String> {
+        match self {
+            Self::Refused { .. }
+            | Self::Split(_)
+            | Self::Inconsistent(_)
+            | Self::Differs(_)
+            | Self::SourceDamaged(_) => Some(self.to_string()),
+            Self::Source(error) => error.not_as_sql(),
+            Self::Spool(_) | Self::Incomplete(_) | Self::Scratch(_) | Self::Stopped => None,
+        }
+    }
+}
+
 /// Restores the dump of `partial` and compares; only then it becomes [`Ready`]. `witness` looked at the source in the
 /// snapshot that was dumped.
 ///
@@ -194,6 +209,23 @@ pub fn restore(
     let mut scratch = Scratch::create(into)?;
     drop(restore_into(dump, into, progress, stop)?);
     check_integrity(into, stop)?;
+    let synced = File::open(into).and_then(|file| file.sync_all());
+    synced.map_err(|error| DrillError::Scratch(error.to_string()))?;
+    scratch.path = PathBuf::new();
+    Ok(())
+}
+
+/// Unpacks an image to the new file `into` and keeps it there, durable.
+///
+/// # Errors
+/// Where something is at `into`, or the image is not what was written. No file is then left.
+pub fn restore_image(
+    dump: &DumpFile<'_>,
+    into: &Path,
+    stop: &CancellationToken,
+) -> Result<(), DrillError> {
+    let mut scratch = Scratch::create(into)?;
+    image::unpack(dump, into, stop)?;
     let synced = File::open(into).and_then(|file| file.sync_all());
     synced.map_err(|error| DrillError::Scratch(error.to_string()))?;
     scratch.path = PathBuf::new();

@@ -37,7 +37,9 @@ pub(super) fn locate(
     if !place.is_wal(source)? {
         return rollback(source, place, names);
     }
-    for look in 1.. {
+    let mut looks = 0;
+    loop {
+        looks += 1;
         match situation(source, place, names)? {
             Situation::Log(name) => {
                 place.file = name;
@@ -45,13 +47,12 @@ pub(super) fn locate(
                 return Ok(if has_shm { Way::Log } else { Way::Copy });
             }
             Situation::Closed => return closed(source, place, names),
-            Situation::Elsewhere(holder) if look >= LOOKS => {
+            Situation::Elsewhere(holder) if looks >= LOOKS => {
                 return Err(elsewhere(source, place, &holder));
             }
             Situation::Elsewhere(_) => std::thread::sleep(PAUSE),
         }
     }
-    unreachable!("the looks are counted")
 }
 
 fn situation(

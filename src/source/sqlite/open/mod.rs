@@ -22,8 +22,9 @@
 //! | both | a log that may not be read | refused |
 //!
 //! In WAL mode with a log, a hard link whose other names are unknown is read: a live process that used another log
-//! would be seen by its locks. What cannot be seen: the log of a process that was killed, after the file was moved to
-//! another folder, or where it had the file by a mount of its own.
+//! would be seen by its locks. What cannot be seen: the log of a process that is gone, after the file was moved to
+//! another folder while it was open, or where the process had the file by a mount of its own. The file bears no mark
+//! of it, and SQLite would not find that log either.
 
 mod holder;
 mod locate;

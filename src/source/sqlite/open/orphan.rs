@@ -1,7 +1,10 @@
 //! Finds logs whose database is gone and that may belong to another one: a database that was renamed while its log
 //! held changes. Invariant: a log is passed over only where it is shown to be another database's, or to hold nothing.
 //!
-//! Where this ends: a database that was moved to another folder after its program was killed shows no mark of it.
+//! SQLite leaves such a log also where the program ends in good order: it moves no log into a file that lost its name.
+//!
+//! Where this ends: a database that was moved to another folder bears no mark of its log, and a folder that may not be
+//! listed shows none.
 
 use std::fs::{self, File};
 use std::io::Read;

@@ -21,8 +21,8 @@ pub(super) fn open_pair(
     source: &SqliteSource,
     place: &Path,
 ) -> Result<(Connection, Connection), Failure> {
-    let first = connect(source, place, read_only())?;
-    let second = connect(source, place, read_only())?;
+    let first = connect_patiently(source, place)?;
+    let second = connect_patiently(source, place)?;
     let mut failed = None;
     for tried in 0..TRIES {
         match begin_together(&first, &second) {
@@ -36,9 +36,25 @@ pub(super) fn open_pair(
                 connection.execute_batch("ROLLBACK")?;
             }
         }
-        std::thread::sleep(PAUSE * (tried % 20));
+        pause(tried);
     }
     Err(failed.map_or_else(|| Failure::Told(never_rests(source)), Failure::Sqlite))
+}
+
+/// Setting up a connection reads the schema, which a writer may be changing.
+fn connect_patiently(source: &SqliteSource, place: &Path) -> rusqlite::Result<Connection> {
+    let mut tried = 0;
+    loop {
+        match connect(source, place, read_only()) {
+            Err(error) if is_half_written(&error) && tried < TRIES => pause(tried),
+            other => return other,
+        }
+        tried += 1;
+    }
+}
+
+fn pause(tried: u32) {
+    std::thread::sleep(PAUSE * (tried % 20));
 }
 
 /// Begins both transactions; whether they see one state.

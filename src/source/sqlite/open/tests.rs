@@ -190,3 +190,53 @@ fn a_request_to_stop_interrupts_both_connections() {
         assert_eq!(code, Some(rusqlite::ErrorCode::OperationInterrupted));
     }
 }
+
+#[test]
+fn a_second_look_at_a_database_keeps_the_locks_of_the_first() {
+    let case = Case::new("WAL");
+    let writer = Writer::start(&case.database(), "WAL");
+    let opened = case.open().unwrap();
+    drop(writer);
+    case.source().try_out().unwrap();
+    drop(case.open().unwrap());
+    let leave_wal_mode = || {
+        let output = Command::new("sqlite3")
+            .arg(case.database())
+            .arg("PRAGMA journal_mode=DELETE")
+            .output()
+            .expect("sqlite3 is installed: scripts/test-deps.sh");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_ne!(leave_wal_mode(), "delete", "the read lock is lost");
+    let (n, rows) = counts(opened.connection());
+    assert_eq!(n, rows);
+    drop(opened);
+    assert_eq!(leave_wal_mode(), "delete");
+}
+
+#[test]
+fn what_was_read_is_stated_with_its_log() {
+    use std::os::unix::fs::MetadataExt;
+    let case = Case::new("WAL");
+    let link = case.folder.path().join("link.db");
+    std::os::unix::fs::symlink("a.db", &link).unwrap();
+    let source = SqliteSource::new(link, case.folder.path().join("scratch"));
+    let file = std::fs::canonicalize(case.database()).unwrap();
+    let metadata = std::fs::metadata(&file).unwrap();
+    let check = |log: Option<&str>| {
+        let opened = Opened::open(&source, &CancellationToken::new()).unwrap();
+        let stated = opened.file();
+        assert_eq!(stated.path, file);
+        assert_eq!(
+            (stated.device, stated.inode),
+            (metadata.dev(), metadata.ino())
+        );
+        let log = log.map(|suffix| PathBuf::from(format!("{}{suffix}", file.display())));
+        assert_eq!(stated.log, log);
+    };
+    check(None);
+    let writer = Writer::start(&case.database(), "WAL");
+    check(Some("-wal"));
+    drop(writer);
+    check(Some("-wal"));
+}
