@@ -137,7 +137,11 @@ fn choose<'a>(known: &'a [Known], key: Option<&ObjectKey>) -> Option<&'a Known> 
     known
         .iter()
         .find(is_wanted)
-        .or_else(|| known.iter().find(|copy| key.is_none() && !copy.is_suspect()))
+        .or_else(|| {
+            known
+                .iter()
+                .find(|copy| key.is_none() && !copy.is_suspect())
+        })
         .or_else(|| known.first().filter(|_| key.is_none()))
 }
 

@@ -365,7 +365,11 @@ fn names(config: &Config, catalog: &Catalog) -> Result<Vec<DatabaseName>, Catalo
 fn proof(manifest: &Manifest) -> String {
     match manifest.exceptions.len() {
         0 => manifest.proof(),
-        count => format!("{} ({})", manifest.proof(), counted(count as u64, "exception")),
+        count => format!(
+            "{} ({})",
+            manifest.proof(),
+            counted(count as u64, "exception")
+        ),
     }
 }
 

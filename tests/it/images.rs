@@ -55,7 +55,7 @@ fn json(desk: &Desk, command: &str) -> Value {
 
 /// What its own program finds in a file.
 #[track_caller]
-fn is_whole(path: &Path) {
+pub(crate) fn is_whole(path: &Path) {
     let db = open(path);
     let answer: String = db
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
@@ -81,7 +81,10 @@ fn why_a_copy_is_an_image_is_said_once_and_shown_always() {
     let (out, told) = texts(&desk.try_to("patina backup"));
     let note = "note: database `shop`: the copy is an image: ";
     assert!(told.contains(note), "{out}{told}");
-    assert!(told.contains("german"), "the reason names the collation: {told}");
+    assert!(
+        told.contains("german"),
+        "the reason names the collation: {told}"
+    );
     let (_, again) = texts(&desk.try_to("patina backup"));
     assert!(!again.contains("image"), "{again}");
     let listed = json(&desk, "patina list --json");
@@ -91,10 +94,16 @@ fn why_a_copy_is_an_image_is_said_once_and_shown_always() {
         assert_eq!(copy["form"], "image", "{copy}");
         assert!(copy["key"].as_str().unwrap().ends_with(".sqlite"), "{copy}");
         assert!(copy["form_reason"].is_string(), "{copy}");
-        assert!(copy["exceptions"].is_array() && copy["check"].is_object(), "{copy}");
+        assert!(
+            copy["exceptions"].is_array() && copy["check"].is_object(),
+            "{copy}"
+        );
     }
     let shown = desk.run("patina show shop");
-    assert!(shown.contains("form        an image of the file's pages: "), "{shown}");
+    assert!(
+        shown.contains("form        an image of the file's pages: "),
+        "{shown}"
+    );
     let shown = json(&desk, "patina show shop --json");
     assert_eq!(shown["form"], "image");
     assert_eq!(shown["manifest"]["source"]["method"], "image");
@@ -105,9 +114,9 @@ fn every_command_reads_an_image() {
     let desk = desk("");
     desk.run("patina backup");
     let drilled = desk.run("patina drill");
-    assert!(drilled.contains("1 of 1 databases came back"), "{drilled}");
+    assert!(drilled.contains("1 of 1 database came back"), "{drilled}");
     let drilled = desk.run("patina drill --cold");
-    assert!(drilled.contains("1 of 1 databases came back"), "{drilled}");
+    assert!(drilled.contains("1 of 1 database came back"), "{drilled}");
     let verified = desk.run("patina verify --all");
     assert!(verified.contains("1 of 1 right"), "{verified}");
     let reconciled = desk.try_to("patina reconcile");
@@ -152,8 +161,9 @@ fn an_image_is_restored_as_the_file_that_it_was() {
 
 #[test]
 fn an_image_cannot_go_to_d1_and_the_error_says_what_to_do() {
-    let desk = desk("[cloudflare]\naccount_id = \"0123456789abcdef0123456789abcdef\"\napi_token = \"env:TOKEN\"\n");
-    let mut desk = desk;
+    let mut desk = desk(
+        "[cloudflare]\naccount_id = \"0123456789abcdef0123456789abcdef\"\napi_token = \"env:TOKEN\"\n",
+    );
     desk.set("TOKEN", "a-token-that-nobody-asks-for");
     desk.run("patina backup");
     let id = "45eae4c7-8ae7-4078-9218-8e1677a4360f";
@@ -172,7 +182,10 @@ fn a_fetched_image_without_its_manifest_is_told_to_be_the_database_itself() {
     let refused = desk.try_to("patina restore --file mine.sqlite --to back.db");
     let (_, told) = texts(&refused);
     assert!(!refused.status.success());
-    assert!(told.contains("is a SQLite database file, not SQL text"), "{told}");
+    assert!(
+        told.contains("is a SQLite database file, not SQL text"),
+        "{told}"
+    );
     assert!(told.contains("hint: ") && told.contains("cp "), "{told}");
 }
 

@@ -12,9 +12,7 @@ use crate::config::AlertLevel;
 use crate::overview::{
     DatabaseOverview, NextRun, Overview, Role, Safety, Staleness, StorageOverview, ago, duration,
 };
-use crate::types::{
-    BackupDate, ByteCount, CopyForm, JobId, Priority, Trigger, counted, grouped,
-};
+use crate::types::{BackupDate, ByteCount, CopyForm, JobId, Priority, Trigger, counted, grouped};
 
 /// So many troubles fit on a phone's first screen.
 const MOST_CONCERNS: usize = 5;

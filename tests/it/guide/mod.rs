@@ -2,6 +2,7 @@
 
 mod bucket;
 mod file;
+mod image;
 mod stranger;
 mod wrangler;
 
