@@ -291,6 +291,7 @@ fn note_refused(wiring: &Wiring, plan: &Plan) -> Result<(), CatalogError> {
             ),
             at: wiring.clock.now(),
         };
+        tracing::warn!(%database, "nothing of {database} expires: {why}");
         wiring.catalog.freeze(database, &event)?;
     }
     Ok(())

@@ -62,7 +62,9 @@ impl About<'_> {
     pub(super) fn verify_image(&self, file: &str) -> Vec<Step> {
         let expected = match self.is_suspect() {
             true => "Look at the damage: SQLite names it as in the source",
-            false => "Verify: SQLite says `ok`, or what is missing that only the program has",
+            false => {
+                "Ask SQLite: it says `ok`, names an exception from above, or misses what only the program has"
+            }
         };
         let mut steps = vec![Step::run(
             expected,

@@ -4,10 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
+use patina::catalog::{Catalog, EventKind};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::guide::Desk;
+use crate::guide::{Desk, free_port, served};
+use crate::week::damaged::damage;
 
 /// One database whose collation only its program has.
 const CONFIG: &str = "[export]\ntimeout = \"5m\"\n[[storage]]\nname = \"nas\"\ndirectory = \"store\"\n\
@@ -201,4 +203,237 @@ fn compressed_images_are_read_like_others() {
         desk.run("patina restore shop --to back.db");
         is_whole(&desk.path("back.db"));
     }
+}
+
+/// A contentless index under `method = "sql"`: SQL text cannot carry it, and the copy says so.
+#[test]
+fn an_exception_is_told_once_and_shown_always() {
+    let config = CONFIG.replace(
+        "sqlite = \"shop.db\"",
+        "sqlite = \"shop.db\"\nmethod = \"sql\"",
+    );
+    let desk = Desk::new(&config);
+    Connection::open(desk.path("shop.db"))
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE plain(x); INSERT INTO plain VALUES (1);
+             CREATE VIRTUAL TABLE words USING fts5(text, content='');
+             INSERT INTO words(rowid, text) VALUES (1, 'one word'), (2, 'another');",
+        )
+        .unwrap();
+    let (out, told) = texts(&desk.try_to("patina backup"));
+    assert!(
+        told.contains("warning: shop: `words` is without rows"),
+        "{out}{told}"
+    );
+    assert!(out.contains("B, 1 exception"), "{out}");
+    let (_, again) = texts(&desk.try_to("patina backup"));
+    assert!(
+        !again.contains("warning: shop: `words` is without rows"),
+        "{again}"
+    );
+    assert!(
+        again.contains("note: shop: 1 exception, as before"),
+        "{again}"
+    );
+    let document = json(&desk, "patina --json backup");
+    let database = &document["databases"][0];
+    assert_eq!(
+        database["new_exceptions"],
+        serde_json::json!([]),
+        "{document}"
+    );
+    assert_eq!(database["exceptions"][0]["object"], "words", "{document}");
+    assert_eq!(database["exceptions"][0]["kind"], "rows", "{document}");
+    let shown = desk.run("patina show shop");
+    assert!(
+        shown.contains("exception   `words` is without rows: "),
+        "{shown}"
+    );
+    let guide = desk.run("patina guide shop");
+    assert!(
+        guide.contains("**Exception:** `words` is without rows: "),
+        "{guide}"
+    );
+    let catalog = Catalog::open(&desk.path("state/catalog.db")).unwrap();
+    let events = catalog.events(100).unwrap();
+    let news = events
+        .iter()
+        .filter(|event| event.kind == EventKind::NewExceptions);
+    assert_eq!(news.count(), 1, "{events:?}");
+}
+
+/// A source that was copied while it was whole, and again when it was damaged.
+fn damaged_desk(more: &str) -> Desk {
+    let desk = Desk::new(&format!("{more}{CONFIG}"));
+    let db = Connection::open(desk.path("shop.db")).unwrap();
+    db.execute_batch(
+        "CREATE TABLE nights(at TEXT PRIMARY KEY, note TEXT); CREATE INDEX by_note ON nights(note);
+         INSERT INTO nights VALUES ('first', 'all is well')",
+    )
+    .unwrap();
+    drop(db);
+    desk.run("patina backup");
+    damage(&desk.path("shop.db"));
+    desk
+}
+
+#[test]
+fn a_copy_of_a_damaged_source_is_told_loudly_and_never_taken_before_a_healthy_one() {
+    let desk = damaged_desk("");
+    let healthy = json(&desk, "patina list --json")["copies"][0]["key"].clone();
+    let healthy = healthy.as_str().unwrap();
+    let output = desk.try_to("patina backup");
+    let (out, told) = texts(&output);
+    assert_eq!(output.status.code(), Some(4), "{out}{told}");
+    assert!(
+        told.contains("SUSPECT COPY: SQLite finds the source damaged: "),
+        "{told}"
+    );
+    assert!(out.contains("proof S: suspect"), "{out}");
+    let listed = desk.run("patina list");
+    assert!(
+        listed.contains("S SUSPECT") && listed.contains("do not count as backups: shop"),
+        "{listed}"
+    );
+    let suspect = json(&desk, "patina list --json")["copies"][0].clone();
+    assert_eq!(suspect["class"], "S", "{suspect}");
+    let key = suspect["key"].as_str().unwrap();
+    let shown = desk.run(&format!("patina show {key}"));
+    assert!(
+        shown.contains("SUSPECT: SQLite found the source damaged"),
+        "{shown}"
+    );
+    // What names no copy means a healthy one, and says so.
+    let output = desk.try_to("patina restore shop --to back.db");
+    let (out, told) = texts(&output);
+    assert!(
+        output.status.success() && out.contains(healthy),
+        "{out}{told}"
+    );
+    assert!(
+        told.contains(&format!("note: {key} is newer, and suspect")),
+        "{told}"
+    );
+    let guide = desk.run("patina guide shop");
+    assert!(
+        guide.contains(healthy) && guide.contains("**SUSPECT**: a copy of a damaged source"),
+        "{guide}"
+    );
+    assert!(
+        guide.contains(&format!("restore {healthy}")) || guide.contains("restore shop@"),
+        "{guide}"
+    );
+    let (_, told) = texts(&desk.try_to("patina verify"));
+    assert!(
+        told.contains("is SUSPECT: its bytes were compared"),
+        "{told}"
+    );
+    let drilled = desk.run("patina drill");
+    assert!(drilled.contains(healthy), "{drilled}");
+    // By its key it is restored, with words.
+    let output = desk.try_to(&format!("patina restore {key} --to hurt.db"));
+    let (out, told) = texts(&output);
+    assert!(output.status.success(), "{out}{told}");
+    assert!(told.contains("suspect"), "{told}");
+}
+
+#[test]
+fn a_suspect_copy_is_offered_with_words_where_nothing_else_is_left() {
+    let desk = damaged_desk("");
+    fs::remove_dir_all(desk.path("state")).unwrap();
+    fs::remove_dir_all(desk.path("store")).unwrap();
+    assert_eq!(desk.try_to("patina backup").status.code(), Some(4));
+    let guide = desk.run("patina guide shop");
+    assert!(
+        guide.contains("**SUSPECT:** there is no healthy copy."),
+        "{guide}"
+    );
+    assert!(
+        guide.contains("**Warning:** The copy is SUSPECT:"),
+        "{guide}"
+    );
+    let output = desk.try_to("patina cat shop > hurt.sqlite");
+    let (_, told) = texts(&output);
+    assert!(
+        told.contains("is SUSPECT: its source was damaged"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_api_says_form_proof_and_damage_and_gives_an_image_as_one() {
+    let port = free_port();
+    let mut desk = damaged_desk(&served(port));
+    assert_eq!(desk.try_to("patina backup").status.code(), Some(4));
+    let _daemon = desk.serve(port);
+    let get = |path: &str| {
+        json(
+            &desk,
+            &format!("curl -fsS -H \"X-Patina-Key: $PATINA_KEY\" 'http://127.0.0.1:{port}{path}'"),
+        )
+    };
+    let status = get("/status");
+    let shop = &status["databases"][0];
+    assert_eq!(shop["lastGood"]["evidence"], "A", "{status}");
+    assert_eq!(shop["lastGood"]["form"], "sql");
+    assert!(
+        shop["lastGood"]["check"]["rows"].is_u64() && shop["lastGood"]["exceptions"].is_array()
+    );
+    assert!(shop["suspect"]["damage"][0].is_string(), "{status}");
+    assert!(
+        shop["expiryHeld"].as_str().unwrap().contains("suspect"),
+        "{status}"
+    );
+    assert!(
+        status["safety"]
+            .as_str()
+            .unwrap()
+            .starts_with("shop is damaged."),
+        "{status}"
+    );
+    let list = get("/list");
+    let suspect = list["backups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|copy| copy["evidence"] == "S");
+    let suspect = suspect.unwrap_or_else(|| panic!("{list}"));
+    assert_eq!(
+        (&suspect["form"], &suspect["counts"]),
+        (&"image".into(), &false.into()),
+        "{list}"
+    );
+    let page = desk.run(&format!(
+        "curl -fsS -H 'Accept: text/html' http://127.0.0.1:{port}/"
+    ));
+    for part in [
+        "shop is damaged.",
+        "Suspect: the copy of ",
+        "Nothing of it expires now: ",
+    ] {
+        assert!(page.contains(part), "`{part}` is not in {page}");
+    }
+}
+
+#[test]
+fn a_download_of_an_image_is_a_database_file() {
+    let port = free_port();
+    let mut desk = desk(&served(port));
+    desk.run("patina backup");
+    let _daemon = desk.serve(port);
+    let date = json(&desk, "patina list --json")["copies"][0]["date"].clone();
+    let date = date.as_str().unwrap();
+    let headers = desk.run(&format!(
+        "curl -fsS -D - -o got.sqlite -H \"X-Patina-Key: $PATINA_KEY\" http://127.0.0.1:{port}/download/{date}/shop"
+    ));
+    let headers = headers.to_lowercase();
+    for header in [
+        "content-type: application/vnd.sqlite3",
+        &format!("filename=\"shop-{date}.sqlite\""),
+        "x-patina-class: a",
+    ] {
+        assert!(headers.contains(header), "{headers}");
+    }
+    is_whole(&desk.path("got.sqlite"));
 }

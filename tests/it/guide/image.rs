@@ -42,7 +42,9 @@ fn stock_tools_bring_an_image_back_whatever_its_compression() {
             !guide.contains("sqlite3 -bail"),
             "nothing is executed: {guide}"
         );
-        desk.follow(&section(&guide, "cp, without Patina"));
+        let steps = section(&guide, "cp, without Patina");
+        assert!(steps.iter().any(|step| step.command.starts_with("curl ")));
+        desk.follow(&steps);
         is_back(&desk);
         desk.follow(&section(&guide, "Storage `nas` alone, without Patina"));
         desk.follow(&section(&guide, "One table, or one row"));

@@ -25,7 +25,7 @@ pub(crate) struct Desk {
 }
 
 /// A running daemon, for the commands that ask it; ends when dropped.
-struct Daemon(Child);
+pub(crate) struct Daemon(Child);
 
 impl Drop for Daemon {
     fn drop(&mut self) {
@@ -36,7 +36,7 @@ impl Drop for Daemon {
 }
 
 /// What `[http]` says so that the daemon listens on a port of its own and a key may download; nothing is due meanwhile.
-fn served(port: u16) -> String {
+pub(crate) fn served(port: u16) -> String {
     format!(
         "[schedule]\ncatch_up = \"0s\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
          [[http.key]]\nid = \"me\"\nsha256 = \"{}\"\nscopes = [\"download\"]\n",
@@ -47,7 +47,7 @@ fn served(port: u16) -> String {
 /// What stands behind the key's id.
 const SECRET: &str = "a-secret-of-forty-three-letters-and-digits-1";
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -75,7 +75,7 @@ impl Desk {
     }
 
     /// Starts the daemon, with its key where a person has it.
-    fn serve(&mut self, port: u16) -> Daemon {
+    pub(crate) fn serve(&mut self, port: u16) -> Daemon {
         self.set("PATINA_KEY", &format!("ptk_me_{SECRET}"));
         let mut daemon = Command::new(env!("CARGO_BIN_EXE_patina"));
         daemon.arg("run").current_dir(self.folder.path());

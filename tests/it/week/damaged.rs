@@ -1,6 +1,7 @@
 //! A source that is damaged and stays so: its last healthy copies outlive every age, and are there when they are wanted.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use chrono::{Datelike, Days, NaiveDate, Weekday};
 use patina::catalog::EventKind;
@@ -22,8 +23,8 @@ const FIRST: &str = "2026-01-05";
 const HEALTHY_DAYS: u64 = 9;
 
 /// An index that lacks rows of its table: SQLite reads the file, and finds it damaged.
-fn damage(world: &World) {
-    let db = Connection::open(world.database("shop")).unwrap();
+pub(crate) fn damage(file: &Path) {
+    let db = Connection::open(file).unwrap();
     db.execute_batch(
         "PRAGMA writable_schema = ON;
          CREATE TEMP TABLE kept AS SELECT * FROM main.sqlite_schema WHERE name = 'by_note';
@@ -46,7 +47,7 @@ fn damage(world: &World) {
         )
         .unwrap();
     db.close().unwrap();
-    let db = Connection::open(world.database("shop")).unwrap();
+    let db = Connection::open(file).unwrap();
     db.execute_batch("INSERT INTO nights VALUES ('unseen', 'no index has it')")
         .unwrap();
     db.execute_batch("PRAGMA writable_schema = ON").unwrap();
@@ -56,7 +57,7 @@ fn damage(world: &World) {
     )
     .unwrap();
     db.close().unwrap();
-    let db = Connection::open(world.database("shop")).unwrap();
+    let db = Connection::open(file).unwrap();
     let found: String = db
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
         .unwrap();
@@ -140,7 +141,7 @@ async fn after_a_quarter_of_a_damaged_source_its_healthy_copies_are_there_and_re
     let weeks = 15;
     for today in first.iter_days().take(weeks * 7) {
         if today == first + Days::new(HEALTHY_DAYS) {
-            damage(&world);
+            damage(&world.database("shop"));
         }
         let process = night(&world, today).await;
         if today.weekday() == Weekday::Sun {
@@ -256,7 +257,7 @@ async fn a_repaired_source_ends_the_alert_and_expiry_goes_on_once_a_person_has_l
         .unwrap();
     for today in first.iter_days().take(21) {
         if today == first + Days::new(HEALTHY_DAYS) {
-            damage(&world);
+            damage(&world.database("shop"));
         }
         let process = night(&world, today).await;
         if today.weekday() == Weekday::Sun {
@@ -322,7 +323,7 @@ async fn a_catalog_that_was_lost_knows_from_the_manifests_what_is_suspect() {
         .unwrap();
     for today in first.iter_days().take(HEALTHY_DAYS as usize + 2) {
         if today == first + Days::new(HEALTHY_DAYS) {
-            damage(&world);
+            damage(&world.database("shop"));
         }
         night(&world, today).await;
     }

@@ -2,7 +2,7 @@
 //! hands.
 
 mod archives;
-mod damaged;
+pub(crate) mod damaged;
 pub(crate) mod kill;
 mod listing;
 mod reading;
