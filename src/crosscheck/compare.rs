@@ -26,14 +26,22 @@ impl fmt::Display for Difference {
 /// Every difference that no exception declares, and every exception that is no difference. None: the copy holds
 /// everything that the source holds but for `declared`.
 pub fn compare(source: &Inventory, copy: &Inventory, declared: &[Exception]) -> Vec<Difference> {
-    let found = differences(source, copy);
-    let belongs = belongings(source);
+    settle(differences(source, copy), &belongings(source), declared)
+}
+
+/// What is left of `found` without what is declared, and what is declared without being found. `belongs` gives the table
+/// that each index, trigger and shadow table belongs to.
+pub(super) fn settle(
+    found: BTreeSet<Difference>,
+    belongs: &BTreeMap<&str, &str>,
+    declared: &[Exception],
+) -> Vec<Difference> {
     let mut used = vec![false; declared.len()];
     let mut left: Vec<Difference> = Vec::new();
     for difference in found {
         let mut is_declared = false;
         for (at, exception) in declared.iter().enumerate() {
-            if covers(exception, &difference, &belongs) {
+            if covers(exception, &difference, belongs) {
                 used[at] = true;
                 is_declared = true;
             }
@@ -78,7 +86,7 @@ fn covers(exception: &Exception, found: &Difference, belongs: &BTreeMap<&str, &s
 
 fn differences(source: &Inventory, copy: &Inventory) -> BTreeSet<Difference> {
     let mut found = BTreeSet::new();
-    of_schema(source, copy, &mut found);
+    of_schema(&source.schema, &copy.schema, &mut found);
     of_tables(source, copy, &mut found);
     for (name, index) in &source.indexes {
         if let Some(restored) = copy.indexes.get(name)
@@ -107,9 +115,12 @@ fn differences(source: &Inventory, copy: &Inventory) -> BTreeSet<Difference> {
     found
 }
 
-fn of_schema(source: &Inventory, copy: &Inventory, found: &mut BTreeSet<Difference>) {
-    for ((kind, name), entry) in &source.schema {
-        match copy.schema.get(&(kind.clone(), name.clone())) {
+/// Rows of `sqlite_schema`, by type and name.
+type Schema = BTreeMap<(String, String), SchemaEntry>;
+
+pub(super) fn of_schema(source: &Schema, copy: &Schema, found: &mut BTreeSet<Difference>) {
+    for ((kind, name), entry) in source {
+        match copy.get(&(kind.clone(), name.clone())) {
             None => {
                 let text = format!("{kind} `{name}` is missing");
                 found.insert(difference(name, ExceptionKind::Missing, text));
@@ -124,8 +135,8 @@ fn of_schema(source: &Inventory, copy: &Inventory, found: &mut BTreeSet<Differen
             Some(_) => {}
         }
     }
-    for (kind, name) in copy.schema.keys() {
-        if !source.schema.contains_key(&(kind.clone(), name.clone())) {
+    for (kind, name) in copy.keys() {
+        if !source.contains_key(&(kind.clone(), name.clone())) {
             let text = format!("{kind} `{name}` is only in the copy");
             found.insert(difference(name, ExceptionKind::Schema, text));
         }
@@ -176,7 +187,7 @@ fn of_table(name: &str, source: &TableFacts, copy: &TableFacts) -> Option<Differ
     })
 }
 
-fn difference(object: &str, kind: ExceptionKind, text: String) -> Difference {
+pub(super) fn difference(object: &str, kind: ExceptionKind, text: String) -> Difference {
     Difference {
         object: object.to_owned(),
         kind,

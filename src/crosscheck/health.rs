@@ -7,7 +7,7 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, ErrorCode, Result};
 
 use super::inventory::spelled;
-use super::{ask, literal, quoted};
+use super::{ask, literal, message, quoted};
 use crate::types::{Exception, ExceptionKind, Health};
 
 /// So many findings are asked for.
@@ -44,9 +44,9 @@ pub fn examine(connection: &Connection) -> Result<Findings> {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
                 return Err(error);
             }
-            Err(error) if is_damage(&error) => break vec![error.to_string()],
+            Err(error) if is_damage(&error) => break vec![message(&error)],
             Err(error) if stand_ins.len() < MOST_STAND_INS => {
-                match stand_in(connection, &error.to_string()) {
+                match stand_in(connection, &message(&error)) {
                     Some(name) if !stand_ins.contains(&name) => stand_ins.push(name),
                     _ => break table_by_table(connection)?,
                 }
@@ -107,7 +107,7 @@ fn table_by_table(connection: &Connection) -> Result<Vec<String>> {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
                 return Err(error);
             }
-            Err(error) if is_damage(&error) => found.push(error.to_string()),
+            Err(error) if is_damage(&error) => found.push(message(&error)),
             Err(_) => {}
         }
     }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Result};
 
 use super::module::{self, Family, VOCABULARY, Virtual};
 use super::rows::{Digester, RowDigest};
-use super::{ask, literal, quoted};
+use super::{ask, literal, message, quoted};
 use crate::types::{Hasher, Sha256};
 
 /// SQLite gives no more columns in one result.
@@ -293,13 +293,13 @@ impl Look<'_> {
 }
 
 /// Rowids of SQLite's own tables mean nothing.
-fn is_of_sqlite(name: &str) -> bool {
+pub(super) fn is_of_sqlite(name: &str) -> bool {
     name.get(..7)
         .is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"))
 }
 
 /// A name for the rowid that no column has.
-fn free_name(columns: &[String]) -> Option<&'static str> {
+pub(super) fn free_name(columns: &[String]) -> Option<&'static str> {
     ["_rowid_", "rowid", "oid"].into_iter().find(|name| {
         !columns
             .iter()
@@ -328,7 +328,7 @@ pub fn count_rows(
             "SELECT count(*) FROM main.{} NOT INDEXED",
             quoted(&row.name)
         );
-        let rows = ask(connection, &sql).map_err(|error: rusqlite::Error| error.to_string());
+        let rows = ask(connection, &sql).map_err(|error: rusqlite::Error| message(&error));
         (row.name.clone(), rows)
     };
     let mut counts: Vec<_> = listed.iter().filter(is_counted).map(count).collect();

@@ -7,7 +7,7 @@
 //! `sqlite_schema`, every table that has a b-tree with its columns and all its rows, every search index by its
 //! vocabulary, every R-tree by its rows, and the settings of the file. [`compare`] holds two inventories against each
 //! other: a difference must be declared by an [`Exception`](crate::types::Exception), and each exception must be a
-//! difference. An image is held against its source page by page ([`page_digest`]), and [`examine`] asks SQLite whether
+//! difference. A D1 database is looked at by [`CloudPlan`], which asks for sums in place of rows. An image is held against its source page by page ([`page_digest`]), and [`examine`] asks SQLite whether
 //! the source itself is whole.
 
 mod cloud;
@@ -18,7 +18,7 @@ mod module;
 mod pages;
 mod rows;
 
-pub use cloud::CloudCheck;
+pub use cloud::{Carried, CloudError, CloudInventory, CloudPlan, CloudTable, Texts};
 pub use compare::{Difference, compare};
 pub use health::{Findings, examine};
 pub use inventory::{Inventory, count_rows};
@@ -34,6 +34,14 @@ fn quoted(name: &str) -> String {
 /// A text in single quotes, as SQL wants it.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+/// What SQLite says, without the statement that it says it of.
+pub fn message(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+        error => error.to_string(),
+    }
 }
 
 /// The first value of the first row.

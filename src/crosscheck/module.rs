@@ -183,13 +183,13 @@ impl Virtual {
                 select: vec![format!("SELECT term,doc,col,offset FROM {VOCABULARY}")],
             }),
             Family::Fts3 => Some(Vocabulary {
-                create: format!("CREATE VIRTUAL TABLE {VOCABULARY} USING fts4aux('main',{name})"),
+                // FTS4 takes the schema's name as it stands, without quotes.
+                create: format!("CREATE VIRTUAL TABLE {VOCABULARY} USING fts4aux(main,{name})"),
                 select: languages
                     .iter()
                     .map(|language| {
                         format!(
-                            // A language alone is an error of SQLite's; every term is at least the empty one.
-                            "SELECT term,col,documents,occurrences FROM {VOCABULARY} WHERE languageid={language} AND term>=''"
+                            "SELECT term,col,documents,occurrences FROM {VOCABULARY} WHERE languageid={language}"
                         )
                     })
                     .collect(),

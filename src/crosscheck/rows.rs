@@ -11,7 +11,7 @@ const COLUMNS_PER_QUERY: usize = 500;
 
 /// A digest over rows, and how many there were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RowDigest {
+pub struct RowDigest {
     pub(super) rows: u64,
     pub(super) digest: [u8; 32],
 }

@@ -6,8 +6,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::stage::Stage;
 use super::{
-    Content, Database, FileSettings, Literals, SchemaObject, Statistics, Table, TextEnd, Value,
-    quoted_name, text_end,
+    Content, Database, FileSettings, Literals, Rowid, SchemaObject, Statistics, Table, TextEnd,
+    Value, quoted_name, text_end,
 };
 use crate::types::{DatabaseName, JobId, Sha256, grouped};
 
@@ -23,6 +23,9 @@ const END: &[u8] = b";\n";
 /// The most a literal adds beside the doubled bytes of its value: `,CAST(X'' AS TEXT)`, or a number; the longest is
 /// the product of three factors that stands for a tiny double.
 const LITERAL_EXTRA_BYTES: usize = 80;
+
+/// An INSERT has no more values than a table may have columns, in D1 and in SQLite: none is left for the rowid.
+const MOST_COLUMNS: [usize; 2] = [100, 2_000];
 
 const RULE: &str = "-- ================================================";
 
@@ -50,6 +53,15 @@ pub struct Header {
     pub source: String,
 }
 
+/// Rowids that are given after their rows are there.
+struct Moved {
+    /// The table, quoted.
+    target: String,
+    rowid: &'static str,
+    /// What SQLite gives the next row by itself.
+    next: i64,
+}
+
 /// Where in the block a row begins.
 struct Begun {
     start: usize,
@@ -66,6 +78,8 @@ pub struct DumpWriter<'a, S: Sink + ?Sized> {
     block: Vec<u8>,
     /// The current table's statement up to `VALUES`.
     insert: String,
+    /// `None` where rowids are among the values.
+    moved: Option<Moved>,
     /// Bytes of the statement that is open; 0 where none is.
     statement_bytes: usize,
     sequence_pending: bool,
@@ -94,6 +108,7 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
             stage: Stage::new(names),
             block: Vec::with_capacity(BLOCK_BYTES + MAX_STATEMENT_BYTES),
             insert: String::new(),
+            moved: None,
             statement_bytes: 0,
             sequence_pending: database.sequence.is_some(),
         };
@@ -139,7 +154,19 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
                 )?;
             }
         }
-        let columns = table.all_columns().join(",");
+        let mut columns = table.all_columns();
+        self.moved = match table.rowid {
+            Rowid::Kept(rowid) if MOST_COLUMNS.contains(&table.columns.len()) => Some(Moved {
+                target: name.clone(),
+                rowid,
+                next: 1,
+            }),
+            Rowid::Kept(_) | Rowid::Implied => None,
+        };
+        if self.moved.is_some() {
+            columns.remove(0);
+        }
+        let columns = columns.join(",");
         self.insert = format!("INSERT INTO {name} ({columns}) VALUES");
         self.hand_on_full()
     }
@@ -149,6 +176,27 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
     /// # Errors
     /// Those of the sink.
     pub fn row(&mut self, values: &[Value<'_>]) -> io::Result<()> {
+        match (&mut self.moved, values) {
+            (Some(moved), [Value::Integer(rowid), values @ ..]) => {
+                let given = std::mem::replace(&mut moved.next, rowid.saturating_add(1));
+                let Moved {
+                    target,
+                    rowid: name,
+                    ..
+                } = moved;
+                let sql = format!("UPDATE {target} SET {name}={rowid} WHERE {name}={given};");
+                self.values(values)?;
+                if given != *rowid {
+                    self.close_statement();
+                    writeln!(self.block, "{sql}")?;
+                }
+                Ok(())
+            }
+            _ => self.values(values),
+        }
+    }
+
+    fn values(&mut self, values: &[Value<'_>]) -> io::Result<()> {
         let payload: usize = values.iter().map(|value| value.bytes().len()).sum();
         let at_most = self.insert.len() + 2 * payload + LITERAL_EXTRA_BYTES * values.len();
         if at_most > MAX_STATEMENT_BYTES && !self.fits_alone(payload, values) {

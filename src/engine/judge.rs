@@ -12,6 +12,7 @@ use crate::catalog::{
 };
 use crate::config::AlertLevel;
 use crate::copy::by_key;
+use crate::excerpt::excerpt;
 use crate::types::{DatabaseName, EvidenceClass, Manifest};
 use crate::wiring::Wiring;
 
@@ -110,7 +111,7 @@ fn new_exceptions(manifest: &Manifest, changes: &Changes, at: DateTime<Utc>) -> 
     let named: Vec<String> = new
         .iter()
         .take(MOST_EXCEPTIONS_NAMED)
-        .map(|exception| shortened(&exception.to_string(), MOST_CHARACTERS))
+        .map(|exception| excerpt(&exception.to_string(), MOST_CHARACTERS).into_owned())
         .collect();
     let more = match new.len().checked_sub(MOST_EXCEPTIONS_NAMED + 1) {
         Some(more) => format!("; and {} more", more + 1),
@@ -133,7 +134,7 @@ fn new_exceptions(manifest: &Manifest, changes: &Changes, at: DateTime<Utc>) -> 
 fn switched(manifest: &Manifest, changes: &Changes, at: DateTime<Utc>) -> Option<Event> {
     let text = changes.form.as_ref().filter(|_| changes.is_switch)?;
     let name = &manifest.database;
-    let text = shortened(text, MOST_CHARACTERS);
+    let text = excerpt(text, MOST_CHARACTERS);
     Some(Event {
         kind: EventKind::FormChanged,
         severity: AlertLevel::Info,
@@ -143,14 +144,6 @@ fn switched(manifest: &Manifest, changes: &Changes, at: DateTime<Utc>) -> Option
         ),
         at,
     })
-}
-
-/// A text that fits a message beside others, cut at a character.
-pub(super) fn shortened(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{} …", text[..end].trim_end()),
-    }
 }
 
 /// What a failed backup brings: the last of several in a row is told by itself.

@@ -10,6 +10,7 @@ pub mod expire;
 pub mod foresee;
 pub mod judge;
 pub mod pack;
+pub mod presence;
 pub mod reconcile;
 pub mod rebuild;
 pub mod recover;

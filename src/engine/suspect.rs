@@ -1,7 +1,7 @@
 //! Words what there is to know of a copy of a damaged source: what SQLite said, the last healthy copy, the way out.
 
-use super::judge::shortened;
 use crate::catalog::Good;
+use crate::excerpt::excerpt;
 use crate::types::Manifest;
 
 /// So many lines of SQLite's are in a message; `patina show` has all that were kept.
@@ -40,7 +40,7 @@ fn damage(lines: &[String]) -> String {
     let mut told: Vec<String> = lines
         .iter()
         .take(MOST_LINES)
-        .map(|line| shortened(line, MOST_CHARACTERS))
+        .map(|line| excerpt(line, MOST_CHARACTERS).into_owned())
         .collect();
     if lines.len() > MOST_LINES {
         told.push(format!("and {} more", lines.len() - MOST_LINES));

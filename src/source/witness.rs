@@ -10,16 +10,18 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::SourceError;
-use crate::crosscheck::{Findings, Inventory, PageDigest};
+use crate::crosscheck::{CloudInventory, Findings, Inventory, PageDigest};
 
 /// How long to wait between two looks at the request to stop.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What was found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Testimony {
     /// What the source holds; why it cannot be said. An image needs none.
     pub inventory: Option<Result<Inventory, String>>,
+    /// What a D1 database holds, in place of the inventory.
+    pub cloud: Option<Box<CloudInventory>>,
     /// The source's pages, where the dump is an image.
     pub pages: Option<PageDigest>,
     /// Whether the source is whole. `None`: it was not asked.
@@ -68,6 +70,11 @@ impl Witness {
             stop: CancellationToken::new(),
             thread: None,
         }
+    }
+
+    /// Whether the testimony is there, so that nobody need do anything meanwhile.
+    pub fn is_given(&self) -> bool {
+        self.thread.is_none()
     }
 
     /// Waits for what was found.

@@ -192,7 +192,8 @@ fn changed(name: &DatabaseName, manifest: &Manifest, changes: &Changes) -> Vec<S
 
 /// One text per trouble; a hint that several share is given once, at the first.
 fn troubles(report: &Report) -> Vec<String> {
-    let mut lines = Vec::new();
+    let warnings = report.warnings.iter();
+    let mut lines: Vec<String> = warnings.map(|text| format!("warning: {text}")).collect();
     for entry in &report.databases {
         let name = &entry.database;
         match &entry.outcome {

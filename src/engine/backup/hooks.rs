@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{DatabaseReport, Outcome, SizeFinding};
 use crate::catalog::{CatalogError, CopyFilter, Job, Run, StoredCopy};
 use crate::config::{OnError, VerifyMode};
+use crate::excerpt;
 use crate::hook::verdict::{self, Action, After, Before, Size, Verdict};
 use crate::hook::{HookError, HookErrorKind, HookName};
 use crate::types::{ByteCount, DatabaseName, EvidenceClass, Manifest};
@@ -137,6 +138,7 @@ pub(super) async fn after_backup(
     match read {
         Ok(after) => run.label(name, &labels(after.unwrap_or_default())),
         Err(message) => {
+            let message = excerpt::error(&message);
             tracing::warn!(database = %name, "{name}: {message}");
             run.note(Some(name), &message)
         }
@@ -175,6 +177,7 @@ pub(super) fn tell(
 ) -> Result<(), CatalogError> {
     match trouble {
         Some(message) => {
+            let message = excerpt::error(&message);
             tracing::warn!(job = %run.id(), "{message}");
             run.note(database, &message)
         }

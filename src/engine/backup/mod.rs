@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::hooks::Decision;
 use self::one::Attempt;
-use super::judge;
 use super::state::StateDir;
+use super::{judge, presence};
 use crate::anomaly::Changes;
 use crate::catalog::{CatalogError, Job, JobStatus, NewJob, Run};
+use crate::excerpt;
 use crate::progress::{Board, Stage};
 use crate::types::{DatabaseName, EvidenceClass, Manifest, Trigger};
 use crate::wiring::{WiredDatabase, Wiring};
@@ -39,6 +40,8 @@ pub struct Report {
     pub databases: Vec<DatabaseReport>,
     /// Why `before_job` left out the whole job; `None` where it did not.
     pub skipped: Option<String>,
+    /// What is to be known of storages, whatever became of the copies.
+    pub warnings: Vec<String>,
 }
 
 /// What a job did with one database.
@@ -78,6 +81,15 @@ pub enum Outcome {
     },
     /// The process was told to end first.
     Interrupted,
+}
+
+impl Outcome {
+    /// It failed for this reason: whoever worded it, what is kept and told of it is bounded.
+    fn failed(why: &str) -> Self {
+        Self::Failed {
+            message: excerpt::error(why),
+        }
+    }
 }
 
 /// What the `check_size` hook makes of a copy's size.
@@ -159,6 +171,11 @@ pub async fn run(
         started_at: wiring.clock.now(),
     })?;
     tracing::info!(job = %run.id(), databases = selected.len(), "backup job {} begins", run.id());
+    let warnings = presence::tell(wiring).await?;
+    for warning in &warnings {
+        tracing::warn!(job = %run.id(), "{warning}");
+        run.note(None, warning)?;
+    }
     let decision = tokio::select! {
         decision = asked_before(wiring, &run, request, &selected) => decision,
         () = stop.cancelled() => Decision::Continue(None),
@@ -185,9 +202,7 @@ pub async fn run(
             (all_end(wiring, &run, &selected, outcome)?, Some(reason))
         }
         Decision::Abort(message) => {
-            let outcome = || Outcome::Failed {
-                message: message.clone(),
-            };
+            let outcome = || Outcome::failed(&message);
             (all_end(wiring, &run, &selected, outcome)?, None)
         }
     };
@@ -199,6 +214,7 @@ pub async fn run(
         job,
         databases,
         skipped,
+        warnings,
     })
 }
 

@@ -17,6 +17,7 @@ use crate::engine::drill::{self, DrillError, Trial, Verdict};
 use crate::engine::judge;
 use crate::engine::spool::{Partial, Ready, Writing};
 use crate::engine::state::StateDir;
+use crate::excerpt;
 use crate::progress::{Progress, Stage};
 use crate::source::{DumpForm, DumpRequest, Dumped, SourceError};
 use crate::store::StoreError;
@@ -130,9 +131,7 @@ impl Attempt<'_> {
             Ok(Done::Skipped(reason)) => Ok(Outcome::Skipped { reason }),
             Err(Failure::Catalog(error)) => Err(error),
             Err(_) if self.stop.is_cancelled() => Ok(Outcome::Interrupted),
-            Err(failure) => Ok(Outcome::Failed {
-                message: failure.to_string(),
-            }),
+            Err(failure) => Ok(Outcome::failed(&failure.to_string())),
         }
     }
 
@@ -239,7 +238,7 @@ impl Attempt<'_> {
         tracing::debug!(database = %name, "{name}: an image is taken: {why}");
         let made = self.make_as(DumpForm::Image).await?;
         Ok(Made {
-            reason: Some(why),
+            reason: Some(excerpt::split_hint(&why).0.to_owned()),
             ..made
         })
     }
@@ -427,7 +426,7 @@ impl Attempt<'_> {
             let name = &self.database.config.name;
             self.wiring.catalog.discard_spooled(self.run.id(), name)?;
             ready.remove()?;
-            return Err(Failure::NotStored(outcome.failed.join("; ")));
+            return Err(Failure::NotStored(excerpt::joined(&outcome.failed)));
         }
         let news = judge::of_copy(self.wiring, manifest, size, changes)?;
         let committed = Committed {

@@ -1,9 +1,9 @@
 //! Says what a copy's proof is worth: the independent check of source and copy, and the health of the source.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::{DrillError, Trial, scratch_error};
-use crate::crosscheck::{Difference, Findings, Inventory, compare};
+use crate::crosscheck::{CloudError, Difference, Findings, Inventory, compare, message};
 use crate::source::{DumpForm, Testimony, Witness};
 use crate::types::{CheckFacts, EvidenceClass, Exception, ExceptionKind, Health};
 
@@ -45,7 +45,11 @@ pub(super) fn reach(
             check: None,
         });
     };
-    let copy = Inventory::take(connection).map_err(scratch_error)?;
+    if witness.is_given() {
+        return reach_given(connection, trial, witness.hear(trial.stop)?);
+    }
+    let copy =
+        Inventory::take(connection).map_err(|error| not_looked_at(CloudError::from(error)))?;
     let Testimony {
         inventory,
         findings,
@@ -62,7 +66,8 @@ pub(super) fn reach(
             return Err(DrillError::Differs(text));
         }
     };
-    let exceptions = confirmed(&source, &copy, trial, findings.as_ref())?;
+    let found = compare(&source, &copy, trial.exceptions);
+    let exceptions = confirmed(found, trial, findings.as_ref())?;
     let check = CheckFacts {
         schema_entries: source.schema_entries(),
         tables: source.tables(),
@@ -73,14 +78,47 @@ pub(super) fn reach(
     judge(trial, exceptions, check, findings)
 }
 
+fn not_looked_at(error: CloudError) -> DrillError {
+    let why = match error {
+        CloudError::Sqlite(error) => match error.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted | ErrorCode::DiskFull) => {
+                return scratch_error(error);
+            }
+            _ => message(&error),
+        },
+        error => error.to_string(),
+    };
+    DrillError::Differs(format!("the copy cannot be looked at: {why}"))
+}
+
+/// The same of a D1 database, which was asked before.
+fn reach_given(
+    connection: &Connection,
+    trial: &Trial<'_>,
+    testimony: Testimony,
+) -> Result<Verdict, DrillError> {
+    let Some(source) = testimony.cloud else {
+        let text = "nobody took stock of the source".to_owned();
+        return Err(DrillError::Differs(text));
+    };
+    let copy = source.of_copy(connection).map_err(not_looked_at)?;
+    let exceptions = confirmed(source.compare(&copy, trial.exceptions), trial, None)?;
+    let check = CheckFacts {
+        schema_entries: source.schema_entries(),
+        tables: source.tables(),
+        rows: source.rows(),
+        digest: source.digest(),
+        health: None,
+    };
+    judge(trial, exceptions, check, None)
+}
+
 /// The exceptions that the check confirms: those that are declared and are differences.
 fn confirmed(
-    source: &Inventory,
-    copy: &Inventory,
+    mut found: Vec<Difference>,
     trial: &Trial<'_>,
     findings: Option<&Findings>,
 ) -> Result<Vec<Exception>, DrillError> {
-    let mut found = compare(source, copy, trial.exceptions);
     // An index that did not fit its content in the source may have been made to fit: that is no copy of it.
     let unfit = findings.into_iter().flat_map(|found| &found.exceptions);
     let unfit: Vec<&Exception> = unfit

@@ -94,7 +94,7 @@ pub async fn to_d1(
     if made.evidence.user_version != 0 || made.evidence.application_id != 0 {
         warnings.push("D1 keeps no user_version and no application_id".to_owned());
     }
-    let text = {
+    let mut text = {
         let (workshop, path, stop) = (Arc::clone(&workshop), made.path.clone(), job.stop.clone());
         let (there, tables) = (there.clone(), names_of(&made, job.tables));
         let is_image = job.origin.manifest().is_some_and(Manifest::is_image);
@@ -103,6 +103,10 @@ pub async fn to_d1(
         })
         .await?
     };
+    if !text.settings.is_empty() {
+        let settings = std::mem::take(&mut text.settings).join(", ");
+        warnings.push(format!("D1 has settings of its own in place of {settings}"));
+    }
     let safety_copy = match there.is_empty() {
         true => None,
         false => Some(keep(cloud, &workshop, now, job.stop).await?),
@@ -191,6 +195,8 @@ struct Text {
     file: PathBuf,
     /// What D1 must hold afterwards.
     evidence: SourceEvidence,
+    /// Settings of a SQLite file, which D1 refuses.
+    settings: Vec<String>,
 }
 
 /// Writes the file that D1 imports: drops of what is there, where all is replaced, then the restored database's own
@@ -216,27 +222,51 @@ fn write_import(
         )));
     }
     let file = workshop.path("import.sql");
-    let written = || -> io::Result<()> {
+    let mut settings = Vec::new();
+    let mut write = || -> io::Result<()> {
         let mut out = BufWriter::new(fs::File::create_new(&file)?);
         writeln!(out, "PRAGMA defer_foreign_keys=TRUE;")?;
         let input = fs::File::open(part.path())?;
-        let Some(tables) = tables else {
+        if tables.is_none() {
             write_drops(&mut out, there)?;
-            let mut input = input;
-            io::copy(&mut input, &mut out)?;
-            return out.flush();
-        };
+        }
         let mut splitter = Splitter::new(input, MAX_STATEMENT_BYTES);
+        let mut is_head = true;
         while let Some((_, statement)) = splitter.next_statement().map_err(io::Error::other)? {
-            match without_other_sequences(statement, tables) {
+            let pragma = pragma_of(statement).filter(|_| is_head);
+            is_head = pragma.is_some();
+            if let Some(setting) = pragma.filter(|pragma| is_file_setting(pragma)) {
+                settings.push(setting.to_owned());
+                continue;
+            }
+            let step = tables.map(|tables| without_other_sequences(statement, tables));
+            match step.unwrap_or(Step::Run) {
                 Step::Instead(sql) => writeln!(out, "{sql}")?,
                 Step::Run | Step::Skip => out.write_all(statement)?,
             }
         }
         out.flush()
     };
-    written().map_err(|error| RestoreError::target(&file, &error))?;
-    Ok(Text { file, evidence })
+    write().map_err(|error| RestoreError::target(&file, &error))?;
+    Ok(Text {
+        file,
+        evidence,
+        settings,
+    })
+}
+
+/// `name=value` of `PRAGMA name=value;`, which stand one a line below the header's comments.
+fn pragma_of(statement: &[u8]) -> Option<&str> {
+    let line = statement.rsplit(|byte| *byte == b'\n').next()?;
+    let pragma = line.strip_prefix(b"PRAGMA ")?.strip_suffix(b";")?;
+    std::str::from_utf8(pragma).ok()
+}
+
+/// What holds for a SQLite file, and for no database of D1's.
+fn is_file_setting(pragma: &str) -> bool {
+    ["page_size=", "auto_vacuum="]
+        .iter()
+        .any(|name| pragma.starts_with(name))
 }
 
 fn write_drops(out: &mut impl Write, there: &[SchemaEntry]) -> io::Result<()> {

@@ -131,10 +131,19 @@ pub(super) fn text_of(
     Ok((writing.finish().map_err(unwritable)?, dumped))
 }
 
-/// A dump of a whole database begins its sequence values anew; those of other tables stay here.
+/// A dump of a whole database begins its sequence values and what its planner knows anew; those of other tables stay
+/// here.
 pub(super) fn without_other_sequences(statement: &[u8], tables: &[String]) -> Step {
-    let is_fill = Sieve::fills(statement).as_deref() == Some("sqlite_sequence");
-    if !is_fill
+    let filled = Sieve::fills(statement);
+    let ends: [&[u8]; 2] = [
+        b"ANALYZE sqlite_master;",
+        b"DROP TABLE IF EXISTS \"sqlite_stat4\";",
+    ];
+    let is_statistic = |end: &&[u8]| statement.trim_ascii_end().ends_with(end);
+    if filled.as_deref() == Some("sqlite_stat1") || ends.iter().any(is_statistic) {
+        return Step::Skip;
+    }
+    if filled.as_deref() != Some("sqlite_sequence")
         || !statement
             .trim_ascii_end()
             .ends_with(b"DELETE FROM \"sqlite_sequence\";")

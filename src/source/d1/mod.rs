@@ -4,6 +4,7 @@
 
 mod answer;
 mod budget;
+mod check;
 mod client;
 mod discover;
 mod error;
@@ -15,6 +16,7 @@ mod reading;
 mod rights;
 mod row_store;
 mod schema;
+mod schema_rows;
 mod select;
 mod snapshot;
 

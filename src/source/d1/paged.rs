@@ -6,11 +6,13 @@ use std::time::Instant;
 
 use super::OnChange;
 use super::answer::Cell;
+use super::check::{Check, LookError, to_api_error};
 use super::error::ApiError;
 use super::reading::{Reading, values};
 use super::row_store::RowStore;
 use super::schema::{Described, Pulse, Rows, Schema, Sizes, misshapen};
 use super::select::{Begin, Limit, Reader};
+use crate::crosscheck::{CloudError, CloudPlan};
 use crate::dump::{Content, ContentHasher, DumpWriter, Rowid, Sink, Table};
 use crate::source::describe::{Extent, RowKey, evidence_of};
 use crate::source::{Dumped, SourceError};
@@ -58,6 +60,7 @@ enum Stillness {
 pub(super) struct Plan {
     pub(super) schema: Schema,
     pub(super) described: Described,
+    pub(super) check: CloudPlan,
     pub(super) started: Instant,
 }
 
@@ -74,7 +77,9 @@ impl Reading<'_> {
         let accepts = self.source.on_change == OnChange::Accept
             || self.source.changed_before.load(Ordering::Relaxed);
         self.skills.sizes = true;
-        let (schema, pulse) = self.schema().map_err(|error| self.source.told(error))?;
+        let (schema, pulse, check) = self
+            .schema_and_plan()
+            .map_err(|error| self.source.told(error))?;
         let described = self
             .facts(&schema)
             .map_err(|error| self.source.told(error))?;
@@ -89,6 +94,7 @@ impl Reading<'_> {
         let plan = Plan {
             schema,
             described,
+            check,
             started,
         };
         match accepts {
@@ -107,6 +113,7 @@ impl Reading<'_> {
         let Plan {
             schema,
             described,
+            check,
             started,
         } = plan;
         let database = &described.database;
@@ -142,10 +149,18 @@ impl Reading<'_> {
             writer.end_table();
             tables.push(evidence_of(table, hash));
         }
+        let check = self.look_again(&check)?;
         // It is an error where the database did not stand still.
         self.judge(&schema, &described, &watch)?;
         writer.finish(database, milliseconds(started))?;
-        Ok(self.dumped(described, &schema, tables, watch.before, EvidenceClass::A))
+        Ok(self.dumped(
+            described,
+            &schema,
+            tables,
+            watch.before,
+            EvidenceClass::A,
+            check,
+        ))
     }
 
     /// Writes nothing before all rows are here: until then nobody knows how many there are.
@@ -158,6 +173,7 @@ impl Reading<'_> {
         let Plan {
             schema,
             mut described,
+            check,
             started,
         } = plan;
         let mut store = RowStore::create(&self.source.scratch)?;
@@ -171,6 +187,7 @@ impl Reading<'_> {
             store.end_table()?;
             extents.push(extent);
         }
+        let check = self.look_again(&check)?;
         let stillness = self.judge(&schema, &described, &watch)?;
         for (table, extent) in described.database.tables.iter_mut().zip(extents) {
             table.rows = extent.rows;
@@ -206,14 +223,24 @@ impl Reading<'_> {
             tables.push(evidence_of(table, has_rows.then(|| hasher.finish())));
         }
         writer.finish(database, milliseconds(started))?;
-        let (class, bookmark) = match stillness {
-            Stillness::Still => (EvidenceClass::A, watch.before),
+        let (class, bookmark, check) = match stillness {
+            Stillness::Still => (EvidenceClass::A, watch.before, check),
             Stillness::Moved => {
                 described.warnings.push(NOT_A_POINT_IN_TIME.to_owned());
-                (EvidenceClass::B, None)
+                (EvidenceClass::B, None, Check::Moved)
             }
         };
-        Ok(self.dumped(described, &schema, tables, bookmark, class))
+        Ok(self.dumped(described, &schema, tables, bookmark, class, check))
+    }
+
+    /// Asks what the independent check wants to know, at the end: [`Self::judge`] says whether that is the state which
+    /// was read.
+    pub(super) fn look_again(&self, plan: &CloudPlan) -> Result<Check, SourceError> {
+        self.look(plan).map_err(|error| match error {
+            LookError::Api(error) => self.source.told(error),
+            LookError::Check(CloudError::Changed) => self.source.changed(SCHEMA_CHANGED),
+            LookError::Check(error) => self.source.told(to_api_error(error)),
+        })
     }
 
     /// Counts and sizes, in as few requests as there is time for.

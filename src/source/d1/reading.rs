@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::D1Source;
 use super::answer::Cell;
+use super::check::Check;
 use super::error::ApiError;
 use super::schema::{Described, Rows, Schema, Skills};
 use crate::dump::{Sink, Value};
@@ -102,16 +103,19 @@ impl<'a> Reading<'a> {
         schema: &Schema,
         tables: Vec<TableEvidence>,
         bookmark: Option<String>,
-        class: EvidenceClass,
+        mut class: EvidenceClass,
+        check: Check,
     ) -> Dumped {
+        let mut warnings = described.warnings.clone();
+        let witness = check.witness(&mut class, &mut warnings);
         Dumped {
             evidence: self.evidence(&described, tables),
             class,
             bookmark,
             incomplete: !schema.missing.is_empty(),
-            warnings: described.warnings,
+            warnings,
             exceptions: described.exceptions,
-            witness: None,
+            witness,
         }
     }
 }

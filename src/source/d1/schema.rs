@@ -1,16 +1,20 @@
 //! Reads a database's schema over the API, and what the dump must know before the first row.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::answer::Cell;
 use super::error::ApiError;
+use super::schema_rows::{
+    count, integer, read_columns, read_entries, read_foreign_keys, read_keys, read_list,
+    read_unique_indexes, shadows,
+};
+pub(super) use super::schema_rows::{misshapen, text};
 use crate::dump::{Content, Database, SequenceRow, Statistics, Table, TextEncoding, quoted_name};
 use crate::source::describe::{
-    self, Column, Entry, Extent, ForeignKey, KeyTerm, RowKey, UniqueIndex, apply_skip_data,
-    close_texts, exception, in_dump_order, indexes_for_keys, is_cloudflare, known_numbers,
-    loss_of_module, objects_of, ordinary_table, virtual_table, warn_of_schema_text,
+    self, Column, Entry, Extent, RowKey, apply_skip_data, close_texts, exception, in_dump_order,
+    indexes_for_keys, is_cloudflare, known_numbers, loss_of_module, objects_of, ordinary_table,
+    virtual_table, warn_of_schema_text,
 };
-use crate::source::sqlite::{Trial, try_alone};
 use crate::source::virtual_table::Module;
 use crate::types::{Exception, ExceptionKind, Sha256};
 
@@ -106,7 +110,7 @@ pub(super) struct Schema {
     early: HashSet<String>,
     warnings: Vec<String>,
     /// What SQL text cannot carry.
-    losses: Vec<Exception>,
+    pub(super) losses: Vec<Exception>,
     has_sequence: bool,
     has_statistics: bool,
 }
@@ -339,6 +343,9 @@ impl Schema {
         let mut tables: Vec<Table> = self.tables.iter().map(table).collect();
         let mut exceptions = self.losses.clone();
         exceptions.extend(apply_skip_data(&mut tables, skip_data, &mut warnings));
+        exceptions.extend(rebuilt(&tables));
+        exceptions.sort();
+        exceptions.dedup_by(|a, b| a.object == b.object && a.kind == b.kind);
         warn_of_schema_text(&self.entries, &mut warnings);
         if violations > 0 {
             warnings.push(format!(
@@ -488,128 +495,14 @@ impl TableSchema {
     }
 }
 
-fn read_entries(rows: &Rows) -> Result<Vec<Entry>, ApiError> {
-    let entry = |row: &Vec<Cell>| {
-        Ok(Entry {
-            kind: text(row, 0)?,
-            name: text(row, 1)?,
-            table: text(row, 2)?,
-            sql: text(row, 3)?,
-        })
-    };
-    rows.iter().map(entry).collect()
-}
-
-/// The names of all tables, and of those without rowids.
-fn read_list(rows: &Rows) -> Result<(Vec<String>, Vec<String>), ApiError> {
-    let (mut names, mut without_rowid) = (Vec::new(), Vec::new());
-    for row in rows {
-        let name = text(row, 0)?;
-        if integer(row, 2)? != 0 {
-            without_rowid.push(name.clone());
-        }
-        names.push(name);
-    }
-    Ok((names, without_rowid))
-}
-
-/// The tables that virtual tables made for themselves.
-fn shadows(entries: &[Entry]) -> HashSet<String> {
-    let virtual_tables = entries.iter().filter(|entry| entry.module().is_some());
-    let made = virtual_tables.filter_map(|entry| match try_alone(entry) {
-        Trial::Makes(tables) => Some(tables),
-        Trial::Refused(_) => None,
-    });
-    made.flatten().collect()
-}
-
-fn read_columns(rows: &Rows) -> Result<HashMap<String, Vec<Column>>, ApiError> {
-    let mut columns: HashMap<String, Vec<Column>> = HashMap::new();
-    for row in rows {
-        columns.entry(text(row, 0)?).or_default().push(Column {
-            name: text(row, 1)?,
-            declared: text(row, 2)?,
-            key_place: integer(row, 3)?,
-            is_hidden: integer(row, 4)? != 0,
-        });
-    }
-    Ok(columns)
-}
-
-fn read_keys(rows: &Rows) -> Result<HashMap<String, Vec<KeyTerm>>, ApiError> {
-    let mut keys: HashMap<String, Vec<KeyTerm>> = HashMap::new();
-    for row in rows {
-        keys.entry(text(row, 0)?).or_default().push(KeyTerm {
-            column: text(row, 1)?,
-            descends: integer(row, 2)? != 0,
-            collation: text(row, 3)?,
-        });
-    }
-    Ok(keys)
-}
-
-/// The keys of each table; a key that names no column has none.
-fn read_foreign_keys(rows: &Rows) -> Result<HashMap<String, Vec<ForeignKey>>, ApiError> {
-    let mut keys: BTreeMap<(String, i64), ForeignKey> = BTreeMap::new();
-    for row in rows {
-        let (table, id, parent) = (text(row, 0)?, integer(row, 1)?, text(row, 2)?);
-        let key = keys.entry((table, id)).or_insert(ForeignKey {
-            parent,
-            columns: Vec::new(),
-        });
-        if row.get(3) != Some(&Cell::Null) {
-            key.columns.push(text(row, 3)?);
-        }
-    }
-    let mut of_tables: HashMap<String, Vec<ForeignKey>> = HashMap::new();
-    for ((table, _), mut key) in keys {
-        key.columns.sort_unstable();
-        of_tables.entry(table).or_default().push(key);
-    }
-    Ok(of_tables)
-}
-
-/// Unique indexes over plain columns; a key rests on no other.
-fn read_unique_indexes(rows: &Rows) -> Result<Vec<UniqueIndex>, ApiError> {
-    let mut indexes: BTreeMap<String, Option<UniqueIndex>> = BTreeMap::new();
-    for row in rows {
-        let (table, name) = (text(row, 0)?, text(row, 1)?);
-        let index = indexes.entry(name.clone()).or_insert(Some(UniqueIndex {
-            name,
-            table,
-            columns: Vec::new(),
-        }));
-        match (row.get(2), index.as_mut()) {
-            (Some(Cell::Text(_)), Some(index)) => index.columns.push(text(row, 2)?),
-            _ => *index = None,
-        }
-    }
-    let mut indexes: Vec<UniqueIndex> = indexes.into_values().flatten().collect();
-    indexes
-        .iter_mut()
-        .for_each(|index| index.columns.sort_unstable());
-    Ok(indexes)
-}
-
-pub(super) fn text(row: &[Cell], at: usize) -> Result<String, ApiError> {
-    match row.get(at) {
-        Some(Cell::Text(bytes)) => String::from_utf8(bytes.clone())
-            .map_err(|_| ApiError::Malformed("the schema's text is not UTF-8".to_owned())),
-        _ => Err(misshapen()),
-    }
-}
-
-fn integer(row: &[Cell], at: usize) -> Result<i64, ApiError> {
-    match row.get(at) {
-        Some(Cell::Integer(number)) => Ok(*number),
-        _ => Err(misshapen()),
-    }
-}
-
-fn count(row: &[Cell], at: usize) -> Result<u64, ApiError> {
-    u64::try_from(integer(row, at)?).map_err(|_| misshapen())
-}
-
-pub(super) fn misshapen() -> ApiError {
-    ApiError::Malformed("the result has another shape than was asked for".to_owned())
+/// Search indexes over other tables. The check says of which the entries are the same all the same.
+fn rebuilt(tables: &[Table]) -> impl Iterator<Item = Exception> {
+    let rebuilt = tables
+        .iter()
+        .filter(|table| table.content == Content::Rebuilt);
+    rebuilt.map(|table| {
+        let reason =
+            "it is built again from the rows that it is over, which need not give the same entries";
+        exception(&table.name, ExceptionKind::Index, reason)
+    })
 }

@@ -3,10 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
+use super::check::{Check, texts, to_api_error};
 use super::error::ApiError;
 use super::reading::{Reading, values};
 use super::schema::{Described, Pulse, Rows, Schema, misshapen};
 use super::select::{Begin, Limit, Reader};
+use crate::crosscheck::{CloudError, CloudPlan};
 use crate::dump::{Content, ContentHasher, DumpWriter, Sink};
 use crate::source::describe::evidence_of;
 use crate::source::{Dumped, SourceError};
@@ -18,7 +20,17 @@ pub(super) struct Snapshot {
     described: Described,
     /// One entry per table of the description; empty where none are written.
     rows: Vec<Rows>,
+    check: Check,
     started: Instant,
+}
+
+/// What one transaction gave.
+struct Answers {
+    schema: Schema,
+    described: Described,
+    rows: Vec<Rows>,
+    /// `None` where the schema was another one than the plan was made by.
+    check: Option<Check>,
 }
 
 impl Reading<'_> {
@@ -27,28 +39,35 @@ impl Reading<'_> {
         let started = Instant::now();
         self.skills.sizes = false;
         let mut as_hex: HashMap<String, BTreeSet<usize>> = HashMap::new();
-        let (mut schema, _) = self.schema()?;
+        let (mut schema, _, mut plan) = self.schema_and_plan()?;
         let mut tries_left = tries;
         loop {
-            let (found, described, rows) = match self.read_all(&schema, &as_hex) {
+            let found = match self.read_all(&schema, &plan, &as_hex) {
                 Err(error) if self.skills.learn(&error) => continue,
                 // A table that is gone is an error, too.
                 Err(ApiError::Refused { .. }) if tries_left > 0 => {
                     tries_left -= 1;
-                    schema = self.schema()?.0;
+                    (schema, _, plan) = self.schema_and_plan()?;
                     continue;
                 }
                 other => other?,
             };
-            if found.entries != schema.entries {
+            let Answers {
+                schema: found,
+                described,
+                rows,
+                check,
+            } = found;
+            let is_same = found.entries == schema.entries;
+            let (true, Some(check)) = (is_same, check) else {
                 if tries_left == 0 {
                     let text = "its schema changes all the time".to_owned();
                     return Err(ApiError::Overloaded(text));
                 }
                 tries_left -= 1;
-                schema = found;
+                (schema, _, plan) = self.schema_and_plan()?;
                 continue;
-            }
+            };
             let mut is_doubtful = false;
             for (table, rows) in described.database.tables.iter().zip(&rows) {
                 let doubtful = Reader::new(table, schema.key(table), false).doubtful(rows);
@@ -65,6 +84,7 @@ impl Reading<'_> {
                     schema,
                     described,
                     rows,
+                    check,
                     started,
                 });
             }
@@ -73,18 +93,31 @@ impl Reading<'_> {
 
     /// The schema, and the pulse at that moment.
     pub(super) fn schema(&mut self) -> Result<(Schema, Pulse), ApiError> {
+        let (schema, pulse, _) = self.ask_schema(&[])?;
+        Ok((schema, pulse))
+    }
+
+    /// The same with the answers to `others`, in one transaction.
+    pub(super) fn ask_schema(
+        &mut self,
+        others: &[&str],
+    ) -> Result<(Schema, Pulse, Vec<Rows>), ApiError> {
+        let end = 1 + Schema::SQL.len();
         loop {
             let mut statements = vec![Pulse::SQL.to_owned()];
             statements.extend(Schema::SQL.map(str::to_owned));
+            statements.extend(others.iter().map(|sql| (*sql).to_owned()));
             if self.skills.atan2 {
                 statements.push("SELECT quote(atan2(0.0,-1))".to_owned());
             }
             match self.batch(&statements) {
                 Err(error) if self.skills.learn(&error) => {}
                 Err(error) => return Err(error),
-                Ok(answers) => {
-                    let tables = answers.get(1..=Schema::SQL.len()).ok_or_else(misshapen)?;
-                    return Ok((Schema::read(tables)?, Pulse::read(&answers[0])?));
+                Ok(mut answers) => {
+                    let tables = answers.get(1..end).ok_or_else(misshapen)?;
+                    let (schema, pulse) = (Schema::read(tables)?, Pulse::read(&answers[0])?);
+                    answers.truncate(end + others.len());
+                    return Ok((schema, pulse, answers.split_off(end)));
                 }
             }
         }
@@ -94,8 +127,9 @@ impl Reading<'_> {
     fn read_all(
         &self,
         schema: &Schema,
+        plan: &CloudPlan,
         as_hex: &HashMap<String, BTreeSet<usize>>,
-    ) -> Result<(Schema, Described, Vec<Rows>), ApiError> {
+    ) -> Result<Answers, ApiError> {
         let mut statements: Vec<String> = Schema::SQL.map(str::to_owned).to_vec();
         let facts = schema.facts_sql(self.skills);
         let facts_end = statements.len() + facts.len();
@@ -118,7 +152,10 @@ impl Reading<'_> {
             parts.push(page.len());
             statements.extend(page);
         }
+        let check_begin = statements.len();
+        statements.extend(plan.statements(self.skills.atan2));
         let mut answers = self.batch(&statements)?;
+        let check = self.read_check(plan, answers.split_off(check_begin))?;
         let found = Schema::read(&answers[..Schema::SQL.len()])?;
         let mut pages = answers.split_off(facts_end).into_iter();
         let facts = answers.split_off(Schema::SQL.len());
@@ -131,7 +168,22 @@ impl Reading<'_> {
                 false => reader.join(parts).ok_or_else(misshapen)?,
             });
         }
-        Ok((found, described, rows))
+        Ok(Answers {
+            schema: found,
+            described,
+            rows,
+            check,
+        })
+    }
+
+    /// What the check was told; `None` where the schema was another one.
+    fn read_check(&self, plan: &CloudPlan, answers: Vec<Rows>) -> Result<Option<Check>, ApiError> {
+        let answers: Vec<_> = answers.into_iter().map(texts).collect::<Result<_, _>>()?;
+        match plan.read(self.skills.atan2, &answers) {
+            Ok(inventory) => Ok(Some(Check::Seen(Box::new(inventory)))),
+            Err(CloudError::Changed) => Ok(None),
+            Err(error) => Err(to_api_error(error)),
+        }
     }
 
     pub(super) fn write_snapshot(
@@ -144,6 +196,7 @@ impl Reading<'_> {
             schema,
             described,
             rows,
+            check,
             started,
         } = snapshot;
         let after = self.bookmark().map_err(|error| self.source.told(error))?;
@@ -181,6 +234,13 @@ impl Reading<'_> {
         writer.finish(database, duration_ms)?;
         // Only a bookmark that stood still is this very state.
         let bookmark = before.filter(|before| after.as_ref() == Some(before));
-        Ok(self.dumped(described, &schema, tables, bookmark, EvidenceClass::A))
+        Ok(self.dumped(
+            described,
+            &schema,
+            tables,
+            bookmark,
+            EvidenceClass::A,
+            check,
+        ))
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::SqliteSource;
 use super::open::Opened;
 use super::schema::describe;
-use crate::crosscheck::{Inventory, count_rows, examine, page_digest};
+use crate::crosscheck::{Inventory, count_rows, examine, message, page_digest};
 use crate::dump::Sink;
 use crate::source::{DumpForm, DumpRequest, Dumped, SourceError, Testimony, Witness};
 use crate::types::{EvidenceClass, Sha256, SourceEvidence, TableEvidence};
@@ -45,7 +45,7 @@ impl SqliteSource {
                 DumpForm::WholeSql | DumpForm::Sql => {
                     inventory = match Inventory::take(connection) {
                         Err(error) if is_stopped(&error) => return Err(told(error)),
-                        other => Some(other.map_err(|error| error.to_string())),
+                        other => Some(other.map_err(|error| message(&error))),
                     };
                 }
             }
@@ -53,6 +53,7 @@ impl SqliteSource {
             let findings = Some(examine(connection).map_err(told)?);
             watch.check_unchanged()?;
             Ok(Testimony {
+                cloud: None,
                 inventory,
                 pages,
                 findings,

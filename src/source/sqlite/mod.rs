@@ -3,6 +3,7 @@
 
 mod foreign_key;
 mod import;
+mod message;
 mod open;
 mod image;
 mod schema;
@@ -28,6 +29,7 @@ use crate::dump::{Content, ContentHasher, Database, RowBlock, Sink, Table, Value
 use crate::types::{EvidenceClass, SourceEvidence, SourceFacts};
 
 pub(crate) use import::{ImportError, Imported};
+pub use message::sqlite_message;
 pub use scratch::{lift_limits, open_scratch};
 pub(super) use shadow::{Trial, try_alone};
 
@@ -53,6 +55,8 @@ pub struct SqliteSource {
     /// Where a private copy may be made of a file that cannot be read in place.
     scratch: PathBuf,
     busy_timeout: Duration,
+    /// Whether a schema or a size that SQLite does not understand is no reason not to look at the pages.
+    is_lenient: bool,
 }
 
 impl SqliteSource {
@@ -62,6 +66,15 @@ impl SqliteSource {
             path,
             scratch,
             busy_timeout: BUSY_TIMEOUT,
+            is_lenient: false,
+        }
+    }
+
+    /// The same source, to copy pages whatever they mean.
+    fn lenient(&self) -> Self {
+        Self {
+            is_lenient: true,
+            ..self.clone()
         }
     }
 
@@ -239,7 +252,10 @@ impl SqliteSource {
     /// SQLite's error in the words of a source.
     fn told(&self, error: rusqlite::Error) -> SourceError {
         let what = self.what();
-        let why = error.to_string();
+        let why = sqlite_message(&error);
+        if matches!(error, rusqlite::Error::SqlInputError { .. }) {
+            return SourceError::NotAsSql { what, why };
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) => SourceError::Stopped,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => self.locked(),
@@ -347,11 +363,15 @@ impl Source for SqliteSource {
     fn dump(&self, request: &DumpRequest<'_>, sink: &mut dyn Sink) -> Result<Dumped, SourceError> {
         // Whoever drops the witness ends its look.
         let stop = request.stop.child_token();
-        let mut opened = Opened::open(self, &stop)?;
-        let witness = self.witness(&mut opened, request.form, stop)?;
+        let source = match request.form {
+            DumpForm::WholeSql | DumpForm::Sql => self.clone(),
+            DumpForm::Image => self.lenient(),
+        };
+        let mut opened = Opened::open(&source, &stop)?;
+        let witness = source.witness(&mut opened, request.form, stop)?;
         let dumped = match request.form {
-            DumpForm::WholeSql | DumpForm::Sql => self.read(&opened, request, sink)?,
-            DumpForm::Image => self.read_pages(&opened, request, sink)?,
+            DumpForm::WholeSql | DumpForm::Sql => source.read(&opened, request, sink)?,
+            DumpForm::Image => source.read_pages(&opened, request, sink)?,
         };
         opened.watch().check_unchanged()?;
         Ok(Dumped {

@@ -394,7 +394,7 @@ fn a_small_database_is_read_in_one_transaction() {
 }
 
 /// Refuses every request that holds `word`, with this message.
-fn dump_without(word: &'static str, message: &'static str) -> Vec<String> {
+fn dump_without(word: &'static str, message: &'static str, class: EvidenceClass) -> Vec<String> {
     let (bench, engine, id) = small();
     engine.execute(
         &id,
@@ -413,7 +413,7 @@ fn dump_without(word: &'static str, message: &'static str) -> Vec<String> {
         let dumped = bench
             .dump(&source.with_snapshot_up_to(snapshot_bytes))
             .unwrap();
-        assert_eq!(dumped.class, EvidenceClass::A);
+        assert_eq!(dumped.class, class);
         warnings = dumped.warnings;
     }
     warnings
@@ -422,11 +422,18 @@ fn dump_without(word: &'static str, message: &'static str) -> Vec<String> {
 #[test]
 fn what_this_engine_does_not_allow_is_done_without() {
     assert_eq!(
-        dump_without("atan2", "no such function: atan2: SQLITE_ERROR"),
+        dump_without(
+            "atan2",
+            "no such function: atan2: SQLITE_ERROR",
+            EvidenceClass::A
+        ),
         [""; 0]
     );
-    let warnings = dump_without("f_config", "not authorized: SQLITE_AUTH");
+    // What the check cannot read either is not proven.
+    let message = "not authorized: SQLITE_AUTH";
+    let warnings = dump_without("f_config", message, EvidenceClass::B);
     assert!(warnings[0].contains("settings"), "{warnings:?}");
+    assert!(warnings[1].contains("independent check"), "{warnings:?}");
 }
 
 #[test]

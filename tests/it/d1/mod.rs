@@ -1,6 +1,7 @@
 //! Backs up databases of the real D1 engine, over the REST API, and holds the copies against them.
 
 mod changes;
+mod crosscheck;
 pub(crate) mod engine;
 pub(crate) mod export;
 mod export_faults;
@@ -82,7 +83,8 @@ impl Bench {
             .collect()
     }
 
-    /// Dumps into `dump.sql`, proves it by a drill, and gives what was dumped.
+    /// Dumps into `dump.sql`, proves it by a drill, and gives what was dumped, with the class and the exceptions that the
+    /// proof left.
     fn dump(&self, source: &dyn Source) -> Result<Dumped, SourceError> {
         self.dump_without(source, &[])
     }
@@ -124,9 +126,13 @@ impl Bench {
             stop: &stop,
         };
         fs::copy(&spool, self.path("dump.sql")).unwrap();
-        let (ready, _) = drill::prove(partial, &trial, witness).unwrap();
+        let (ready, verdict) = drill::prove(partial, &trial, witness).unwrap();
         ready.remove().unwrap();
-        Ok(dumped)
+        Ok(Dumped {
+            class: verdict.class,
+            exceptions: verdict.exceptions,
+            ..dumped
+        })
     }
 }
 

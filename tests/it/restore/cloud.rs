@@ -219,3 +219,42 @@ fn wrangler_takes_the_same_dump_by_the_same_import() {
         &held(&site, &engine, &id, "held.db"),
     );
 }
+
+#[test]
+fn settings_of_a_file_stay_behind_and_what_the_planner_knows_goes_with_its_table() {
+    let engine = Engine::start();
+    let site = site(&engine);
+    let columns: Vec<String> = (0..100).map(|at| format!("c{at}")).collect();
+    site.execute(&format!(
+        "PRAGMA page_size=8192; PRAGMA auto_vacuum=1; VACUUM;
+         CREATE TABLE users(id INTEGER PRIMARY KEY, name); CREATE INDEX by_name ON users(name);
+         INSERT INTO users(name) VALUES ('ann'), ('bob'); CREATE TABLE wide({});
+         INSERT INTO wide(rowid, c0, c99) VALUES (-3, 1, 2), (7, 3, 4), (8, 5, 6), (9223372036854775807, 7, 8); ANALYZE;",
+        columns.join(",")
+    ));
+    site.night(0);
+    let id = engine.create("all");
+    let restored = site.ok(&["restore", "shop", "--to", "d1:all"]);
+    restored.says("settings of its own in place of page_size=8192, auto_vacuum=1");
+    same(
+        &site.path("source.db"),
+        &held(&site, &engine, &id, "held.db"),
+    );
+    let statistics = |id: &str| {
+        let sql = "SELECT group_concat(tbl || ' ' || stat) AS s FROM sqlite_stat1";
+        engine.execute(id, sql).to_string()
+    };
+    assert!(statistics(&id).contains("users 2 1"), "{}", statistics(&id));
+    // Beside another table, whose statistics stay.
+    let other = engine.create("other");
+    engine.execute(
+        &other,
+        "CREATE TABLE kept(a); CREATE INDEX i ON kept(a); INSERT INTO kept VALUES (1), (2), (3); ANALYZE",
+    );
+    site.ok(&["restore", "shop", "--to", "d1:other", "--table", "users"]);
+    assert!(
+        statistics(&other).contains("kept 3 1"),
+        "{}",
+        statistics(&other)
+    );
+}

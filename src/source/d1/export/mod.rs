@@ -15,6 +15,7 @@ use std::fs;
 use self::job::Job;
 use self::probe::{Print, Probe, is_real};
 use super::OnChange;
+use super::check::Check;
 use super::error::ApiError;
 use super::reading::Reading;
 use super::schema::{Described, Rows, Schema, misshapen, text};
@@ -35,6 +36,7 @@ struct Preflight {
     described: Described,
     /// One entry per table of the description.
     prints: Vec<Print>,
+    check: Check,
 }
 
 /// A copy in a scratch database, and what it adds up to.
@@ -51,7 +53,7 @@ impl Reading<'_> {
         self.skills.key_check = false;
         self.size_bytes()?;
         let bookmark = self.bookmark().map_err(|error| self.source.told(error))?;
-        let before = self.preflight()?;
+        let mut before = self.preflight()?;
         let folder = tempfile::Builder::new()
             .prefix("export-")
             .tempdir_in(&self.source.scratch)?;
@@ -64,7 +66,8 @@ impl Reading<'_> {
         let prints = self.prints_of_copy(&before, &imported, bookmark.as_deref())?;
         let copy = Copy { imported, prints };
         let mut warnings = vec![HOW_IT_WAS_COPIED.to_owned()];
-        let digests = self.compare(&before, &copy, bookmark.as_deref(), &mut warnings)?;
+        let (digests, check) =
+            self.compare(&mut before, &copy, bookmark.as_deref(), &mut warnings)?;
         let path = copy
             .imported
             .close()
@@ -74,8 +77,12 @@ impl Reading<'_> {
             return Err(self.mismatch(bookmark.as_deref(), "its schema or sqlite_sequence"));
         }
         warnings.extend(dumped.warnings);
+        let mut class = EvidenceClass::B;
+        // What was looked at a second time is the database, not the copy that was dumped.
+        let witness = check.witness(&mut class, &mut warnings);
         Ok(Dumped {
-            class: EvidenceClass::B,
+            class,
+            witness,
             // Only where the state before and the exported one are the same, it is known which one this is.
             bookmark: exported_at.filter(|at| bookmark.as_ref() == Some(at)),
             warnings,
@@ -85,7 +92,8 @@ impl Reading<'_> {
 
     /// Looks through the whole database; an error where the export would not bring everything back.
     fn preflight(&mut self) -> Result<Preflight, SourceError> {
-        let (schema, _) = self.schema().map_err(|error| self.source.told(error))?;
+        let looked = self.schema_and_plan();
+        let (schema, _, plan) = looked.map_err(|error| self.source.told(error))?;
         let described = self.facts(&schema);
         let described = described.map_err(|error| self.source.told(error))?;
         let told = |error| self.source.told(error);
@@ -103,10 +111,12 @@ impl Reading<'_> {
             prints.push(print);
         }
         self.refuse(&found)?;
+        let check = self.look_again(&plan)?;
         Ok(Preflight {
             schema,
             described,
             prints,
+            check,
         })
     }
 
@@ -184,18 +194,19 @@ impl Reading<'_> {
     }
 
     /// Holds the copy against the database as it was before and, where it was written to, as it is now; gives the
-    /// digests that the copy's schema may have.
+    /// digests that the copy's schema may have, and what the check saw of the state that it is.
     fn compare(
         &mut self,
-        before: &Preflight,
+        before: &mut Preflight,
         copy: &Copy,
         bookmark: Option<&str>,
         warnings: &mut Vec<String>,
-    ) -> Result<Vec<Sha256>, SourceError> {
+    ) -> Result<(Vec<Sha256>, Check), SourceError> {
         let tables = &before.described.database.tables;
         let difference = difference(tables, &before.prints, &copy.prints);
         let Some(difference) = difference else {
-            return Ok(vec![before.described.digest]);
+            let check = std::mem::replace(&mut before.check, Check::Moved);
+            return Ok((vec![before.described.digest], check));
         };
         let now = self.bookmark().map_err(|error| self.source.told(error))?;
         if bookmark.is_some() && now.as_deref() == bookmark {
@@ -224,7 +235,11 @@ impl Reading<'_> {
                 table.name
             ));
         }
-        Ok(vec![before.described.digest, after.described.digest])
+        let check = match self::difference(tables, &after.prints, &copy.prints) {
+            None => after.check,
+            Some(_) => Check::Moved,
+        };
+        Ok((vec![before.described.digest, after.described.digest], check))
     }
 
     fn accepts_changes(&self) -> bool {

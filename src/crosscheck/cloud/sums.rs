@@ -1,0 +1,166 @@
+//! Writes the query that adds up a table: how many rows, and for each column a sum over every value by its type, its
+//! content and its row. Pure.
+//!
+//! What a value contributes: an integer all its bits; a real all its bits between 1e-59 and 1e74, and beyond them its
+//! kind only; a text or blob its length and, up to 28 bytes, every byte. Of longer ones, the first 21 and last 7 bytes,
+//! 7 in the middle, 7 at a place that the first bytes choose, how many CR and U+FFFD there are, and where the first NUL
+//! is. Each contribution is multiplied by a number that the row's key gives, so values that changed places are noticed.
+//! Nothing goes through SQLite's text of a real, which differs between versions; the rest is integer arithmetic and
+//! exact products by powers of two.
+
+use crate::crosscheck::quoted;
+
+/// A result set of D1 holds 100 columns: two for each column of the table, and a few more.
+const COLUMNS_PER_STATEMENT: usize = 45;
+
+/// So many columns of a key without rowid weigh a row.
+const KEY_COLUMNS: usize = 8;
+
+/// The rows of one table, as the query sees them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Summed {
+    pub(super) name: String,
+    /// Names of the columns whose values are stored.
+    pub(super) columns: Vec<String>,
+    /// A name for the rowid; `None` where there is none.
+    pub(super) rowid: Option<String>,
+    /// What tells the rows apart where there is no rowid.
+    pub(super) key: Vec<String>,
+    /// Whether it is a virtual table, which knows no `NOT INDEXED`.
+    pub(super) is_virtual: bool,
+    /// What rows count, as a condition.
+    pub(super) condition: Option<&'static str>,
+}
+
+impl Summed {
+    /// The statements that add up the rows after the rowid `after`, and no more than `limit` of them.
+    ///
+    /// Every result is text after a `t`. The first three of the first statement are the number of rows, the last rowid
+    /// or nothing, and the sum of the rowids; then come two for each column, the sum and the bytes of texts and blobs.
+    pub(super) fn statements(
+        &self,
+        after: Option<i64>,
+        limit: Option<u64>,
+        has_atan2: bool,
+    ) -> Vec<String> {
+        let chunk = |columns: &[String]| self.statement(columns, after, limit, has_atan2);
+        match self.columns.is_empty() {
+            true => vec![chunk(&[])],
+            false => self
+                .columns
+                .chunks(COLUMNS_PER_STATEMENT)
+                .map(chunk)
+                .collect(),
+        }
+    }
+
+    fn statement(
+        &self,
+        columns: &[String],
+        after: Option<i64>,
+        limit: Option<u64>,
+        has_atan2: bool,
+    ) -> String {
+        let mut results =
+            "'t'||count(*),'t'||coalesce(max(k),''),'t'||coalesce(sum(k%p),0)".to_owned();
+        let mut hashes = format!("p,k,{} AS w", self.weight(has_atan2));
+        let mut values = "p,s,k".to_owned();
+        let rowid = self.rowid.as_deref().unwrap_or("NULL");
+        let mut raw = format!("2147483647 AS p,4611686018427387904 AS s,{rowid} AS k");
+        for (at, column) in columns.iter().enumerate() {
+            results.push_str(&format!(
+                ",'t'||coalesce(sum(h{at}%p*w%p),0),'t'||coalesce(sum(n{at}),0)"
+            ));
+            let hash = hash_of(&format!("v{at}"), &format!("t{at}"), has_atan2);
+            hashes.push_str(&format!(
+                ",{hash} AS h{at},CASE WHEN t{at} IN ('t','b') THEN length(v{at}) ELSE 0 END AS n{at}"
+            ));
+            values.push_str(&value_of(&format!("c{at}"), &format!("{at}")));
+            raw.push_str(&format!(",{} AS c{at}", quoted(column)));
+        }
+        for (at, column) in self.weighing().iter().enumerate() {
+            values.push_str(&value_of(&format!("ck{at}"), &format!("k{at}")));
+            raw.push_str(&format!(",{} AS ck{at}", quoted(column)));
+        }
+        // A LIMIT keeps SQLite from putting one level's terms into the next, where each stands several times.
+        format!(
+            "SELECT {results} FROM (SELECT {hashes} FROM (SELECT {values} FROM (SELECT {raw} FROM {}) LIMIT -1) LIMIT -1)",
+            self.rows(after, limit)
+        )
+    }
+
+    /// What comes behind `FROM`.
+    fn rows(&self, after: Option<i64>, limit: Option<u64>) -> String {
+        let mut sql = quoted(&self.name);
+        if !self.is_virtual {
+            sql.push_str(" NOT INDEXED");
+        }
+        let rowid = self.rowid.as_deref().unwrap_or_default();
+        let after = after.map(|after| format!("{rowid}>{after}"));
+        let conditions: Vec<String> = after
+            .into_iter()
+            .chain(self.condition.map(str::to_owned))
+            .collect();
+        if !conditions.is_empty() {
+            sql.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
+        }
+        match limit {
+            Some(limit) if self.rowid.is_some() => format!("{sql} ORDER BY {rowid} LIMIT {limit}"),
+            _ => format!("{sql} LIMIT -1"),
+        }
+    }
+
+    /// The columns that weigh a row without a rowid.
+    fn weighing(&self) -> &[String] {
+        match self.rowid {
+            Some(_) => &[],
+            None => &self.key[..self.key.len().min(KEY_COLUMNS)],
+        }
+    }
+
+    fn weight(&self, has_atan2: bool) -> String {
+        let mut key = "k".to_owned();
+        if self.rowid.is_none() {
+            key = "1".to_owned();
+            for at in 0..self.weighing().len() {
+                let hash = hash_of(&format!("vk{at}"), &format!("tk{at}"), has_atan2);
+                key = format!("({key}*1009+({hash})%p)%p");
+            }
+        }
+        format!("abs({key}%2147483629)+17")
+    }
+}
+
+/// The value that is hashed as `v<at>`, and the letter of its type as `t<at>`: bytes of texts and blobs, and reals moved
+/// by a power of two to where their bits are before the point or within 62 behind it.
+fn value_of(c: &str, at: &str) -> String {
+    format!(
+        ",CASE typeof({c}) WHEN 'real' THEN CASE WHEN {c}=0.0 THEN {c} WHEN abs({c})<1e-59 THEN 3.0 \
+         WHEN abs({c})<4.8e-41 THEN {c}*s*s*s WHEN abs({c})<2.2e-22 THEN {c}*s*s WHEN abs({c})<1e-3 THEN {c}*s \
+         WHEN abs({c})<4e18 THEN {c} WHEN abs({c})<1.9e37 THEN {c}/s WHEN abs({c})<8e55 THEN {c}/s/s \
+         WHEN abs({c})<4e74 THEN {c}/s/s/s WHEN {c}<0 THEN -5.0 ELSE 5.0 END \
+         WHEN 'integer' THEN {c} WHEN 'null' THEN NULL ELSE CAST({c} AS BLOB) END AS v{at},substr(typeof({c}),1,1) AS t{at}"
+    )
+}
+
+/// A number for the value `v` of type `t`; `p` is a prime, `s` is 2^62.
+fn hash_of(v: &str, t: &str, has_atan2: bool) -> String {
+    // Seven bytes as an integer: JSON knows hexadecimal numbers.
+    let bytes = |from: &str| format!("(('0x0'||hex(substr({v},{from},7)))->>'$')");
+    let (first, second, third, last) = (bytes("1"), bytes("8"), bytes("15"), bytes("-7"));
+    let middle = bytes(&format!("length({v})/2-3"));
+    let chosen = bytes(&format!("1+{first}%length({v})"));
+    let minus_zero = match has_atan2 {
+        true => format!("+CASE WHEN {v}=0.0 AND atan2({v},-1)<0 THEN 1 ELSE 0 END"),
+        false => String::new(),
+    };
+    format!(
+        "CASE {t} WHEN 'i' THEN {v}%p+({v}>>32)*31+1 WHEN 'n' THEN 7 \
+         WHEN 'r' THEN CAST({v} AS INTEGER)%p*3+CAST(({v}-CAST({v} AS INTEGER))*s AS INTEGER)%p*5+2{minus_zero} \
+         ELSE unicode({t})*(length({v})+1)+{first}%p*13\
+         +CASE WHEN length({v})>7 THEN {last}%p*17+CASE WHEN length({v})>14 THEN {second}%p*19+CASE WHEN length({v})>21 \
+         THEN {third}%p*23+CASE WHEN length({v})>28 THEN {middle}%p*29+{chosen}%p*31\
+         +length(CAST(replace({v},char(13),'') AS BLOB))*37+length(CAST(replace({v},char(65533),'') AS BLOB))*41\
+         +instr({v},X'00')*43 ELSE 0 END ELSE 0 END ELSE 0 END ELSE 0 END END"
+    )
+}
