@@ -67,3 +67,32 @@ fn gist(text: &str) -> Vec<&str> {
         .filter(|word| !word.bytes().any(|byte| byte.is_ascii_digit()))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exception(reason: &str) -> Exception {
+        Exception {
+            object: "notes".to_owned(),
+            kind: ExceptionKind::Rows,
+            reason: reason.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_reason_with_other_numbers_and_files_is_the_same_reason() {
+        let one = exception("12 rows break a CHECK, see /spool/3f2a-91.scratch");
+        let other = exception("13 rows break a CHECK, see /spool/77b1-04.scratch");
+        assert!(is_same(&one, &other));
+        assert!(!is_same(
+            &one,
+            &exception("12 rows break a UNIQUE, see /spool/3f2a-91.scratch")
+        ));
+        let values = Exception {
+            kind: ExceptionKind::Values,
+            ..one.clone()
+        };
+        assert!(!is_same(&one, &values));
+    }
+}

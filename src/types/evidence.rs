@@ -178,3 +178,21 @@ impl EvidenceClass {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_an_older_version_says_by_what_it_was_checked_and_a_suspect_one_never_counts() {
+        assert!(
+            EvidenceClass::A
+                .proof(false)
+                .ends_with("(checked by version 0.1)")
+        );
+        assert_eq!(EvidenceClass::A.proof(true), EvidenceClass::A.meaning());
+        assert_eq!(EvidenceClass::C.proof(false), EvidenceClass::C.meaning());
+        let counted = EvidenceClass::ALL.map(EvidenceClass::counts);
+        assert_eq!(counted, [true, true, false, false]);
+    }
+}
