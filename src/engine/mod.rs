@@ -20,6 +20,7 @@ mod scales;
 pub mod spool;
 pub mod stale;
 pub mod state;
+mod suspect;
 pub mod verify;
 
 use chrono::{DateTime, Days, Utc};

@@ -13,10 +13,11 @@ use self::hooks::Decision;
 use self::one::Attempt;
 use super::state::StateDir;
 use super::{judge, presence};
+use crate::anomaly::Changes;
 use crate::catalog::{CatalogError, Job, JobStatus, NewJob, Run};
 use crate::excerpt;
 use crate::progress::{Board, Stage};
-use crate::types::{DatabaseName, Manifest, Trigger};
+use crate::types::{DatabaseName, EvidenceClass, Manifest, Trigger};
 use crate::wiring::{WiredDatabase, Wiring};
 
 /// Which databases to back up, and why.
@@ -65,6 +66,8 @@ pub enum Outcome {
         degraded: Vec<String>,
         /// What a hook makes of its size.
         size: SizeFinding,
+        /// What is new of it beside the copy before.
+        changes: Changes,
     },
     /// There is no new copy; nothing of it is left.
     Failed {
@@ -308,6 +311,22 @@ async fn back_up(
     Ok(report)
 }
 
+/// Logs what the copy before did not have.
+fn tell_changes(manifest: &Manifest, changes: &Changes) {
+    let (name, key) = (&manifest.database, &manifest.key);
+    if manifest.class == EvidenceClass::S {
+        let damage = manifest.damage().join("; ");
+        tracing::error!(database = %name, %key, damage,
+            "{name} is damaged where it lives: {key} is suspect and does not count; nothing of it expires");
+    }
+    if let Some(form) = &changes.form {
+        tracing::info!(database = %name, form = key.form().as_str(), "{name}: {form}");
+    }
+    for exception in &changes.new_exceptions {
+        tracing::warn!(database = %name, "{name}: {exception}");
+    }
+}
+
 /// Logs how a database's backup ended, and writes its result unless the commit did.
 fn record(
     wiring: &Wiring,
@@ -319,10 +338,15 @@ fn record(
     let (name, id) = (&database.config.name, database.source.facts().id);
     match outcome {
         Outcome::Stored {
-            manifest, degraded, ..
+            manifest,
+            degraded,
+            changes,
+            ..
         } => {
             tracing::info!(database = %name, key = %manifest.key, rows = manifest.evidence.total_rows(),
-                size_bytes = manifest.stored.size_bytes, degraded = degraded.len(), "{name} is backed up");
+                size_bytes = manifest.stored.size_bytes, degraded = degraded.len(), class = ?manifest.class,
+                exceptions = manifest.exceptions.len(), "{name} is backed up");
+            tell_changes(manifest, changes);
             Ok(())
         }
         Outcome::Failed { message } => {
