@@ -116,6 +116,14 @@ impl Engine {
         self.call(reqwest::Method::POST, &format!("/{id}/query"), body)
     }
 
+    /// Why some statements are refused; `None`: they are not.
+    pub(crate) fn refusal(&self, id: &str, sql: &str) -> Option<String> {
+        let body = serde_json::json!({ "sql": sql }).to_string();
+        let answer = self.ask(reqwest::Method::POST, &format!("/{id}/query"), body);
+        let why = answer["errors"][0]["message"].as_str().map(str::to_owned);
+        (answer["success"] != true).then(|| why.unwrap_or_default())
+    }
+
     /// One request for an export, the first or a poll.
     pub(crate) fn export(&self, id: &str, bookmark: Option<&str>) -> serde_json::Value {
         let mut body = serde_json::json!({ "output_format": "polling" });
@@ -141,15 +149,19 @@ impl Engine {
     }
 
     fn call(&self, method: reqwest::Method, path: &str, body: String) -> serde_json::Value {
+        let answer = self.ask(method, path, body);
+        assert_eq!(answer["success"], true, "{answer}");
+        answer
+    }
+
+    fn ask(&self, method: reqwest::Method, path: &str, body: String) -> serde_json::Value {
         let url = format!("{}/accounts/{ACCOUNT}/d1/database{path}", self.url());
         let request = self.http.request(method, url).bearer_auth(TOKEN).body(body);
         let text = self
             .runtime
             .block_on(async { request.send().await?.text().await })
             .unwrap();
-        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(answer["success"], true, "{text}");
-        answer
+        serde_json::from_str(&text).unwrap()
     }
 
     /// Copies the file that the engine keeps a database in to `to`, without the tables of D1 itself.
