@@ -8,29 +8,29 @@
 pub mod online;
 mod reach;
 pub mod startup;
+mod unopened;
 
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use tokio::runtime::Handle;
 
-use crate::catalog::{Catalog, CatalogError, CopyFilter};
+use self::unopened::{Again, Unopened};
+use crate::catalog::{Catalog, CatalogError, Item};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{
     Config, Database, Environment, Loaded, Problems, Sink, SinkKind, SourceSpec, Storage,
     StorageKind, System,
 };
+use crate::engine::presence::{self, Known, Lost, Presence};
 use crate::engine::state::StateDir;
 use crate::hook::{self, NoHooks, RhaiHooks};
 use crate::notify::{Discord, Heartbeat, Notifier, Ntfy, Slack, Webhook};
 use crate::source::{Source, SqliteSource, d1};
 use crate::store::{
-    Body, DirStore, Listing, ObjectStat, Operation, Prune, Reader, Retry, RetryPolicy, S3Store,
-    Store, StoreError, StoreErrorKind, install_tls,
+    DirStore, Operation, Prune, Retry, RetryPolicy, S3Store, Store, StoreError, StoreErrorKind,
+    install_tls,
 };
-use crate::types::ObjectKey;
 use crate::wiring::{Moment, WiredDatabase, Wiring};
 
 /// Why a configuration cannot be worked on.
@@ -83,7 +83,7 @@ pub fn hooks(config: &Config) -> Result<RhaiHooks, Problems> {
 }
 
 /// Builds everything a job works on, under the lock of `state`. Storages are opened, and made where absent; what a
-/// dead process left unfinished in them is removed. A folder that held copies and is gone is not made anew: an
+/// dead process left unfinished in them is removed. A folder that held copies and is gone or empty is not worked with: an
 /// unmounted share would be filled on the local disk.
 ///
 /// # Errors
@@ -141,12 +141,14 @@ async fn assemble(
         source: source(database, client.as_ref(), &state.spool()),
     };
     let databases = config.databases().iter().map(wired).collect();
+    let known = Known::of(&catalog)?;
     let mut pruners = Vec::with_capacity(config.storages().len());
     for storage in config.storages() {
-        let is_new = !holds_copies(&catalog, &storage.name)?;
+        let known = known.in_storage(&storage.name);
+        let again = || Again::new(storage, &catalog, &instance, &clock);
         pruners.push(match absent_folder(storage) {
-            Some(error) if !is_new => unopened(storage, error),
-            _ => store_or_reason(storage, &instance, &clock, unfinished).await,
+            Some(error) if !known.is_empty() => Unopened::until(again(), error),
+            _ => opened(storage, &known, again(), unfinished).await,
         });
     }
     let tally = old.map_or_else(Arc::default, |old| old.hooks.tally());
@@ -225,12 +227,14 @@ pub fn known(config: &Config) -> Result<Option<Catalog>, AppError> {
 /// Where the catalog does not say who we are.
 pub async fn wiring_to_read(config: Arc<Config>, catalog: Catalog) -> Result<Wiring, AppError> {
     let clock = system_clock();
-    let instance = catalog.instance()?;
+    let (instance, known) = (catalog.instance()?, Known::of(&catalog)?);
     let mut pruners = Vec::with_capacity(config.storages().len());
     for storage in config.storages() {
+        let known = known.in_storage(&storage.name);
+        let again = Again::new(storage, &catalog, &instance, &clock);
         pruners.push(match absent_folder(storage) {
-            Some(error) => unopened(storage, error),
-            None => store_or_reason(storage, &instance, &clock, Unfinished::Leave).await,
+            Some(error) => Unopened::until(again, error),
+            None => opened(storage, &known, again, Unfinished::Leave).await,
         });
     }
     Ok(Wiring {
@@ -290,7 +294,7 @@ async fn store_or_reason(
             }
         }
     };
-    opened.unwrap_or_else(|error| unopened(storage, error))
+    opened.unwrap_or_else(|error| Unopened::for_good(&storage.name, error))
 }
 
 async fn prepared(
@@ -311,11 +315,43 @@ fn retrying(store: Arc<dyn Prune>, clock: &Arc<dyn Clock>) -> Arc<dyn Prune> {
     Arc::new(Retry::new(store, Arc::clone(clock), RetryPolicy::default()))
 }
 
-/// Whether the catalog knows of a copy in this storage.
-fn holds_copies(catalog: &Catalog, storage: &str) -> Result<bool, CatalogError> {
-    let copies = catalog.copies(&CopyFilter::default())?;
-    let mut placements = copies.iter().flat_map(|copy| &copy.placements);
-    Ok(placements.any(|placement| placement.storage == storage))
+/// The storage, or why it is not worked with: a directory that holds nothing of what is `known` there is taken for a
+/// mount point without its disk.
+async fn opened(
+    storage: &Storage,
+    known: &[&Item],
+    again: Again,
+    unfinished: Unfinished,
+) -> Arc<dyn Prune> {
+    let store = again.open(unfinished).await;
+    // A bucket is not mounted: one that lost everything is told of when it is written to.
+    if let StorageKind::Directory(_) = storage.kind
+        && let Presence::Lost(lost) = presence::look(store.as_ref(), known).await
+    {
+        return Unopened::until(again, lost.not_mounted(Operation::Prepare));
+    }
+    store
+}
+
+/// What a configured storage holds of what the catalog knows there; one whose directory is gone lost it.
+///
+/// # Errors
+/// Where the catalog cannot be read.
+pub async fn presence_in(storage: &Storage, catalog: &Catalog) -> Result<Presence, CatalogError> {
+    let (instance, known) = (catalog.instance()?, Known::of(catalog)?);
+    let known = known.in_storage(&storage.name);
+    if absent_folder(storage).is_some() && !known.is_empty() {
+        return Ok(Presence::Lost(Lost {
+            storage: storage.name.clone(),
+            objects: known.len(),
+        }));
+    }
+    if known.is_empty() {
+        return Ok(Presence::New);
+    }
+    let clock = system_clock();
+    let store = store_or_reason(storage, &instance, &clock, Unfinished::Leave).await;
+    Ok(presence::look(store.as_ref(), &known).await)
 }
 
 fn absent_folder(storage: &Storage) -> Option<StoreError> {
@@ -335,58 +371,4 @@ fn not_opened(storage: &Storage, cause: &str) -> StoreError {
         cause: cause.to_owned(),
     };
     StoreError::new(&storage.name, Operation::Prepare, None, kind)
-}
-
-fn unopened(storage: &Storage, error: StoreError) -> Arc<dyn Prune> {
-    Arc::new(Unopened {
-        name: storage.name.clone(),
-        reason: error.kind,
-    })
-}
-
-/// A storage that could not be opened: every call fails with the reason.
-struct Unopened {
-    name: String,
-    reason: StoreErrorKind,
-}
-
-impl Unopened {
-    fn refuse<T>(&self, operation: Operation, key: Option<&ObjectKey>) -> Result<T, StoreError> {
-        let reason = self.reason.clone();
-        Err(StoreError::new(&self.name, operation, key, reason))
-    }
-}
-
-#[async_trait]
-impl Store for Unopened {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    async fn create(&self, key: &ObjectKey, _: Body<'_>) -> Result<(), StoreError> {
-        self.refuse(Operation::Create, Some(key))
-    }
-
-    async fn open(
-        &self,
-        key: &ObjectKey,
-        _: Option<Range<u64>>,
-    ) -> Result<Option<Reader>, StoreError> {
-        self.refuse(Operation::Read, Some(key))
-    }
-
-    async fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectStat>, StoreError> {
-        self.refuse(Operation::Stat, Some(key))
-    }
-
-    async fn list(&self) -> Result<Listing, StoreError> {
-        self.refuse(Operation::List, None)
-    }
-}
-
-#[async_trait]
-impl Prune for Unopened {
-    async fn remove(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        self.refuse(Operation::Remove, Some(key))
-    }
 }

@@ -3,6 +3,7 @@
 
 // The order is the law: a module imports only modules declared above it (tests/it/tidy.rs).
 pub mod types;
+pub mod excerpt;
 pub mod dump;
 pub mod retention;
 pub mod schedule;

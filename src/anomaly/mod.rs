@@ -1,6 +1,7 @@
 //! Holds copies and results against what is usual, and says what is not. Invariant: no verdict without something to
 //! compare with, and every finding carries the numbers it rests on.
 
+mod changes;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+pub use self::changes::{Changes, changes};
 pub use self::rows::RowDrop;
 use crate::types::{BackupDate, ByteCount, Sha256};
 

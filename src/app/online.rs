@@ -10,11 +10,17 @@ use futures_util::{FutureExt, StreamExt, stream};
 use rustix::fs::Access;
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, absent_folder, holds_copies, known, reach, system_clock};
+use super::{AppError, absent_folder, known, reach, system_clock};
+use crate::catalog::Item;
 use crate::clock::Clock;
 use crate::config::{Config, Database, SourceSpec, Storage, StorageKind};
+use crate::engine::presence::{self, Known, Presence};
+use crate::excerpt;
 use crate::source::{SqliteSource, d1};
-use crate::store::{DirStore, S3Patience, S3Store, StoreError, Tried, install_tls};
+use crate::store::{
+    DirStore, Operation, S3Patience, S3Store, Store, StoreError, Tried, install_tls,
+};
+use crate::types::counted;
 
 /// A service that needs longer for a few bytes is no good at night either.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -103,6 +109,7 @@ pub async fn try_all(config: &Config) -> Result<Vec<Trial>, AppError> {
     let client = account.map(|account| d1::Client::new(account, Arc::clone(&clock)));
     let client = client.transpose()?;
     let client = client.map(|client| Arc::new(client.with_request_timeout(REQUEST_TIMEOUT)));
+    let known = catalog.as_ref().map(Known::of).transpose()?;
     let mut trials: Vec<BoxFuture<'_, Trial>> = Vec::new();
     for database in config.databases() {
         trials.push(of_database(database, client.clone(), &clock));
@@ -113,14 +120,12 @@ pub async fn try_all(config: &Config) -> Result<Vec<Trial>, AppError> {
         trials.push(timed(Subject::Token, "cloudflare", tried, work, &clock));
     }
     for storage in config.storages() {
-        let is_new = match &catalog {
-            Some(catalog) => !holds_copies(catalog, &storage.name)?,
-            None => true,
-        };
-        let work = of_storage(storage, instance.clone(), Arc::clone(&clock), is_new).boxed();
+        let known = known.as_ref().map(|known| known.in_storage(&storage.name));
+        let known = known.unwrap_or_default();
+        let work = of_storage(storage, instance.clone(), Arc::clone(&clock), known).boxed();
         let tried = match absent_folder(storage) {
             Some(_) => "looking for the directory",
-            None => "writing, reading back, writing again and removing a probe",
+            None => "storing, reading back, storing again and removing a probe",
         };
         trials.push(timed(Subject::Storage, &storage.name, tried, work, &clock));
     }
@@ -220,44 +225,122 @@ async fn of_storage(
     storage: &Storage,
     instance: String,
     clock: Arc<dyn Clock>,
-    is_new: bool,
+    known: Vec<&Item>,
 ) -> Outcome {
     if let Some(error) = absent_folder(storage) {
         return match &storage.kind {
-            StorageKind::Directory(folder) if is_new => not_yet(folder),
+            StorageKind::Directory(folder) if known.is_empty() => not_yet(folder),
             _ => Outcome::Failed(error.to_string()),
         };
     }
     let tried = match &storage.kind {
-        StorageKind::Directory(folder) => in_folder(storage, folder.clone(), instance, clock).await,
+        StorageKind::Directory(folder) => {
+            in_folder(storage, folder.clone(), instance, clock, &known).await
+        }
         StorageKind::S3(settings) => {
             match S3Store::connect_with(&storage.name, settings, &instance, clock, PATIENCE) {
-                Ok(store) => store.try_out(STEP_LIMIT).await,
+                Ok(store) => in_bucket(&store, &known).await,
                 Err(error) => Err(error),
             }
         }
     };
     match tried {
-        Ok(tried) if tried.refuses_taken => Outcome::Good,
-        Ok(_) => Outcome::Remark(format!(
-            "storage `{}` has no conditional writes: a key is looked at before it is written\n\
-             hint: let no two agents write into one prefix of it",
-            storage.name
-        )),
+        Ok(remarks) if remarks.is_empty() => Outcome::Good,
+        Ok(remarks) => Outcome::Remark(excerpt::joined(&remarks)),
         Err(error) => Outcome::Failed(error.to_string()),
     }
 }
 
+/// Fails where a backup would; gives what is worth knowing where one would pass.
 async fn in_folder(
     storage: &Storage,
     folder: std::path::PathBuf,
     instance: String,
     clock: Arc<dyn Clock>,
-) -> Result<Tried, StoreError> {
+    known: &[&Item],
+) -> Result<Vec<String>, StoreError> {
     let name = storage.name.clone();
     let opened = tokio::task::spawn_blocking(move || DirStore::open(&name, &folder, &instance));
     let store = opened.await.expect("opening a folder does not panic")?;
-    store.try_out(clock.now()).await
+    let held = holding(&store, known).await;
+    if let Presence::Lost(lost) = held.presence {
+        return Err(lost.not_mounted(Operation::Prepare));
+    }
+    let tried = store.try_out(clock.now()).await?;
+    Ok(remarks(store.name(), tried, held))
+}
+
+async fn in_bucket(store: &S3Store, known: &[&Item]) -> Result<Vec<String>, StoreError> {
+    let (tried, held) = tokio::join!(store.try_out(STEP_LIMIT), holding(store, known));
+    Ok(remarks(store.name(), tried?, held))
+}
+
+/// What lies in a storage, beside what the catalog knows.
+struct Holding {
+    presence: Presence,
+    /// Objects that nobody here knows; 0 where any is known, or where they cannot be listed.
+    unknown: usize,
+}
+
+async fn holding(store: &dyn Store, known: &[&Item]) -> Holding {
+    let looked = async {
+        let presence = presence::look(store, known).await;
+        let unknown = match presence {
+            Presence::New => store
+                .list()
+                .await
+                .map_or(0, |listing| listing.objects.len()),
+            _ => 0,
+        };
+        Holding { presence, unknown }
+    };
+    // What hangs is told by the trial.
+    let looked = tokio::time::timeout(STEP_LIMIT, looked).await;
+    looked.unwrap_or(Holding {
+        presence: Presence::New,
+        unknown: 0,
+    })
+}
+
+fn remarks(name: &str, tried: Tried, held: Holding) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Presence::Lost(lost) = &held.presence {
+        remarks.push(lost.warning());
+    }
+    if held.unknown > 0 {
+        remarks.push(format!(
+            "storage `{name}` holds {} that this installation does not know\n\
+             hint: after a loss of the state, `patina rebuild` finds them; else let no two agents write into one place \
+             under one name",
+            counted(held.unknown as u64, "object")
+        ));
+    }
+    if !tried.refuses_taken {
+        remarks.push(format!(
+            "storage `{name}` has no conditional writes: a key is looked at before it is written\n\
+             hint: let no two agents write into one prefix of it"
+        ));
+    }
+    let missing = [
+        (tried.unparted, "copies of more than 16 MB cannot be stored"),
+        (tried.unremoved, "copies are stored, and none can expire"),
+        (
+            tried.unlisted,
+            "copies are stored, and `reconcile` and `rebuild` cannot work",
+        ),
+    ];
+    for (error, consequence) in missing {
+        let Some(error) = error.map(|error| error.to_string()) else {
+            continue;
+        };
+        let (message, hint) = excerpt::split_hint(&error);
+        let hint = hint.map(|hint| format!("\nhint: {hint}"));
+        remarks.push(format!(
+            "{message}; {consequence}{}",
+            hint.unwrap_or_default()
+        ));
+    }
+    remarks
 }
 
 /// What to say of a folder that the first backup will make.

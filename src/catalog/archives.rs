@@ -19,22 +19,24 @@ use super::telling;
 /// What stands in the inventory's column for a name where an object holds several databases: no name has a star.
 pub(super) const ALL_DATABASES: &str = "*";
 
-/// A copy that is marked is none; what its archive holds as well is held there.
+/// A copy that is marked is none; what its archive holds as well is held there. No archive holds a suspect copy, and one
+/// is never named before a sound one.
 const HELD: &str = "
     WITH unmarked AS (
-        SELECT r2_key, database_name, backup_date, max(created_at) AS created_at FROM copies AS copy
+        SELECT r2_key, database_name, backup_date, max(created_at) AS created_at,
+            max(class = 'S') AS is_suspect FROM copies AS copy
         WHERE database_name = ?1 AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
             WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
         GROUP BY r2_key)
-    SELECT r2_key, backup_date, created_at, 0 AS is_archived FROM unmarked
+    SELECT r2_key, backup_date, created_at, 0 AS is_archived, is_suspect FROM unmarked
     WHERE ?2 IS NULL OR backup_date = ?2
     UNION ALL
-    SELECT DISTINCT r2_key, backup_date, 0, 1 FROM archive_members AS member
+    SELECT DISTINCT r2_key, backup_date, 0, 1, 0 FROM archive_members AS member
     WHERE database_name = ?1 AND (?2 IS NULL OR backup_date = ?2)
         AND NOT EXISTS (SELECT 1 FROM unmarked WHERE unmarked.r2_key = member.r2_key)
         AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
             WHERE item.r2_key = member.archive_key AND item.deleted_at IS NOT NULL)
-    ORDER BY backup_date DESC, created_at DESC, r2_key DESC LIMIT ?3";
+    ORDER BY is_suspect, backup_date DESC, created_at DESC, r2_key DESC LIMIT ?3";
 
 impl Catalog {
     /// The good copies of this installation up to `until` that no live archive holds, by database and day: what the
@@ -87,7 +89,7 @@ impl Catalog {
     }
 
     /// The dumps of a database that are stored anywhere and that expiry did not choose, the newest day first and of
-    /// one day the last one first.
+    /// one day the last one first; copies of a damaged source come after all others.
     ///
     /// # Errors
     /// Where the file cannot be read.
@@ -109,6 +111,7 @@ impl Catalog {
                     key: parsed(row, "r2_key")?,
                     date: parsed(row, "backup_date")?,
                     is_archived: row.get("is_archived")?,
+                    is_suspect: row.get("is_suspect")?,
                 })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)

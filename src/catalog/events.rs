@@ -8,6 +8,7 @@ use super::error::{CatalogError, Stop};
 use super::record::{Event, EventKind};
 use super::row::{EventKindWord, integer, optional_parsed, severity, severity_word, time};
 use crate::config::AlertLevel;
+use crate::excerpt::{EVENT_CHARS, excerpt};
 use crate::types::JobId;
 
 impl Catalog {
@@ -87,7 +88,7 @@ pub(super) fn insert(connection: &Connection, event: &Event, besides: Besides) -
             event.kind.as_str(),
             severity_word(event.severity),
             event.database.as_ref().map(|name| name.as_str()),
-            event.message,
+            excerpt(&event.message, EVENT_CHARS),
             uuid::Uuid::new_v4().to_string(),
             besides.job.map(|job| job.to_string()),
             resolves.map(|(kind, _)| kind.as_str()),

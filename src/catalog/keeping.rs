@@ -15,6 +15,7 @@ use super::error::{CatalogError, Stop};
 use super::query::{PLACEMENT, marked, placement_of};
 use super::record::{Event, Item, ItemContent, ItemMember};
 use super::row::{number, optional_time, parsed, time};
+use super::suspect::{Suspect, select_suspect};
 use super::telling;
 use super::write::table_of;
 
@@ -31,6 +32,8 @@ pub struct Care {
     pub acknowledged: BTreeMap<DatabaseName, DateTime<Utc>>,
     /// Databases whose copies a person gave up: nothing of them is kept for being the last.
     pub forgotten: BTreeSet<DatabaseName>,
+    /// Databases whose newest copy is one of a damaged source.
+    pub suspect: BTreeMap<DatabaseName, Suspect>,
     /// Before this moment nothing is deleted.
     pub quiet_until: Option<DateTime<Utc>>,
 }
@@ -100,6 +103,7 @@ impl Catalog {
                     time(row, "at")
                 })?,
                 forgotten: column(connection, "SELECT database_name FROM forgotten", params![])?,
+                suspect: select_suspect(connection)?,
                 quiet_until: connection.query_row(quiet, [], |row| optional_time(row, "until"))?,
             })
         })

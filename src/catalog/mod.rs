@@ -26,6 +26,7 @@ mod schema;
 mod shelf;
 mod slots;
 mod standing;
+mod suspect;
 mod telling;
 mod write;
 
@@ -36,7 +37,7 @@ pub use conditions::{Condition, Ended, News, Noted, Raised};
 pub use error::CatalogError;
 pub use keeping::{Care, Lease, Removal};
 pub use outbox::{Due, Posted, Queue, Sent};
-pub use page::{Listed, PageFilter};
+pub use page::{Listed, ListedProof, PageFilter};
 pub use record::{
     Adoption, Committed, CopyFilter, CopyState, Damage, Event, EventKind, Held, Item, ItemContent,
     ItemMember, Job, JobResult, JobStatus, NewJob, Packed, Placement, Record, ResultStatus, Slot,
@@ -47,8 +48,10 @@ pub use reloads::{Cause, Reload, ReloadOutcome};
 pub use requests::{Asked, BackupRequest};
 pub use run::Run;
 pub(crate) use samples::sample_of;
-pub use shelf::{Good, Holding, Point, Shelf};
+pub use shelf::{Good, Holding, Point, Shelf, SuspectCopy};
 pub use standing::{Harm, Past, Standing, Stock, Totals, Work};
+pub(crate) use suspect::AGREEMENT;
+pub use suspect::Suspect;
 pub(crate) use telling::WEEKLY;
 
 use std::fs::{DirBuilder, OpenOptions};

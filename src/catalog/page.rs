@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, ToSql, params_from_iter};
+use rusqlite::types::FromSqlError;
+use rusqlite::{Connection, Row, ToSql, params_from_iter};
 
-use crate::types::{BackupDate, DatabaseName, ObjectKey};
+use crate::types::{BackupDate, DatabaseName, EvidenceClass, Exception, Manifest, ObjectKey};
 
 use super::Catalog;
 use super::error::{CatalogError, Stop};
@@ -46,7 +47,53 @@ pub struct Listed {
     pub expires_at: DateTime<Utc>,
     /// The archive that alone holds it; `None`: it is an object of its own.
     pub archive: Option<ObjectKey>,
+    /// How well it is proven. `None`: its record is not known.
+    pub proof: Option<ListedProof>,
 }
+
+/// How well a copy in the list is proven, from its record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedProof {
+    /// Its class.
+    pub class: EvidenceClass,
+    /// Whether the independent check saw it.
+    pub is_checked: bool,
+    /// Why it has its form, where the configuration left the choice.
+    pub method_reason: Option<String>,
+    /// What of its source it does not carry, or not equally.
+    pub exceptions: Vec<Exception>,
+}
+
+impl ListedProof {
+    fn of(manifest: &Manifest) -> Self {
+        Self {
+            class: manifest.class,
+            is_checked: manifest.check.is_some(),
+            method_reason: manifest.source.method_reason.clone(),
+            exceptions: manifest.exceptions.clone(),
+        }
+    }
+
+    /// From what a query takes out of the record, so that the rest of it is not read.
+    fn read(row: &Row<'_>) -> rusqlite::Result<Option<Self>> {
+        let Some(text) = row.get::<_, Option<String>>("proof")? else {
+            return Ok(None);
+        };
+        let told = |error: serde_json::Error| FromSqlError::Other(error.into());
+        let (class, is_checked, method_reason, exceptions): (_, u8, _, Option<Vec<_>>) =
+            serde_json::from_str(&text).map_err(told)?;
+        Ok(Some(Self {
+            class,
+            is_checked: is_checked == 1,
+            method_reason,
+            exceptions: exceptions.unwrap_or_default(),
+        }))
+    }
+}
+
+/// What the list says of a copy's record.
+const PROOF: &str = "json_array(class, json_type(manifest, '$.check') IS NOT NULL,
+    json_extract(manifest, '$.source.method_reason'), json(json_extract(manifest, '$.exceptions')))";
 
 /// What every copy's key begins with.
 const ALL_DAYS: &str = "daily/";
@@ -121,6 +168,7 @@ impl Catalog {
                 copy.size_bytes = manifest.plain.size_bytes;
                 copy.table_count = manifest.evidence.tables.len() as u64;
                 copy.row_count = manifest.evidence.total_rows();
+                copy.proof = Some(ListedProof::of(manifest));
             }
         }
         Ok(())
@@ -185,7 +233,8 @@ impl Bounds {
 fn own(connection: &Connection, bounds: &Bounds, limit: usize) -> Result<Vec<Listed>, Stop> {
     let (from, mut arguments) = bounds.narrowed(OWN);
     let sql = format!(
-        "SELECT *, (SELECT row_count FROM copies WHERE copies.r2_key = item.r2_key LIMIT 1) AS row_count
+        "SELECT *, (SELECT row_count FROM copies WHERE copies.r2_key = item.r2_key LIMIT 1) AS row_count,
+            (SELECT {PROOF} FROM copies WHERE copies.r2_key = item.r2_key LIMIT 1) AS proof
          {from} ORDER BY r2_key DESC LIMIT ?"
     );
     let limit = integer(limit as u64);
@@ -202,6 +251,7 @@ fn own(connection: &Connection, bounds: &Bounds, limit: usize) -> Result<Vec<Lis
             created_at: time(row, "created_at")?,
             expires_at: time(row, "expires_at")?,
             archive: None,
+            proof: ListedProof::read(row)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -230,6 +280,7 @@ fn inside(connection: &Connection, bounds: &Bounds, limit: usize) -> Result<Vec<
             created_at: time(row, "created_at")?,
             expires_at: time(row, "expires_at")?,
             archive: Some(parsed(row, "archive_key")?),
+            proof: None,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

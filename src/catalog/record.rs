@@ -299,6 +299,8 @@ pub struct Held {
     pub date: BackupDate,
     /// True where it is inside an archive alone.
     pub is_archived: bool,
+    /// True where it is a copy of a damaged source.
+    pub is_suspect: bool,
 }
 
 /// A proven archive in the spool that no storage holds for sure yet.

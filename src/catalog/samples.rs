@@ -11,7 +11,7 @@ use super::error::{CatalogError, Stop};
 use super::record::ResultStatus;
 use super::row::{ResultStatusWord, integer, manifest_text, number, parsed};
 use crate::anomaly::{Ending, ROWS_DAYS, Sample};
-use crate::types::{BackupDate, DatabaseName, EvidenceClass, Manifest, ObjectKey};
+use crate::types::{BackupDate, CopyForm, DatabaseName, Manifest, ObjectKey};
 
 /// Nothing is compared with older copies; the rest is room for a clock that was set.
 const KEPT_DAYS: u64 = ROWS_DAYS + 7;
@@ -29,10 +29,37 @@ impl Catalog {
         database: &DatabaseName,
         without: &ObjectKey,
     ) -> Result<Vec<Sample>, CatalogError> {
-        let sql = "SELECT * FROM samples WHERE database_name = ? AND r2_key <> ?
-                   ORDER BY backup_date DESC, created_at DESC, r2_key DESC";
+        self.select_samples(database, without, "1")
+    }
+
+    /// Those of them that have the form of `without`: an image has another size than SQL text of the same rows.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn samples_of_form(
+        &self,
+        database: &DatabaseName,
+        without: &ObjectKey,
+    ) -> Result<Vec<Sample>, CatalogError> {
+        let is_of_form = match without.form() {
+            CopyForm::Image => "r2_key GLOB '*.sqlite*'",
+            CopyForm::Sql => "r2_key NOT GLOB '*.sqlite*'",
+        };
+        self.select_samples(database, without, is_of_form)
+    }
+
+    fn select_samples(
+        &self,
+        database: &DatabaseName,
+        without: &ObjectKey,
+        is_wanted: &str,
+    ) -> Result<Vec<Sample>, CatalogError> {
+        let sql = format!(
+            "SELECT * FROM samples WHERE database_name = ? AND r2_key <> ? AND {is_wanted}
+             ORDER BY backup_date DESC, created_at DESC, r2_key DESC"
+        );
         self.read(|connection| {
-            let mut statement = connection.prepare(sql)?;
+            let mut statement = connection.prepare(&sql)?;
             let rows = statement.query_map([database.as_str(), without.as_str()], |row| {
                 let tables = row.get_ref("tables")?.as_str()?;
                 let tables: BTreeMap<String, u64> = serde_json::from_str(tables)
@@ -89,8 +116,7 @@ pub(super) fn insert_sample(
     manifest: &Manifest,
     created_at: DateTime<Utc>,
 ) -> Result<(), Stop> {
-    let is_good = matches!(manifest.class, EvidenceClass::A | EvidenceClass::B);
-    if !is_good || manifest.incomplete {
+    if !manifest.counts() {
         return Ok(());
     }
     let sample = sample_of(manifest);

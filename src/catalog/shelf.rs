@@ -5,13 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::types::{BackupDate, DatabaseName, EvidenceClass, Manifest, ObjectKey};
+use crate::types::{
+    BackupDate, CheckFacts, DatabaseName, EvidenceClass, Exception, Manifest, ObjectKey,
+};
 
+use super::Catalog;
 use super::archives::select_archives;
-use super::error::Stop;
-use super::query::{result_of, select_last_good};
+use super::error::{CatalogError, Stop};
+use super::query::{result_of, select_copies, select_last_good};
 use super::record::{CopyState, JobResult, Placement, ResultStatus};
 use super::row::{ResultStatusWord, number, parsed, time};
+use super::suspect::select_suspect;
 
 /// So many results are looked through for failures in a row: who failed more often than that fails always.
 const MOST_IN_A_ROW: u32 = 1_000;
@@ -33,6 +37,21 @@ pub struct Shelf {
     pub last_failure: Option<JobResult>,
     /// How many of its last backups failed, one after the other; a skip is not counted.
     pub failures_in_a_row: u32,
+    /// Its newest copy, where that is one of a damaged source. `None`: the newest is none.
+    pub suspect: Option<SuspectCopy>,
+}
+
+/// A copy of a damaged source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SuspectCopy {
+    /// Its key.
+    pub key: ObjectKey,
+    /// The day it stands for.
+    pub date: BackupDate,
+    /// When the first of the suspect copies was made that no good one followed.
+    pub since: DateTime<Utc>,
+    /// What SQLite said of the source, at most some lines.
+    pub damage: Vec<String>,
 }
 
 /// A copy that a database can be restored from.
@@ -54,6 +73,14 @@ pub struct Good {
     pub tables: u64,
     /// How well it is proven.
     pub class: EvidenceClass,
+    /// The same for people, and by which check.
+    pub proof: String,
+    /// Why it has its form, where the configuration left the choice.
+    pub method_reason: Option<String>,
+    /// What of its source it does not carry, or not equally.
+    pub exceptions: Vec<Exception>,
+    /// What the independent check compared; `None`: there was none.
+    pub check: Option<CheckFacts>,
     /// The storages that hold it undamaged.
     pub storages: Vec<String>,
     /// When every byte of it, or of its archive, was last read in one of them. `None`: never.
@@ -69,6 +96,8 @@ pub enum Holding {
     Archived,
     /// A copy that nothing was compared with, or in which a table is missing.
     Unproven,
+    /// Only a copy of a damaged source.
+    Suspect,
     /// Nothing undamaged, although there was something.
     Damaged,
 }
@@ -84,6 +113,16 @@ pub struct Point {
     pub rows: u64,
 }
 
+impl Catalog {
+    /// A database's newest good copy, as an object of its own or inside an archive. `None`: there is none.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn newest_good(&self, database: &DatabaseName) -> Result<Option<Good>, CatalogError> {
+        self.read(|connection| select_good(connection, database))
+    }
+}
+
 /// What there is of these databases; of their days those from `since` on.
 pub(super) fn select_shelves(
     connection: &Connection,
@@ -91,9 +130,11 @@ pub(super) fn select_shelves(
     since: BackupDate,
 ) -> Result<BTreeMap<DatabaseName, Shelf>, Stop> {
     let mut shelves: BTreeMap<DatabaseName, Shelf> = BTreeMap::new();
+    let mut suspects = suspects(connection)?;
     for name in databases {
         let shelf = Shelf {
             last_good: select_good(connection, &name)?,
+            suspect: suspects.remove(&name).flatten(),
             last_failure: select_failure(connection, &name)?,
             failures_in_a_row: count_in_a_row(connection, &name)?,
             ..Shelf::default()
@@ -104,6 +145,22 @@ pub(super) fn select_shelves(
     add_archived(connection, since, &mut shelves)?;
     add_points(connection, since, &mut shelves)?;
     Ok(shelves)
+}
+
+fn suspects(connection: &Connection) -> Result<BTreeMap<DatabaseName, Option<SuspectCopy>>, Stop> {
+    let found = select_suspect(connection)?.into_iter();
+    let suspects = found.map(|(name, found)| {
+        let sql = "SELECT DISTINCT r2_key FROM copies WHERE r2_key = ?";
+        let copies = select_copies(connection, sql, params![found.newest.as_str()])?;
+        let suspect = copies.into_iter().next().map(|copy| SuspectCopy {
+            key: found.newest,
+            date: copy.manifest.date,
+            since: found.since,
+            damage: copy.manifest.damage().to_vec(),
+        });
+        Ok((name, suspect))
+    });
+    suspects.collect()
 }
 
 /// The newest good copy: a daily, or one inside an archive where that is of a later day.
@@ -148,6 +205,10 @@ fn good(manifest: &Manifest, created_at: DateTime<Utc>, placements: &[Placement]
         rows: manifest.evidence.total_rows(),
         tables: manifest.evidence.tables.len() as u64,
         class: manifest.class,
+        proof: manifest.proof(),
+        method_reason: manifest.source.method_reason.clone(),
+        exceptions: manifest.exceptions.clone(),
+        check: manifest.check.clone(),
         verified_at: live.iter().filter_map(|place| place.verified_at).max(),
         storages: live.iter().map(|place| place.storage.clone()).collect(),
     }
@@ -184,6 +245,7 @@ fn add_dailies(
     let sql = format!(
         "SELECT database_name, backup_date,
              max(state = 'live' AND class IN ('A', 'B') AND NOT incomplete) AS is_good,
+             max(state = 'live' AND class = 'S') AS is_suspect,
              max(state = 'live') AS is_live
          FROM copies AS copy INDEXED BY idx_copies_day
          WHERE backup_date >= ? AND {UNMARKED} GROUP BY backup_date, database_name"
@@ -191,10 +253,12 @@ fn add_dailies(
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([since.to_string()])?;
     while let Some(row) = rows.next()? {
-        let holding = match (row.get("is_good")?, row.get("is_live")?) {
-            (true, _) => Holding::Daily,
-            (false, true) => Holding::Unproven,
-            (false, false) => Holding::Damaged,
+        let (is_good, is_suspect) = (row.get("is_good")?, row.get("is_suspect")?);
+        let holding = match (is_good, is_suspect, row.get("is_live")?) {
+            (true, _, _) => Holding::Daily,
+            (false, true, _) => Holding::Suspect,
+            (false, false, true) => Holding::Unproven,
+            (false, false, false) => Holding::Damaged,
         };
         if let Some(shelf) = shelves.get_mut(&parsed(row, "database_name")?) {
             shelf.days.insert(parsed(row, "backup_date")?, holding);

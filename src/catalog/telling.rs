@@ -9,6 +9,7 @@ use super::events::{Besides, insert};
 use super::query::select_results;
 use super::record::{Damage, Event, EventKind, Job, JobStatus, NewJob, ResultStatus};
 use crate::config::AlertLevel;
+use crate::excerpt::split_hint;
 use crate::types::{ArchiveManifest, ByteCount, DatabaseName, KeyKind, ObjectKey};
 
 /// So many failed databases are named in a message; the rest are counted.
@@ -90,17 +91,22 @@ fn failed(connection: &Connection, job: &Job) -> Result<String, Stop> {
         None => format!("{} of {} databases failed", job.failed, job.total),
     };
     let results = select_results(connection, job.id)?;
-    let failed = results
+    let failed: Vec<_> = results
         .iter()
-        .filter(|result| result.status == ResultStatus::Failed);
-    let named = failed.take(MOST_NAMED).map(|result| {
+        .filter(|result| result.status == ResultStatus::Failed)
+        .collect();
+    let named = failed.iter().take(MOST_NAMED).map(|result| {
         let why = result
             .error_message
             .as_deref()
             .unwrap_or("no reason was given");
-        format!("\n`{}`: {why}", result.database)
+        // The way out stands with the database's own result; here it would part the list.
+        format!("\n`{}`: {}", result.database, split_hint(why).0)
     });
     message.extend(named);
+    if failed.len() > MOST_NAMED {
+        message.push_str(&format!("\nand {} more", failed.len() - MOST_NAMED));
+    }
     Ok(message)
 }
 

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::context::tell;
 use super::exit::Refusal;
 use super::names::unknown_database;
 use crate::catalog::{Catalog, CopyFilter};
 use crate::config::Config;
 use crate::copy::{Found, by_key};
-use crate::types::{BackupDate, DatabaseName, KeyKind, ObjectKey};
+use crate::types::{BackupDate, DatabaseName, EvidenceClass, KeyKind, ObjectKey};
 
 /// One copy, as a person names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,9 +126,38 @@ pub(super) fn resolve(
         None => None,
     };
     match found {
-        Some(found) => Ok(found),
+        Some(found) => {
+            tell_passed_over(database, date, &found, catalog)?;
+            Ok(found)
+        }
         None => Err(nothing(address, database, catalog, config)?.into()),
     }
+}
+
+/// Says where a suspect copy is newer than the one that is taken, or is the one.
+fn tell_passed_over(
+    database: &DatabaseName,
+    date: Option<BackupDate>,
+    found: &Found,
+    catalog: &Catalog,
+) -> anyhow::Result<()> {
+    let manifest = found.manifest();
+    if manifest.class == EvidenceClass::S {
+        tell(format_args!(
+            "warning: {} is SUSPECT: its source was damaged when it was made, and there is no other copy to take",
+            manifest.key
+        ));
+        return Ok(());
+    }
+    let held = catalog.held(database, date, None)?;
+    let newer = held.iter().find(|held| held.is_suspect);
+    if let Some(newer) = newer.filter(|newer| newer.date >= manifest.date) {
+        tell(format_args!(
+            "note: {} is newer, and suspect: its source was damaged when it was made; taken is {}",
+            newer.key, manifest.key
+        ));
+    }
+    Ok(())
 }
 
 /// Says what exists instead.

@@ -303,6 +303,9 @@ pub(super) struct ReconcileArgs {
     /// Wait ten minutes where an object is absent, and look for it again
     #[arg(long)]
     pub(super) wait: bool,
+    /// Say that a storage which lost everything is really empty: its objects are noted as missing, and it is used again
+    #[arg(long, value_name = "STORAGE", conflicts_with = "wait")]
+    pub(super) replaced: Option<String>,
 }
 
 /// `patina rebuild`.

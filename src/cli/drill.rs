@@ -201,7 +201,7 @@ fn table(report: &Report) -> Table<8> {
         ("DATABASE", Side::Left),
         ("ROWS", Side::Right),
         ("FETCHED", Side::Right),
-        ("SQL", Side::Right),
+        ("PLAIN", Side::Right),
         ("TIME", Side::Right),
         ("RATE", Side::Right),
         ("COPY", Side::Left),
@@ -233,7 +233,7 @@ fn word(result: &Rehearsed, details: &Details) -> &'static str {
     }
 }
 
-/// Bytes of SQL text that became a proven database in a second.
+/// Bytes, without compression, that became a proven database in a second.
 fn bytes_per_second(bytes: u64, duration_ms: u64) -> u64 {
     let duration = Duration::from_millis(duration_ms.max(1));
     (bytes as f64 / duration.as_secs_f64()) as u64
@@ -243,7 +243,7 @@ fn rate(bytes: u64, duration_ms: u64) -> String {
     format!("{}/s", ByteCount(bytes_per_second(bytes, duration_ms)))
 }
 
-/// The bytes of all that came back: fetched, and as SQL text.
+/// The bytes of all that came back: fetched, and without compression.
 fn totals(report: &Report) -> (u64, u64) {
     let all = report.rehearsal.results.iter();
     let proven = all.filter(|one| one.outcome == RehearsalOutcome::Proven);
@@ -262,7 +262,7 @@ fn sum(report: &Report) -> String {
         false => "from the copies that the catalog names",
     };
     format!(
-        "{proven} of {all} {databases} came back in {}: {} fetched, {} of SQL restored and compared, {}; {known}",
+        "{proven} of {all} {databases} came back in {}: {} fetched, {} restored and compared, {}; {known}",
         overview::duration(rehearsal.duration_ms),
         ByteCount(read),
         ByteCount(plain),

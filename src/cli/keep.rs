@@ -43,7 +43,8 @@ pub(super) fn unpin(context: &Context, address: &Address) -> anyhow::Result<Exit
 pub(super) fn acknowledge(context: &Context, databases: &[DatabaseName]) -> anyhow::Result<Exit> {
     let (config, catalog) = context.open()?;
     let now = SystemClock::new().now();
-    let frozen = catalog.care(now)?.frozen;
+    let care = catalog.care(now)?;
+    let frozen = care.held(now);
     for name in databases {
         if config.database(name).is_none() && !frozen.contains_key(name) {
             return Err(unknown(name, &catalog, &config)?.into());
@@ -51,7 +52,8 @@ pub(super) fn acknowledge(context: &Context, databases: &[DatabaseName]) -> anyh
     }
     for name in databases {
         let reason = frozen.get(name).map(String::as_str);
-        let text = match catalog.acknowledge(name, now)? {
+        let is_frozen = catalog.acknowledge(name, now)? || reason.is_some();
+        let text = match is_frozen {
             true => format!(
                 "{name}: expiry goes on in spite of what was found up to now: {}",
                 reason
@@ -63,6 +65,13 @@ pub(super) fn acknowledge(context: &Context, databases: &[DatabaseName]) -> anyh
             false => format!("{name}: nothing held expiry up"),
         };
         context.print(text)?;
+        if let Some(suspect) = care.suspect.get(name) {
+            tell(format_args!(
+                "warning: {name}: {}; for eight days its older copies expire by their age all the same\nhint: `patina pin` \
+                 keeps the last healthy one; repair the source, and back it up",
+                suspect.why()
+            ));
+        }
     }
     Ok(Exit::Ok)
 }

@@ -13,7 +13,7 @@ use super::exit::{Exit, Refusal};
 use super::table::{Side, Table};
 use crate::catalog::{Catalog, CopyFilter, CopyState, Placement, StoredArchive, StoredCopy};
 use crate::clock::{Clock, SystemClock};
-use crate::types::{ByteCount, Manifest, grouped};
+use crate::types::{ByteCount, EvidenceClass, Manifest, counted, grouped};
 
 /// Runs `patina list`.
 pub(super) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Exit> {
@@ -47,11 +47,15 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Exit> {
     let now = SystemClock::new().now();
     match (copies.is_empty(), archives.is_empty()) {
         (true, true) => return Err(nothing(args).into()),
-        (false, true) => context.print(table(&copies, now))?,
+        (false, true) => {
+            let (table, suspects) = (table(&copies, now), about_suspects(&copies));
+            context.print(format_args!("{table}{suspects}"))?;
+        }
         (true, false) => context.print(archive_table(&archives, now))?,
         (false, false) => context.print(format_args!(
-            "{}\n\n{}",
+            "{}{}\n\n{}",
             table(&copies, now),
+            about_suspects(&copies),
             archive_table(&archives, now)
         ))?,
     }
@@ -109,7 +113,7 @@ fn table(copies: &[StoredCopy], now: DateTime<Utc>) -> Table<9> {
             ByteCount(manifest.stored.size_bytes).to_string(),
             grouped(manifest.evidence.tables.len() as u64),
             grouped(manifest.evidence.total_rows()),
-            format!("{:?}", manifest.class),
+            proof(manifest),
             storages.join(", "),
             verified(copy.live(), now),
             manifest.key.to_string(),
@@ -147,6 +151,34 @@ fn archive_table(archives: &[StoredArchive], now: DateTime<Utc>) -> Table<7> {
         ]);
     }
     table
+}
+
+/// The class of a copy, and what keeps it from being more than it is.
+pub(super) fn proof(manifest: &Manifest) -> String {
+    let class = format!("{:?}", manifest.class);
+    match (manifest.class, manifest.exceptions.len()) {
+        (EvidenceClass::S, _) => format!("{class} SUSPECT"),
+        (_, 0) => class,
+        (_, count) => format!("{class}, {}", counted(count as u64, "exception")),
+    }
+}
+
+/// What there is to say below a table with suspect copies.
+fn about_suspects(copies: &[StoredCopy]) -> String {
+    let mut suspect: Vec<&str> = copies
+        .iter()
+        .filter(|copy| copy.manifest.class == EvidenceClass::S)
+        .map(|copy| copy.manifest.database.as_str())
+        .collect();
+    suspect.sort_unstable();
+    suspect.dedup();
+    match suspect.is_empty() {
+        true => String::new(),
+        false => format!(
+            "\n\nSUSPECT: copies of a damaged source; they do not count as backups: {}",
+            suspect.join(", ")
+        ),
+    }
 }
 
 /// A storage's name, and its trouble where it has any.
@@ -197,7 +229,7 @@ impl<T> Serialize for Documents<'_, T> {
 /// A copy for `--json`.
 pub(super) fn document(copy: &StoredCopy) -> Value {
     let manifest = &copy.manifest;
-    json!({
+    let mut document = json!({
         "database": manifest.database,
         "date": manifest.date,
         "key": manifest.key,
@@ -211,21 +243,34 @@ pub(super) fn document(copy: &StoredCopy) -> Value {
         "class": manifest.class,
         "incomplete": manifest.incomplete,
         "storages": placements(&copy.placements),
-    })
+    });
+    add_proof(&mut document, manifest);
+    document
+}
+
+/// What a copy is and what its proof is worth, for `--json`.
+pub(super) fn add_proof(document: &mut Value, manifest: &Manifest) {
+    document["form"] = manifest.key.form().as_str().into();
+    document["form_reason"] = json!(manifest.source.method_reason);
+    document["proof"] = manifest.proof().into();
+    document["check"] = json!(manifest.check);
+    document["exceptions"] = json!(manifest.exceptions);
 }
 
 /// A weekly archive for `--json`.
 fn archive_document(archive: &StoredArchive) -> Value {
     let manifest = &archive.manifest;
     let members = manifest.members.iter().map(|member| {
-        json!({
+        let mut document = json!({
             "database": member.manifest.database,
             "date": member.manifest.date,
             "key": member.manifest.key,
             "plain_bytes": member.manifest.plain.size_bytes,
             "rows": member.manifest.evidence.total_rows(),
             "class": member.manifest.class,
-        })
+        });
+        add_proof(&mut document, &member.manifest);
+        document
     });
     json!({
         "week": manifest.week,

@@ -9,6 +9,7 @@ use super::exit::{Exit, Refusal};
 use super::table::{Side, Table};
 use crate::app;
 use crate::catalog::Catalog;
+use crate::engine::presence::Presence;
 use crate::engine::reconcile::{self, Patience, StorageReport};
 use crate::engine::state::StateDir;
 use crate::engine::{rebuild, reconcile::SECOND_LOOK};
@@ -16,6 +17,9 @@ use crate::types::ObjectKey;
 
 /// Runs `patina reconcile`.
 pub(super) async fn run(context: &Context, args: &ReconcileArgs) -> anyhow::Result<Exit> {
+    if let Some(storage) = &args.replaced {
+        return replaced(context, storage).await;
+    }
     let wiring = context.wiring().await?;
     let patience = match args.wait {
         true => Patience::Wait,
@@ -31,6 +35,48 @@ pub(super) async fn run(context: &Context, args: &ReconcileArgs) -> anyhow::Resu
     let shown = context.print(table(&reports));
     reports.iter().for_each(details);
     Ok(in_spite_of(shown, exit))
+}
+
+/// Runs `patina reconcile --replaced`.
+async fn replaced(context: &Context, name: &str) -> anyhow::Result<Exit> {
+    let wiring = context.wiring().await?;
+    let mut storages = wiring.config.storages().iter();
+    let Some(storage) = storages.find(|storage| storage.name == name) else {
+        let known: Vec<&str> = wiring.stores.iter().map(|store| store.name()).collect();
+        let text = format!(
+            "no storage is called `{name}`\nhint: the configuration has {}",
+            known.join(", ")
+        );
+        return Err(Refusal::usage(text).into());
+    };
+    let lost = match app::presence_in(storage, &wiring.catalog).await? {
+        Presence::Lost(lost) => lost,
+        Presence::There => {
+            let text = format!(
+                "storage `{name}` holds objects that it should\nhint: `patina reconcile` says which are missing"
+            );
+            return Err(Refusal::failed(text).into());
+        }
+        Presence::New => {
+            let text = format!("storage `{name}` is used as it is: nothing is known to lie there");
+            return Err(Refusal::failed(text).into());
+        }
+        Presence::Unknown(error) => return Err(Refusal::failed(error.to_string()).into()),
+    };
+    let keys = reconcile::replaced(&wiring, &lost)?;
+    if context.json {
+        context.print_json(&json!({ "storage": name, "missing": keys }))?;
+        return Ok(Exit::Ok);
+    }
+    context.print(format_args!(
+        "storage `{name}` is taken as empty; {} missing there from now on\n\
+         hint: the next backup uses it again; nothing of these databases expires until `patina ack DB`",
+        match keys.len() {
+            1 => "1 object is".to_owned(),
+            count => format!("{count} objects are"),
+        }
+    ))?;
+    Ok(Exit::Ok)
 }
 
 /// Runs `patina rebuild`.

@@ -12,7 +12,7 @@ use super::table::{Side, Table};
 use crate::catalog::Placement;
 use crate::clock::{Clock, SystemClock};
 use crate::copy::Found;
-use crate::types::{ByteCount, Manifest, grouped};
+use crate::types::{ByteCount, CheckFacts, EvidenceClass, Health, Manifest, counted, grouped};
 
 /// Runs `patina show`.
 pub(super) fn run(context: &Context, address: &Address) -> anyhow::Result<Exit> {
@@ -24,6 +24,8 @@ pub(super) fn run(context: &Context, address: &Address) -> anyhow::Result<Exit> 
             "manifest": copy.manifest(),
             "object": copy.object(),
             "created_at": copy.created_at(),
+            "proof": copy.manifest().proof(),
+            "form": copy.manifest().key.form().as_str(),
             "storages": verified_placements(copy.placements()),
         }))?;
     } else {
@@ -62,6 +64,10 @@ fn text(copy: &Found) -> String {
             let _ = writeln!(text, "{:10}  {}", "damage", printable(damage));
         }
     }
+    for exception in &manifest.exceptions {
+        let exception = printable(&exception.to_string());
+        let _ = writeln!(text, "{:10}  {exception}", "exception");
+    }
     for warning in &manifest.warnings {
         let _ = writeln!(text, "{:10}  {}", "warning", printable(warning));
     }
@@ -84,7 +90,10 @@ fn facts(copy: &Found) -> Vec<(&'static str, String)> {
             ),
         ),
     ];
-    if let Some(method) = &manifest.source.method {
+    facts.push(("form", form(manifest)));
+    if let Some(method) = &manifest.source.method
+        && !manifest.is_image()
+    {
         facts.push(("method", printable(method)));
     }
     if let Found::Archived { archive, .. } = copy {
@@ -98,8 +107,17 @@ fn facts(copy: &Found) -> Vec<(&'static str, String)> {
         ("started", manifest.started_at.clone()),
         ("completed", manifest.completed_at.clone()),
         ("job", manifest.job.to_string()),
-        ("proof", manifest.class.meaning().to_owned()),
+        ("proof", manifest.proof()),
     ]);
+    if let Some(check) = &manifest.check {
+        facts.push(("check", checked(check)));
+    }
+    if manifest.class == EvidenceClass::S {
+        let text = "SUSPECT: SQLite found the source damaged when this copy was made; it does not count as a backup";
+        facts.push(("damage", text.to_owned()));
+        let lines = manifest.damage().iter();
+        facts.extend(lines.map(|line| ("", printable(line))));
+    }
     if manifest.incomplete {
         facts.push((
             "incomplete",
@@ -127,6 +145,26 @@ fn facts(copy: &Found) -> Vec<(&'static str, String)> {
         ),
     ]);
     facts
+}
+
+/// What the copy is, and why, where somebody left that open.
+fn form(manifest: &Manifest) -> String {
+    let form = manifest.key.form().meaning();
+    match &manifest.source.method_reason {
+        Some(why) => format!("{form}: {}", printable(why)),
+        None => form.to_owned(),
+    }
+}
+
+/// What the independent check saw.
+fn checked(check: &CheckFacts) -> String {
+    let (tables, rows) = (counted(check.tables, "table"), counted(check.rows, "row"));
+    let health = match &check.health {
+        Some(Health::Ok) => "SQLite finds the source sound",
+        Some(Health::Damaged(_)) => "SQLite finds the source damaged",
+        None => "SQLite was not asked whether the source is sound",
+    };
+    format!("{tables} and {rows} counted on both sides; {health}")
 }
 
 fn size(size_bytes: u64) -> String {

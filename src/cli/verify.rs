@@ -1,5 +1,7 @@
 //! `patina verify`: reads stored copies again and compares every byte with what was stored.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -7,13 +9,14 @@ use super::address::resolve;
 use super::args::VerifyArgs;
 use super::context::{Context, in_spite_of, tell};
 use super::exit::{Exit, Refusal};
+use super::list::add_proof;
 use super::meter::ByteMeter;
 use super::table::{Side, Table};
-use crate::catalog::{Catalog, CopyFilter};
+use crate::catalog::{Catalog, CatalogError, CopyFilter, StoredCopy};
 use crate::config::Config;
 use crate::copy::ReadingError;
 use crate::engine::verify::{self, Finding, Scope};
-use crate::types::{ByteCount, ObjectKey};
+use crate::types::{ByteCount, EvidenceClass, Manifest, ObjectKey};
 
 /// Runs `patina verify`.
 pub(super) async fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Exit> {
@@ -29,7 +32,23 @@ pub(super) async fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<
     let never = CancellationToken::new();
     let findings = verify::run(&wiring, targets, &meter.progress, &never).await;
     meter.stop().await;
-    Ok(show(context, &findings?))
+    let findings = findings?;
+    let manifests = manifests(&findings, &wiring.catalog)?;
+    Ok(show(context, &findings, &manifests))
+}
+
+/// The commit records of the copies that were read; an archive has those of its members inside.
+fn manifests(
+    findings: &[Finding],
+    catalog: &Catalog,
+) -> Result<BTreeMap<ObjectKey, Manifest>, CatalogError> {
+    let mut manifests = BTreeMap::new();
+    for finding in findings {
+        if let Some(copy) = catalog.copy(&finding.target.key)? {
+            manifests.insert(finding.target.key.clone(), copy.manifest);
+        }
+    }
+    Ok(manifests)
 }
 
 /// The objects that were asked for by their addresses, or the newest copy of each database.
@@ -45,16 +64,22 @@ fn chosen(args: &VerifyArgs, catalog: &Catalog, config: &Config) -> anyhow::Resu
     if copies.is_empty() {
         return Err(Refusal::failed("there is no copy yet\nhint: patina backup").into());
     }
-    let mut seen = Vec::new();
+    Ok(newest(&copies))
+}
+
+/// The newest copy of each database; where that one is suspect, the newest that is not, too.
+fn newest(copies: &[StoredCopy]) -> Vec<ObjectKey> {
+    let (mut seen, mut sound) = (BTreeSet::new(), BTreeSet::new());
     let mut newest = Vec::new();
     for copy in copies {
         let name = &copy.manifest.database;
-        if !seen.contains(name) {
-            seen.push(name.clone());
-            newest.push(copy.manifest.key);
+        let is_first = seen.insert(name);
+        let is_first_sound = copy.manifest.class != EvidenceClass::S && sound.insert(name);
+        if is_first || is_first_sound {
+            newest.push(copy.key().clone());
         }
     }
-    Ok(newest)
+    newest
 }
 
 fn word(finding: &Finding) -> &'static str {
@@ -79,10 +104,17 @@ fn exit(findings: &[Finding]) -> Exit {
     }
 }
 
-fn show(context: &Context, findings: &[Finding]) -> Exit {
+fn show(
+    context: &Context,
+    findings: &[Finding],
+    manifests: &BTreeMap<ObjectKey, Manifest>,
+) -> Exit {
     let exit = exit(findings);
     if context.json {
-        let all: Vec<Value> = findings.iter().map(document).collect();
+        let all: Vec<Value> = findings
+            .iter()
+            .map(|finding| document(finding, manifests.get(&finding.target.key)))
+            .collect();
         return in_spite_of(context.print_json(&json!({ "findings": all })), exit);
     }
     let right = findings.iter().filter(|finding| finding.found.is_ok());
@@ -96,6 +128,14 @@ fn show(context: &Context, findings: &[Finding]) -> Exit {
         if let Err(error) = &finding.found {
             tell(format_args!("error: {error}"));
         }
+    }
+    let is_suspect = |manifest: &&Manifest| manifest.class == EvidenceClass::S;
+    for manifest in manifests.values().filter(is_suspect) {
+        tell(format_args!(
+            "warning: {} is SUSPECT: its bytes were compared, and its source was damaged when it was made; it does not \
+             count as a backup",
+            manifest.key
+        ));
     }
     if exit == Exit::Damage {
         tell(
@@ -123,12 +163,17 @@ fn table(findings: &[Finding]) -> Table<4> {
     table
 }
 
-fn document(finding: &Finding) -> Value {
-    json!({
+fn document(finding: &Finding, manifest: Option<&Manifest>) -> Value {
+    let mut document = json!({
         "key": finding.target.key,
         "storage": finding.target.storage,
         "size_bytes": finding.target.size_bytes,
         "result": word(finding),
         "message": finding.found.as_ref().err().map(ToString::to_string),
-    })
+    });
+    if let Some(manifest) = manifest {
+        document["class"] = json!(manifest.class);
+        add_proof(&mut document, manifest);
+    }
+    document
 }

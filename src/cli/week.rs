@@ -156,7 +156,18 @@ fn show_plan(context: &Context, plan: &Plan) -> anyhow::Result<()> {
         ]);
     }
     let (all, gone) = (plan.verdicts.len(), plan.deleted().count());
-    context.print(format_args!("{table}\n\n{gone} of {all} objects may go"))?;
+    let refused: Vec<String> = plan
+        .refused
+        .iter()
+        .map(|(database, why)| {
+            let why = why.lines().next().unwrap_or_default();
+            format!("\nnothing of `{database}` expires: {why}")
+        })
+        .collect();
+    let refused = refused.concat();
+    context.print(format_args!(
+        "{table}\n\n{gone} of {all} objects may go{refused}"
+    ))?;
     Ok(())
 }
 

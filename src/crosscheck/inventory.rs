@@ -224,14 +224,8 @@ impl Look<'_> {
         from: &str,
         owner: Option<&Virtual>,
     ) -> Vec<String> {
-        // The version of an index's storage says nothing of its content.
-        let is_settings = owner.is_some_and(|owner| {
-            owner.family == Family::Fts5
-                && name.len() == owner.name.len() + "_config".len()
-                && name.ends_with("_config")
-        });
-        if is_settings {
-            return vec![format!("SELECT k,v FROM {from} WHERE k IS NOT 'version'")];
+        if let Some(rows) = owner.and_then(|owner| owner.rows_of_content(name)) {
+            return vec![format!("SELECT * FROM {from} WHERE {rows}")];
         }
         let rowid = match self.without_rowid.contains(name) || is_of_sqlite(name) {
             true => None,

@@ -206,11 +206,23 @@ impl Virtual {
         };
         let storage: &[&str] = match self.family {
             Family::Fts5 => &["_data", "_idx"],
-            Family::Fts3 => &["_segments", "_segdir", "_stat"],
+            Family::Fts3 => &["_segments", "_segdir"],
             Family::Rtree => &["_node", "_parent", "_rowid"],
             Family::Other | Family::Unknown => &[],
         };
         storage.contains(&suffix)
+    }
+}
+
+impl Virtual {
+    /// Which rows of this shadow table are content, where not all are: the version of an index's storage and what an
+    /// unfinished merge left are not.
+    pub(super) fn rows_of_content(&self, shadow: &str) -> Option<&'static str> {
+        match (self.family, shadow.strip_prefix(self.name.as_str())?) {
+            (Family::Fts5, "_config") => Some("k IS NOT 'version'"),
+            (Family::Fts3, "_stat") => Some("id IS NOT 1"),
+            _ => None,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::clock::Clock;
 use crate::copy::MAX_MANIFEST_BYTES;
+use crate::excerpt;
 use crate::progress::Progress;
 use crate::store::{Body, Digest, Store, StoreError, digest, read_small};
 use crate::types::{ObjectKey, StoredFacts};
@@ -92,7 +93,7 @@ pub(super) async fn commit<M: Serialize + Sync>(
             Ok(()) => committed.good.push(store.name().to_owned()),
             Err(error) => {
                 tracing::warn!(storage = store.name(), key = %proven.key, %error, "a copy was not stored");
-                committed.failed.push(error.to_string());
+                committed.failed.push(excerpt::error(&error.to_string()));
             }
         }
         progress.add_bytes(proven.stored.size_bytes);
@@ -162,10 +163,10 @@ async fn read_back<M: Sync>(store: &dyn Store, proven: &Proven<'_, M>) -> Result
     }
     let size_bytes = store.stat(key).await?.map(|stat| stat.size_bytes);
     if size_bytes != Some(expected.size_bytes) {
-        let what = format!(
-            "has {size_bytes:?} bytes instead of {}",
-            expected.size_bytes
-        );
+        let what = match size_bytes {
+            Some(found) => format!("has {found} bytes instead of {}", expected.size_bytes),
+            None => "is not there when looked at".to_owned(),
+        };
         return Err(error(what));
     }
     for range in samples(expected.size_bytes) {

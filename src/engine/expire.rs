@@ -276,16 +276,22 @@ async fn remove(pruner: &dyn Prune, key: &ObjectKey) -> Result<(), String> {
 
 /// Lets nothing of a refused database expire until a person looked, and says so once.
 fn note_refused(wiring: &Wiring, plan: &Plan) -> Result<(), CatalogError> {
+    let suspect = wiring.catalog.care(wiring.clock.now())?.suspect;
     for (database, why) in &plan.refused {
+        let first = match suspect.contains_key(database) {
+            true => "repair its source, and back it up",
+            false => "look at `patina plan`",
+        };
         let event = Event {
             kind: EventKind::ExpiryRefused,
             severity: AlertLevel::Critical,
             database: Some(database.clone()),
             message: format!(
-                "nothing of `{database}` expires: {why}\nhint: look at `patina plan`, then `patina ack {database}`"
+                "nothing of `{database}` expires: {why}\nhint: {first}, then `patina ack {database}`"
             ),
             at: wiring.clock.now(),
         };
+        tracing::warn!(%database, "nothing of {database} expires: {why}");
         wiring.catalog.freeze(database, &event)?;
     }
     Ok(())

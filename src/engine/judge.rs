@@ -3,16 +3,62 @@
 use chrono::{DateTime, Utc};
 
 use super::backup::SizeFinding;
-use crate::anomaly::{self, Finding, LEAST_SAMPLES, RowDrop, RowLimits, Sample, SizeChange};
-use crate::catalog::{CatalogError, Ended, Event, EventKind, News, Noted, Raised, sample_of};
+use super::suspect;
+use crate::anomaly::{
+    self, Changes, Finding, LEAST_SAMPLES, RowDrop, RowLimits, Sample, SizeChange,
+};
+use crate::catalog::{
+    CatalogError, CopyFilter, Ended, Event, EventKind, News, Noted, Raised, sample_of,
+};
 use crate::config::AlertLevel;
+use crate::copy::by_key;
+use crate::excerpt::excerpt;
 use crate::types::{DatabaseName, EvidenceClass, Manifest};
 use crate::wiring::Wiring;
 
 /// So many tables are named in a message; the rest are counted.
 const MOST_NAMED: usize = 20;
 
-/// What a committed copy brings: it ends failures and staleness, and may be unusual.
+/// So many exceptions are named in a message, each with its reason; the rest are counted.
+const MOST_EXCEPTIONS_NAMED: usize = 5;
+
+/// A reason or an exception is no longer in a message, so that several fit an alert.
+const MOST_CHARACTERS: usize = 240;
+
+/// What is new of a copy beside the one before it, before the catalog knows it.
+///
+/// # Errors
+/// Where the catalog cannot be read.
+pub fn changes(wiring: &Wiring, manifest: &Manifest) -> Result<Changes, CatalogError> {
+    let database = wiring.config.database(&manifest.database);
+    let skip_data = database.map_or(&[][..], |database| &database.skip_data);
+    let previous = previous(wiring, manifest)?;
+    Ok(anomaly::changes(manifest, previous.as_ref(), skip_data))
+}
+
+/// The copy before this one. A suspect copy is held against a suspect one, too; any other only against sound ones.
+fn previous(wiring: &Wiring, manifest: &Manifest) -> Result<Option<Manifest>, CatalogError> {
+    let (catalog, database) = (&wiring.catalog, &manifest.database);
+    if manifest.class == EvidenceClass::S {
+        let filter = CopyFilter {
+            database: Some(database.clone()),
+            limit: Some(2),
+            ..CopyFilter::default()
+        };
+        let mut copies = catalog.copies(&filter)?.into_iter();
+        if let Some(copy) = copies.find(|copy| *copy.key() != manifest.key) {
+            return Ok(Some(copy.manifest));
+        }
+    }
+    let held = catalog.held(database, None, Some(2))?;
+    let mut held = held.iter().filter(|held| held.key != manifest.key);
+    match held.next() {
+        Some(held) => Ok(by_key(&held.key, catalog)?.map(|found| found.manifest().clone())),
+        None => Ok(None),
+    }
+}
+
+/// What a committed copy brings: it ends failures and staleness, and may be unusual or suspect.
 ///
 /// # Errors
 /// Where the catalog cannot be read.
@@ -20,20 +66,84 @@ pub fn of_copy(
     wiring: &Wiring,
     manifest: &Manifest,
     rule: &SizeFinding,
+    changes: &Changes,
 ) -> Result<News, CatalogError> {
     let (name, at) = (&manifest.database, wiring.clock.now());
     let mut news = News::default();
-    let is_good = matches!(manifest.class, EvidenceClass::A | EvidenceClass::B);
     let mut kinds = vec![EventKind::ConsecutiveFailures, EventKind::BackupFailed];
-    if is_good && !manifest.incomplete {
+    if manifest.counts() {
         kinds.push(EventKind::StaleBackup);
     }
-    let back = format!("`{name}` is backed up again: {}", manifest.key);
+    let key = &manifest.key;
+    let back = match manifest.class {
+        EvidenceClass::S => {
+            format!(
+                "`{name}` can be read again, and is damaged: {key} is suspect and does not count"
+            )
+        }
+        _ => format!("`{name}` is backed up again: {key}"),
+    };
     news.ended.push(ended(kinds, name, back, at));
-    if is_good && !manifest.incomplete {
-        unusual(wiring, manifest, rule, at, &mut news)?;
+    if manifest.class == EvidenceClass::S {
+        let last_healthy = wiring.catalog.newest_good(name)?;
+        let text = suspect::message(manifest, last_healthy.as_ref());
+        let kind = EventKind::SuspectCopy;
+        news.raised
+            .push(raised(kind, AlertLevel::Critical, name, text, at));
+        return Ok(news);
+    }
+    news.told.extend(new_exceptions(manifest, changes, at));
+    news.told.extend(switched(manifest, changes, at));
+    if manifest.counts() {
+        let text =
+            format!("`{name}`: SQLite finds its source sound again, and {key} is a good copy");
+        news.ended
+            .push(ended(vec![EventKind::SuspectCopy], name, text, at));
+        unusual(wiring, manifest, rule, changes, &mut news)?;
     }
     Ok(news)
+}
+
+/// What a copy lacks that the one before did not, or did not say so.
+fn new_exceptions(manifest: &Manifest, changes: &Changes, at: DateTime<Utc>) -> Option<Event> {
+    let new = &changes.new_exceptions;
+    let (name, key) = (&manifest.database, &manifest.key);
+    let named: Vec<String> = new
+        .iter()
+        .take(MOST_EXCEPTIONS_NAMED)
+        .map(|exception| excerpt(&exception.to_string(), MOST_CHARACTERS).into_owned())
+        .collect();
+    let more = match new.len().checked_sub(MOST_EXCEPTIONS_NAMED + 1) {
+        Some(more) => format!("; and {} more", more + 1),
+        None => String::new(),
+    };
+    (!new.is_empty()).then(|| Event {
+        kind: EventKind::NewExceptions,
+        severity: AlertLevel::Warning,
+        database: Some(name.clone()),
+        message: format!(
+            "`{name}`: {key} differs from its source, and the copy before did not say so: {}{more}\nhint: everything else \
+             is equal; `patina show {name}` lists all exceptions",
+            named.join("; ")
+        ),
+        at,
+    })
+}
+
+/// That copies have another form than before.
+fn switched(manifest: &Manifest, changes: &Changes, at: DateTime<Utc>) -> Option<Event> {
+    let text = changes.form.as_ref().filter(|_| changes.is_switch)?;
+    let name = &manifest.database;
+    let text = excerpt(text, MOST_CHARACTERS);
+    Some(Event {
+        kind: EventKind::FormChanged,
+        severity: AlertLevel::Info,
+        database: Some(name.clone()),
+        message: format!(
+            "`{name}`: {text}\nhint: nothing is to do; `patina guide {name}` has the commands to restore it"
+        ),
+        at,
+    })
 }
 
 /// What a failed backup brings: the last of several in a row is told by itself.
@@ -66,17 +176,18 @@ fn unusual(
     wiring: &Wiring,
     manifest: &Manifest,
     rule: &SizeFinding,
-    at: DateTime<Utc>,
+    changes: &Changes,
     news: &mut News,
 ) -> Result<(), CatalogError> {
-    let name = &manifest.database;
+    let (name, at) = (&manifest.database, wiring.clock.now());
     let Some(database) = wiring.config.database(name) else {
         return Ok(());
     };
     let current = sample_of(manifest);
     let history = wiring.catalog.samples(name, &manifest.key)?;
+    let same_form = wiring.catalog.samples_of_form(name, &manifest.key)?;
     let size = match rule {
-        SizeFinding::BuiltIn => anomaly::judge_size(&current, &history, &database.alerts),
+        SizeFinding::BuiltIn => anomaly::judge_size(&current, &same_form, &database.alerts),
         SizeFinding::Ok | SizeFinding::Warn(_) | SizeFinding::Alert(_) => None,
     };
     let limits = RowLimits {
@@ -84,6 +195,13 @@ fn unusual(
         tables: &database.table_rows_below,
     };
     let mut findings = anomaly::judge_rows(&current, &history, limits);
+    // Texts of a schema are read in another way for an image.
+    findings.retain(|finding| match finding {
+        Finding::SchemaChanged { added, removed } => {
+            !changes.is_switch || !added.is_empty() || !removed.is_empty()
+        }
+        _ => true,
+    });
     findings.extend(size);
     let mut found = Vec::new();
     if let Some((severity, reason)) = said(rule) {
@@ -102,7 +220,7 @@ fn unusual(
     }
     // Without a verdict nothing ends.
     let has_mean = *rule != SizeFinding::BuiltIn
-        || anomaly::week_before(&current, &history).count() >= LEAST_SAMPLES;
+        || anomaly::week_before(&current, &same_form).count() >= LEAST_SAMPLES;
     let sizes = [EventKind::SizeDecrease, EventKind::SizeIncrease];
     let over = sizes
         .into_iter()

@@ -10,6 +10,7 @@ pub mod expire;
 pub mod foresee;
 pub mod judge;
 pub mod pack;
+pub mod presence;
 pub mod reconcile;
 pub mod rebuild;
 pub mod recover;
@@ -19,6 +20,7 @@ mod scales;
 pub mod spool;
 pub mod stale;
 pub mod state;
+mod suspect;
 pub mod verify;
 
 use chrono::{DateTime, Days, Utc};

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::adopt::{Candidate, adopt};
+use super::presence::{Known, Lost};
 use super::verify::freeze;
 use crate::catalog::{
     CatalogError, CopyState, Damage, Ended, Event, EventKind, Item, News, Raised,
@@ -100,6 +101,28 @@ pub async fn run(
         tell(wiring, report)?;
     }
     Ok(reports)
+}
+
+/// Takes a person's word that a storage which lost everything is really empty: what it held is missing from now on. Gives
+/// the objects.
+///
+/// # Errors
+/// Where the catalog cannot be read or written.
+pub fn replaced(wiring: &Wiring, lost: &Lost) -> Result<Vec<ObjectKey>, CatalogError> {
+    let storage = &lost.storage;
+    let known = Known::of(&wiring.catalog)?;
+    let known = known.in_storage(storage).into_iter();
+    let keys: Vec<ObjectKey> = known.map(|item| item.key.clone()).collect();
+    for key in &keys {
+        let text = format!("storage `{storage}`: `{key}` was lost with all that it held");
+        damaged(wiring, key, storage, Damage::Missing, &text)?;
+    }
+    let news = News {
+        ended: vec![lost.ended(wiring.clock.now())],
+        ..News::default()
+    };
+    wiring.catalog.announce(&news)?;
+    Ok(keys)
 }
 
 async fn compare(wiring: &Wiring, store: &dyn Store) -> Result<StorageReport, CatalogError> {

@@ -114,7 +114,8 @@ async fn finish(wiring: &Wiring, job: JobId, spooled: &Spooled) -> Result<bool, 
         return Ok(false);
     }
     let now = wiring.clock.now();
-    let news = judge::of_copy(wiring, manifest, &SizeFinding::BuiltIn)?;
+    let changes = judge::changes(wiring, manifest)?;
+    let news = judge::of_copy(wiring, manifest, &SizeFinding::BuiltIn, &changes)?;
     wiring.catalog.settle_spooled_with(
         job,
         &Committed {

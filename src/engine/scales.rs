@@ -2,17 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::catalog::{
-    Care, Catalog, CatalogError, CopyState, Item, ItemContent, ItemMember, Placement,
+    AGREEMENT, Care, Catalog, CatalogError, CopyState, Item, ItemContent, ItemMember, Placement,
 };
 use crate::config::Config;
 use crate::retention::{Content, Copy, Guards, Hold, Object, Policy, Situation, State};
 use crate::types::{BackupDate, DatabaseName, ObjectKey};
-
-/// So long a person's word holds that more than half of a database's copies may go: until the next weekly run.
-const AGREEMENT: TimeDelta = TimeDelta::days(8);
 
 /// What copies are weighed by.
 pub(super) struct Scales<'a> {
@@ -40,6 +37,7 @@ impl Scales<'_> {
     }
 
     pub(super) fn situation(&self, care: Care, hold: Option<Hold>, guards: Guards) -> Situation {
+        let frozen = care.held(self.now);
         let retention = self.config.retention();
         let zone = self.config.agent().timezone;
         Situation {
@@ -52,7 +50,7 @@ impl Scales<'_> {
             hold,
             acknowledged: agreed(&care, self.now),
             forgotten: self.forgotten(&care),
-            frozen: care.frozen,
+            frozen,
             guards,
         }
     }

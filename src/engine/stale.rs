@@ -28,9 +28,9 @@ pub fn run(wiring: &Wiring) -> Result<usize, CatalogError> {
     }
     let names = wiring.config.databases().iter();
     let names: Vec<String> = names.map(|database| database.name.to_string()).collect();
-    wiring
-        .catalog
-        .forget_conditions(EventKind::StaleBackup, &names)?;
+    for kind in [EventKind::StaleBackup, EventKind::SuspectCopy] {
+        wiring.catalog.forget_conditions(kind, &names)?;
+    }
     Ok(count)
 }
 

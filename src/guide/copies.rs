@@ -18,6 +18,10 @@ pub struct Available {
     pub rows: u64,
     /// Whether it counts as a backup.
     pub is_good: bool,
+    /// Whether its source was damaged when it was made.
+    pub is_suspect: bool,
+    /// What of its source it does not carry.
+    pub exceptions: usize,
 }
 
 /// A copy, and where its bytes are.
@@ -33,8 +37,12 @@ pub(super) struct Known {
 impl Known {
     /// Whether it was proven against its source, is whole, and lies undamaged somewhere.
     pub(super) fn is_good(&self) -> bool {
-        let is_proven = matches!(self.manifest.class, EvidenceClass::A | EvidenceClass::B);
-        is_proven && !self.manifest.incomplete && self.storages().next().is_some()
+        self.manifest.counts() && self.storages().next().is_some()
+    }
+
+    /// Whether its source was damaged when it was made.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.manifest.class == EvidenceClass::S
     }
 
     /// The storages that hold it undamaged.
@@ -51,6 +59,8 @@ impl Known {
             size_bytes: self.manifest.plain.size_bytes,
             rows: self.manifest.evidence.total_rows(),
             is_good: self.is_good(),
+            is_suspect: self.is_suspect(),
+            exceptions: self.manifest.exceptions.len(),
         }
     }
 }
@@ -87,7 +97,9 @@ pub(super) fn of(catalog: &Catalog, database: &DatabaseName) -> Result<Vec<Known
             found.insert(known.manifest.key.clone(), known);
         }
     }
-    let held = catalog.held(database, None, None)?;
+    let mut held = catalog.held(database, None, None)?;
+    // Suspect ones come last; a list of copies is one of days.
+    held.sort_by_key(|held| std::cmp::Reverse(held.date));
     Ok(held
         .iter()
         .filter_map(|held| found.remove(&held.key))

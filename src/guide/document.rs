@@ -16,6 +16,8 @@ impl Guide {
                 "key": copy.key,
                 "rows": copy.rows,
                 "good": copy.is_good,
+                "suspect": copy.is_suspect,
+                "form": copy.key.form().as_str(),
             })
         });
         let ways = self.ways.iter();
@@ -46,6 +48,11 @@ impl Guide {
             "sizeBytes": manifest.plain.size_bytes,
             "sha256": manifest.plain.sha256,
             "class": manifest.class,
+            "proof": manifest.proof(),
+            "form": manifest.key.form().as_str(),
+            "formReason": manifest.source.method_reason,
+            "exceptions": manifest.exceptions,
+            "damage": manifest.damage(),
             "bookmark": manifest.source.bookmark,
             "rows": manifest.evidence.total_rows(),
             "tables": tables.collect::<Vec<_>>(),

@@ -4,6 +4,7 @@
 mod command;
 mod copies;
 mod document;
+mod image;
 mod page;
 mod rescue;
 mod runbook;
@@ -126,7 +127,8 @@ impl Guide {
     }
 }
 
-/// The copy of this key; without one the newest that counts, or the newest at all where none does.
+/// The copy of this key; without one the newest that counts, or where none does the newest at all: a suspect one only
+/// where there is no other.
 fn choose<'a>(known: &'a [Known], key: Option<&ObjectKey>) -> Option<&'a Known> {
     let is_wanted = |copy: &&Known| match key {
         Some(key) => copy.manifest.key == *key,
@@ -135,6 +137,11 @@ fn choose<'a>(known: &'a [Known], key: Option<&ObjectKey>) -> Option<&'a Known> 
     known
         .iter()
         .find(is_wanted)
+        .or_else(|| {
+            known
+                .iter()
+                .find(|copy| key.is_none() && !copy.is_suspect())
+        })
         .or_else(|| known.first().filter(|_| key.is_none()))
 }
 

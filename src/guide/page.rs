@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Chosen, Guide, Home, Way};
-use crate::types::{ByteCount, counted, grouped};
+use crate::types::{ByteCount, EvidenceClass, counted, grouped};
 
 /// So many copies are listed; more than a year of weeks and days has no place on a page that is read in a hurry.
 const COPIES_SHOWN: usize = 40;
@@ -28,7 +28,12 @@ impl Guide {
         }
         for copy in self.copies.iter().take(COPIES_SHOWN) {
             let (date, size, rows) = (copy.date, ByteCount(copy.size_bytes), grouped(copy.rows));
-            let proven = if copy.is_good { "yes" } else { "no" };
+            let proven = match (copy.is_good, copy.is_suspect, copy.exceptions) {
+                (_, true, _) => "**SUSPECT**: a copy of a damaged source".to_owned(),
+                (false, false, _) => "no".to_owned(),
+                (true, false, 0) => "yes".to_owned(),
+                (true, false, count) => format!("yes, {}", counted(count as u64, "exception")),
+            };
             let _ = writeln!(
                 page,
                 "| {date} | {size} | {rows} | {proven} | `{}` |",
@@ -65,18 +70,26 @@ impl Guide {
 impl Chosen {
     pub(super) fn describe(&self, page: &mut String) {
         let manifest = &self.manifest;
+        self.describe_trouble(page);
+        let what = match manifest.is_image() {
+            true => "an image of a SQLite file",
+            false => "SQL",
+        };
         let _ = writeln!(
             page,
-            "The commands below restore the copy of **{}**: {} of SQL, {} in {}, begun {}. Its proof is of class {}.\n",
+            "The commands below restore the copy of **{}**: {} of {what}, {} in {}, begun {}. Its proof is of class {}.\n",
             manifest.date,
             ByteCount(manifest.plain.size_bytes),
             counted(manifest.evidence.total_rows(), "row"),
             counted(manifest.evidence.tables.len() as u64, "table"),
             manifest.started_at,
-            manifest.class.meaning(),
+            manifest.proof(),
         );
         if let Some(archive) = &self.archive {
             let _ = writeln!(page, "It lies in the archive `{archive}`.\n");
+        }
+        for exception in &manifest.exceptions {
+            let _ = writeln!(page, "**Exception:** {exception}\n");
         }
         for warning in &manifest.warnings {
             let _ = writeln!(page, "**Note:** {warning}\n");
@@ -89,6 +102,25 @@ impl Chosen {
             let _ = writeln!(page, "| {name} | {}{omitted} |", grouped(table.rows));
         }
         page.push('\n');
+    }
+}
+
+impl Chosen {
+    /// What a person has to know before anything else.
+    fn describe_trouble(&self, page: &mut String) {
+        if self.manifest.class != EvidenceClass::S {
+            return;
+        }
+        page.push_str(
+            "**SUSPECT:** there is no healthy copy. SQLite found the source damaged when this one was made; restored, it is \
+             as damaged.\n\n",
+        );
+        for line in self.manifest.damage() {
+            let _ = writeln!(page, "- {}", line.trim());
+        }
+        if !self.manifest.damage().is_empty() {
+            page.push('\n');
+        }
     }
 }
 

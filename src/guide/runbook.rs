@@ -11,7 +11,7 @@ use super::command::{identifier, path, patina, quoted};
 use super::{Guide, Home, rescue};
 use crate::catalog::{Catalog, CatalogError, Rehearsal, RehearsalOutcome};
 use crate::config::{Config, StorageKind};
-use crate::types::{ByteCount, DatabaseName, Priority, grouped};
+use crate::types::{ByteCount, DatabaseName, Manifest, Priority, counted, grouped};
 
 /// What to do when more than one database is lost.
 #[derive(Debug, Clone)]
@@ -188,7 +188,7 @@ impl Runbook {
             let _ = match &guide.chosen {
                 Some(chosen) => {
                     let manifest = &chosen.manifest;
-                    let (date, class) = (manifest.date, manifest.class.meaning());
+                    let (date, class) = (manifest.date, proof(manifest));
                     let size = ByteCount(manifest.plain.size_bytes);
                     let rows = grouped(manifest.evidence.total_rows());
                     writeln!(page, "| `{name}` | {date} | {size} | {rows} | {class} |")
@@ -310,7 +310,7 @@ impl Runbook {
             "4. Restore every database, each into a file of its own in the folder `back`:\n\n",
         );
         block(page, &format!("{patina} restore --all --to back"));
-        page.push_str("5. Put them where they belong, by the guide of each.\n\nWithout Patina: every object is plain SQL text, or a `.tar.gz` of such files with their `SHA256SUMS` and this page. They lie in\n\n");
+        page.push_str("5. Put them where they belong, by the guide of each.\n\nWithout Patina: every object is plain SQL text, the file of a SQLite database (`.sqlite`), or a `.tar.gz` of such files with their `SHA256SUMS` and this page. They lie in\n\n");
         for (name, place) in &self.storages {
             let _ = writeln!(page, "- `{name}`: {place}, under `daily/` and `weekly/`");
         }
@@ -358,6 +358,18 @@ fn names(config: &Config, catalog: &Catalog) -> Result<Vec<DatabaseName>, Catalo
     match configured.is_empty() {
         true => Ok(catalog.stored_databases()?.into_iter().collect()),
         false => Ok(configured),
+    }
+}
+
+/// What a copy's proof is worth, and how much of its source it does not carry.
+fn proof(manifest: &Manifest) -> String {
+    match manifest.exceptions.len() {
+        0 => manifest.proof(),
+        count => format!(
+            "{} ({})",
+            manifest.proof(),
+            counted(count as u64, "exception")
+        ),
     }
 }
 

@@ -4,7 +4,7 @@ use super::command::{identifier, path, patina, quoted};
 use super::copies::Known;
 use super::{Home, Step, Way};
 use crate::config::{Config, S3, StorageKind};
-use crate::types::{Compression, DatabaseName, Manifest, grouped};
+use crate::types::{Compression, DatabaseName, EvidenceClass, Manifest, grouped};
 
 /// So many tables are counted afterwards, those with the most rows; the guide lists the rows of all.
 const TABLES_COUNTED: usize = 3;
@@ -14,6 +14,10 @@ const TIME_TRAVEL: &str = "30 days";
 
 /// What a person needs in `wrangler.toml` so that wrangler means this database.
 const COMPATIBILITY_DATE: &str = "2025-10-01";
+
+/// What stands before every way to a suspect copy.
+const SUSPECT: &str = "The copy is SUSPECT: SQLite found the source damaged when it was made, and no healthy copy is left. \
+    Restored, it is as damaged; `sqlite3 FILE .recover` saves what can be read.";
 
 /// Every way there is with this copy.
 pub(super) fn all(
@@ -30,12 +34,20 @@ pub(super) fn all(
             database,
             copy,
         };
-        match home {
-            Home::D1(id) => ways.extend([about.wrangler(id), about.patina_d1(id)]),
-            Home::Sqlite(file) => ways.extend([about.patina_file(file), about.shell(file)]),
+        match (home, copy.manifest.is_image()) {
+            (Home::D1(id), false) => ways.extend([about.wrangler(id), about.patina_d1(id)]),
+            (Home::D1(_), true) => ways.push(about.image_alone()),
+            (Home::Sqlite(file), false) => {
+                ways.extend([about.patina_file(file), about.shell(file)]);
+            }
+            (Home::Sqlite(file), true) => ways.extend([about.patina_file(file), about.image(file)]),
         }
-        ways.push(about.one_table());
+        ways.push(match copy.manifest.is_image() {
+            true => about.one_table_of_image(),
+            false => about.one_table(),
+        });
         ways.extend(about.storage());
+        about.warn_of_suspect(&mut ways);
     }
     if let Home::D1(id) = home {
         let bookmark = copy.and_then(|copy| copy.manifest.source.bookmark.as_deref());
@@ -51,7 +63,7 @@ pub(super) fn all(
     ways
 }
 
-struct About<'a> {
+pub(super) struct About<'a> {
     config: &'a Config,
     home: &'a Home,
     database: &'a DatabaseName,
@@ -59,31 +71,49 @@ struct About<'a> {
 }
 
 impl About<'_> {
-    fn manifest(&self) -> &Manifest {
+    pub(super) fn manifest(&self) -> &Manifest {
         &self.copy.manifest
     }
 
+    pub(super) fn database(&self) -> &DatabaseName {
+        self.database
+    }
+
+    /// Whether the source was damaged when the copy was made.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.manifest().class == EvidenceClass::S
+    }
+
+    /// A way that ends at a damaged database says so before its first step.
+    fn warn_of_suspect(&self, ways: &mut [Way]) {
+        for way in ways.iter_mut().filter(|_| self.is_suspect()) {
+            let warning = way.warning.take().unwrap_or_default();
+            way.warning = Some(format!("{SUSPECT} {warning}").trim_end().to_owned());
+        }
+    }
+
     /// `blog@2026-11-22`, or the key where that would name a later copy of the day.
-    fn address(&self) -> String {
+    pub(super) fn address(&self) -> String {
         match self.manifest().key.kind() {
             crate::types::KeyKind::Daily { time: Some(_), .. } => self.manifest().key.to_string(),
             _ => format!("{}@{}", self.database, self.manifest().date),
         }
     }
 
-    fn dump(&self) -> String {
-        format!("{}-{}.sql", self.database, self.manifest().date)
+    pub(super) fn dump(&self) -> String {
+        let form = self.manifest().key.form().suffix();
+        format!("{}-{}{form}", self.database, self.manifest().date)
     }
 
-    fn patina(&self) -> String {
+    pub(super) fn patina(&self) -> String {
         patina(self.config)
     }
 
-    fn download(&self) -> Vec<Step> {
+    pub(super) fn download(&self) -> Vec<Step> {
         let (dump, date) = (self.dump(), self.manifest().date);
         let url = &self.config.http().public_url;
         let url = quoted(&format!("{url}/download/{date}/{}", self.database));
-        vec![
+        let mut steps = vec![
             Step::run(
                 "Write the copy to a file, on the host of Patina",
                 format!("{} cat {} > {dump}", self.patina(), self.address()),
@@ -93,12 +123,21 @@ impl About<'_> {
                 format!("curl -fsS -H \"X-Patina-Key: $PATINA_KEY\" -o {dump} {url}"),
             ),
             self.check_dump(),
-            Step::run("Look at its beginning", format!("head -n 20 {dump}")),
-            Step::run(
-                "Look at its end: the last line says that the backup is complete",
-                format!("tail -n 8 {dump}"),
-            ),
-        ]
+        ];
+        match self.manifest().is_image() {
+            true => steps.push(Step::run(
+                "Look at its beginning: it says `SQLite format 3`",
+                format!("head -c 15 {dump}"),
+            )),
+            false => steps.extend([
+                Step::run("Look at its beginning", format!("head -n 20 {dump}")),
+                Step::run(
+                    "Look at its end: the last line says that the backup is complete",
+                    format!("tail -n 8 {dump}"),
+                ),
+            ]),
+        }
+        steps
     }
 
     fn check_dump(&self) -> Step {
@@ -110,7 +149,7 @@ impl About<'_> {
     }
 
     /// The tables with the most rows, and how many.
-    fn counted(&self) -> Vec<(&str, u64)> {
+    pub(super) fn counted(&self) -> Vec<(&str, u64)> {
         let tables = self.manifest().evidence.tables.iter();
         let mut tables: Vec<_> = tables
             .filter(|table| table.omitted.is_none())
@@ -192,7 +231,10 @@ impl About<'_> {
                 ),
             ),
         ];
-        steps.extend(self.verify_file(&target));
+        match self.manifest().is_image() {
+            true => steps.extend(self.verify_image(&target)),
+            false => steps.extend(self.verify_file(&target)),
+        }
         steps.push(Step::by_hand("Start the programs again"));
         Way {
             key: "patina".to_owned(),
@@ -237,16 +279,7 @@ impl About<'_> {
             ),
         ));
         steps.extend(self.verify_file(&fresh));
-        steps.push(Step::by_hand(
-            "Stop every program that has the database open",
-        ));
-        let before = format!("{target}.before-restore");
-        steps.push(Step::run(
-            "Put what is there aside, with what was not yet written into it",
-            format!(
-                "for end in '' -wal -shm; do if test -e {target}$end; then mv {target}$end {before}$end; fi; done"
-            ),
-        ));
+        steps.extend(self.put_aside(&target));
         steps.push(Step::run(
             "Put the restored file in its place",
             format!("mv {fresh} {target}"),
@@ -259,6 +292,20 @@ impl About<'_> {
             warning: Some("The last two commands exchange the database.".to_owned()),
             note: None,
         }
+    }
+
+    /// What is there now is kept beside it.
+    pub(super) fn put_aside(&self, target: &str) -> [Step; 2] {
+        let before = format!("{target}.before-restore");
+        [
+            Step::by_hand("Stop every program that has the database open"),
+            Step::run(
+                "Put what is there aside, with what was not yet written into it",
+                format!(
+                    "for end in '' -wal -shm; do if test -e {target}$end; then mv {target}$end {before}$end; fi; done"
+                ),
+            ),
+        ]
     }
 
     fn one_table(&self) -> Way {
@@ -330,8 +377,15 @@ impl About<'_> {
                 }
             };
             let mut steps = Vec::from_iter(fetch);
-            steps.push(Step::run("Get the SQL text", self.unpack(&object)));
+            let what = match self.manifest().is_image() {
+                true => "Get the database file",
+                false => "Get the SQL text",
+            };
+            steps.push(Step::run(what, self.unpack(&object)));
             steps.push(self.check_dump());
+            if self.manifest().is_image() {
+                steps.extend(self.verify_image(&self.dump()));
+            }
             Way {
                 key: format!("storage_{}", storage.name),
                 name: format!("Storage `{}` alone, without Patina", storage.name),

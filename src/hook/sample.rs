@@ -116,6 +116,9 @@ pub fn result() -> Value {
         "duration_ms": 1_830,
         "duration": "1s 830ms",
         "error": Value::Null,
+        "class": "A",
+        "form": "sql",
+        "exceptions": [],
         "verified": true,
     })
 }

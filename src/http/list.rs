@@ -97,6 +97,7 @@ impl Counts {
 }
 
 fn document(copy: &Listed) -> Value {
+    let proof = copy.proof.as_ref();
     json!({
         "database": copy.database,
         "date": copy.date,
@@ -108,6 +109,12 @@ fn document(copy: &Listed) -> Value {
         "createdAt": moment(copy.created_at),
         "expiresAt": moment(copy.expires_at),
         "archive": copy.archive,
+        "form": copy.key.form().as_str(),
+        "formReason": proof.and_then(|proof| proof.method_reason.as_deref()),
+        "evidence": proof.map(|proof| proof.class),
+        "proof": proof.map(|proof| proof.class.proof(proof.is_checked)),
+        "counts": proof.is_some_and(|proof| proof.class.counts()),
+        "exceptions": proof.map_or(&[][..], |proof| &proof.exceptions),
     })
 }
 

@@ -122,7 +122,7 @@ fn whole(registry: &mut Registry, overview: &Overview) {
 fn databases(registry: &mut Registry, overview: &Overview, config: &Config) {
     let one = |database: &DatabaseOverview| vec![("database", database.name.to_string())];
     type Value = fn(&DatabaseOverview) -> f64;
-    let values: [(&str, &str, Value); 7] = [
+    let values: [(&str, &str, Value); 10] = [
         (
             "last_good_timestamp",
             "When the last good copy of a database was proven",
@@ -166,6 +166,24 @@ fn databases(registry: &mut Registry, overview: &Overview, config: &Config) {
             "consecutive_failures",
             "Backups of a database that failed one after the other, up to now",
             |database| f64::from(database.failures_in_a_row),
+        ),
+        (
+            "last_good_exceptions",
+            "Things of its source that the last good copy of a database does not carry, or not equally",
+            |database| {
+                let good = database.last_good.as_ref();
+                good.map_or(0.0, |good| good.exceptions.len() as f64)
+            },
+        ),
+        (
+            "suspect",
+            "1 where the newest copy of a database is one of a damaged source and does not count, 0 where it is not",
+            |database| truth(database.suspect.is_some()),
+        ),
+        (
+            "expiry_held",
+            "1 where nothing of a database expires until a good copy follows or a person looks, 0 where it does",
+            |database| truth(database.held.is_some()),
         ),
         (
             "staleness",

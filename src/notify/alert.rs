@@ -29,6 +29,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
+use super::fit::{Item, Parts};
 use crate::config::AlertLevel;
 use crate::types::{ByteCount, DatabaseName, EventKind, JobId};
 
@@ -106,12 +107,16 @@ impl JobFacts {
         }
     }
 
+    /// What failed, and why.
+    pub fn failed_databases(&self) -> impl Iterator<Item = (&DatabaseName, &str)> {
+        let databases = self.databases.iter();
+        databases.filter_map(|one| Some((&one.database, one.error.as_deref()?)))
+    }
+
     fn failures(&self) -> Value {
-        let failures = self.databases.iter().filter_map(|one| {
-            let error = one.error.as_deref()?;
-            Some(json!({ "database": one.database, "error": error }))
-        });
-        failures.collect()
+        self.failed_databases()
+            .map(|(database, error)| json!({ "database": database, "error": error }))
+            .collect()
     }
 }
 
@@ -127,11 +132,25 @@ impl Alert {
         }
     }
 
-    /// Message and hint as one text.
-    pub fn text(&self) -> String {
-        match &self.hint {
-            Some(hint) => format!("{}\nhint: {hint}", self.message),
-            None => self.message.clone(),
+    /// What sinks for people are to fit into what they take: of a job, each failure by itself.
+    pub(super) fn parts(&self) -> Parts {
+        let failures = self.job.iter().flat_map(JobFacts::failed_databases);
+        let items: Vec<Item> = failures
+            .map(|(database, error)| Item {
+                head: format!("`{database}`"),
+                joint: ": ",
+                reason: error.to_owned(),
+            })
+            .collect();
+        let lead = match items.is_empty() {
+            true => self.message.as_str(),
+            // What stands below it is the failures again.
+            false => self.message.lines().next().unwrap_or_default(),
+        };
+        Parts {
+            lead: lead.to_owned(),
+            items,
+            hint: self.hint.clone(),
         }
     }
 

@@ -3,8 +3,12 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::alert::{ALERT_VERSION, Alert, timestamp};
+use super::alert::{ALERT_VERSION, Alert, JobFacts, timestamp};
+use super::fit::{Item, Parts};
 use crate::config::AlertLevel;
+
+/// A database that is named behind so much text is named in front of it as well.
+const MOST_BEFORE_NAME: usize = 120;
 
 /// Many events in one message.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,18 +35,14 @@ impl Digest {
         severities.max().unwrap_or_default()
     }
 
-    /// The first line of each event, the gravest first: what is cut off at the end matters least.
-    pub(super) fn lines(&self) -> Vec<String> {
+    /// The first line of each event, the gravest first: what has no room at the end matters least.
+    pub(super) fn parts(&self) -> Parts {
         let mut alerts: Vec<&Alert> = self.alerts.iter().collect();
         alerts.sort_by_key(|alert| std::cmp::Reverse(alert.severity));
-        let lines = alerts.into_iter().map(|alert| {
-            let title = alert.title();
-            match alert.message.lines().next() {
-                Some(first) if first != title => format!("{title}: {first}"),
-                _ => title,
-            }
-        });
-        lines.collect()
+        Parts {
+            items: alerts.into_iter().map(item).collect(),
+            ..Parts::default()
+        }
     }
 
     /// What a webhook gets: each event as it would have got it alone, with its id.
@@ -59,5 +59,59 @@ impl Digest {
             "count": self.alerts.len(),
             "events": events.collect::<Value>(),
         })
+    }
+}
+
+/// An event as one of several: what it is about stands in the head, which is shortened last.
+fn item(alert: &Alert) -> Item {
+    let title = alert.title();
+    let line = alert.message.lines().next().unwrap_or_default();
+    if line.is_empty() || line == title {
+        return Item {
+            head: title,
+            ..Item::default()
+        };
+    }
+    let failed: Vec<String> = alert
+        .job
+        .iter()
+        .flat_map(JobFacts::failed_databases)
+        .map(|(database, _)| format!("`{database}`"))
+        .collect();
+    if !failed.is_empty() {
+        let head = format!("{title}: {line}: {}", failed.join(", "));
+        return Item {
+            head,
+            ..Item::default()
+        };
+    }
+    let name = alert.database.as_ref().map(|name| format!("`{name}`"));
+    let end = name
+        .as_ref()
+        .and_then(|name| Some(line.find(name)? + name.len()));
+    match (end, name) {
+        (Some(end), _) if end <= MOST_BEFORE_NAME => {
+            let (before, after) = line.split_at(end);
+            let (joint, reason) = match (after.strip_prefix(": "), after.strip_prefix(' ')) {
+                (Some(reason), _) => (": ", reason),
+                (_, Some(reason)) => (" ", reason),
+                (None, None) => ("", after),
+            };
+            Item {
+                head: format!("{title}: {before}"),
+                joint,
+                reason: reason.to_owned(),
+            }
+        }
+        (_, Some(name)) => Item {
+            head: format!("{title}: {name}"),
+            joint: ": ",
+            reason: line.to_owned(),
+        },
+        (_, None) => Item {
+            head: title,
+            joint: ": ",
+            reason: line.to_owned(),
+        },
     }
 }

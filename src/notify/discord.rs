@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::alert::{Alert, JobFacts, size, timestamp};
+use super::fit::Form;
 use super::post::{Address, Answer, NotifyError, Request};
-use super::text::{cut, discord as escaped};
+use super::text::{clean, cut, discord as escaped, units};
 use super::{Body, Digest, Message, Notifier};
 use crate::config::{AlertLevel, Sink};
 use crate::types::EventKind;
@@ -16,6 +17,17 @@ const MOST_DESCRIPTION: usize = 4096;
 const MOST_VALUE: usize = 1024;
 const MOST_FOOTER: usize = 512;
 const MOST_CONTENT: usize = 2000;
+
+const DESCRIPTION: Form = Form {
+    escape: escaped,
+    measure: units,
+    most: MOST_DESCRIPTION,
+    bullet: "",
+};
+const LIST: Form = Form {
+    bullet: "• ",
+    ..DESCRIPTION
+};
 
 const GREEN: u32 = 0x22_C5_5E;
 const RED: u32 = 0xEF_44_44;
@@ -105,7 +117,7 @@ fn of_job(alert: &Alert, job: &JobFacts) -> Value {
         "timestamp": timestamp(alert.at),
     });
     if !is_success {
-        embed["description"] = cut(&escaped(&alert.message), MOST_DESCRIPTION).into();
+        embed["description"] = DESCRIPTION.text(&alert.parts()).into();
     }
     embed
 }
@@ -125,7 +137,7 @@ fn of_event(alert: &Alert) -> Value {
         .collect();
     json!({
         "title": cut(&title, MOST_TITLE),
-        "description": cut(&escaped(&alert.text()), MOST_DESCRIPTION),
+        "description": DESCRIPTION.text(&alert.parts()),
         "color": color,
         "fields": fields,
         "footer": { "text": footer(&alert.agent) },
@@ -134,8 +146,6 @@ fn of_event(alert: &Alert) -> Value {
 }
 
 fn of_digest(digest: &Digest) -> Value {
-    let lines = digest.lines().into_iter();
-    let lines: Vec<String> = lines.map(|line| format!("• {}", escaped(&line))).collect();
     let color = match digest.severity() {
         AlertLevel::Info => BLUE,
         AlertLevel::Warning => AMBER,
@@ -143,7 +153,7 @@ fn of_digest(digest: &Digest) -> Value {
     };
     json!({ "embeds": [{
         "title": format!("🗂️ {}", digest.title()),
-        "description": cut(&lines.join("\n"), MOST_DESCRIPTION),
+        "description": LIST.text(&digest.parts()),
         "color": color,
         "footer": { "text": footer(&digest.agent) },
         "timestamp": timestamp(digest.at),
@@ -155,8 +165,5 @@ fn field(name: &str, value: &str) -> Value {
 }
 
 fn footer(agent: &str) -> String {
-    cut(
-        &format!("Patina · {}", super::text::clean(agent)),
-        MOST_FOOTER,
-    )
+    cut(&format!("Patina · {}", clean(agent)), MOST_FOOTER)
 }

@@ -7,6 +7,7 @@ mod address;
 mod alert;
 mod digest;
 mod discord;
+mod fit;
 mod heartbeat;
 mod ntfy;
 mod post;

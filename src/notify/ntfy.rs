@@ -2,14 +2,26 @@
 
 use async_trait::async_trait;
 
+use super::fit::Form;
 use super::post::{Address, Answer, NotifyError, Request};
-use super::text::{clean, cut_bytes, header};
+use super::text::{clean, header};
 use super::{Body, Message, Notifier};
 use crate::config::{AlertLevel, Sink};
+use crate::excerpt;
 use crate::types::EventKind;
 
 /// A longer message becomes an attachment: https://docs.ntfy.sh/publish/#limitations
 const MOST_BYTES: usize = 4096;
+
+/// A longer title does not fit a notification, and headers have limits of their own.
+const MOST_TITLE_CHARS: usize = 200;
+
+const MESSAGE: Form = Form {
+    escape: clean,
+    measure: str::len,
+    most: MOST_BYTES,
+    bullet: "",
+};
 
 /// An ntfy topic.
 pub struct Ntfy {
@@ -39,27 +51,31 @@ impl Notifier for Ntfy {
             Message::Alert(alert) => {
                 let title = format!("Patina {}: {}", alert.agent, alert.title());
                 let tag = tag(alert.kind, alert.severity);
-                with_headers(text(url, &alert.text()), &title, alert.severity, tag)
+                let text = MESSAGE.text(&alert.parts());
+                with_headers(post(url, text), &title, alert.severity, tag)
             }
             Message::Digest(digest) => {
                 let title = format!("Patina {}: {}", digest.agent, digest.title());
-                let (lines, severity) = (digest.lines().join("\n"), digest.severity());
+                let (text, severity) = (MESSAGE.text(&digest.parts()), digest.severity());
                 let tag = tag(EventKind::Test, severity);
-                with_headers(text(url, &lines), &title, severity, tag)
+                with_headers(post(url, text), &title, severity, tag)
             }
             Message::Scripted { body, .. } => match body {
                 Body::Json(document) => Request::json(url, document),
-                Body::Text(said) => text(url, said),
+                Body::Text(text) => post(url, bounded(text)),
             },
-            Message::Pulse { .. } => text(url, "Patina is alive"),
+            Message::Pulse { .. } => post(url, "Patina is alive".to_owned()),
         };
         self.address.send(request).await
     }
 }
 
-fn text(url: reqwest::Url, said: &str) -> Request {
-    let said = cut_bytes(&clean(said), MOST_BYTES);
-    Request::post(url, "text/plain; charset=utf-8", said.into_bytes())
+fn bounded(text: &str) -> String {
+    excerpt::cut(&clean(text), MOST_BYTES, str::len).into_owned()
+}
+
+fn post(url: reqwest::Url, text: String) -> Request {
+    Request::post(url, "text/plain; charset=utf-8", text.into_bytes())
 }
 
 fn with_headers(mut request: Request, title: &str, severity: AlertLevel, tag: &str) -> Request {
@@ -68,7 +84,8 @@ fn with_headers(mut request: Request, title: &str, severity: AlertLevel, tag: &s
         AlertLevel::Warning => "4",
         AlertLevel::Critical => "5",
     };
-    request.headers.push(("Title", header(title)));
+    let title = excerpt::excerpt(title, MOST_TITLE_CHARS);
+    request.headers.push(("Title", header(&title)));
     request.headers.push(("Priority", priority.to_owned()));
     request.headers.push(("Tags", tag.to_owned()));
     request

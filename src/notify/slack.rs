@@ -3,14 +3,18 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::fit::{Form, Parts};
 use super::post::{Address, Answer, NotifyError, Request};
-use super::text::{cut, slack as escaped};
+use super::text::{cut, slack as escaped, units};
 use super::{Body, Message, Notifier};
 use crate::config::{AlertLevel, Sink};
 use crate::types::EventKind;
 
 /// Slack cuts beyond 40,000; nobody reads so much: https://docs.slack.dev/changelog/2018-truncating-really-long-messages
 const MOST_TEXT: usize = 8_000;
+
+/// What it says before the text.
+const MOST_FIRST_LINE: usize = 200;
 
 /// A Slack webhook.
 pub struct Slack {
@@ -38,13 +42,11 @@ impl Notifier for Slack {
         let body = match message {
             Message::Alert(alert) => {
                 let mark = mark(alert.kind, alert.severity);
-                plain(mark, &alert.title(), &alert.agent, &alert.text())
+                plain(mark, &alert.title(), &alert.agent, &alert.parts(), "")
             }
             Message::Digest(digest) => {
                 let mark = mark(EventKind::Test, digest.severity());
-                let lines: Vec<String> = digest.lines();
-                let lines: Vec<String> = lines.iter().map(|line| format!("• {line}")).collect();
-                plain(mark, &digest.title(), &digest.agent, &lines.join("\n"))
+                plain(mark, &digest.title(), &digest.agent, &digest.parts(), "• ")
             }
             Message::Scripted { body, .. } => match body {
                 Body::Json(document) => document.clone(),
@@ -59,18 +61,24 @@ impl Notifier for Slack {
 
 fn mark(kind: EventKind, severity: AlertLevel) -> &'static str {
     match (kind, severity) {
-        (EventKind::BackupCompleted | EventKind::Resolved, _) => ":white_check_mark:",
-        (_, AlertLevel::Info) => ":information_source:",
-        (_, AlertLevel::Warning) => ":warning:",
-        (_, AlertLevel::Critical) => ":rotating_light:",
+        (EventKind::BackupCompleted | EventKind::Resolved, _) => "✅",
+        (_, AlertLevel::Info) => "ℹ️",
+        (_, AlertLevel::Warning) => "⚠️",
+        (_, AlertLevel::Critical) => "🚨",
     }
 }
 
-fn plain(mark: &str, title: &str, agent: &str, text: &str) -> Value {
-    let (title, agent, text) = (escaped(title), escaped(agent), escaped(text));
-    let text = cut(
-        &format!("{mark} *{title}* · Patina · {agent}\n{text}"),
-        MOST_TEXT,
-    );
-    json!({ "text": text, "unfurl_links": false, "unfurl_media": false })
+/// Without markup: Slack knows no escape for `*`, `_`, `~` and the backtick, so a name that holds them would change
+/// (https://docs.slack.dev/messaging/formatting-message-text, "Disabling formatting").
+fn plain(mark: &str, title: &str, agent: &str, parts: &Parts, bullet: &'static str) -> Value {
+    let first = format!("{mark} {title} · Patina · {agent}");
+    let first = format!("{}\n", escaped(&cut(&first, MOST_FIRST_LINE)));
+    let form = Form {
+        escape: escaped,
+        measure: units,
+        most: MOST_TEXT - units(&first),
+        bullet,
+    };
+    let text = format!("{first}{}", form.text(parts));
+    json!({ "text": text, "mrkdwn": false, "unfurl_links": false, "unfurl_media": false })
 }

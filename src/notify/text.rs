@@ -1,26 +1,78 @@
-//! Makes text from outside harmless and short. Invariant: what stood in a name or an error is shown as it stood, never
-//! obeyed.
+//! Makes text from outside harmless. Invariant: what stood in a name or an error is read as it stood, never obeyed.
 
-/// What stands for the rest of a text that was cut.
-const REST: char = '…';
+use std::fmt::Write;
 
-/// Without control characters and marks that turn the direction of writing; line ends stay.
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::excerpt;
+
+/// Leaves every script and sign as it is. A control character becomes a visible sign, since it would do something; a
+/// mark that overrides the direction of all that follows is spelled out, and a direction that a line begins ends with it.
 pub(super) fn clean(text: &str) -> String {
-    let is_harmless = |c: &char| {
-        let turns = matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-        (!c.is_control() || *c == '\n') && !turns
-    };
-    text.chars().filter(is_harmless).collect()
+    let mut cleaned = String::with_capacity(text.len());
+    let mut open: Vec<char> = Vec::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\n' => {
+                cleaned.extend(open.drain(..).rev());
+                cleaned.push(c);
+            }
+            '\r' if chars.peek() == Some(&'\n') => {}
+            '\t' => cleaned.push(c),
+            // U+2400 and on: a picture for each of the first 32, and one for DEL.
+            '\0'..='\x1f' => cleaned.extend(char::from_u32(0x2400 + u32::from(c))),
+            '\x7f' => cleaned.push('\u{2421}'),
+            '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{202D}' | '\u{202E}' => {
+                cleaned.extend(c.escape_unicode());
+            }
+            c => {
+                direction(c, &mut open);
+                cleaned.push(c);
+            }
+        }
+    }
+    cleaned.extend(open.drain(..).rev());
+    cleaned
 }
 
-/// Cleaned, and with a backslash before everything that Discord's Markdown reads.
+/// Keeps count of the directions that `c` begins or ends, each by the character that ends it.
+fn direction(c: char, open: &mut Vec<char>) {
+    match c {
+        '\u{202A}' | '\u{202B}' => open.push('\u{202C}'),
+        '\u{2066}'..='\u{2068}' => open.push('\u{2069}'),
+        '\u{202C}' | '\u{2069}' => {
+            if let Some(at) = open.iter().rposition(|end| *end == c) {
+                open.truncate(at);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Cleaned, and with a backslash before everything that Discord's Markdown reads; it shows none of them.
 pub(super) fn discord(text: &str) -> String {
+    let text = clean(text);
     let mut escaped = String::with_capacity(text.len() + 16);
-    for c in clean(text).chars() {
-        if "\\*_~`|>#[]()<@".contains(c) {
+    let mut before = '\n';
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let next = chars.peek().copied();
+        let is_read = match c {
+            // A list or small print.
+            '-' | '+' => before == '\n',
+            // `1.` begins a list.
+            '.' => before.is_ascii_digit() && next == Some(' '),
+            // `:name:` becomes a picture.
+            ':' => next.is_some_and(|next| next.is_ascii_alphanumeric() || "_+-".contains(next)),
+            c => "\\*_~`|>#[]()<@".contains(c),
+        };
+        if is_read {
             escaped.push('\\');
         }
         escaped.push(c);
+        before = c;
     }
     escaped
 }
@@ -31,46 +83,54 @@ pub(super) fn slack(text: &str) -> String {
     text.replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// What a header may hold.
+/// An encoded word is at most 75 characters long; this much of it is text, in base64 (RFC 2047, 2).
+const WORD_BYTES: usize = 45;
+
+/// A header's value: as it is where that is plain ASCII, else in encoded words, which ntfy reads
+/// (https://docs.ntfy.sh/publish/, "Message title"; RFC 2047).
 pub(super) fn header(text: &str) -> String {
-    let is_plain = |c: &char| c.is_ascii_graphic() || *c == ' ';
-    text.chars().filter(is_plain).collect()
+    let text = clean(text).replace('\n', " ");
+    let is_plain = text.chars().all(|c| c.is_ascii_graphic() || c == ' ');
+    if is_plain && !text.contains("=?") {
+        return text.trim().to_owned();
+    }
+    let mut encoded = String::new();
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (word, left) = rest.split_at(rest.floor_char_boundary(WORD_BYTES));
+        let space = if encoded.is_empty() { "" } else { " " };
+        let _ = write!(encoded, "{space}=?UTF-8?B?{}?=", STANDARD.encode(word));
+        rest = left;
+    }
+    encoded
 }
 
-/// At most so many UTF-16 units, which is what chat services count; a backslash that lost its character goes, too.
+/// UTF-16 units, which is what chat services count.
+pub(super) fn units(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+/// At most so many UTF-16 units.
 pub(super) fn cut(text: &str, most_units: usize) -> String {
-    if text.encode_utf16().count() <= most_units {
-        return text.to_owned();
-    }
-    let mut left = most_units.saturating_sub(1);
-    let kept = text.chars().take_while(|c| {
-        let fits = c.len_utf16() <= left;
-        left = left.saturating_sub(c.len_utf16());
-        fits
-    });
-    let mut kept: String = kept.collect();
-    let slashes = kept.len() - kept.trim_end_matches('\\').len();
-    if slashes % 2 == 1 {
-        kept.pop();
-    }
-    kept.push(REST);
-    kept
-}
-
-/// At most so many bytes.
-pub(super) fn cut_bytes(text: &str, most_bytes: usize) -> String {
-    if text.len() <= most_bytes {
-        return text.to_owned();
-    }
-    let end = text.floor_char_boundary(most_bytes.saturating_sub(REST.len_utf8()));
-    format!("{}{REST}", &text[..end])
+    excerpt::cut(text, most_units, units).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+
+    /// What an independent reader makes of it: every backslash before a sign is dropped.
+    fn read_by_discord(text: &str) -> String {
+        let mut read = String::new();
+        let mut chars = text.chars().peekable();
+        while let Some(c) = chars.next() {
+            match (c, chars.peek()) {
+                ('\\', Some(next)) if next.is_ascii_punctuation() => read.extend(chars.next()),
+                _ => read.push(c),
+            }
+        }
+        read
+    }
 
     #[test]
     fn nothing_from_outside_mentions_or_formats() {
@@ -78,20 +138,59 @@ mod tests {
             discord("@everyone **x** [a](b) `c`"),
             "\\@everyone \\*\\*x\\*\\* \\[a\\]\\(b\\) \\`c\\`"
         );
+        assert_eq!(discord(":smile: at 03: x"), "\\:smile: at 03: x");
+        assert_eq!(discord("- a\n1. b\n2-1"), "\\- a\n1\\. b\n2-1");
         assert_eq!(slack("<!channel> & co"), "&lt;!channel&gt; &amp; co");
-        assert_eq!(clean("a\u{202E}b\0c\nd"), "abc\nd");
-        assert_eq!(header("täst\r\nX-Evil: 1"), "tstX-Evil: 1");
+        assert_eq!(header("test\r\nX-Evil: 1"), "test X-Evil: 1");
     }
 
-    proptest! {
-        #[test]
-        fn a_cut_text_is_never_too_long_and_ends_in_no_lone_backslash(text in ".{0,60}", most in 1_usize..40) {
-            let escaped = discord(&text);
-            let short = cut(&escaped, most);
-            prop_assert!(short.encode_utf16().count() <= most);
-            prop_assert!(cut_bytes(&text, most.max(3)).len() <= most.max(3));
-            let kept = short.trim_end_matches(REST);
-            prop_assert!(escaped.starts_with(kept) || short == escaped);
+    #[test]
+    fn names_in_any_script_are_read_as_they_are() {
+        for name in [
+            "الطلبات",
+            "הזמנות\u{200F}(2)",
+            "注文_明細",
+            "คำสั่งซื้อ",
+            "क्षत्रिय",
+            "cafe\u{301}",
+            "👩‍👩‍👧‍👦 🇩🇪 🏴󠁧󠁢󠁥󠁮󠁧󠁿",
+            "a\u{200D}b\u{200C}c",
+            "\u{2067}abc\u{2069} d",
+            "tab\tstop",
+            "*bold* _it_ ~~no~~ `code` ||spoiler|| # > - + 1. <b> & :x: \\ [a](b)",
+        ] {
+            assert_eq!(clean(name), name);
+            assert_eq!(read_by_discord(&discord(name)), name, "{}", discord(name));
+            let read = slack(name).replace("&lt;", "<").replace("&gt;", ">");
+            assert_eq!(read.replace("&amp;", "&"), name);
         }
+    }
+
+    #[test]
+    fn what_would_act_is_shown_instead() {
+        assert_eq!(clean("a\u{202E}b\0c\r\nd\u{7}\u{7f}"), "a\\u{202e}b␀c\nd␇␡");
+        assert_eq!(clean("a\u{2028}b\u{85}"), "a\\u{2028}b\\u{85}");
+        // What a line begins ends with it.
+        assert_eq!(clean("\u{202B}a\nb"), "\u{202B}a\u{202C}\nb");
+        assert_eq!(
+            clean("\u{2068}\u{202A}a"),
+            "\u{2068}\u{202A}a\u{202C}\u{2069}"
+        );
+        assert_eq!(clean("\u{2068}a\u{2069}b"), "\u{2068}a\u{2069}b");
+    }
+
+    #[test]
+    fn a_header_that_is_no_ascii_is_encoded_in_words_that_are_short_enough() {
+        let text = "Patina größer 備份 🍋: ".repeat(6);
+        let encoded = header(&text);
+        let mut decoded = String::new();
+        for word in encoded.split(' ') {
+            assert!(word.len() <= 75, "{word}");
+            let inner = word.strip_prefix("=?UTF-8?B?").unwrap();
+            let bytes = STANDARD.decode(inner.strip_suffix("?=").unwrap()).unwrap();
+            decoded += &String::from_utf8(bytes).unwrap();
+        }
+        assert_eq!(decoded, text);
+        assert!(header("=?UTF-8?B?eA==?=").starts_with("=?UTF-8?B?PT9V"));
     }
 }

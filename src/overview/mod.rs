@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 
 use crate::catalog::{
     Catalog, CatalogError, Good, Harm, Holding, Job, JobResult, Past, Point, Rehearsal, Shelf,
-    Standing, Stock, Totals,
+    Standing, Stock, SuspectCopy, Totals,
 };
 use crate::config::{AlertLevel, Config, Database, StorageKind, Thresholds};
 use crate::types::{BackupDate, DatabaseName, Priority};
@@ -90,6 +90,10 @@ pub struct DatabaseOverview {
     pub failures_in_a_row: u32,
     /// When its newest copy last came back in a rehearsal; `None`: never.
     pub rehearsed_at: Option<DateTime<Utc>>,
+    /// Its newest copy, where that is one of a damaged source.
+    pub suspect: Option<SuspectCopy>,
+    /// Why nothing of it expires now; `None`: it expires by its age.
+    pub held: Option<String>,
 }
 
 /// Whether a database is backed up.
@@ -204,8 +208,10 @@ impl Overview {
         let today = day_of(config, now);
         let mut databases = databases(&standing.shelves, config, now, today);
         let rehearsed = catalog.rehearsed()?;
+        let mut held = catalog.care(now)?.held(now);
         for database in &mut databases {
             database.rehearsed_at = rehearsed.get(&database.name).copied();
+            database.held = held.remove(&database.name);
         }
         let work = catalog.work(now - DAY)?;
         Ok(Self {
@@ -257,6 +263,7 @@ impl DatabaseOverview {
     /// How grave its state is.
     pub fn level(&self) -> AlertLevel {
         match self.staleness {
+            Staleness::Ok | Staleness::Warning if self.suspect.is_some() => AlertLevel::Critical,
             Staleness::Critical => AlertLevel::Critical,
             Staleness::Warning => AlertLevel::Warning,
             Staleness::Ok if self.failures_in_a_row > 0 => AlertLevel::Warning,
@@ -292,6 +299,8 @@ impl DatabaseOverview {
             last_failure: shelf.last_failure.clone(),
             failures_in_a_row: shelf.failures_in_a_row,
             rehearsed_at: None,
+            suspect: shelf.suspect.clone(),
+            held: None,
         }
     }
 }

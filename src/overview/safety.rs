@@ -29,6 +29,13 @@ pub enum Safety {
         /// The age of the oldest of their last good copies.
         oldest: TimeDelta,
     },
+    /// Some databases are damaged where they live: their newest copies are suspect.
+    Suspect {
+        /// Those.
+        databases: Vec<DatabaseName>,
+        /// The age of the oldest of their last good copies.
+        oldest: TimeDelta,
+    },
     /// Stored objects are missing or changed; every database has another good copy.
     Damaged {
         /// How many, each in every storage.
@@ -82,6 +89,10 @@ impl Safety {
         if !databases.is_empty() {
             return Self::Stale { databases, oldest };
         }
+        let (databases, oldest) = those(&|one| one.suspect.is_some());
+        if !databases.is_empty() {
+            return Self::Suspect { databases, oldest };
+        }
         if harmed > 0 {
             return Self::Damaged { objects: harmed };
         }
@@ -105,9 +116,10 @@ impl Safety {
         match self {
             Self::Safe { .. } => AlertLevel::Info,
             Self::Damaged { .. } | Self::Late { .. } | Self::Failing { .. } => AlertLevel::Warning,
-            Self::Nothing { .. } | Self::Unprotected { .. } | Self::Stale { .. } => {
-                AlertLevel::Critical
-            }
+            Self::Nothing { .. }
+            | Self::Unprotected { .. }
+            | Self::Stale { .. }
+            | Self::Suspect { .. } => AlertLevel::Critical,
         }
     }
 
@@ -122,6 +134,10 @@ impl Safety {
             Self::Stale { databases, .. } => match &databases[..] {
                 [one] => format!("{one} is not safe."),
                 many => format!("{} databases are not safe.", many.len()),
+            },
+            Self::Suspect { databases, .. } => match &databases[..] {
+                [one] => format!("{one} is damaged."),
+                many => format!("{} databases are damaged.", many.len()),
             },
             Self::Damaged { objects: 1 } => "A stored copy is damaged.".to_owned(),
             Self::Damaged { objects } => format!("{objects} stored copies are damaged."),
@@ -151,6 +167,17 @@ impl Safety {
                 listed(databases)
             ),
             Self::Stale { databases, oldest } => past(databases, *oldest),
+            Self::Suspect { databases, oldest } => {
+                let (names, age) = (listed(databases), age(*oldest));
+                let newest = match &databases[..] {
+                    [_] => "its newest copy is suspect",
+                    _ => "their newest copies are suspect",
+                };
+                format!(
+                    "SQLite finds damage in {names}: {newest} and does not count. The last healthy copy is {age} old; \
+                     nothing expires meanwhile."
+                )
+            }
             Self::Damaged { .. } => {
                 "A storage lost or changed what was stored; every database has another good copy."
                     .to_owned()

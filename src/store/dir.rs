@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use crate::types::{BackupDate, ObjectKey, Sha256};
 
-use super::tree::{Content, Refusal, Tree, object_stat};
+use super::tree::{Content, Refusal, Tree, file_name, object_stat};
 use super::{
     Body, Listing, ObjectStat, Operation, Prune, Reader, Store, StoreError, StoreErrorKind, Tried,
     trial,
@@ -62,15 +62,25 @@ impl DirStore {
         swept.map_err(|cause| self.failed(Operation::Prepare, None, &cause))
     }
 
-    /// Writes a probe, reads it back, creates it a second time, which must be refused, and removes it. First the
-    /// probes are removed that trials killed before `now` left.
+    /// Creates a probe where the next copy will lie and one where its manifest will, by the same calls; reads them back,
+    /// creates them a second time, which must be refused, and removes them. First the probes are removed that trials
+    /// killed before `now` left.
     ///
     /// # Errors
-    /// Where a step failed. The probe is removed all the same, or swept by a trial an hour later.
+    /// Where copies cannot be stored or read back. The probes are removed all the same, or swept by a trial an hour
+    /// later.
     pub async fn try_out(&self, now: DateTime<Utc>) -> Result<Tried, StoreError> {
         let mark = Arc::clone(&self.mark);
         let tried = self.blocking(move |tree| try_out(tree, &mark, now)).await;
-        tried.map_err(|(operation, cause)| self.failed(operation, None, &cause))
+        let (refuses_taken, swept, unremoved) =
+            tried.map_err(|(operation, cause)| self.failed(operation, None, &cause))?;
+        Ok(Tried {
+            refuses_taken,
+            swept,
+            unlisted: None,
+            unparted: None,
+            unremoved: unremoved.map(|cause| self.failed(Operation::Unprobe, None, &cause)),
+        })
     }
 
     fn failed(
@@ -134,8 +144,11 @@ impl Store for DirStore {
             },
         };
         let path = key.as_str().to_owned();
-        let created = self.blocking(move |tree| tree.create(&path, content)).await;
-        created.map_err(|refusal| self.refused(key, refusal))
+        let created = self.blocking(move |tree| {
+            tree.mark().map_err(Refusal::Failed)?;
+            tree.create(&path, content)
+        });
+        created.await.map_err(|refusal| self.refused(key, refusal))
     }
 
     async fn open(
@@ -182,19 +195,29 @@ impl Prune for DirStore {
 
 type Step<T> = Result<T, (Operation, io::Error)>;
 
-fn try_out(tree: &Tree, mark: &str, now: DateTime<Utc>) -> Step<Tried> {
+/// What a trial makes folders of, as a backup does; empty ones are removed after it.
+const FOLDERS: [&str; 3] = ["daily", "manifests/daily", "manifests"];
+
+/// What a trial showed: whether a taken name is refused, how many old probes went, and why this one stays.
+type Shown = (bool, u64, Option<io::Error>);
+
+fn try_out(tree: &Tree, mark: &str, now: DateTime<Utc>) -> Step<Shown> {
     let swept = sweep_probes(tree, mark, now)?;
-    let probe = trial::name(mark, now);
-    let steps = steps(tree, &probe);
-    let removed = tree
-        .remove(&probe)
-        .map_err(|cause| (Operation::Unprobe, cause));
-    let refuses_taken = steps?;
-    removed?;
-    Ok(Tried {
-        refuses_taken,
-        swept,
-    })
+    let (day, probe) = (now.date_naive(), trial::name(mark, now));
+    // Where the next backup puts an object, and where its manifest.
+    let paths = [
+        format!("daily/{day}/{probe}"),
+        format!("manifests/daily/{day}/{probe}"),
+    ];
+    let steps: Vec<Step<bool>> = paths.iter().map(|path| steps(tree, path)).collect();
+    let removed: Vec<io::Result<()>> = paths.iter().map(|path| tree.remove(path)).collect();
+    let emptied = tree.remove_empty(&FOLDERS);
+    let mut refuses_taken = true;
+    for step in steps {
+        refuses_taken &= step?;
+    }
+    let removed: io::Result<()> = removed.into_iter().chain([emptied]).collect();
+    Ok((refuses_taken, swept, removed.err()))
 }
 
 fn steps(tree: &Tree, probe: &str) -> Step<bool> {
@@ -221,18 +244,16 @@ fn steps(tree: &Tree, probe: &str) -> Step<bool> {
 
 fn sweep_probes(tree: &Tree, mark: &str, now: DateTime<Utc>) -> Step<u64> {
     let mut dead = Vec::new();
-    let is_dead = |path: &str| trial::is_abandoned(path, mark, now);
-    let walked = tree.walk(&|_| false, &mut |path, _| {
+    let is_dead = |path: &str| trial::is_abandoned(file_name(path), mark, now);
+    let walked = tree.walk(&leads_to_keys, &mut |path, _| {
         if is_dead(path) {
             dead.push(path.to_owned());
         }
     });
     walked.map_err(|cause| (Operation::List, cause))?;
-    for path in &dead {
-        tree.remove(path)
-            .map_err(|cause| (Operation::Unprobe, cause))?;
-    }
-    Ok(dead.len() as u64)
+    // What stays is told where the trial's own probe is removed.
+    let removed = dead.iter().filter(|path| tree.remove(path).is_ok());
+    Ok(removed.count() as u64)
 }
 
 fn cause_of(refusal: Refusal) -> io::Error {

@@ -87,6 +87,8 @@ pub enum Operation {
     Probe,
     /// To give a probe back.
     ReadProbe,
+    /// To keep a probe that is sent as large objects are.
+    ProbeParts,
     /// To remove a probe.
     Unprobe,
 }
@@ -102,6 +104,7 @@ impl fmt::Display for Operation {
             Self::Remove => "remove",
             Self::Probe => "write a probe",
             Self::ReadProbe => "read its probe back",
+            Self::ProbeParts => "take a large object in parts",
             Self::Unprobe => "remove its probe",
         })
     }

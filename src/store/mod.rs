@@ -6,6 +6,7 @@
 mod dir;
 mod error;
 mod fault;
+mod identity;
 mod memory;
 mod read;
 mod retry;

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
+use super::identity::{Identity, MARK_PREFIX};
 use super::{Digest, ObjectStat};
 use crate::types::Hasher;
 
@@ -24,6 +25,7 @@ const TEMP_PREFIX: &str = ".tmp-";
 pub(super) struct Tree {
     root: PathBuf,
     temp_prefix: String,
+    identity: Identity,
 }
 
 /// Where a new file's bytes come from.
@@ -59,13 +61,22 @@ impl Tree {
         let root = std::path::absolute(root)?;
         create_folders(&root)?;
         let temp_prefix = format!("{TEMP_PREFIX}{mark}-");
-        let tree = Self { root, temp_prefix };
+        let tree = Self {
+            root,
+            temp_prefix,
+            identity: Identity::new(mark),
+        };
         tree.root_folder()?;
         Ok(tree)
     }
 
     pub(super) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Marks the folder as the one in which our objects lie.
+    pub(super) fn mark(&self) -> io::Result<()> {
+        self.identity.mark(&self.root_folder()?)
     }
 
     /// Creates the file `path` (names joined by `/`) whole, or not at all.
@@ -134,6 +145,16 @@ impl Tree {
         Ok(())
     }
 
+    /// Removes those of these folders that are empty.
+    pub(super) fn remove_empty(&self, folders: &[&str]) -> io::Result<()> {
+        let root = self.root_folder()?;
+        for folder in folders {
+            // Not empty, or not there: it stays as it is.
+            let _ = rustix::fs::unlinkat(&root, *folder, AtFlags::REMOVEDIR);
+        }
+        Ok(())
+    }
+
     /// Calls `visit` with the path and stat of every entry below the root that is not a temporary file.
     /// Folders are entered where `enter` says so, and visited where not.
     pub(super) fn walk(
@@ -142,7 +163,7 @@ impl Tree {
         visit: &mut dyn FnMut(&str, &Stat),
     ) -> io::Result<()> {
         walk_in(&self.root_folder()?, "", enter, &mut |_, path, stat| {
-            if !file_name(path).starts_with(TEMP_PREFIX) {
+            if !file_name(path).starts_with(TEMP_PREFIX) && !path.starts_with(MARK_PREFIX) {
                 visit(path, stat);
             }
             Ok(())
@@ -173,11 +194,15 @@ impl Tree {
     fn root_folder(&self) -> io::Result<OwnedFd> {
         // The root itself may be a link: it is the user's word where the store is.
         let flags = FOLDER.difference(OFlags::NOFOLLOW);
-        match rustix::fs::open(&self.root, flags, Mode::empty()) {
+        let folder = match rustix::fs::open(&self.root, flags, Mode::empty()) {
             // Not `NotFound`: that would say that an object is absent, and nobody can know.
-            Err(Errno::NOENT) => Err(io::Error::other("the directory is gone; is it mounted?")),
-            result => Ok(result?),
-        }
+            Err(Errno::NOENT) => {
+                return Err(io::Error::other("the directory is gone; is it mounted?"));
+            }
+            result => result?,
+        };
+        self.identity.check(&folder)?;
+        Ok(folder)
     }
 
     /// The folders from the root to the one that holds `path`, and the last name.
@@ -311,7 +336,7 @@ fn walk_in(
     Ok(())
 }
 
-fn file_name(path: &str) -> &str {
+pub(super) fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 

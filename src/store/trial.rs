@@ -3,13 +3,21 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// What a trial of a store showed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use super::StoreError;
+
+/// What a trial of a store showed: copies can be stored and read back. What is missing beside that is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
-    /// Whether a second create of a taken name was refused.
+    /// Whether the store itself refuses to write a taken name; where it does not, it is looked at before.
     pub refuses_taken: bool,
     /// How many probes of dead trials were removed.
     pub swept: u64,
+    /// Why its objects cannot be listed; `None`: they can.
+    pub unlisted: Option<StoreError>,
+    /// Why a large object, which is sent in parts, cannot be created; `None`: it can, or there is no difference.
+    pub unparted: Option<StoreError>,
+    /// Why nothing can be removed; `None`: it can. A probe then stays.
+    pub unremoved: Option<StoreError>,
 }
 
 /// What a probe holds.

@@ -25,6 +25,12 @@ pub enum EventKind {
     RowsDropped,
     /// A database's schema is another one than in the copy before.
     SchemaChanged,
+    /// A copy does not carry something of its source, and the copy before did, or did not say so.
+    NewExceptions,
+    /// A copy has another form than the one before: SQL text or an image.
+    FormChanged,
+    /// The newest copy is one of a damaged source.
+    SuspectCopy,
     /// A database failed several times in a row.
     ConsecutiveFailures,
     /// A stored object is not what was stored.
@@ -51,7 +57,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::BackupStarted,
         Self::BackupCompleted,
         Self::BackupFailed,
@@ -62,6 +68,9 @@ impl EventKind {
         Self::SizeIncrease,
         Self::RowsDropped,
         Self::SchemaChanged,
+        Self::NewExceptions,
+        Self::FormChanged,
+        Self::SuspectCopy,
         Self::ConsecutiveFailures,
         Self::VerifyFailed,
         Self::DrillFailed,
@@ -88,6 +97,9 @@ impl EventKind {
             Self::SizeIncrease => "size_increase",
             Self::RowsDropped => "rows_dropped",
             Self::SchemaChanged => "schema_changed",
+            Self::NewExceptions => "new_exceptions",
+            Self::FormChanged => "form_changed",
+            Self::SuspectCopy => "suspect_copy",
             Self::ConsecutiveFailures => "consecutive_failures",
             Self::VerifyFailed => "verify_failed",
             Self::DrillFailed => "drill_failed",
@@ -115,6 +127,9 @@ impl EventKind {
             Self::SizeIncrease => "Copy much larger than usual",
             Self::RowsDropped => "Rows are missing",
             Self::SchemaChanged => "Schema changed",
+            Self::NewExceptions => "Copy lacks something of its source",
+            Self::FormChanged => "Copies have another form",
+            Self::SuspectCopy => "Source database is damaged",
             Self::ConsecutiveFailures => "Backup fails again and again",
             Self::VerifyFailed => "Stored copy is damaged",
             Self::DrillFailed => "Rehearsal of a restore failed",

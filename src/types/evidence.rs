@@ -149,9 +149,23 @@ pub enum EvidenceClass {
 }
 
 impl EvidenceClass {
+    /// All of them, the best first.
+    pub const ALL: [Self; 4] = [Self::A, Self::B, Self::C, Self::S];
+
     /// Whether a copy of this class counts as a backup.
     pub fn counts(self) -> bool {
         matches!(self, Self::A | Self::B)
+    }
+
+    /// What the proof is worth, for people: the class, and that an older version checked it where no independent check
+    /// did.
+    pub fn proof(self, is_checked: bool) -> String {
+        match self {
+            Self::A | Self::B if !is_checked => {
+                format!("{} (checked by version 0.1)", self.meaning())
+            }
+            _ => self.meaning().to_owned(),
+        }
     }
 
     /// The letter and what it means, for people.
@@ -162,5 +176,23 @@ impl EvidenceClass {
             Self::C => "C: restored and consistent, not compared with the source",
             Self::S => "S: suspect, a copy of a damaged source; it does not count",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_an_older_version_says_by_what_it_was_checked_and_a_suspect_one_never_counts() {
+        assert!(
+            EvidenceClass::A
+                .proof(false)
+                .ends_with("(checked by version 0.1)")
+        );
+        assert_eq!(EvidenceClass::A.proof(true), EvidenceClass::A.meaning());
+        assert_eq!(EvidenceClass::C.proof(false), EvidenceClass::C.meaning());
+        let counted = EvidenceClass::ALL.map(EvidenceClass::counts);
+        assert_eq!(counted, [true, true, false, false]);
     }
 }

@@ -25,6 +25,22 @@ pub enum CopyForm {
 }
 
 impl CopyForm {
+    /// The word in JSON: `sql` or `image`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sql => "sql",
+            Self::Image => "image",
+        }
+    }
+
+    /// What it is, for people: what follows `the copy is`.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Sql => "SQL text",
+            Self::Image => "an image of the file's pages",
+        }
+    }
+
     /// What follows the name in a key: `.sql` or `.sqlite`.
     pub fn suffix(self) -> &'static str {
         match self {

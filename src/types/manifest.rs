@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{BackupDate, CheckFacts, Compression, DatabaseName, EvidenceClass, Exception, JobId};
-use super::{CopyForm, ObjectKey, Sha256, SourceEvidence};
+use super::{CopyForm, Health, ObjectKey, Sha256, SourceEvidence};
 
 /// The version of the manifest's fields. Version 1 knew no independent check; its copies say what they are by that.
 pub const MANIFEST_FORMAT: u32 = 2;
@@ -68,12 +68,19 @@ impl Manifest {
 
     /// What the proof is worth, for people: its class, and by which check.
     pub fn proof(&self) -> String {
-        let meaning = self.class.meaning();
-        match (&self.check, self.class) {
-            (None, EvidenceClass::A | EvidenceClass::B) => {
-                format!("{meaning} (checked by version 0.1)")
-            }
-            _ => meaning.to_owned(),
+        self.class.proof(self.check.is_some())
+    }
+
+    /// Whether the copy counts as a backup: proven, and nothing of its schema is missing.
+    pub fn counts(&self) -> bool {
+        self.class.counts() && !self.incomplete
+    }
+
+    /// What SQLite said of the source's damage; empty where it found none, or was not asked.
+    pub fn damage(&self) -> &[String] {
+        match self.check.as_ref().and_then(|check| check.health.as_ref()) {
+            Some(Health::Damaged(lines)) => lines,
+            Some(Health::Ok) | None => &[],
         }
     }
 }

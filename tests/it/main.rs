@@ -23,6 +23,7 @@ mod file_identity;
 mod guide;
 mod http;
 mod hooks;
+mod images;
 mod killed;
 mod live;
 mod night;

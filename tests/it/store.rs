@@ -36,7 +36,14 @@ fn retry<S: Store>(inner: Arc<S>) -> (Arc<ManualClock>, Retry<S>) {
 }
 
 /// Every name below `root`, sorted.
+/// The files below a folder, but for the mark of the storage.
 fn names(root: &Path) -> Vec<String> {
+    let mut names = all_names(root);
+    names.retain(|name| !name.starts_with(".patina-storage-"));
+    names
+}
+
+fn all_names(root: &Path) -> Vec<String> {
     let mut names = Vec::new();
     let mut left = vec![root.to_owned()];
     while let Some(folder) = left.pop() {
@@ -100,6 +107,10 @@ async fn files_are_private_and_no_temporary_one_is_left() {
     assert_eq!(mode(&folder.join(KEY)), 0o600);
     assert_eq!(mode(&folder.join("daily/2026-11-22")), 0o700);
     assert_eq!(mode(&folder), 0o700);
+    let all = all_names(&folder);
+    let marks: Vec<_> = all.iter().filter(|name| *name != KEY).collect();
+    assert_eq!(marks.len(), 1, "{marks:?}");
+    assert_eq!(mode(&folder.join(marks[0])), 0o600);
 }
 
 #[tokio::test]
@@ -198,6 +209,62 @@ async fn a_directory_that_is_gone_is_an_error_and_not_an_empty_store() {
     }
     assert!(!root.path().exists(), "a new directory hides the lost one");
     fs::remove_dir_all(root.path().with_extension("away")).unwrap();
+}
+
+/// What an unmounted disk leaves in its place, and what happens when it comes back, all under one open store.
+#[tokio::test]
+async fn an_empty_directory_in_place_of_the_one_that_was_is_neither_read_nor_written() {
+    let outside = TempDir::new().unwrap();
+    let (root, away) = (outside.path().join("mnt"), outside.path().join("away"));
+    let store = DirStore::open("nas", &root, "one").unwrap();
+    store.create(&key(KEY), Body::Bytes(b"x")).await.unwrap();
+    fs::rename(&root, &away).unwrap();
+    fs::create_dir(&root).unwrap();
+    let other = key("daily/2026-11-23/orders.sql");
+    for error in [
+        store.stat(&key(KEY)).await.map(drop),
+        store.open(&key(KEY), None).await.map(drop),
+        store.list().await.map(drop),
+        store.remove(&key(KEY)).await,
+        store.create(&other, Body::Bytes(b"y")).await,
+        store.try_out(clock().now()).await.map(drop),
+    ] {
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains("is its disk mounted?"), "{text}");
+    }
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+    // Another installation's disk is another one, too.
+    let foreign = DirStore::open("nas", &root, "two").unwrap();
+    foreign.create(&key(KEY), Body::Bytes(b"z")).await.unwrap();
+    store.create(&other, Body::Bytes(b"y")).await.unwrap_err();
+    fs::remove_dir_all(&root).unwrap();
+    // The same disk, mounted anew: another directory with the mark.
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .args([&away, &root])
+        .status();
+    assert!(copied.unwrap().success());
+    store.create(&other, Body::Bytes(b"y")).await.unwrap();
+    assert_eq!(content(&store, &key(KEY)).await.unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn a_directory_whose_content_is_removed_while_it_is_open_is_not_begun_anew() {
+    let root = TempDir::new().unwrap();
+    let store = dir(&root);
+    store.create(&key(KEY), Body::Bytes(b"x")).await.unwrap();
+    for name in all_names(root.path()) {
+        fs::remove_file(root.path().join(name)).unwrap();
+    }
+    fs::remove_dir_all(root.path().join("daily")).unwrap();
+    let error = store
+        .create(&key(KEY), Body::Bytes(b"x"))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("is its disk mounted?"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

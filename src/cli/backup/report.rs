@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Night;
+use crate::anomaly::Changes;
 use crate::cli::context::{Context, in_spite_of, printable, tell};
 use crate::cli::exit::Exit;
+use crate::cli::list::{add_proof, proof};
 use crate::cli::table::{Side, Table};
 use crate::engine::backup::{DatabaseReport, Outcome, Report, SizeFinding};
 use crate::engine::recover::Recovery;
@@ -22,10 +24,19 @@ fn exit(report: &Report) -> Exit {
     let skipped = report.databases.iter().filter(is_skipped).count();
     match stored {
         _ if report.skipped.is_some() => Exit::Skipped,
-        _ if stored + skipped == report.databases.len() => Exit::Ok,
+        _ if stored + skipped == report.databases.len() => match is_suspect(report) {
+            true => Exit::Damage,
+            false => Exit::Ok,
+        },
         0 => Exit::Failed,
         _ => Exit::Partly,
     }
+}
+
+/// Whether a source is damaged: its copy is stored, and is no backup.
+fn is_suspect(report: &Report) -> bool {
+    let mut manifests = report.databases.iter().filter_map(manifest);
+    manifests.any(|manifest| manifest.class == EvidenceClass::S)
 }
 
 /// Writes it all, and says how the command ends.
@@ -97,7 +108,7 @@ fn table(report: &Report) -> Table<7> {
                 grouped(manifest.evidence.total_rows()),
                 ByteCount(manifest.plain.size_bytes).to_string(),
                 ByteCount(manifest.stored.size_bytes).to_string(),
-                format!("{:?}", manifest.class),
+                proof(manifest),
                 manifest.key.to_string(),
             ],
             Outcome::Failed { .. } => nothing("failed"),
@@ -123,10 +134,18 @@ fn seconds(duration_ms: u64) -> String {
 fn summary(report: &Report) -> String {
     let manifests = || report.databases.iter().filter_map(|entry| manifest(entry));
     let mut text = String::new();
-    for class in [EvidenceClass::A, EvidenceClass::B, EvidenceClass::C] {
-        if manifests().any(|manifest| manifest.class == class) {
-            text.push_str(&format!("proof {}\n", class.meaning()));
+    for class in EvidenceClass::ALL {
+        if let Some(manifest) = manifests().find(|manifest| manifest.class == class) {
+            text.push_str(&format!("proof {}\n", manifest.proof()));
         }
+    }
+    let with_exceptions = manifests().filter(|manifest| !manifest.exceptions.is_empty());
+    for manifest in with_exceptions {
+        let (name, count) = (&manifest.database, manifest.exceptions.len() as u64);
+        let count = counted(count, "exception");
+        text.push_str(&format!(
+            "{name}: {count}; `patina show {name}` lists them\n"
+        ));
     }
     let stored = manifests().count();
     let bytes = manifests().map(|manifest| manifest.stored.size_bytes).sum();
@@ -144,9 +163,37 @@ fn manifest(entry: &DatabaseReport) -> Option<&Manifest> {
     }
 }
 
+/// What a copy has that the one before did not, and what there is of it every night, in short.
+fn changed(name: &DatabaseName, manifest: &Manifest, changes: &Changes) -> Vec<String> {
+    let mut lines = Vec::new();
+    if manifest.class == EvidenceClass::S {
+        let damage = manifest.damage().join("; ");
+        lines.push(format!(
+            "error: database `{name}`: SUSPECT COPY: SQLite finds the source damaged: {}\nhint: {} is kept and does not \
+             count; `sqlite3 FILE 'PRAGMA integrity_check'` shows the damage, `.recover` saves what can be read, \
+             `patina list {name}` has the copies from before",
+            printable(&damage),
+            manifest.key
+        ));
+    }
+    if let Some(form) = &changes.form {
+        lines.push(format!("note: database `{name}`: {}", printable(form)));
+    }
+    for exception in &changes.new_exceptions {
+        let text = printable(&exception.to_string());
+        lines.push(format!("warning: {name}: {text}"));
+    }
+    if changes.known_exceptions > 0 {
+        let count = counted(changes.known_exceptions as u64, "exception");
+        lines.push(format!("note: {name}: {count}, as before"));
+    }
+    lines
+}
+
 /// One text per trouble; a hint that several share is given once, at the first.
 fn troubles(report: &Report) -> Vec<String> {
-    let mut lines = Vec::new();
+    let warnings = report.warnings.iter();
+    let mut lines: Vec<String> = warnings.map(|text| format!("warning: {text}")).collect();
     for entry in &report.databases {
         let name = &entry.database;
         match &entry.outcome {
@@ -154,7 +201,9 @@ fn troubles(report: &Report) -> Vec<String> {
                 manifest,
                 degraded,
                 size,
+                changes,
             } => {
+                lines.extend(changed(name, manifest, changes));
                 if let SizeFinding::Warn(reason) | SizeFinding::Alert(reason) = size {
                     lines.push(format!("warning: {name}: size: {}", printable(reason)));
                 }
@@ -232,8 +281,12 @@ fn database(entry: &DatabaseReport) -> Value {
     });
     match &entry.outcome {
         Outcome::Stored {
-            manifest, degraded, ..
+            manifest,
+            degraded,
+            changes,
+            ..
         } => {
+            value["new_exceptions"] = json!(changes.new_exceptions);
             value["outcome"] = "stored".into();
             value["key"] = json!(manifest.key);
             value["tables"] = manifest.evidence.tables.len().into();
@@ -243,7 +296,8 @@ fn database(entry: &DatabaseReport) -> Value {
             value["compression"] = json!(manifest.stored.compression);
             value["sha256"] = json!(manifest.stored.sha256);
             value["class"] = json!(manifest.class);
-            value["evidence"] = manifest.class.meaning().into();
+            value["evidence"] = manifest.proof().into();
+            add_proof(&mut value, manifest);
             value["incomplete"] = manifest.incomplete.into();
             value["warnings"] = json!(manifest.warnings);
             value["degraded"] = json!(degraded);

@@ -1,6 +1,7 @@
 //! `patina restore`: brings copies back, and says table by table what was proven.
 
 mod cloud;
+mod image;
 mod plan;
 mod report;
 
@@ -51,6 +52,11 @@ struct What {
 }
 
 impl What {
+    /// The commit record, where the copy is a stored one.
+    fn manifest(&self) -> Option<&Manifest> {
+        self.copy.as_ref().map(|(_, copy)| copy.manifest())
+    }
+
     async fn of(context: &Context, args: &RestoreArgs) -> anyhow::Result<Self> {
         match (&args.copy, &args.file) {
             (Some(address), _) => Self::stored(context, address, args).await,
@@ -75,15 +81,17 @@ impl What {
 
     /// A file needs neither configuration nor catalog; what they know of it helps to prove it.
     fn file(context: &Context, file: &Path, args: &RestoreArgs) -> anyhow::Result<Self> {
+        let known = known(context);
+        let compression = compression_of(file);
         let manifest = match &args.manifest {
-            None => None,
+            None => image::manifest_of(file, compression, &known)?.map(Box::new),
             Some(path) => Some(Box::new(read_manifest(path)?)),
         };
         let origin = Origin::File {
             path: file.to_owned(),
-            compression: compression_of(file),
+            compression,
             manifest,
-            known: known(context),
+            known,
         };
         Ok(Self {
             name: file.display().to_string(),

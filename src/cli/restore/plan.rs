@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::{What, overwrite};
 use crate::cli::args::RestoreArgs;
-use crate::cli::context::Context;
+use crate::cli::context::{Context, printable};
 use crate::cli::exit::{Exit, Refusal};
 use crate::engine::restore::{Origin, Overwrite, RestoreError, Target};
-use crate::types::{ByteCount, counted};
+use crate::types::{ByteCount, Exception, Manifest, counted};
 
 /// The plan of one copy.
 pub(super) fn show(context: &Context, args: &RestoreArgs, what: &What) -> anyhow::Result<Exit> {
@@ -40,6 +40,10 @@ struct Step {
     /// What happens to what is there.
     action: &'static str,
     is_refused: bool,
+    is_image: bool,
+    /// What the copy's proof is worth; `None`: nothing is known of it.
+    proof: Option<String>,
+    exceptions: Vec<Exception>,
 }
 
 impl Step {
@@ -61,6 +65,9 @@ impl Step {
             target: target.display().to_string(),
             action,
             is_refused: is_refused && args.tables.is_empty(),
+            is_image: manifest.is_some_and(Manifest::is_image),
+            proof: manifest.map(Manifest::proof),
+            exceptions: manifest.map_or_else(Vec::new, |manifest| manifest.exceptions.clone()),
         })
     }
 
@@ -72,12 +79,16 @@ impl Step {
             "rows": self.rows,
             "target": self.target,
             "action": self.action,
+            "form": if self.is_image { "image" } else { "sql" },
+            "proof": self.proof,
+            "exceptions": self.exceptions,
         })
     }
 
     fn text(&self, tables: &[String]) -> String {
         let size = self.text_bytes.map_or(String::new(), |bytes| {
-            format!(", {} of SQL", ByteCount(bytes))
+            let what = if self.is_image { "an image" } else { "SQL" };
+            format!(", {} of {what}", ByteCount(bytes))
         });
         let rows = self
             .rows
@@ -86,10 +97,18 @@ impl Step {
             [] => "all tables".to_owned(),
             some => format!("only {}", some.join(", ")),
         };
-        format!(
-            "copy    {}{size}{rows}\nfrom    {}\ntables  {only}\ntarget  {}: {}",
-            self.copy, self.from, self.target, self.action
-        )
+        let mut text = format!("copy    {}{size}{rows}\n", self.copy);
+        if let Some(proof) = &self.proof {
+            text += &format!("proof   {proof}\n");
+        }
+        for exception in &self.exceptions {
+            text += &format!("        exception: {}\n", printable(&exception.to_string()));
+        }
+        text += &format!(
+            "from    {}\ntables  {only}\ntarget  {}: {}",
+            self.from, self.target, self.action
+        );
+        text
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::What;
 use crate::cli::context::{Context, in_spite_of, printable, tell};
 use crate::cli::exit::Exit;
+use crate::cli::list::add_proof;
 use crate::cli::table::{Side, Table};
 use crate::engine::restore::{Basis, Proof, Restored, TableProof, Verdict};
 use crate::types::{ByteCount, counted, grouped};
@@ -41,7 +42,7 @@ pub(super) fn show(context: &Context, all: &[Done<'_>]) -> Exit {
 
 fn document(done: &Done<'_>) -> Value {
     let restored = &done.restored;
-    json!({
+    let mut document = json!({
         "copy": done.what.name,
         "target": done.target,
         "safety_copy": restored.safety_copy,
@@ -53,7 +54,12 @@ fn document(done: &Done<'_>) -> Value {
         "expected_foreign_key_violations": restored.proof.expected_violations,
         "tables": restored.proof.tables.iter().map(table_document).collect::<Vec<_>>(),
         "warnings": restored.warnings,
-    })
+    });
+    if let Some(manifest) = done.what.manifest() {
+        document["class"] = json!(manifest.class);
+        add_proof(&mut document, manifest);
+    }
+    document
 }
 
 fn table_document(table: &TableProof) -> Value {
@@ -105,6 +111,15 @@ fn text(done: &Done<'_>) -> String {
         ByteCount(restored.size_bytes),
         done.duration.as_secs_f64()
     );
+    if let Some(manifest) = done.what.manifest() {
+        text += &format!("\nproof {}", manifest.proof());
+        if manifest.is_image() {
+            text += "\nthe copy is an image: its pages are those of the source";
+        }
+        for exception in &manifest.exceptions {
+            text += &format!("\nexception: {}", printable(&exception.to_string()));
+        }
+    }
     if let Some(copy) = &restored.safety_copy {
         text += &format!("\nsafety copy of what was there: {}", copy.display());
     }

@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::{DatabaseReport, Outcome, SizeFinding};
 use crate::catalog::{CatalogError, CopyFilter, Job, Run, StoredCopy};
 use crate::config::{OnError, VerifyMode};
+use crate::excerpt;
 use crate::hook::verdict::{self, Action, After, Before, Size, Verdict};
 use crate::hook::{HookError, HookErrorKind, HookName};
-use crate::types::{ByteCount, DatabaseName, Manifest};
+use crate::types::{ByteCount, DatabaseName, EvidenceClass, Manifest};
 use crate::wiring::{WiredDatabase, Wiring};
 
 /// The version of every event's shape; it rises when a key changes its meaning or goes.
@@ -137,6 +138,7 @@ pub(super) async fn after_backup(
     match read {
         Ok(after) => run.label(name, &labels(after.unwrap_or_default())),
         Err(message) => {
+            let message = excerpt::error(&message);
             tracing::warn!(database = %name, "{name}: {message}");
             run.note(Some(name), &message)
         }
@@ -175,6 +177,7 @@ pub(super) fn tell(
 ) -> Result<(), CatalogError> {
     match trouble {
         Some(message) => {
+            let message = excerpt::error(&message);
             tracing::warn!(job = %run.id(), "{message}");
             run.note(database, &message)
         }
@@ -283,7 +286,10 @@ fn about_result(database: &WiredDatabase, report: &DatabaseReport) -> Value {
         "duration_ms": report.duration_ms,
         "duration": humantime::format_duration(Duration::from_millis(report.duration_ms)).to_string(),
         "error": error,
-        "verified": manifest.is_some() && is_restored,
+        "class": manifest.map(|manifest| manifest.class),
+        "form": manifest.map(|manifest| manifest.key.form().as_str()),
+        "exceptions": manifest.map_or(&[][..], |manifest| &manifest.exceptions),
+        "verified": manifest.is_some_and(|manifest| manifest.class != EvidenceClass::S) && is_restored,
     })
 }
 
@@ -306,7 +312,10 @@ fn good_copies(
         ..CopyFilter::default()
     };
     let mut copies = wiring.catalog.copies(&filter)?;
-    copies.retain(|copy| !copy.manifest.incomplete && copy.live().next().is_some());
+    copies.retain(|copy| {
+        let is_whole = !copy.manifest.incomplete && copy.manifest.class != EvidenceClass::S;
+        is_whole && copy.live().next().is_some()
+    });
     copies.truncate(most);
     Ok(copies)
 }

@@ -11,11 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::hooks::Decision;
 use self::one::Attempt;
-use super::judge;
 use super::state::StateDir;
+use super::{judge, presence};
+use crate::anomaly::Changes;
 use crate::catalog::{CatalogError, Job, JobStatus, NewJob, Run};
+use crate::excerpt;
 use crate::progress::{Board, Stage};
-use crate::types::{DatabaseName, Manifest, Trigger};
+use crate::types::{DatabaseName, EvidenceClass, Manifest, Trigger};
 use crate::wiring::{WiredDatabase, Wiring};
 
 /// Which databases to back up, and why.
@@ -38,6 +40,8 @@ pub struct Report {
     pub databases: Vec<DatabaseReport>,
     /// Why `before_job` left out the whole job; `None` where it did not.
     pub skipped: Option<String>,
+    /// What is to be known of storages, whatever became of the copies.
+    pub warnings: Vec<String>,
 }
 
 /// What a job did with one database.
@@ -62,6 +66,8 @@ pub enum Outcome {
         degraded: Vec<String>,
         /// What a hook makes of its size.
         size: SizeFinding,
+        /// What is new of it beside the copy before.
+        changes: Changes,
     },
     /// There is no new copy; nothing of it is left.
     Failed {
@@ -75,6 +81,15 @@ pub enum Outcome {
     },
     /// The process was told to end first.
     Interrupted,
+}
+
+impl Outcome {
+    /// It failed for this reason: whoever worded it, what is kept and told of it is bounded.
+    fn failed(why: &str) -> Self {
+        Self::Failed {
+            message: excerpt::error(why),
+        }
+    }
 }
 
 /// What the `check_size` hook makes of a copy's size.
@@ -156,6 +171,11 @@ pub async fn run(
         started_at: wiring.clock.now(),
     })?;
     tracing::info!(job = %run.id(), databases = selected.len(), "backup job {} begins", run.id());
+    let warnings = presence::tell(wiring).await?;
+    for warning in &warnings {
+        tracing::warn!(job = %run.id(), "{warning}");
+        run.note(None, warning)?;
+    }
     let decision = tokio::select! {
         decision = asked_before(wiring, &run, request, &selected) => decision,
         () = stop.cancelled() => Decision::Continue(None),
@@ -182,9 +202,7 @@ pub async fn run(
             (all_end(wiring, &run, &selected, outcome)?, Some(reason))
         }
         Decision::Abort(message) => {
-            let outcome = || Outcome::Failed {
-                message: message.clone(),
-            };
+            let outcome = || Outcome::failed(&message);
             (all_end(wiring, &run, &selected, outcome)?, None)
         }
     };
@@ -196,6 +214,7 @@ pub async fn run(
         job,
         databases,
         skipped,
+        warnings,
     })
 }
 
@@ -292,6 +311,22 @@ async fn back_up(
     Ok(report)
 }
 
+/// Logs what the copy before did not have.
+fn tell_changes(manifest: &Manifest, changes: &Changes) {
+    let (name, key) = (&manifest.database, &manifest.key);
+    if manifest.class == EvidenceClass::S {
+        let damage = manifest.damage().join("; ");
+        tracing::error!(database = %name, %key, damage,
+            "{name} is damaged where it lives: {key} is suspect and does not count; nothing of it expires");
+    }
+    if let Some(form) = &changes.form {
+        tracing::info!(database = %name, form = key.form().as_str(), "{name}: {form}");
+    }
+    for exception in &changes.new_exceptions {
+        tracing::warn!(database = %name, "{name}: {exception}");
+    }
+}
+
 /// Logs how a database's backup ended, and writes its result unless the commit did.
 fn record(
     wiring: &Wiring,
@@ -303,10 +338,15 @@ fn record(
     let (name, id) = (&database.config.name, database.source.facts().id);
     match outcome {
         Outcome::Stored {
-            manifest, degraded, ..
+            manifest,
+            degraded,
+            changes,
+            ..
         } => {
             tracing::info!(database = %name, key = %manifest.key, rows = manifest.evidence.total_rows(),
-                size_bytes = manifest.stored.size_bytes, degraded = degraded.len(), "{name} is backed up");
+                size_bytes = manifest.stored.size_bytes, degraded = degraded.len(), class = ?manifest.class,
+                exceptions = manifest.exceptions.len(), "{name} is backed up");
+            tell_changes(manifest, changes);
             Ok(())
         }
         Outcome::Failed { message } => {

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::hooks::{self, Decision};
 use super::{Outcome, SizeFinding};
+use crate::anomaly::Changes;
 use crate::catalog::{CatalogError, Committed, Run, Spooled};
 use crate::config::{CopyMethod, VerifyMode};
 use crate::dump::Header;
@@ -16,6 +17,7 @@ use crate::engine::drill::{self, DrillError, Trial, Verdict};
 use crate::engine::judge;
 use crate::engine::spool::{Partial, Ready, Writing};
 use crate::engine::state::StateDir;
+use crate::excerpt;
 use crate::progress::{Progress, Stage};
 use crate::source::{DumpForm, DumpRequest, Dumped, SourceError};
 use crate::store::StoreError;
@@ -111,7 +113,7 @@ struct Made {
 
 /// What became of it where nothing failed.
 enum Done {
-    Stored(Box<Manifest>, Vec<String>, SizeFinding),
+    Stored(Box<Manifest>, Vec<String>, SizeFinding, Changes),
     /// A hook left it out, for this reason.
     Skipped(String),
 }
@@ -120,17 +122,16 @@ impl Attempt<'_> {
     /// Runs all steps; only a catalog that fails is an error, everything else an outcome.
     pub(super) async fn run(&self) -> Result<Outcome, CatalogError> {
         match self.back_up().await {
-            Ok(Done::Stored(manifest, degraded, size)) => Ok(Outcome::Stored {
+            Ok(Done::Stored(manifest, degraded, size, changes)) => Ok(Outcome::Stored {
                 manifest,
                 degraded,
                 size,
+                changes,
             }),
             Ok(Done::Skipped(reason)) => Ok(Outcome::Skipped { reason }),
             Err(Failure::Catalog(error)) => Err(error),
             Err(_) if self.stop.is_cancelled() => Ok(Outcome::Interrupted),
-            Err(failure) => Ok(Outcome::Failed {
-                message: failure.to_string(),
-            }),
+            Err(failure) => Ok(Outcome::failed(&failure.to_string())),
         }
     }
 
@@ -155,8 +156,9 @@ impl Attempt<'_> {
             manifest: manifest.clone(),
             created_at: self.wiring.clock.now(),
         })?;
-        let degraded = self.store(ready, &manifest, &size).await?;
-        Ok(Done::Stored(Box::new(manifest), degraded, size))
+        let changes = judge::changes(self.wiring, &manifest)?;
+        let degraded = self.store(ready, &manifest, &size, &changes).await?;
+        Ok(Done::Stored(Box::new(manifest), degraded, size, changes))
     }
 
     /// Asks `before_backup`. `Some`: it leaves the database out, and why.
@@ -236,7 +238,7 @@ impl Attempt<'_> {
         tracing::debug!(database = %name, "{name}: an image is taken: {why}");
         let made = self.make_as(DumpForm::Image).await?;
         Ok(Made {
-            reason: Some(why),
+            reason: Some(excerpt::split_hint(&why).0.to_owned()),
             ..made
         })
     }
@@ -408,6 +410,7 @@ impl Attempt<'_> {
         ready: Ready,
         manifest: &Manifest,
         size: &SizeFinding,
+        changes: &Changes,
     ) -> Result<Vec<String>, Failure> {
         let stores = &self.wiring.stores;
         let total_bytes = ready.stored.size_bytes * stores.len() as u64;
@@ -423,9 +426,9 @@ impl Attempt<'_> {
             let name = &self.database.config.name;
             self.wiring.catalog.discard_spooled(self.run.id(), name)?;
             ready.remove()?;
-            return Err(Failure::NotStored(outcome.failed.join("; ")));
+            return Err(Failure::NotStored(excerpt::joined(&outcome.failed)));
         }
-        let news = judge::of_copy(self.wiring, manifest, size)?;
+        let news = judge::of_copy(self.wiring, manifest, size, changes)?;
         let committed = Committed {
             database_id: self.database.source.facts().id,
             manifest,

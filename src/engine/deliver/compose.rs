@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::catalog::{CatalogError, Job, JobResult, Posted, ResultStatus};
 use crate::config::Sink;
+use crate::excerpt;
 use crate::hook::HookName;
 use crate::notify::{Alert, Body, DatabaseFacts, JobFacts, Message};
 use crate::types::EventKind;
@@ -12,20 +13,22 @@ use crate::wiring::Wiring;
 /// The alert of an event, as this sink may see it.
 pub(super) fn alert(wiring: &Wiring, sink: &Sink, posted: &Posted) -> Result<Alert, CatalogError> {
     let event = &posted.event;
-    let (message, hint) = match event.message.split_once("\nhint: ") {
-        Some((message, hint)) => (message.to_owned(), Some(hint.to_owned())),
-        None => (event.message.clone(), None),
-    };
+    let (message, hint) = excerpt::split_hint(&event.message);
+    let (mut message, mut hint) = (message.to_owned(), hint.map(str::to_owned));
     let job = posted.job.map(|id| wiring.catalog.job(id)).transpose()?;
     let job = match job.flatten() {
         Some(job) => Some(job_facts(&job, wiring.catalog.results(job.id)?, sink)),
         None => None,
     };
-    // With names of other databases left out of a message, what is left is in the failures.
-    let message = match (&job, sink.databases.is_empty()) {
-        (Some(job), false) => own_failures(job),
-        _ => message,
-    };
+    // A job's failures are told one by one, those of the sink's databases alone, and each in its own words.
+    if let Some(job) = &job {
+        let is_for_all = sink.databases.is_empty();
+        if !is_for_all || job.failed_databases().next().is_some() {
+            let first = message.lines().next().unwrap_or_default();
+            message = failures(is_for_all.then_some(first), job);
+            hint = None;
+        }
+    }
     let alert = Alert {
         id: posted.id.clone(),
         kind: event.kind,
@@ -71,8 +74,8 @@ fn database_facts(result: JobResult) -> DatabaseFacts {
     let error = match result.status {
         ResultStatus::Failed => {
             let why = result.error_message.unwrap_or_default();
-            // The hint is for the log of the host; the first line says what happened.
-            Some(why.split("\nhint: ").next().unwrap_or_default().to_owned())
+            // The hint is for the log of the host; what stands before it says what happened.
+            Some(excerpt::split_hint(&why).0.to_owned())
         }
         _ => None,
     };
@@ -84,18 +87,18 @@ fn database_facts(result: JobResult) -> DatabaseFacts {
     }
 }
 
-fn own_failures(job: &JobFacts) -> String {
-    let mut message = match job.failed {
-        0 => format!(
+/// How many failed, in the words of the event where the sink may see them, and why each did.
+fn failures(first: Option<&str>, job: &JobFacts) -> String {
+    let mut message = match (first, job.failed) {
+        (Some(first), _) => first.to_owned(),
+        (None, 0) => format!(
             "{} of {} databases are backed up",
             job.successful, job.total
         ),
-        failed => format!("{failed} of {} databases failed", job.total),
+        (None, failed) => format!("{failed} of {} databases failed", job.total),
     };
-    for one in &job.databases {
-        if let Some(error) = &one.error {
-            message.push_str(&format!("\n`{}`: {error}", one.database));
-        }
+    for (database, error) in job.failed_databases() {
+        message.push_str(&format!("\n`{database}`: {error}"));
     }
     message
 }

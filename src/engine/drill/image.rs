@@ -121,7 +121,7 @@ pub(in crate::engine) fn open_image(
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.execute_batch(
-        "PRAGMA cache_size=-4000; PRAGMA trusted_schema=OFF; PRAGMA writable_schema=ON;",
+        "PRAGMA writable_schema=ON; PRAGMA cache_size=-4000; PRAGMA trusted_schema=OFF;",
     )?;
     stop_when_asked(&mut connection, stop)?;
     Ok(connection)

@@ -5,9 +5,10 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode};
 use tokio_util::sync::CancellationToken;
 
+use super::object::object_in;
 use super::statements::Statements;
 use super::{DrillError, scratch_error};
-use crate::source::{lift_limits, open_scratch};
+use crate::source::{lift_limits, open_scratch, sqlite_message};
 
 /// Where a dump is executed.
 pub(in crate::engine) struct Place<'a> {
@@ -68,9 +69,10 @@ impl Place<'_> {
 
 fn execute(connection: &Connection, at_bytes: u64, statement: &[u8]) -> Result<(), DrillError> {
     let refused = |why: String| DrillError::Refused {
-        why,
+        hint: way_out(&why),
+        object: object_in(statement),
         at_bytes,
-        text: shortened(statement),
+        why,
     };
     let sql = std::str::from_utf8(statement)
         .map_err(|error| refused(format!("the text is not UTF-8: {error}")))?;
@@ -79,15 +81,24 @@ fn execute(connection: &Connection, at_bytes: u64, statement: &[u8]) -> Result<(
         .map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) => DrillError::Stopped,
             Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => scratch_error(error),
-            _ => refused(error.to_string()),
+            _ => refused(sqlite_message(&error)),
         })
 }
 
-/// The statement's first line of SQL, cut.
-fn shortened(statement: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&statement[..statement.len().min(4096)]);
-    let line = text
-        .lines()
-        .find(|line| !line.trim().is_empty() && !line.starts_with("--"));
-    line.unwrap_or_default().chars().take(80).collect()
+/// What SQLite says where a schema needs what only the program has that made it.
+const NEEDS_ITS_PROGRAM: [&str; 4] = [
+    "no such function: ",
+    "no such collation sequence: ",
+    "no such module: ",
+    "no such tokenizer: ",
+];
+
+fn way_out(why: &str) -> &'static str {
+    match NEEDS_ITS_PROGRAM.iter().any(|start| why.starts_with(start)) {
+        true => {
+            "only the program that made this database has it; with `method = \"auto\"` or `\"image\"` a copy is the file's \
+             pages"
+        }
+        false => "nothing was stored; the earlier copies are as they were",
+    }
 }

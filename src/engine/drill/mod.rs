@@ -4,6 +4,7 @@
 
 mod image;
 mod load;
+mod object;
 mod statements;
 mod verdict;
 
@@ -21,13 +22,16 @@ pub use self::verdict::Verdict;
 use super::spool::{Partial, Ready};
 use crate::dump::{ReadError, SplitError};
 use crate::progress::Progress;
-use crate::source::{DumpForm, SourceError, Witness, content_of};
+use crate::source::{DumpForm, SourceError, Witness, content_of, sqlite_message};
 use crate::types::{
     EvidenceClass, Exception, PlainFacts, SourceEvidence, StoredFacts, TableEvidence,
 };
 
 /// SQLite instructions between two looks at the request to stop.
 const INSTRUCTIONS_PER_CHECK: i32 = 100_000;
+
+/// So many tables are named in a message; the rest are counted.
+const MOST_NAMED: usize = 10;
 
 /// A dump's file and what its bytes must be.
 #[derive(Debug, Clone, Copy)]
@@ -83,14 +87,18 @@ pub enum DrillError {
     #[error(transparent)]
     Split(#[from] SplitError),
     /// SQLite refused a statement.
-    #[error("the dump does not restore: {why}, in the statement at byte {at_bytes}: `{text}`")]
+    #[error(
+        "the dump does not restore: {object}: {why}, in the statement at byte {at_bytes}\nhint: {hint}"
+    )]
     Refused {
+        /// What the statement makes or fills; never its text.
+        object: String,
         /// SQLite's message.
         why: String,
         /// Where the statement begins.
         at_bytes: u64,
-        /// Its first characters.
-        text: String,
+        /// The way out.
+        hint: &'static str,
     },
     /// The restored database is not consistent.
     #[error("the restored copy is not consistent: {0}")]
@@ -285,7 +293,7 @@ pub(in crate::engine) fn check_integrity(
 pub(in crate::engine) fn scratch_error(error: rusqlite::Error) -> DrillError {
     match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => DrillError::Stopped,
-        _ => DrillError::Scratch(error.to_string()),
+        _ => DrillError::Scratch(sqlite_message(&error)),
     }
 }
 
@@ -307,12 +315,8 @@ fn difference(source: &SourceEvidence, copy: &SourceEvidence) -> Option<String> 
             .map(|table| table.name.clone())
             .collect()
     };
-    if names(source) != names(copy) {
-        return Some(format!(
-            "tables {:?}, restored {:?}",
-            names(source),
-            names(copy)
-        ));
+    if let Some(text) = names_differ(&names(source), &names(copy)) {
+        return Some(text);
     }
     let pairs = source.tables.iter().zip(&copy.tables);
     if let Some(text) = pairs.filter_map(|(a, b)| table_difference(a, b)).next() {
@@ -328,6 +332,27 @@ fn difference(source: &SourceEvidence, copy: &SourceEvidence) -> Option<String> 
     let mut pairs = pairs.into_iter();
     let (what, a, b) = pairs.find(|(_, a, b)| a != b)?;
     Some(format!("{what} {a}, restored {b}"))
+}
+
+/// Which tables one has and the other has not, by name as it is written.
+fn names_differ(source: &[String], copy: &[String]) -> Option<String> {
+    let only_in = |one: &[String], other: &[String]| {
+        let missing = one.iter().filter(|name| !other.contains(name));
+        let missing: Vec<String> = missing.map(|name| format!("`{name}`")).collect();
+        let shown = missing[..missing.len().min(MOST_NAMED)].join(", ");
+        match missing.len().saturating_sub(MOST_NAMED) {
+            0 => shown,
+            more => format!("{shown} and {more} more"),
+        }
+    };
+    let (lost, new) = (only_in(source, copy), only_in(copy, source));
+    match (source == copy, lost.is_empty(), new.is_empty()) {
+        (true, ..) => None,
+        (false, true, true) => Some("the order of its tables".to_owned()),
+        (false, false, true) => Some(format!("it lacks the tables {lost}")),
+        (false, true, false) => Some(format!("it has more tables: {new}")),
+        (false, false, false) => Some(format!("it lacks the tables {lost}, and has more: {new}")),
+    }
 }
 
 /// What foreign keys say of both, where that differs.

@@ -20,6 +20,7 @@ use crate::catalog::{
     CatalogError, Event, EventKind, JobStatus, News, Packed, Raised, StoredCopy, WEEKLY,
 };
 use crate::config::AlertLevel;
+use crate::excerpt;
 use crate::guide::Runbook;
 use crate::progress::{Progress, Stage};
 use crate::types::{ArchiveManifest, BackupDate, ByteCount, IsoWeek, JobId, LeftOut, ObjectKey};
@@ -347,7 +348,7 @@ pub(super) async fn settle(
     if outcome.good.is_empty() {
         wiring.catalog.discard_packed(key)?;
         let _ = fs::remove_file(path);
-        let why = outcome.failed.join("; ");
+        let why = excerpt::joined(&outcome.failed);
         return Err(PackError::NotStored { week, why });
     }
     let expires_at = super::archive_expires_at(week, wiring);

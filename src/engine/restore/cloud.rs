@@ -15,7 +15,7 @@ use super::Restored;
 use super::error::RestoreError;
 use super::making::{Job, Made, make};
 use super::merge::{text_of, without_other_sequences};
-use super::origin::on_thread;
+use super::origin::{Origin, on_thread};
 use super::proof::{Against, Proof};
 use super::sieve::folded;
 use super::target::Overwrite;
@@ -81,6 +81,7 @@ pub async fn to_d1(
     overwrite: Overwrite,
     now: DateTime<Utc>,
 ) -> Result<Restored, RestoreError> {
+    refuse_images_beyond_sql(job.origin)?;
     let there = cloud.look(job.stop).await?;
     permit(cloud, &there, job.tables, overwrite)?;
     let folder = &cloud.safety_folder;
@@ -96,7 +97,11 @@ pub async fn to_d1(
     let mut text = {
         let (workshop, path, stop) = (Arc::clone(&workshop), made.path.clone(), job.stop.clone());
         let (there, tables) = (there.clone(), names_of(&made, job.tables));
-        on_thread(move || write_import(&workshop, &path, &there, tables.as_deref(), &stop)).await?
+        let is_image = job.origin.manifest().is_some_and(Manifest::is_image);
+        on_thread(move || {
+            write_import(&workshop, &path, &there, tables.as_deref(), is_image, &stop)
+        })
+        .await?
     };
     if !text.settings.is_empty() {
         let settings = std::mem::take(&mut text.settings).join(", ");
@@ -149,6 +154,20 @@ fn permit(
     }
 }
 
+/// D1 takes SQL text alone. An image that was taken because SQL text could not carry everything stays one.
+///
+/// # Errors
+/// [`RestoreError::NotForD1`], with what SQL text could not carry.
+pub fn refuse_images_beyond_sql(origin: &Origin) -> Result<(), RestoreError> {
+    let manifest = origin.manifest().filter(|manifest| manifest.is_image());
+    match manifest.and_then(|manifest| manifest.source.method_reason.as_deref()) {
+        None => Ok(()),
+        Some(why) => Err(RestoreError::NotForD1(format!(
+            "it is an image of a SQLite file, for SQL text cannot carry all of it: {why}"
+        ))),
+    }
+}
+
 fn refuse_what_d1_cannot_hold(made: &Made) -> Result<(), RestoreError> {
     let violations = made.evidence.foreign_key_violations;
     if violations > 0 {
@@ -187,9 +206,21 @@ fn write_import(
     made: &Path,
     there: &[SchemaEntry],
     tables: Option<&[String]>,
+    is_image: bool,
     stop: &CancellationToken,
 ) -> Result<Text, RestoreError> {
-    let (part, Dumped { evidence, .. }) = text_of(made, workshop, stop)?;
+    let (part, dumped) = text_of(made, workshop, stop)?;
+    let Dumped {
+        evidence,
+        exceptions,
+        ..
+    } = dumped;
+    // A copy as SQL text has lost nothing that this text loses; an image may.
+    if let Some(lost) = exceptions.first().filter(|_| is_image) {
+        return Err(RestoreError::NotForD1(format!(
+            "SQL text cannot carry all of this image: {lost}"
+        )));
+    }
     let file = workshop.path("import.sql");
     let mut settings = Vec::new();
     let mut write = || -> io::Result<()> {

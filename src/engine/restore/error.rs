@@ -6,8 +6,8 @@ use std::path::Path;
 use super::proof::Proof;
 use crate::copy::ReadingError;
 use crate::engine::drill::DrillError;
-use crate::source::SourceError;
 use crate::source::d1::ApiError;
+use crate::source::{SourceError, sqlite_message};
 
 /// Why nothing was restored.
 #[derive(Debug, thiserror::Error)]
@@ -143,12 +143,15 @@ impl RestoreError {
             Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure) => {
                 Self::Target {
                     what: shown(path),
-                    why: format!("{cause}\nhint: nothing was changed; look for free space"),
+                    why: format!(
+                        "{}\nhint: nothing was changed; look for free space",
+                        sqlite_message(cause)
+                    ),
                 }
             }
             _ => Self::Target {
                 what: shown(path),
-                why: cause.to_string(),
+                why: sqlite_message(cause),
             },
         }
     }

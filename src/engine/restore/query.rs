@@ -26,7 +26,7 @@ use super::sieve::Sieve;
 use crate::dump::Value;
 use crate::engine::drill::{Place, Statements, Step};
 use crate::progress::Progress;
-use crate::source::{lift_limits, open_scratch};
+use crate::source::{lift_limits, open_scratch, sqlite_message};
 
 /// SQLite instructions between two looks at the time.
 const INSTRUCTIONS_PER_CHECK: i32 = 100_000;
@@ -289,10 +289,11 @@ fn told(error: &rusqlite::Error, stop: &CancellationToken, timeout: Duration) ->
             "it ran longer than {} s\nhint: `--timeout` gives it more",
             timeout.as_secs()
         )),
-        Some(ErrorCode::AuthorizationForStatementDenied) => {
-            RestoreError::Query(format!("only reading is allowed: {error}"))
-        }
-        _ => RestoreError::Query(error.to_string()),
+        Some(ErrorCode::AuthorizationForStatementDenied) => RestoreError::Query(format!(
+            "only reading is allowed: {}",
+            sqlite_message(error)
+        )),
+        _ => RestoreError::Query(sqlite_message(error)),
     }
 }
 

@@ -165,7 +165,7 @@ impl<'a> Rows<'a> {
             if error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) {
                 return Err(error);
             }
-            self.found.not_compared = Some(error.to_string());
+            self.found.not_compared = Some(crate::source::sqlite_message(&error));
         }
         let is_told = !self.found.is_empty() || self.found.not_compared.is_some();
         Ok(is_told.then_some(self.found))

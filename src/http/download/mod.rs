@@ -1,4 +1,4 @@
-//! `GET /download/{date}/{db}`: a copy as plain SQL. Invariant: no byte leaves before the audit has it on disk, and the
+//! `GET /download/{date}/{db}`: a copy as plain SQL, or as the image of a SQLite file. Invariant: no byte leaves before the audit has it on disk, and the
 //! last bytes leave only when everything was right.
 //!
 //! In this order: a place, the copy, the audit and the limits in one transaction, the storage's first bytes, the answer.
@@ -32,11 +32,13 @@ use super::params::{Params, shown};
 use super::{Api, HOLDER, audit};
 use crate::catalog::{Admission, Audit, AuditAction, AuditOutcome, Lease};
 use crate::copy::{Found, Way, of_day, ways};
-use crate::types::{BackupDate, DatabaseName, Manifest, ObjectKey, PlainFacts};
+use crate::types::{BackupDate, CopyForm, DatabaseName, Manifest, ObjectKey, PlainFacts};
 
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 const SHA256: HeaderName = HeaderName::from_static("x-patina-sha256");
 const KEY: HeaderName = HeaderName::from_static("x-patina-key-of-copy");
+
+const CLASS: HeaderName = HeaderName::from_static("x-patina-class");
 
 /// No download takes longer, with a client that reads a byte a minute left out.
 const LEASE: TimeDelta = TimeDelta::hours(12);
@@ -236,14 +238,23 @@ fn head(manifest: &Manifest, asked: Asked, body: Body) -> Response {
         headers.insert(name, value);
     };
     let (database, date) = (&manifest.database, manifest.date);
-    let name = format!("attachment; filename=\"{database}-{date}.sql\"");
-    say(CONTENT_TYPE, "application/sql".to_owned());
+    let form = manifest.key.form();
+    let name = format!(
+        "attachment; filename=\"{database}-{date}{}\"",
+        form.suffix()
+    );
+    let kind = match form {
+        CopyForm::Sql => "application/sql",
+        CopyForm::Image => "application/vnd.sqlite3",
+    };
+    say(CONTENT_TYPE, kind.to_owned());
     say(CONTENT_DISPOSITION, name);
     say(CONTENT_LENGTH, part.length().to_string());
     say(ACCEPT_RANGES, "bytes".to_owned());
     say(ETAG, etag(plain));
     say(SHA256, plain.sha256.to_string());
     say(KEY, manifest.key.to_string());
+    say(CLASS, format!("{:?}", manifest.class));
     // RFC 9530: of the whole text, also where a part of it is sent.
     let digest = hex::decode(plain.sha256.to_string()).expect("a digest is hexadecimal");
     let digest = STANDARD.encode(digest);

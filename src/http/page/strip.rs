@@ -38,7 +38,7 @@ fn parts(holding: Option<Holding>) -> impl Iterator<Item = (usize, usize)> {
     let (one, other) = match holding {
         Some(Holding::Daily) => ((0, HEIGHT), None),
         Some(Holding::Archived | Holding::Unproven) => ((5, HEIGHT - 10), None),
-        Some(Holding::Damaged) => ((0, 10), Some((HEIGHT - 10, 10))),
+        Some(Holding::Damaged | Holding::Suspect) => ((0, 10), Some((HEIGHT - 10, 10))),
         None => ((HEIGHT / 2 - 1, 2), None),
     };
     std::iter::once(one).chain(other)
@@ -61,6 +61,7 @@ fn summary(days: &[Day]) -> String {
     );
     for (holding, what) in [
         (Holding::Damaged, "damaged"),
+        (Holding::Suspect, "suspect"),
         (Holding::Unproven, "not proven"),
     ] {
         match count(Some(holding)) {
@@ -78,6 +79,7 @@ fn words(holding: Option<Holding>) -> (&'static str, &'static str) {
         Some(Holding::Archived) => ("archived", "in a weekly archive"),
         Some(Holding::Unproven) => ("unproven", "a copy that is not proven"),
         Some(Holding::Damaged) => ("damaged", "damaged"),
+        Some(Holding::Suspect) => ("damaged", "a suspect copy of a damaged source"),
         None => ("none", "no copy"),
     }
 }

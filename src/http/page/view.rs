@@ -5,14 +5,14 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
 
 use super::{assets, chart, strip};
-use crate::catalog::{CopyState, Good, Harm, Job, JobResult, JobStatus, Past, Point, ResultStatus};
+use crate::catalog::{
+    CopyState, Good, Harm, Job, JobResult, JobStatus, Past, Point, ResultStatus, SuspectCopy,
+};
 use crate::config::AlertLevel;
 use crate::overview::{
     DatabaseOverview, NextRun, Overview, Role, Safety, Staleness, StorageOverview, ago, duration,
 };
-use crate::types::{
-    BackupDate, ByteCount, EvidenceClass, JobId, Priority, Trigger, counted, grouped,
-};
+use crate::types::{BackupDate, ByteCount, CopyForm, JobId, Priority, Trigger, counted, grouped};
 
 /// So many troubles fit on a phone's first screen.
 const MOST_CONCERNS: usize = 5;
@@ -68,6 +68,9 @@ struct DatabaseView {
     level: &'static str,
     word: &'static str,
     good: Option<GoodView>,
+    suspect: Option<SuspectView>,
+    /// Why nothing of it expires; empty where it does.
+    held: String,
     failure: Option<FailureView>,
     strip: String,
     charts: Vec<ChartView>,
@@ -79,9 +82,17 @@ struct GoodView {
     size: String,
     rows: String,
     tables: String,
-    proof: &'static str,
+    proof: String,
+    form: String,
+    exceptions: Vec<String>,
     verified: Option<Moment>,
     place: String,
+}
+
+struct SuspectView {
+    key: String,
+    date: BackupDate,
+    damage: Vec<String>,
 }
 
 struct FailureView {
@@ -257,6 +268,8 @@ impl Words {
             },
             word: state_word(database),
             good: database.last_good.as_ref().map(|good| self.good(good)),
+            suspect: database.suspect.as_ref().map(suspect),
+            held: held(database),
             failure: database.current_failure().map(|failure| FailureView {
                 at: self.past(failure.completed_at.unwrap_or(failure.started_at)),
                 text: message(failure),
@@ -281,7 +294,9 @@ impl Words {
             size: ByteCount(good.size_bytes).to_string(),
             rows: grouped(good.rows),
             tables: counted(good.tables, "table"),
-            proof: proof(good.class),
+            proof: proof(good),
+            form: form(good),
+            exceptions: good.exceptions.iter().map(ToString::to_string).collect(),
             verified: good.verified_at.map(|at| self.past(at)),
             place: match &good.archive {
                 Some(archive) => format!("inside {archive} in {place}"),
@@ -406,7 +421,10 @@ fn concern(database: &DatabaseOverview) -> String {
         1 => Some("its last backup failed".to_owned()),
         failures => Some(format!("its last {failures} backups failed")),
     };
-    let parts: Vec<String> = word.into_iter().chain(failed).collect();
+    let suspect = database.suspect.as_ref();
+    let suspect = suspect.map(|_| "its newest copy is suspect: the source is damaged".to_owned());
+    let word = word.filter(|word| suspect.is_none() || word != "damaged");
+    let parts: Vec<String> = word.into_iter().chain(suspect).chain(failed).collect();
     parts.join(", ")
 }
 
@@ -478,19 +496,40 @@ fn state_word(database: &DatabaseOverview) -> &'static str {
         Staleness::Retired => "retired",
         Staleness::Critical if database.last_good.is_none() => "no backup",
         Staleness::Critical => "stale",
+        Staleness::Ok | Staleness::Warning if database.suspect.is_some() => "damaged",
         Staleness::Warning => "late",
         Staleness::Ok if database.failures_in_a_row > 0 => "failing",
         Staleness::Ok => "safe",
     }
 }
 
-/// How a copy of this class was proven, after "a copy that was".
-fn proof(class: EvidenceClass) -> &'static str {
-    match class {
-        EvidenceClass::A => "restored, every row and value equal to the source",
-        EvidenceClass::B => "restored and compared; what differs is named",
-        EvidenceClass::C => "restored and consistent, not compared with the source",
-        EvidenceClass::S => "taken of a damaged source, and does not count",
+/// How a copy was proven: its class in words, without the letter.
+fn proof(good: &Good) -> String {
+    let words = good.proof.split_once(": ");
+    words.map_or_else(|| good.proof.clone(), |(_, words)| words.to_owned())
+}
+
+/// Why nothing of a database expires, in one line.
+fn held(database: &DatabaseOverview) -> String {
+    let why = database.held.as_deref().unwrap_or_default();
+    why.lines().next().unwrap_or_default().to_owned()
+}
+
+/// What a copy is where it is no SQL text, and why; empty where it is.
+fn form(good: &Good) -> String {
+    match (good.key.form(), &good.method_reason) {
+        (CopyForm::Sql, _) => String::new(),
+        (form, None) => form.meaning().to_owned(),
+        (form, Some(why)) => format!("{}: {why}", form.meaning()),
+    }
+}
+
+/// A copy of a damaged source, and what SQLite said of it.
+fn suspect(suspect: &SuspectCopy) -> SuspectView {
+    SuspectView {
+        key: suspect.key.to_string(),
+        date: suspect.date,
+        damage: suspect.damage.clone(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode};
 use tokio_util::sync::CancellationToken;
 
+use super::message::sqlite_message;
 use super::scratch::{lift_limits, open_scratch};
 use crate::dump::{SplitError, Splitter};
 
@@ -110,14 +111,14 @@ fn execute(connection: &Connection, at_bytes: u64, statement: &[u8]) -> Result<(
     executed.map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted | ErrorCode::DiskFull) => of_scratch(error),
         // Never the statement: it may hold the user's rows.
-        _ => refused(error.to_string()),
+        _ => refused(sqlite_message(&error)),
     })
 }
 
 fn of_scratch(error: rusqlite::Error) -> ImportError {
     match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => ImportError::Stopped,
-        _ => ImportError::Scratch(error.to_string()),
+        _ => ImportError::Scratch(sqlite_message(&error)),
     }
 }
 

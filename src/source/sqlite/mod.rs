@@ -3,6 +3,7 @@
 
 mod foreign_key;
 mod import;
+mod message;
 mod open;
 mod image;
 mod schema;
@@ -24,11 +25,11 @@ use self::schema::{Described, describe};
 use self::writing::Step;
 use super::describe::evidence_of;
 use super::{DumpForm, DumpRequest, Dumped, Source, SourceError};
-use crate::crosscheck::message;
 use crate::dump::{Content, ContentHasher, Database, RowBlock, Sink, Table, Value};
 use crate::types::{EvidenceClass, SourceEvidence, SourceFacts};
 
 pub(crate) use import::{ImportError, Imported};
+pub use message::sqlite_message;
 pub use scratch::{lift_limits, open_scratch};
 pub(super) use shadow::{Trial, try_alone};
 
@@ -251,7 +252,7 @@ impl SqliteSource {
     /// SQLite's error in the words of a source.
     fn told(&self, error: rusqlite::Error) -> SourceError {
         let what = self.what();
-        let why = message(&error);
+        let why = sqlite_message(&error);
         if matches!(error, rusqlite::Error::SqlInputError { .. }) {
             return SourceError::NotAsSql { what, why };
         }

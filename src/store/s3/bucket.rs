@@ -52,6 +52,21 @@ impl Bucket {
         })
     }
 
+    /// The same bucket, with everything below the folder `name` of its prefix.
+    pub(super) fn below(&self, name: &str) -> Self {
+        Self {
+            store_name: self.store_name.clone(),
+            bucket_name: self.bucket_name.clone(),
+            endpoint: self.endpoint.clone(),
+            prefix: format!("{}{name}/", self.prefix),
+            client: self.client.clone(),
+            clock: Arc::clone(&self.clock),
+            patience: self.patience,
+            access_key_id: self.access_key_id.clone(),
+            secret_access_key: self.secret_access_key.clone(),
+        }
+    }
+
     /// Where the object of `key` lies in the bucket.
     pub(super) fn path(&self, key: &ObjectKey) -> String {
         format!("{}{key}", self.prefix)

@@ -1,98 +1,164 @@
-//! Tries a bucket out: writes, reads back, writes again, removes. Invariant: it touches no name but its probe's, and
-//! removes that however the trial ends.
+//! Tries a bucket out: creates, reads back, creates again, removes, each by the way that copies take. Invariant: it
+//! touches no name but those below its probe's, and removes them however the trial ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use tokio::io::AsyncReadExt;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use super::super::trial::{CONTENT, Tried, is_abandoned, name, prefix};
-use super::super::{Operation, StoreError};
+use super::super::{Body, Operation, Prune, Store, StoreError};
 use super::S3Store;
-use super::bucket::Bucket;
 use super::error::Refusal;
-use super::probe::write;
+use super::turn::Turns;
+use crate::types::{BackupDate, Compression, CopyForm, ObjectKey};
 
-type Step<T> = Result<T, (Operation, Refusal)>;
+/// What a trial creates, as a backup of a day would.
+struct Probes {
+    /// One that is sent in one request.
+    small: ObjectKey,
+    /// One that is sent in parts.
+    parted: ObjectKey,
+}
+
+impl Probes {
+    fn of(now: DateTime<Utc>) -> Self {
+        let date = BackupDate(now.date_naive());
+        let key = |database: &str| {
+            let database = database.parse().expect("a name of ours");
+            ObjectKey::daily(date, &database, None, CopyForm::Sql, Compression::None)
+        };
+        Self {
+            small: key("probe"),
+            parted: key("probe-in-parts"),
+        }
+    }
+}
 
 impl S3Store {
-    /// Writes a probe, reads it back, creates it a second time, which should be refused, and removes it. No step takes
-    /// longer than `limit`. First the probes are removed that killed trials left.
+    /// Creates a probe, reads it back, creates it a second time, which must be refused, creates one in parts, and
+    /// removes both, by the same calls as a backup and an expiry below a prefix of its own. No step takes longer than
+    /// `limit`. First the probes are removed that killed trials left.
     ///
     /// # Errors
-    /// Where a step failed. The probe is removed all the same, or swept by a trial an hour later.
+    /// Where copies cannot be stored or read back. The probes are removed all the same, or swept by a trial an hour
+    /// later.
     pub async fn try_out(&self, limit: Duration) -> Result<Tried, StoreError> {
-        let told = |(operation, refusal)| self.failed(operation, None, refusal);
-        let swept = within(limit, Operation::List, self.sweep_probes()).await;
-        let swept = swept.map_err(told)?;
+        let swept = self
+            .within(limit, Operation::List, self.sweep_probes())
+            .await;
         let now = self.bucket.clock.now();
-        let path = format!("{}{}", self.bucket.prefix, name(&self.mark, now));
-        let steps = within(limit, Operation::Probe, steps(&self.bucket, &path)).await;
-        let removed = within(limit, Operation::Unprobe, remove(&self.bucket, &path)).await;
-        let refuses_taken = steps.map_err(told)?;
-        removed.map_err(told)?;
+        let probes = Probes::of(now);
+        let apart = self.apart(&name(&self.mark, now));
+        let steps = self
+            .within(limit, Operation::Probe, apart.steps(&probes))
+            .await;
+        let removed = self
+            .within(limit, Operation::Unprobe, apart.remove_all(&probes))
+            .await;
+        let (refuses_taken, unparted) = steps?;
         Ok(Tried {
             refuses_taken,
-            swept,
+            swept: swept.as_ref().map_or(0, |swept| *swept),
+            unlisted: swept.err(),
+            unparted,
+            unremoved: removed.err(),
         })
     }
 
-    async fn sweep_probes(&self) -> Step<u64> {
+    /// The same store with all its objects below the folder `name`, which is no key of ours.
+    fn apart(&self, name: &str) -> Self {
+        Self {
+            bucket: Arc::new(self.bucket.below(name)),
+            mark: self.mark.clone(),
+            conditional: OnceCell::new(),
+            turns: Turns::default(),
+        }
+    }
+
+    /// Whether the service refuses a taken key, and why it takes no object in parts.
+    async fn steps(&self, probes: &Probes) -> Result<(bool, Option<StoreError>), StoreError> {
+        let probe = |error: StoreError| self.about(Operation::Probe, error);
+        let (key, body) = (&probes.small, Body::Bytes(CONTENT));
+        self.create(key, body).await.map_err(probe)?;
+        if self.content(key).await? != CONTENT {
+            let text = "it gives back other bytes than were written";
+            return Err(self.failed(Operation::ReadProbe, None, Refusal::odd(text)));
+        }
+        match self.create(key, body).await {
+            Err(error) if error.is_exists() => {}
+            Err(error) => return Err(probe(error)),
+            Ok(()) => {
+                let text = "it wrote a key that was taken, and would do so to a copy";
+                return Err(self.failed(Operation::Probe, None, Refusal::odd(text)));
+            }
+        }
+        let refuses_taken = self.conditional_writes().await.map_err(probe)?;
+        let parted = self.upload_in_parts(&probes.parted, body).await;
+        let unparted = parted
+            .err()
+            .map(|error| self.about(Operation::ProbeParts, error));
+        Ok((refuses_taken, unparted))
+    }
+
+    async fn content(&self, key: &ObjectKey) -> Result<Vec<u8>, StoreError> {
+        let read = |error: StoreError| self.about(Operation::ReadProbe, error);
+        let odd = |text: String| self.failed(Operation::ReadProbe, None, Refusal::odd(text));
+        let opened = self.open(key, None).await.map_err(read)?;
+        let mut reader = opened.ok_or_else(|| odd("it is not there".to_owned()))?;
+        let mut found = Vec::new();
+        let ended = reader.read_to_end(&mut found).await;
+        ended.map_err(|error| odd(error.to_string()))?;
+        Ok(found)
+    }
+
+    /// Asks for each, also where the one before could not be removed: a trial that broke off made only some.
+    async fn remove_all(&self, probes: &Probes) -> Result<(), StoreError> {
+        let small = self.remove(&probes.small).await;
+        let parted = self.remove(&probes.parted).await;
+        small
+            .and(parted)
+            .map_err(|error| self.about(Operation::Unprobe, error))
+    }
+
+    async fn sweep_probes(&self) -> Result<u64, StoreError> {
         let (bucket, now) = (&self.bucket, self.bucket.clock.now());
         let asked = bucket.client.list_objects_v2().bucket(&bucket.bucket_name);
         // One page is enough: the next trial takes the rest.
         let asked = asked.prefix(format!("{}{}", bucket.prefix, prefix(&self.mark)));
         let page = asked.send().await;
-        let page = page.map_err(|error| (Operation::List, bucket.refusal(&error)))?;
+        let page =
+            page.map_err(|error| self.failed(Operation::List, None, bucket.refusal(&error)))?;
         let mut swept = 0;
         for path in page.contents().iter().filter_map(|object| object.key()) {
             let name = path.strip_prefix(&bucket.prefix).unwrap_or_default();
-            if is_abandoned(name, &self.mark, now) {
-                remove(bucket, path).await?;
+            // What stays is told where the trial's own probe is removed.
+            if is_abandoned(name, &self.mark, now) && bucket.remove(path).await.is_ok() {
                 swept += 1;
             }
         }
         Ok(swept)
     }
-}
 
-async fn steps(bucket: &Bucket, path: &str) -> Step<bool> {
-    let probe = |refusal| (Operation::Probe, refusal);
-    // Refused: its answer was lost and it was sent again, so the condition is honoured.
-    let first = write(bucket, path, CONTENT).await.map_err(probe)?;
-    let found = read(bucket, path).await?;
-    if found != CONTENT {
-        let text = "it gives back other bytes than were written";
-        return Err((Operation::ReadProbe, Refusal::odd(text)));
+    /// The same error about the probe as a whole: its key says nothing to people.
+    fn about(&self, operation: Operation, error: StoreError) -> StoreError {
+        StoreError::new(&self.bucket.store_name, operation, None, error.kind)
     }
-    let second = write(bucket, path, CONTENT).await.map_err(probe)?;
-    Ok(!first || !second)
-}
 
-async fn read(bucket: &Bucket, path: &str) -> Step<Vec<u8>> {
-    let asked = bucket.client.get_object().bucket(&bucket.bucket_name);
-    let answer = asked.key(path).send().await;
-    let answer = answer.map_err(|error| (Operation::ReadProbe, bucket.refusal(&error)))?;
-    let body = answer.body.collect().await;
-    let body = body.map_err(|error| (Operation::ReadProbe, Refusal::odd(error.to_string())))?;
-    Ok(body.to_vec())
-}
-
-async fn remove(bucket: &Bucket, path: &str) -> Step<()> {
-    let removed = bucket.remove(path).await;
-    removed.map_err(|refusal| (Operation::Unprobe, refusal))
-}
-
-async fn within<T>(
-    limit: Duration,
-    operation: Operation,
-    step: impl Future<Output = Step<T>>,
-) -> Step<T> {
-    if let Ok(done) = timeout(limit, step).await {
-        return done;
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        operation: Operation,
+        step: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        if let Ok(done) = timeout(limit, step).await {
+            return done;
+        }
+        let waited = humantime::format_duration(limit);
+        let refusal = Refusal::odd(format!("no answer within {waited}"));
+        Err(self.failed(operation, None, refusal))
     }
-    let waited = humantime::format_duration(limit);
-    Err((
-        operation,
-        Refusal::odd(format!("no answer within {waited}")),
-    ))
 }

@@ -35,18 +35,31 @@ const FREE_ONLY: &str = "*";
 
 impl S3Store {
     pub(super) async fn upload(&self, key: &ObjectKey, body: Body<'_>) -> Result<(), StoreError> {
+        let size_bytes = body.digest().size_bytes;
+        if size_bytes > SINGLE_PUT_MOST_BYTES {
+            return self.upload_in_parts(key, body).await;
+        }
+        let conditional = self.conditional_writes().await?;
+        let _turn = self.turns.take(key).await;
+        let opened = Spool::open(body).await;
+        let mut spool = opened.map_err(|refusal| self.refused(key, refusal))?;
+        let bytes = whole(&mut spool, size_bytes).await;
+        let bytes = bytes.map_err(|refusal| self.refused(key, refusal))?;
+        self.put(key, body, conditional, &SdkBody::from(bytes))
+            .await
+    }
+
+    /// As large objects are sent; one of any size can be.
+    pub(super) async fn upload_in_parts(
+        &self,
+        key: &ObjectKey,
+        body: Body<'_>,
+    ) -> Result<(), StoreError> {
         let conditional = self.conditional_writes().await?;
         let _turn = self.turns.take(key).await;
         let size_bytes = body.digest().size_bytes;
         let opened = Spool::open(body).await;
         let mut spool = opened.map_err(|refusal| self.refused(key, refusal))?;
-        if size_bytes <= SINGLE_PUT_MOST_BYTES {
-            let bytes = whole(&mut spool, size_bytes).await;
-            let bytes = bytes.map_err(|refusal| self.refused(key, refusal))?;
-            return self
-                .put(key, body, conditional, &SdkBody::from(bytes))
-                .await;
-        }
         // A taken key is told before the bytes are sent; the last request asks again.
         match self.bucket.stat(key).await {
             Ok(None) => {}

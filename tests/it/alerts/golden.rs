@@ -163,7 +163,8 @@ async fn the_discord_embeds_are_the_specs() {
         "allowed_mentions": { "parse": [] },
         "embeds": [{
             "title": "⚠️ Patina Backup Partially Failed",
-            "description": "2 of 9 databases failed",
+            "description": "2 of 9 databases failed\n\\`scout-db\\`: Timeout after 30s\n\
+                            \\`grovemusic-db\\`: Connection refused",
             "color": 0xef4444,
             "fields": fields("7/9 successful", "1.8 MB", "52.0s"),
             "footer": footer,

@@ -2,6 +2,7 @@
 
 mod contract;
 mod delivery;
+mod fitting;
 mod golden;
 mod process;
 mod rules;

@@ -39,7 +39,8 @@ impl Drop for Daemon {
 }
 
 impl Home {
-    /// A database that is there and one that is not, and a night that is due now.
+    /// A database that is there and one that is not, and a night that is due now; the weekly test of the sinks is not,
+    /// also on the day of the week that it belongs to.
     async fn new() -> Self {
         let home = Self {
             folder: TempDir::new().unwrap(),
@@ -56,7 +57,7 @@ impl Home {
         let night = (Utc::now() - TimeDelta::minutes(10)).format("%-M %-H %-d %-m *");
         format!(
             "[agent]\nname = \"grove\"\nstate = \"state\"\n\
-             [schedule]\nnightly = \"{night}\"\n[export]\nretries = 0\n\
+             [schedule]\nnightly = \"{night}\"\ncatch_up = \"30m\"\n[export]\nretries = 0\n\
              [[storage]]\nname = \"nas\"\ndirectory = \"store\"\n\
              [[database]]\nname = \"blog\"\nsqlite = \"blog.db\"\n\
              [[database]]\nname = \"gone\"\nsqlite = \"gone.db\"\n\
@@ -179,7 +180,7 @@ async fn a_configuration_that_cannot_be_used_reaches_the_sinks_in_it_once() {
         (body["type"].as_str(), body["severity"].as_str()),
         (Some("config_rejected"), Some("critical"))
     );
-    let text = "the configuration cannot be used: patina.toml:7:1: unknown key `retrys`";
+    let text = "the configuration cannot be used: patina.toml:8:1: unknown key `retrys`";
     assert_eq!(
         (body["text"].as_str(), body["hint"].as_str()),
         (Some(text), Some("patina check"))

@@ -6,6 +6,7 @@ mod discover;
 mod night;
 mod online;
 mod reading;
+mod storages;
 mod trouble;
 mod week;
 
@@ -114,8 +115,14 @@ impl Place {
         std::fs::write(self.path(name), bytes).unwrap();
     }
 
-    /// The files below a folder, sorted.
+    /// The files below a folder but for the mark of a storage, sorted.
     fn files(&self, below: &str) -> Vec<PathBuf> {
+        let mut files = self.all_files(below);
+        files.retain(|path| !path.to_string_lossy().contains("/.patina-storage-"));
+        files
+    }
+
+    fn all_files(&self, below: &str) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![self.path(below)];
         while let Some(folder) = folders.pop() {

@@ -19,8 +19,8 @@ const DATABASES: u64 = 5_000;
 /// Tests that share them, so that they run beside each other.
 const SHARES: u64 = 4;
 
-/// Of so many databases one is restored by the stock shell, too: a process each is slow.
-const SHELL_EVERY: u64 = 50;
+/// One of this many databases is restored by the stock shell, too: a process each is slow.
+const SHELL_EVERY: u64 = 10;
 
 /// Databases told whole; of the rest only what sort of thing was wrong, and the first seed.
 const MOST_TOLD: usize = 3;
@@ -52,7 +52,8 @@ fn generated_databases_lose_nothing_in_silence_last_quarter() {
 struct Tally {
     databases: u64,
     by_outcome: BTreeMap<String, u64>,
-    refused_by_shell: u64,
+    /// Why the shell refused copies, how many, and the first seed.
+    refused_by_shell: BTreeMap<String, (u64, u64)>,
     compared_by_shell: u64,
     /// What went wrong, told whole.
     told: Vec<String>,
@@ -100,10 +101,22 @@ fn check_share(share: u64) {
     seeds
         .into_iter()
         .for_each(|seed| check_one(&mut tally, seed));
+    let share = |kind: &str| {
+        let outcomes = tally.by_outcome.iter();
+        let of_kind = outcomes.filter(|(outcome, _)| outcome.starts_with(kind));
+        of_kind.map(|(_, count)| count).sum::<u64>() * 100 / tally.databases
+    };
+    if tally.databases > 200 {
+        let (sql, image) = (share("sql"), share("image"));
+        assert!(
+            sql > 20 && image > 20,
+            "{sql} % SQL and {image} % images: nothing is tried"
+        );
+    }
     let (databases, outcomes) = (tally.databases, &tally.by_outcome);
     println!("{databases} databases: {outcomes:?}");
     println!(
-        "by the shell: {} compared, {} refused",
+        "by the shell: {} compared, refused: {:#?}",
         tally.compared_by_shell, tally.refused_by_shell
     );
     assert!(
@@ -141,12 +154,17 @@ fn check(tally: &mut Tally, seed: u64, source: &Path, work: &Path, recipe: &gene
     if let Some(sql) = copied
         .sql
         .as_deref()
-        .filter(|_| (seed / SHARES) % SHELL_EVERY == 0)
+        .filter(|_| (seed / SHARES).is_multiple_of(SHELL_EVERY))
     {
         let by_shell = work.join("shell.db");
         match shell_restore(sql, &by_shell, false) {
             // An older shell lacks what a newer SQLite knows; that is no silence.
-            Err(_) => tally.refused_by_shell += 1,
+            Err(error) => {
+                let line = error.split_once(" near line ").map_or("", |(_, rest)| rest);
+                let (_, message) = line.split_once(": ").unwrap_or(("", &error));
+                let reason = message.lines().next().unwrap_or_default().to_owned();
+                tally.refused_by_shell.entry(reason).or_insert((0, seed)).0 += 1;
+            }
             Ok(()) => {
                 tally.compared_by_shell += 1;
                 let texts = unlike(&held, &by_shell, &copied);

@@ -18,7 +18,7 @@ fn desk_with(export: &str, prefix: &str, keys: [&str; 2]) -> (Server, Desk) {
         "[export]\ntimeout = \"5m\"\n{export}\n[[storage]]\nname = \"r2\"\n[storage.s3]\nendpoint = \"{}\"\n\
          bucket = \"{BUCKET}\"\nprefix = \"{prefix}\"\naccess_key_id = \"{id}\"\n\
          secret_access_key = \"{secret}\"\n\
-         [[database]]\nname = \"shop\"\nsqlite = \"shop.db\"\n",
+         [[database]]\nname = \"shop\"\nsqlite = \"shop.db\"\nmethod = \"sql\"\n",
         server.endpoint()
     ));
     for (name, value) in [

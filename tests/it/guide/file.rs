@@ -9,7 +9,7 @@ use crate::torture::{build, compare};
 
 const CONFIG: &str = "[export]\ntimeout = \"5m\"\n\
     [[storage]]\nname = \"nas\"\ndirectory = \"store\"\n\
-    [[database]]\nname = \"shop\"\nsqlite = \"shop.db\"\npriority = \"critical\"\ndescription = \"What is sold\"\n";
+    [[database]]\nname = \"shop\"\nsqlite = \"shop.db\"\nmethod = \"sql\"\npriority = \"critical\"\ndescription = \"What is sold\"\n";
 
 /// What is there on the worst day.
 fn ruin(file: &Path) {
@@ -99,7 +99,7 @@ fn one_table_and_the_storage_alone_give_what_the_copy_has() {
 fn the_runbook_brings_every_database_back_in_its_order() {
     let config = "[[storage]]\nname = \"nas\"\ndirectory = \"store\"\n\
         [[database]]\nname = \"stats\"\nsqlite = \"stats.db\"\n\
-        [[database]]\nname = \"auth\"\nsqlite = \"auth.db\"\npriority = \"critical\"\ndescription = \"Users | sessions\"\n";
+        [[database]]\nname = \"auth\"\nsqlite = \"auth.db\"\nmethod = \"sql\"\npriority = \"critical\"\ndescription = \"Users | sessions\"\n";
     let desk = Desk::new(config);
     for name in ["auth", "stats"] {
         build(&desk.path(&format!("{name}.db")));

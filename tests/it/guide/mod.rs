@@ -2,6 +2,7 @@
 
 mod bucket;
 mod file;
+mod image;
 mod stranger;
 mod wrangler;
 
@@ -18,13 +19,13 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder in which a person sits on the worst day.
-struct Desk {
+pub(crate) struct Desk {
     folder: TempDir,
     env: Vec<(String, String)>,
 }
 
 /// A running daemon, for the commands that ask it; ends when dropped.
-struct Daemon(Child);
+pub(crate) struct Daemon(Child);
 
 impl Drop for Daemon {
     fn drop(&mut self) {
@@ -35,7 +36,7 @@ impl Drop for Daemon {
 }
 
 /// What `[http]` says so that the daemon listens on a port of its own and a key may download; nothing is due meanwhile.
-fn served(port: u16) -> String {
+pub(crate) fn served(port: u16) -> String {
     format!(
         "[schedule]\ncatch_up = \"0s\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
          [[http.key]]\nid = \"me\"\nsha256 = \"{}\"\nscopes = [\"download\"]\n",
@@ -46,14 +47,14 @@ fn served(port: u16) -> String {
 /// What stands behind the key's id.
 const SECRET: &str = "a-secret-of-forty-three-letters-and-digits-1";
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
 impl Desk {
     /// With this configuration. `patina` is found in the path, as installed.
-    fn new(config: &str) -> Self {
+    pub(crate) fn new(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("patina.toml"), config).unwrap();
         let program = Path::new(env!("CARGO_BIN_EXE_patina"));
@@ -65,16 +66,16 @@ impl Desk {
         Self { folder, env }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
     /// Starts the daemon, with its key where a person has it.
-    fn serve(&mut self, port: u16) -> Daemon {
+    pub(crate) fn serve(&mut self, port: u16) -> Daemon {
         self.set("PATINA_KEY", &format!("ptk_me_{SECRET}"));
         let mut daemon = Command::new(env!("CARGO_BIN_EXE_patina"));
         daemon.arg("run").current_dir(self.folder.path());
@@ -89,7 +90,7 @@ impl Desk {
         daemon
     }
 
-    fn try_to(&self, command: &str) -> Output {
+    pub(crate) fn try_to(&self, command: &str) -> Output {
         let mut shell = Command::new("bash");
         // rclone takes no certificates of a machine's own, and asks nobody here for one.
         for name in ["PATINA_CONFIG", "RUST_LOG", "CARGO", "AWS_CA_BUNDLE"] {
@@ -105,7 +106,7 @@ impl Desk {
 
     /// Runs one command as it stands; gives what it wrote.
     #[track_caller]
-    fn run(&self, command: &str) -> String {
+    pub(crate) fn run(&self, command: &str) -> String {
         let output = self.try_to(command);
         let told = String::from_utf8_lossy(&output.stderr);
         let out = String::from_utf8_lossy(&output.stdout).into_owned();

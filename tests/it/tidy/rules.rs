@@ -28,7 +28,14 @@ enum Places {
     OnlyIn(&'static [&'static str]),
 }
 
-const PURE: Places = Places::NotIn(&["types", "dump", "retention", "schedule", "anomaly"]);
+const PURE: Places = Places::NotIn(&[
+    "types",
+    "excerpt",
+    "dump",
+    "retention",
+    "schedule",
+    "anomaly",
+]);
 const PURE_INSTEAD: &str = "this room is pure: take bytes, `Read`, `Write` or values as parameters and let the caller do the I/O";
 const CLOCK_INSTEAD: &str = "take a time as a parameter, or ask the `Clock` you were given";
 

@@ -2,6 +2,7 @@
 //! hands.
 
 mod archives;
+pub(crate) mod damaged;
 pub(crate) mod kill;
 mod listing;
 mod reading;

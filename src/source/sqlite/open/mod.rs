@@ -246,12 +246,12 @@ impl From<SourceError> for Failure {
 fn connect(source: &SqliteSource, path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(source.busy_timeout)?;
-    // Rows are read in order, so little is read twice; what the cache took stays with the allocator.
-    connection.execute_batch("PRAGMA trusted_schema=OFF; PRAGMA cache_size=-4000;")?;
     if source.is_lenient {
         // Nothing is written: it makes SQLite read on where it does not understand a schema, or a size.
         connection.execute_batch("PRAGMA writable_schema=ON")?;
     }
+    // Rows are read in order, so little is read twice; what the cache took stays with the allocator.
+    connection.execute_batch("PRAGMA trusted_schema=OFF; PRAGMA cache_size=-4000;")?;
     Ok(connection)
 }
 

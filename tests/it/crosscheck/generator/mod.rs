@@ -35,6 +35,8 @@ pub(super) struct Build {
     /// Changes of `sqlite_schema`, done last.
     edits: Vec<String>,
     encoding: &'static str,
+    /// Whether only what SQL text brings back as a rule goes in: one piece of another kind, and a copy is an image.
+    is_plain: bool,
     /// Tables that others may refer to, index or look like.
     tables: Vec<tables::Table>,
 }
@@ -49,30 +51,30 @@ pub(super) struct Recipe {
 
 pub(super) type Piece = fn(&mut Build);
 
-/// Every kind of piece, with how often it is taken.
-pub(super) const PIECES: &[(&str, usize, Piece)] = &[
-    ("table", 20, tables::plain),
-    ("keys", 4, tables::foreign_keys),
-    ("altered", 4, tables::altered),
-    ("wide", 1, tables::wide),
-    ("written schema", 5, tables::commented),
-    ("sequence", 6, sequences::odd),
-    ("fts5", 10, full_text::own),
-    ("fts5 external", 7, full_text::external),
-    ("fts5 contentless", 5, full_text::contentless),
-    ("fts4", 8, older_full_text::own),
-    ("fts4 elsewhere", 6, older_full_text::elsewhere),
-    ("rtree", 7, spatial::rtree),
-    ("lookalike", 8, lookalikes::tables),
-    ("shadow index", 3, lookalikes::indexed_shadow),
-    ("sqlite-like", 3, lookalikes::near_sqlite),
-    ("broken rows", 6, edits::broken_rows),
-    ("edited text", 6, edits::texts),
-    ("function", 3, programs::function),
-    ("collation", 4, programs::collation),
-    ("tokenizer", 2, programs::tokenizer),
-    ("module", 2, programs::module),
-    ("statistics", 6, statistics::analyzed),
+/// Every kind of piece, how often it is taken, and whether SQL text brings it back as a rule.
+pub(super) const PIECES: &[(&str, usize, bool, Piece)] = &[
+    ("table", 20, true, tables::plain),
+    ("keys", 4, true, tables::foreign_keys),
+    ("altered", 4, true, tables::altered),
+    ("wide", 1, true, tables::wide),
+    ("written schema", 5, false, tables::commented),
+    ("sequence", 6, true, sequences::odd),
+    ("fts5", 10, true, full_text::own),
+    ("fts5 external", 7, true, full_text::external),
+    ("fts5 contentless", 5, false, full_text::contentless),
+    ("fts4", 8, true, older_full_text::own),
+    ("fts4 elsewhere", 6, false, older_full_text::elsewhere),
+    ("rtree", 7, true, spatial::rtree),
+    ("lookalike", 8, true, lookalikes::tables),
+    ("shadow index", 3, false, lookalikes::indexed_shadow),
+    ("sqlite-like", 3, false, lookalikes::near_sqlite),
+    ("broken rows", 6, false, edits::broken_rows),
+    ("edited text", 6, false, edits::texts),
+    ("function", 3, false, programs::function),
+    ("collation", 4, false, programs::collation),
+    ("tokenizer", 2, false, programs::tokenizer),
+    ("module", 2, false, programs::module),
+    ("statistics", 6, true, statistics::analyzed),
 ];
 
 /// Creates the database for `seed` at `path`, in the empty folder `work`.
@@ -95,9 +97,11 @@ impl Build {
     fn begin(path: &Path, seed: u64) -> Self {
         let db = Connection::open(path).unwrap();
         program::register(&db).unwrap();
+        let mut dice = Dice::new(seed);
         let mut build = Self {
             db,
-            dice: Dice::new(seed),
+            is_plain: dice.chance(50),
+            dice,
             names: Names::default(),
             log: Vec::new(),
             late: Vec::new(),
@@ -162,9 +166,10 @@ impl Build {
     }
 
     fn pick_piece(&mut self) -> (&'static str, Piece) {
-        let total = PIECES.iter().map(|(_, weight, _)| weight).sum();
-        let mut at = self.dice.below(total);
-        for (kind, weight, piece) in PIECES {
+        let is_plain = self.is_plain;
+        let fitting = || PIECES.iter().filter(move |piece| piece.2 || !is_plain);
+        let mut at = self.dice.below(fitting().map(|piece| piece.1).sum());
+        for (kind, weight, _, piece) in fitting() {
             if at < *weight {
                 return (kind, *piece);
             }

@@ -39,6 +39,7 @@ pub(super) const FLASHCARDS: Program = Program {
              INSERT INTO cards SELECT id + 1, id, id % 3 + 1, 0, id % 1000, 21, 2500, '{\"s\":1.5}' FROM notes;
              INSERT INTO revlog SELECT id * 2, id, 3, 10, 4200 FROM cards;
              ANALYZE;
+             DROP TABLE sqlite_stat4;
              UPDATE sqlite_stat1 SET stat = '1000 1' WHERE tbl = 'tags';",
         )
     },

@@ -91,7 +91,8 @@ pub(super) const RECORDER: Program = Program {
                FROM states WHERE state <> 'unavailable';
              INSERT INTO recorder_runs VALUES (1, '2024-01-01 00:00:00.000000', NULL, 1), (2, '2024-02-01 00:00:00.5', '2024-02-02', 0);
              DELETE FROM states WHERE state_id % 7 = 0;
-             ANALYZE;",
+             ANALYZE;
+             DROP TABLE sqlite_stat4;",
         )
     },
     needs_program: false,
@@ -167,7 +168,8 @@ pub(super) const BROWSER_HISTORY: Program = Program {
              INSERT INTO meta VALUES ('origin_frecency_count', 40), ('origin_frecency_sum', 4200.5), ('sync/id', 'abc');
              INSERT INTO icons_to_pages SELECT id, id / 10 FROM places;
              DELETE FROM visits WHERE id % 11 = 0;
-             ANALYZE;",
+             ANALYZE;
+             DROP TABLE sqlite_stat4;",
         )
     },
     needs_program: false,

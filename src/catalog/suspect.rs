@@ -1,0 +1,84 @@
+//! Finds databases whose newest copy is one of a damaged source. Invariant: nothing of them expires before a good copy
+//! follows, unless a person wants it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::Connection;
+
+use crate::types::{DatabaseName, ObjectKey};
+
+use super::error::Stop;
+use super::keeping::Care;
+use super::row::{parsed, time};
+
+/// How long a person's word holds that copies may go in spite of what holds them: until the next weekly run.
+pub(crate) const AGREEMENT: TimeDelta = TimeDelta::days(8);
+
+/// The copies of a damaged source that no good copy followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspect {
+    /// The newest of them.
+    pub newest: ObjectKey,
+    /// When the first of them was made.
+    pub since: DateTime<Utc>,
+}
+
+/// An archive's members count by their days: an older archive is no copy after the damage.
+const SUSPECT: &str = "
+    SELECT database_name, r2_key, created_at FROM copies AS copy INDEXED BY idx_copies_suspect
+    WHERE class = 'S'
+        AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
+            WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
+        AND NOT EXISTS (SELECT 1 FROM copies AS good
+            WHERE good.database_name = copy.database_name AND good.state = 'live'
+                AND good.class IN ('A', 'B') AND NOT good.incomplete
+                AND (good.backup_date, good.created_at) > (copy.backup_date, copy.created_at))
+        AND NOT EXISTS (SELECT 1 FROM archive_members AS member
+            WHERE member.database_name = copy.database_name AND member.backup_date > copy.backup_date)
+    ORDER BY database_name, backup_date, created_at, r2_key";
+
+impl Care {
+    /// Databases of which nothing expires at `now`, and why: a person has to look, or the newest copy is suspect.
+    pub fn held(&self, now: DateTime<Utc>) -> BTreeMap<DatabaseName, String> {
+        let mut held = self.frozen.clone();
+        for (database, suspect) in &self.suspect {
+            let agreed_at = self.acknowledged.get(database);
+            let is_agreed =
+                agreed_at.is_some_and(|at| suspect.since <= *at && now - *at < AGREEMENT);
+            if !is_agreed {
+                let why = || suspect.why();
+                held.entry(database.clone()).or_insert_with(why);
+            }
+        }
+        held
+    }
+}
+
+impl Suspect {
+    /// Why expiry waits for a good copy.
+    pub fn why(&self) -> String {
+        let newest = &self.newest;
+        format!("its newest copy {newest} is suspect: the source was damaged when it was made")
+    }
+}
+
+pub(super) fn select_suspect(
+    connection: &Connection,
+) -> Result<BTreeMap<DatabaseName, Suspect>, Stop> {
+    let mut statement = connection.prepare(SUSPECT)?;
+    let mut rows = statement.query([])?;
+    let mut suspect: BTreeMap<DatabaseName, Suspect> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let newest: ObjectKey = parsed(row, "r2_key")?;
+        let since = time(row, "created_at")?;
+        let known = suspect
+            .entry(parsed(row, "database_name")?)
+            .or_insert_with(|| Suspect {
+                newest: newest.clone(),
+                since,
+            });
+        known.newest = newest;
+    }
+    Ok(suspect)
+}

@@ -1,0 +1,65 @@
+//! Knows a fetched image by its first bytes, and finds its commit record by its digest.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::cli::exit::Refusal;
+use crate::dump::decoder;
+use crate::types::{Compression, Hasher, Manifest, Sha256};
+
+/// What every SQLite file begins with, <https://www.sqlite.org/fileformat.html#the_database_header>.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// The commit record of a file that is an image; `None`: the file is something else.
+///
+/// # Errors
+/// Where it is an image that none of `known` is of: there is nothing to prove it with, and nothing to restore.
+pub(super) fn manifest_of(
+    file: &Path,
+    compression: Compression,
+    known: &[Manifest],
+) -> anyhow::Result<Option<Manifest>> {
+    let Some(sha256) = digest_of_image(file, compression)? else {
+        return Ok(None);
+    };
+    let is_its = |manifest: &&Manifest| manifest.is_image() && manifest.plain.sha256 == sha256;
+    if let Some(manifest) = known.iter().find(is_its) {
+        return Ok(Some(manifest.clone()));
+    }
+    let path = file.display();
+    let copy = match compression {
+        Compression::None => format!("cp {path} TARGET"),
+        Compression::Gzip => format!("gzip -dc {path} > TARGET"),
+        Compression::Zstd => format!("zstd -dc {path} > TARGET"),
+    };
+    Err(Refusal::failed(format!(
+        "`{path}` is a SQLite database file, not SQL text, and no known copy has its SHA-256 {sha256}\nhint: it is the \
+         database itself: compare the digest with `plain.sha256` in its manifest (`--manifest FILE` does), then \
+         `{copy}`"
+    ))
+    .into())
+}
+
+/// The digest of an image's pages. `None`: the file is none, or cannot be read, which is told where it is restored.
+fn digest_of_image(file: &Path, compression: Compression) -> io::Result<Option<Sha256>> {
+    let Ok(input) = File::open(file) else {
+        return Ok(None);
+    };
+    let Ok(mut plain) = decoder(compression, input) else {
+        return Ok(None);
+    };
+    let mut first = [0; MAGIC.len()];
+    if plain.read_exact(&mut first).is_err() || first != *MAGIC {
+        return Ok(None);
+    }
+    let mut hasher = Hasher::default();
+    hasher.update(&first);
+    let mut block = vec![0; 256 * 1024];
+    loop {
+        match plain.read(&mut block)? {
+            0 => return Ok(Some(hasher.finish())),
+            count => hasher.update(&block[..count]),
+        }
+    }
+}
