@@ -115,7 +115,7 @@ fn unquoted(text: &str) -> String {
 /// What stands behind `USING`, outside quotes and comments.
 fn family(sql: &str) -> Family {
     let mut words = words(sql);
-    while let Some(word) = words.next() {
+    for word in words.by_ref() {
         if word.eq_ignore_ascii_case("using") {
             break;
         }

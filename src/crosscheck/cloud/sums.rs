@@ -246,7 +246,9 @@ mod tests {
         for _ in 0..3_000 {
             let (value, other) = dice.pair();
             db.execute("UPDATE t SET a = ?1", [&value]).unwrap();
-            let change = || drop(db.execute("UPDATE t SET a = ?1", [&other]).unwrap());
+            let change = || {
+                db.execute("UPDATE t SET a = ?1", [&other]).unwrap();
+            };
             assert!(differ(&db, change), "{value:?} and {other:?}");
         }
     }
@@ -272,7 +274,9 @@ mod tests {
                 let turn = "UPDATE t SET a = b, b = a WHERE k = 1";
                 let swap = "UPDATE t SET a = (SELECT a FROM t AS o WHERE o.k <> t.k)";
                 for sql in [turn, turn, swap] {
-                    let change = || drop(db.execute(sql, []).unwrap());
+                    let change = || {
+                        db.execute(sql, []).unwrap();
+                    };
                     assert!(differ(&db, change), "{sql}: {value:?} and {other:?}");
                 }
             }

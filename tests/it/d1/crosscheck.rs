@@ -345,7 +345,7 @@ fn what_is_declared_must_differ_and_what_differs_must_be_declared() {
     };
     assert!(told(&copy, &[]).is_empty());
     assert_eq!(
-        told(&copy, &[rows.clone()]),
+        told(&copy, std::slice::from_ref(&rows)),
         ["`posts` is declared to differ, and does not"]
     );
     copy.execute_batch("DELETE FROM posts WHERE id = 1")

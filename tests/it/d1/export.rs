@@ -183,7 +183,7 @@ fn refuses_that(engine: &Engine, id: &str, words: &[&str]) {
         "it was exported"
     );
     // The way out is one.
-    bench.dump(&bench.source(&engine, &id)).unwrap();
+    bench.dump(&bench.source(engine, id)).unwrap();
 }
 
 #[test]
