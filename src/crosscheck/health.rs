@@ -29,6 +29,16 @@ pub struct Findings {
     pub exceptions: Vec<Exception>,
 }
 
+impl Findings {
+    /// Adds what SQLite said of the database before it could be checked.
+    pub fn add_damage(&mut self, why: String) {
+        match &mut self.health {
+            Health::Ok => self.health = Health::Damaged(vec![why]),
+            Health::Damaged(lines) => lines.insert(0, why),
+        }
+    }
+}
+
 /// Checks the whole database that `connection` has open, as its transaction sees it.
 ///
 /// # Errors

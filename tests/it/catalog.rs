@@ -8,8 +8,9 @@ use patina::catalog::{
     Record, ResultStatus, Run, Spooled,
 };
 use patina::types::{
-    BackupDate, Compression, CopyForm, DatabaseName, EvidenceClass, JobId, Manifest, ObjectKey,
-    PlainFacts, Sha256, SourceEvidence, SourceFacts, StoredFacts, TableEvidence, Trigger,
+    BackupDate, CheckFacts, Compression, CopyForm, DatabaseName, EvidenceClass, Health, JobId,
+    Manifest, ObjectKey, PlainFacts, Sha256, SourceEvidence, SourceFacts, StoredFacts,
+    TableEvidence, Trigger,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -72,7 +73,13 @@ pub(crate) fn manifest(job: JobId, database: &str, date: &str) -> Manifest {
             foreign_key_violations: 0,
         },
         class: EvidenceClass::A,
-        check: None,
+        check: Some(CheckFacts {
+            schema_entries: 2,
+            tables: 2,
+            rows: 3,
+            digest: Sha256::of(b"inventory"),
+            health: Some(Health::Ok),
+        }),
         exceptions: Vec::new(),
         incomplete: false,
         warnings: Vec::new(),

@@ -73,7 +73,7 @@ const SABOTAGE: &[(&str, &str)] = &[
     ("a table is renamed", "ALTER TABLE typed RENAME TO typed_"),
     (
         "a table is renamed in case alone",
-        "ALTER TABLE typed RENAME TO TYPED",
+        "ALTER TABLE typed RENAME TO passing; ALTER TABLE passing RENAME TO TYPED",
     ),
     (
         "a column is renamed",
@@ -411,7 +411,6 @@ fn rows_that_are_only_in_the_log_are_seen_to_be_missing() {
 #[test]
 fn what_is_laid_out_another_way_and_holds_the_same_is_no_difference() {
     for sql in [
-        "VACUUM",
         "INSERT INTO found(found) VALUES('optimize'); INSERT INTO older(older) VALUES('optimize')",
         "INSERT INTO found(found) VALUES('rebuild')",
         "UPDATE loose SET a = a; DELETE FROM place WHERE id = 1; INSERT INTO place VALUES(1, 0.5, 1.5, 'here')",

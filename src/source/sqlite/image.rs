@@ -30,6 +30,7 @@ impl SqliteSource {
         &self,
         opened: &mut Opened,
         form: DumpForm,
+        damage: Option<String>,
         stop: CancellationToken,
     ) -> Result<Witness, SourceError> {
         let companion = opened
@@ -50,7 +51,11 @@ impl SqliteSource {
                 }
             }
             // Stand-ins for what a schema misses stay on the connection: it comes last.
-            let findings = Some(examine(connection).map_err(told)?);
+            let mut findings = examine(connection).map_err(told)?;
+            if let Some(why) = damage {
+                findings.add_damage(why);
+            }
+            let findings = Some(findings);
             watch.check_unchanged()?;
             Ok(Testimony {
                 cloud: None,
@@ -60,6 +65,25 @@ impl SqliteSource {
             })
         };
         Ok(Witness::begin(stop, look)?)
+    }
+
+    /// Opens the file, also where SQLite calls it damaged at first sight; what it then says is given, too.
+    pub(super) fn open_whatever_it_is(
+        &self,
+        stop: &CancellationToken,
+    ) -> Result<(Self, Opened, Option<String>), SourceError> {
+        let damage = match Opened::open(self, stop) {
+            Ok(opened) => match schema_is_readable(opened.connection()) {
+                Ok(()) => return Ok((self.clone(), opened, None)),
+                Err(error) if is_stopped(&error) => return Err(self.told(error)),
+                Err(error) => message(&error),
+            },
+            Err(SourceError::Damaged { why, .. }) => why,
+            Err(error) => return Err(error),
+        };
+        let lenient = self.lenient();
+        let opened = Opened::open(&lenient, stop)?;
+        Ok((lenient, opened, Some(damage)))
     }
 
     /// Writes the pages into `sink`.
@@ -125,6 +149,11 @@ impl SqliteSource {
             }
         }
     }
+}
+
+/// Whether SQLite understands every entry of the schema.
+fn schema_is_readable(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("SELECT count(*) FROM main.sqlite_schema")
 }
 
 fn hand_on(

@@ -363,12 +363,11 @@ impl Source for SqliteSource {
     fn dump(&self, request: &DumpRequest<'_>, sink: &mut dyn Sink) -> Result<Dumped, SourceError> {
         // Whoever drops the witness ends its look.
         let stop = request.stop.child_token();
-        let source = match request.form {
-            DumpForm::WholeSql | DumpForm::Sql => self.clone(),
-            DumpForm::Image => self.lenient(),
+        let (source, mut opened, damage) = match request.form {
+            DumpForm::WholeSql | DumpForm::Sql => (self.clone(), Opened::open(self, &stop)?, None),
+            DumpForm::Image => self.open_whatever_it_is(&stop)?,
         };
-        let mut opened = Opened::open(&source, &stop)?;
-        let witness = source.witness(&mut opened, request.form, stop)?;
+        let witness = source.witness(&mut opened, request.form, damage, stop)?;
         let dumped = match request.form {
             DumpForm::WholeSql | DumpForm::Sql => source.read(&opened, request, sink)?,
             DumpForm::Image => source.read_pages(&opened, request, sink)?,

@@ -67,6 +67,7 @@ const BANS: &[Ban] = &[
     Ban {
         names: &["rusqlite"],
         places: Places::OnlyIn(&[
+            "crosscheck",
             "source/sqlite*",
             "catalog",
             "engine/drill*",
