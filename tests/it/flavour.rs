@@ -45,6 +45,7 @@ const SHELL_COLLATIONS: &[(&str, &str)] = &[
 ];
 
 const SHELL_MODULES: &[(&str, &str)] = &[
+    ("json_", "ours has it, and lists it once it was used"),
     ("completion", "serves the shell's prompt"),
     ("fsdir", "reads folders"),
     (

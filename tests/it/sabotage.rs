@@ -142,11 +142,11 @@ const SABOTAGE: &[(&str, &str)] = &[
     ),
     (
         "rowids are renumbered",
-        "UPDATE loose SET rowid = rowid + 1",
+        "UPDATE loose SET rowid = rowid + 1000",
     ),
     (
         "one rowid is another",
-        "UPDATE loose SET rowid = 10 WHERE rowid = 9",
+        "UPDATE loose SET rowid = 500 WHERE rowid = 9",
     ),
     (
         "two rows are exchanged",
