@@ -73,7 +73,7 @@ fn shells(sql: &str) -> BTreeSet<String> {
         .args([":memory:", sql])
         .output()
         .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert!(!text.is_empty(), "{output:?}");
     text.lines().map(str::to_owned).collect()
 }
