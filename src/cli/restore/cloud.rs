@@ -32,7 +32,6 @@ pub(super) async fn run(
     name: &str,
     stop: &CancellationToken,
 ) -> anyhow::Result<Exit> {
-    restore::refuse_images_beyond_sql(&what.origin).map_err(|error| what.told(error))?;
     let cloud = find(context, args, name, stop).await?;
     let there = cloud.look(stop).await.map_err(|error| what.told(error))?;
     let tables = there.iter().filter(|entry| entry.kind == "table").count();

@@ -15,7 +15,7 @@ use super::Restored;
 use super::error::RestoreError;
 use super::making::{Job, Made, make};
 use super::merge::{text_of, without_other_sequences};
-use super::origin::{Origin, on_thread};
+use super::origin::on_thread;
 use super::proof::{Against, Proof};
 use super::sieve::folded;
 use super::target::Overwrite;
@@ -26,10 +26,10 @@ use crate::engine::drill::{self, Step, Trial};
 use crate::engine::spool::Writing;
 use crate::progress::Progress;
 use crate::source::d1::{Client, D1Source, OnChange, SchemaEntry, name_for};
-use crate::source::{DumpForm, DumpRequest, Dumped, Source};
+use crate::source::{DumpForm, DumpRequest, Dumped, Source, SourceError};
 use crate::types::{
-    BackupDate, Compression, CopyForm, DatabaseName, JobId, MANIFEST_FORMAT, Manifest, ObjectKey,
-    SourceEvidence,
+    BackupDate, Compression, CopyForm, DatabaseName, Exception, ExceptionKind, JobId,
+    MANIFEST_FORMAT, Manifest, ObjectKey, SourceEvidence,
 };
 
 /// The statements are ours, and ours are shorter than what D1 takes.
@@ -81,7 +81,6 @@ pub async fn to_d1(
     overwrite: Overwrite,
     now: DateTime<Utc>,
 ) -> Result<Restored, RestoreError> {
-    refuse_images_beyond_sql(job.origin)?;
     let there = cloud.look(job.stop).await?;
     permit(cloud, &there, job.tables, overwrite)?;
     let folder = &cloud.safety_folder;
@@ -154,20 +153,6 @@ fn permit(
     }
 }
 
-/// D1 takes SQL text alone. An image that was taken because SQL text could not carry everything stays one.
-///
-/// # Errors
-/// [`RestoreError::NotForD1`], with what SQL text could not carry.
-pub fn refuse_images_beyond_sql(origin: &Origin) -> Result<(), RestoreError> {
-    let manifest = origin.manifest().filter(|manifest| manifest.is_image());
-    match manifest.and_then(|manifest| manifest.source.method_reason.as_deref()) {
-        None => Ok(()),
-        Some(why) => Err(RestoreError::NotForD1(format!(
-            "it is an image of a SQLite file, for SQL text cannot carry all of it: {why}"
-        ))),
-    }
-}
-
 fn refuse_what_d1_cannot_hold(made: &Made) -> Result<(), RestoreError> {
     let violations = made.evidence.foreign_key_violations;
     if violations > 0 {
@@ -209,17 +194,19 @@ fn write_import(
     is_image: bool,
     stop: &CancellationToken,
 ) -> Result<Text, RestoreError> {
-    let (part, dumped) = text_of(made, workshop, stop)?;
+    let (part, dumped) = text_of(made, workshop, stop).map_err(|error| match error {
+        RestoreError::Source(SourceError::NotAsSql { why, .. }) => beyond_sql(&why),
+        other => other,
+    })?;
     let Dumped {
         evidence,
         exceptions,
         ..
     } = dumped;
     // A copy as SQL text has lost nothing that this text loses; an image may.
-    if let Some(lost) = exceptions.first().filter(|_| is_image) {
-        return Err(RestoreError::NotForD1(format!(
-            "SQL text cannot carry all of this image: {lost}"
-        )));
+    let mut exceptions = exceptions.iter();
+    if let Some(lost) = exceptions.find(|lost| is_image && is_content(lost)) {
+        return Err(beyond_sql(lost));
     }
     let file = workshop.path("import.sql");
     let mut settings = Vec::new();
@@ -254,6 +241,26 @@ fn write_import(
         evidence,
         settings,
     })
+}
+
+/// D1 takes SQL text alone.
+fn beyond_sql(why: &dyn std::fmt::Display) -> RestoreError {
+    RestoreError::NotForD1(format!(
+        "it is an image of a SQLite file, and SQL text cannot carry all of it: {why}"
+    ))
+}
+
+/// Whether something a person stored is lost; settings of a file, the text of a schema and what the planner knows are not
+/// that.
+fn is_content(lost: &Exception) -> bool {
+    match lost.kind {
+        ExceptionKind::Setting | ExceptionKind::Schema => false,
+        ExceptionKind::Missing => !lost.object.starts_with("sqlite_stat"),
+        ExceptionKind::Rows
+        | ExceptionKind::Values
+        | ExceptionKind::Index
+        | ExceptionKind::BreaksSchema => true,
+    }
 }
 
 /// `name=value` of `PRAGMA name=value;`, which stand one a line below the header's comments.

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-pub use cloud::{Cloud, refuse_images_beyond_sql, to_d1};
+pub use cloud::{Cloud, to_d1};
 pub use error::RestoreError;
 pub use making::Job;
 pub use origin::Origin;

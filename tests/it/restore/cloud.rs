@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::site::{Site, same};
 use crate::d1::engine::{ACCOUNT, Engine, TOKEN, Wrangler};
+use crate::images::build_image;
 use crate::torture::{build_for_d1, build_utf16};
 
 fn site(engine: &Engine) -> Site {
@@ -26,6 +27,13 @@ fn held(site: &Site, engine: &Engine, id: &str, name: &str) -> std::path::PathBu
 fn the_torture_database_goes_into_an_empty_d1_database_and_reads_back_equal() {
     let engine = Engine::start();
     let site = site(&engine);
+    // An image of it would hold an index without its text, which D1 cannot get.
+    let config = fs::read_to_string(site.path("patina.toml")).unwrap();
+    fs::write(
+        site.path("patina.toml"),
+        format!("{config}method = \"sql\"\n"),
+    )
+    .unwrap();
     build_for_d1(&site.path("source.db"));
     let key = site.night(0);
     let id = engine.create("shop-again");
@@ -218,6 +226,29 @@ fn wrangler_takes_the_same_dump_by_the_same_import() {
         &site.path("source.db"),
         &held(&site, &engine, &id, "held.db"),
     );
+}
+
+#[test]
+fn an_image_that_needs_its_program_is_refused_and_d1_stays_as_it_is() {
+    let engine = Engine::start();
+    let site = site(&engine);
+    build_image(&site.path("source.db"));
+    let key = site.night(0);
+    assert!(key.ends_with(".sqlite"), "{key}");
+    let id = engine.create("empty");
+    let refused = site.run(&["restore", "shop", "--to", "d1:empty"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.err);
+    for part in [
+        "D1 cannot take this copy: it is an image",
+        "hint: restore it into a file",
+    ] {
+        assert!(refused.err.contains(part), "{}", refused.err);
+    }
+    let tables = engine.execute(
+        &id,
+        "SELECT count(*) AS n FROM sqlite_schema WHERE name = 'plain'",
+    );
+    assert!(tables.to_string().contains("\"n\":0"), "{tables}");
 }
 
 #[test]
