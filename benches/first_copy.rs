@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use patina::dump::Header;
 use patina::engine::drill::{Trial, prove};
 use patina::engine::spool::{Partial, Writing};
-use patina::source::{DumpForm, DumpRequest, Dumped, Source, SqliteSource};
+use patina::source::{DumpForm, DumpRequest, Dumped, Look, Source, SqliteSource};
 use patina::types::{ByteCount, Compression, JobId};
 use rusqlite::{Connection, params};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,7 @@ fn main() {
         ("long text", long_text),
         ("blobs", blobs),
         ("2,000 small tables", small_tables),
+        ("full-text search", full_text),
     ];
     println!("{:<44} {:>9} {:>9} {:>7}", "", "stock", "patina", "ratio");
     let only = std::env::var("PATINA_BENCH_ONLY").unwrap_or_default();
@@ -96,7 +97,7 @@ impl Bench {
             for _ in 0..ROUNDS {
                 theirs.push(timed(|| shell(&stock)));
                 ours.push(timed(|| {
-                    let (partial, _) = self.dump(compression);
+                    let (partial, _) = self.dump(compression, Look::Nothing);
                     size_bytes = partial.stored.size_bytes;
                 }));
             }
@@ -120,10 +121,36 @@ impl Bench {
                 ));
             }));
             std::fs::remove_file(new).expect("the restored database");
-            let (partial, dumped) = self.dump(Compression::None);
+            let (partial, dumped) = self.dump(Compression::None, Look::Nothing);
             ours.push(timed(|| self.prove(partial, dumped)));
         }
         self.print("drill vs sqlite3 new.db < dump.sql", theirs, ours);
+        self.cost_of_the_check();
+    }
+
+    /// Dump and drill without a second look at the source, with one at its content, and with one at its health, too.
+    fn cost_of_the_check(&self) {
+        let looks = [Look::Nothing, Look::Content, Look::ContentAndHealth];
+        let mut times = [Vec::new(), Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            for (look, times) in looks.into_iter().zip(&mut times) {
+                times.push(timed(|| {
+                    let (partial, dumped) = self.dump(Compression::Gzip, look);
+                    self.prove(partial, dumped);
+                }));
+            }
+        }
+        let [without, content, health] = times.map(|times| median(times).as_secs_f64());
+        println!(
+            "{:<44} {without:>8.2}s {content:>8.2}s {:>6.1}%",
+            format!("{}: backup, then with the check", self.name),
+            (content / without - 1.0) * 100.0,
+        );
+        println!(
+            "{:<44} {content:>8.2}s {health:>8.2}s {:>6.1}%",
+            format!("{}: with the check, then with health", self.name),
+            (health / content - 1.0) * 100.0,
+        );
     }
 
     /// The most memory that the dump and the drill of a database ten times as large take, in a process of their own.
@@ -155,7 +182,7 @@ impl Bench {
         format!("{}: {what}", self.name).contains(&self.only)
     }
 
-    fn dump(&self, compression: Compression) -> (Partial, Dumped) {
+    fn dump(&self, compression: Compression, look: Look) -> (Partial, Dumped) {
         let source = SqliteSource::new(self.database.clone(), self.folder.clone());
         let header = Header {
             agent: "bench".to_owned(),
@@ -168,6 +195,7 @@ impl Bench {
             header: &header,
             skip_data: &[],
             form: DumpForm::WholeSql,
+            look,
             progress: &Default::default(),
             stop: &CancellationToken::new(),
         };
@@ -219,7 +247,7 @@ fn child(compression: &str) {
         database,
         only: String::new(),
     };
-    let (partial, dumped) = bench.dump(compression);
+    let (partial, dumped) = bench.dump(compression, Look::ContentAndHealth);
     let after_dump = peak();
     bench.prove(partial, dumped);
     println!("{after_dump} after the dump, {} after the drill", peak());
@@ -384,5 +412,32 @@ fn small_tables(connection: &Connection, _: usize) {
                  INSERT INTO t{table} VALUES(1,'one',1.5),(2,'two',2.5),(3,'three',3.5);"
             ))
             .expect("table");
+    }
+}
+
+/// A table with its search index, and one that holds its text itself.
+fn full_text(connection: &Connection, megabytes: usize) {
+    connection
+        .execute_batch(
+            "CREATE TABLE posts(id INTEGER PRIMARY KEY, body TEXT);
+             CREATE VIRTUAL TABLE posts_search USING fts5(body, content='posts', content_rowid='id');
+             CREATE TRIGGER posts_added AFTER INSERT ON posts BEGIN
+                 INSERT INTO posts_search(rowid, body) VALUES(new.id, new.body);
+             END;
+             CREATE VIRTUAL TABLE mail USING fts5(subject, body, tokenize='porter');",
+        )
+        .expect("tables");
+    let mut numbers = Numbers(47);
+    for id in 0..megabytes * 20 {
+        let body = numbers.prose(1200);
+        connection
+            .execute("INSERT INTO posts VALUES(?,?)", params![id, body])
+            .expect("row");
+        connection
+            .execute(
+                "INSERT INTO mail(subject, body) VALUES(?,?)",
+                params![format!("Re: {id}"), numbers.prose(600)],
+            )
+            .expect("row");
     }
 }

@@ -31,7 +31,10 @@ pub struct Findings {
 
 impl Findings {
     /// Adds what SQLite said of the database before it could be checked.
-    pub fn add_damage(&mut self, why: String) {
+    pub fn add_damage(&mut self, why: Option<String>) {
+        let Some(why) = why else {
+            return;
+        };
         match &mut self.health {
             Health::Ok => self.health = Health::Damaged(vec![why]),
             Health::Damaged(lines) => lines.insert(0, why),

@@ -47,6 +47,8 @@ pub struct DumpRequest<'a> {
     pub skip_data: &'a [String],
     /// In which form.
     pub form: DumpForm,
+    /// How far to look at the source a second time, for the drill.
+    pub look: Look,
     /// Where to count rows.
     pub progress: &'a Progress,
     /// Asks the dump to end.
@@ -62,6 +64,17 @@ pub enum DumpForm {
     Sql,
     /// The pages of a SQLite file.
     Image,
+}
+
+/// How far a source is looked at a second time, in the snapshot that is dumped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Not at all: nothing is held against what would be found.
+    Nothing,
+    /// What it holds.
+    Content,
+    /// What it holds, and whether it is whole.
+    ContentAndHealth,
 }
 
 /// What a dump was made of.

@@ -8,7 +8,7 @@ use patina::dump::Header;
 use patina::engine::drill::{self, DrillError, DumpFile, Trial};
 use patina::engine::spool::{Partial, Ready, Writing};
 use patina::progress::Progress;
-use patina::source::{DumpForm, DumpRequest, Dumped, Source, SourceError, SqliteSource};
+use patina::source::{DumpForm, DumpRequest, Dumped, Look, Source, SourceError, SqliteSource};
 use patina::types::{Compression, JobId};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,7 @@ impl Workshop {
             header: &header(),
             skip_data: &[],
             form: DumpForm::Sql,
+            look: Look::ContentAndHealth,
             progress: &Progress::default(),
             stop: &CancellationToken::new(),
         };

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use patina::dump::Sink;
 use patina::progress::Progress;
-use patina::source::{DumpForm, DumpRequest, Source, SourceError, SqliteSource};
+use patina::source::{DumpForm, DumpRequest, Look, Source, SourceError, SqliteSource};
 use patina::types::{Hasher, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -292,6 +292,7 @@ pub(crate) fn dump_of(source: &SqliteSource, meddle: impl FnMut() + Send) -> Sou
         header: &header(),
         skip_data: &[],
         form: DumpForm::WholeSql,
+        look: Look::ContentAndHealth,
         progress: &Progress::default(),
         stop: &CancellationToken::new(),
     };

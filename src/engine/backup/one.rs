@@ -19,7 +19,7 @@ use crate::engine::spool::{Partial, Ready, Writing};
 use crate::engine::state::StateDir;
 use crate::excerpt;
 use crate::progress::{Progress, Stage};
-use crate::source::{DumpForm, DumpRequest, Dumped, SourceError};
+use crate::source::{DumpForm, DumpRequest, Dumped, Look, SourceError};
 use crate::store::StoreError;
 use crate::types::{
     BackupDate, ByteCount, CopyForm, MANIFEST_FORMAT, Manifest, ObjectKey, SourceFacts,
@@ -286,6 +286,11 @@ impl Attempt<'_> {
         let header = self.header();
         let source = Arc::clone(&self.database.source);
         let skip_data = self.database.config.skip_data.clone();
+        let look = match self.database.config.export.verify {
+            VerifyMode::Restore => Look::ContentAndHealth,
+            // Nothing is restored that it could be held against.
+            VerifyMode::Checksum => Look::Nothing,
+        };
         let progress = Arc::clone(self.progress);
         let stop = self.stop.child_token();
         let work = tokio::task::spawn_blocking({
@@ -296,6 +301,7 @@ impl Attempt<'_> {
                     header: &header,
                     skip_data: &skip_data,
                     form,
+                    look,
                     progress: &progress,
                     stop: &stop,
                 };

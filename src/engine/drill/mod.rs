@@ -401,7 +401,7 @@ mod tests {
     use super::*;
     use crate::dump::Header;
     use crate::engine::spool::Writing;
-    use crate::source::{DumpRequest, Dumped, Source, SqliteSource, open_scratch};
+    use crate::source::{DumpRequest, Dumped, Look, Source, SqliteSource, open_scratch};
     use crate::types::{Compression, JobId};
 
     const SCHEMA: &str = "
@@ -451,6 +451,7 @@ mod tests {
                 header: &header,
                 skip_data,
                 form: DumpForm::Sql,
+                look: Look::ContentAndHealth,
                 progress: &Progress::default(),
                 stop: &CancellationToken::new(),
             };

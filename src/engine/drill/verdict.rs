@@ -39,8 +39,13 @@ pub(super) fn reach(
     witness: Option<Witness>,
 ) -> Result<Verdict, DrillError> {
     let Some(witness) = witness else {
+        // Proof A is what the check confirmed, and nobody asked it.
+        let class = match trial.class {
+            EvidenceClass::A => EvidenceClass::B,
+            class => class,
+        };
         return Ok(Verdict {
-            class: trial.class,
+            class,
             exceptions: trial.exceptions.to_vec(),
             check: None,
         });

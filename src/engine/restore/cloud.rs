@@ -26,7 +26,7 @@ use crate::engine::drill::{self, Step, Trial};
 use crate::engine::spool::Writing;
 use crate::progress::Progress;
 use crate::source::d1::{Client, D1Source, OnChange, SchemaEntry, name_for};
-use crate::source::{DumpForm, DumpRequest, Dumped, Source, SourceError};
+use crate::source::{DumpForm, DumpRequest, Dumped, Look, Source, SourceError};
 use crate::types::{
     BackupDate, Compression, CopyForm, DatabaseName, Exception, ExceptionKind, JobId,
     MANIFEST_FORMAT, Manifest, ObjectKey, SourceEvidence,
@@ -324,6 +324,7 @@ fn keep_now(
         header: &header,
         skip_data: &[],
         form: DumpForm::Sql,
+        look: Look::ContentAndHealth,
         progress: &progress,
         stop,
     };
@@ -408,6 +409,7 @@ async fn prove(
             header: &header,
             skip_data: &[],
             form: DumpForm::Sql,
+            look: Look::Nothing,
             progress: &Progress::default(),
             stop: &CancellationToken::new(),
         };

@@ -18,7 +18,7 @@ use crate::dump::Header;
 use crate::engine::drill::{Place, Statements, Step, check_integrity};
 use crate::engine::spool::{Partial, Writing};
 use crate::progress::Progress;
-use crate::source::{DumpForm, DumpRequest, Dumped, Source, SqliteSource, content_of};
+use crate::source::{DumpForm, DumpRequest, Dumped, Look, Source, SqliteSource, content_of};
 use crate::types::{Compression, JobId};
 
 /// Refuses tables that are there already, unless they may be replaced.
@@ -121,6 +121,7 @@ pub(super) fn text_of(
         header: &header,
         skip_data: &[],
         form: DumpForm::Sql,
+        look: Look::Nothing,
         progress: &Progress::default(),
         stop,
     };

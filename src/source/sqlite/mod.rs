@@ -24,7 +24,7 @@ use self::open::Opened;
 use self::schema::{Described, describe};
 use self::writing::Step;
 use super::describe::evidence_of;
-use super::{DumpForm, DumpRequest, Dumped, Source, SourceError};
+use super::{DumpForm, DumpRequest, Dumped, Look, Source, SourceError};
 use crate::dump::{Content, ContentHasher, Database, RowBlock, Sink, Table, Value};
 use crate::types::{EvidenceClass, SourceEvidence, SourceFacts};
 
@@ -367,16 +367,16 @@ impl Source for SqliteSource {
             DumpForm::WholeSql | DumpForm::Sql => (self.clone(), Opened::open(self, &stop)?, None),
             DumpForm::Image => self.open_whatever_it_is(&stop)?,
         };
-        let witness = source.witness(&mut opened, request.form, damage, stop)?;
+        let witness = match request.look {
+            Look::Nothing => None,
+            look => Some(source.witness(&mut opened, (request.form, look), damage, stop)?),
+        };
         let dumped = match request.form {
             DumpForm::WholeSql | DumpForm::Sql => source.read(&opened, request, sink)?,
             DumpForm::Image => source.read_pages(&opened, request, sink)?,
         };
         opened.watch().check_unchanged()?;
-        Ok(Dumped {
-            witness: Some(witness),
-            ..dumped
-        })
+        Ok(Dumped { witness, ..dumped })
     }
 }
 

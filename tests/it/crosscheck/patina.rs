@@ -8,7 +8,7 @@ use std::sync::Arc;
 use patina::engine::drill::{self, DumpFile, Trial};
 use patina::engine::spool::Writing;
 use patina::progress::Progress;
-use patina::source::{DumpForm, DumpRequest, Source, SqliteSource};
+use patina::source::{DumpForm, DumpRequest, Look, Source, SqliteSource};
 use patina::types::{self, Compression};
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +64,7 @@ fn copy_and_restore(source: &Path, work: &Path, form: DumpForm) -> Result<Copied
         header: &header(),
         skip_data: &[],
         form,
+        look: Look::ContentAndHealth,
         progress: &Progress::default(),
         stop: &stop,
     };

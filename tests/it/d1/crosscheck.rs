@@ -8,7 +8,7 @@ use patina::engine::drill::{self, DrillError};
 use patina::engine::spool::Writing;
 use patina::progress::Progress;
 use patina::source::d1::D1Source;
-use patina::source::{DumpForm, DumpRequest, Dumped, Source};
+use patina::source::{DumpForm, DumpRequest, Dumped, Look, Source};
 use patina::types::{Compression, EvidenceClass, Exception, ExceptionKind, JobId};
 use rusqlite::Connection;
 use tokio_util::sync::CancellationToken;
@@ -113,6 +113,7 @@ impl Case {
             header: &header,
             skip_data: &[],
             form: DumpForm::Sql,
+            look: Look::ContentAndHealth,
             progress: &Progress::default(),
             stop: &stop,
         };
@@ -374,6 +375,7 @@ fn a_dump_that_is_another_database_s_is_not_proven() {
             header: &header,
             skip_data: &[],
             form: DumpForm::Sql,
+            look: Look::ContentAndHealth,
             progress: &Progress::default(),
             stop: &CancellationToken::new(),
         };

@@ -22,7 +22,7 @@ use patina::dump::Header;
 use patina::engine::{drill, spool};
 use patina::progress::Progress;
 use patina::source::d1::{Client, D1Source};
-use patina::source::{DumpForm, DumpRequest, Dumped, Source, SourceError};
+use patina::source::{DumpForm, DumpRequest, Dumped, Look, Source, SourceError};
 use patina::types::{Compression, JobId};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -107,6 +107,7 @@ impl Bench {
             header: &header,
             skip_data,
             form: DumpForm::Sql,
+            look: Look::ContentAndHealth,
             progress: &progress,
             stop: &stop,
         };
