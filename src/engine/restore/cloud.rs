@@ -22,7 +22,7 @@ use super::target::Overwrite;
 use super::workshop::Workshop;
 use crate::config::D1Method;
 use crate::dump::{Header, Splitter, quoted_name};
-use crate::engine::drill::{self, Step, Trial};
+use crate::engine::drill::{self, DrillError, Place, Statements, Step, Trial};
 use crate::engine::spool::Writing;
 use crate::progress::Progress;
 use crate::source::d1::{Client, D1Source, OnChange, SchemaEntry, name_for};
@@ -208,6 +208,9 @@ fn write_import(
     if let Some(lost) = exceptions.find(|lost| is_image && is_content(lost)) {
         return Err(beyond_sql(lost));
     }
+    if is_image {
+        try_text(workshop, part.path(), stop)?;
+    }
     let file = workshop.path("import.sql");
     let mut settings = Vec::new();
     let mut write = || -> io::Result<()> {
@@ -241,6 +244,32 @@ fn write_import(
         evidence,
         settings,
     })
+}
+
+/// An image's text was never executed: what its schema needs of its program shows only then.
+fn try_text(
+    workshop: &Workshop,
+    text: &Path,
+    stop: &CancellationToken,
+) -> Result<(), RestoreError> {
+    let unreadable = |error| RestoreError::target(text, &error);
+    let input = fs::File::open(text).map_err(unreadable)?;
+    let text_bytes = input.metadata().map_err(unreadable)?.len();
+    let unseen = Arc::<Progress>::default();
+    let mut statements = Statements::over(Box::new(input), Compression::None, &unseen)?;
+    let trial = workshop.path("trial.db");
+    let place = Place {
+        path: &trial,
+        text_bytes,
+        stop,
+    };
+    match place.load(&mut statements, |_, _| Ok(Step::Run)) {
+        Ok(_) => Ok(()),
+        Err(DrillError::Refused { object, why, .. }) => {
+            Err(beyond_sql(&format!("{object}: {why}")))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// D1 takes SQL text alone.
