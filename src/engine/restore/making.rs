@@ -18,8 +18,8 @@ use crate::config::did_you_mean;
 use crate::dump::quoted_name;
 use crate::engine::drill::{Place, Statements, check_integrity};
 use crate::progress::Progress;
-use crate::source::content_of;
-use crate::types::{Manifest, SourceEvidence};
+use crate::source::content_by;
+use crate::types::{MANIFEST_FORMAT, Manifest, SourceEvidence};
 
 /// What a private database may take where nobody knows how much text there is.
 pub(super) const UNKNOWN_TEXT_BYTES: u64 = 1 << 40;
@@ -126,7 +126,11 @@ impl Maker {
         if !self.tables.is_empty() {
             reduce(&connection, &self.tables).map_err(|e| RestoreError::sqlite(&self.path, &e))?;
         }
-        let evidence = content_of(&mut connection, &left_out(manifest.as_ref()), &self.stop)
+        let format = manifest
+            .as_ref()
+            .map_or(MANIFEST_FORMAT, |manifest| manifest.format);
+        let left_out = left_out(manifest.as_ref());
+        let evidence = content_by(format, &mut connection, &left_out, &self.stop)
             .map_err(|error| RestoreError::sqlite(&self.path, &error))?;
         drop(connection);
         check_integrity(&self.path, &self.stop)?;

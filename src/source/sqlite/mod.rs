@@ -24,9 +24,10 @@ use self::open::Opened;
 use self::schema::{Described, describe};
 use self::writing::Step;
 use super::describe::evidence_of;
+use super::virtual_table::Module;
 use super::{DumpForm, DumpRequest, Dumped, Look, Source, SourceError};
 use crate::dump::{Content, ContentHasher, Database, RowBlock, Sink, Table, Value};
-use crate::types::{EvidenceClass, SourceEvidence, SourceFacts};
+use crate::types::{EvidenceClass, MANIFEST_FORMAT, SourceEvidence, SourceFacts};
 
 pub(crate) use import::{ImportError, Imported};
 pub use message::sqlite_message;
@@ -41,6 +42,9 @@ const BLOCK_BYTES: usize = 128 * 1024;
 
 /// How many blocks may wait for the writing thread.
 const WAITING_STEPS: usize = 4;
+
+/// From this format of manifests on, the language of each FTS4 row is part of the evidence.
+const FORMAT_WITH_LANGUAGES: u32 = 2;
 
 /// So many obstacles are named in a message; the rest are counted.
 const MOST_NAMED: usize = 5;
@@ -389,10 +393,28 @@ pub fn content_of(
     skip_data: &[String],
     stop: &CancellationToken,
 ) -> rusqlite::Result<SourceEvidence> {
+    content_by(MANIFEST_FORMAT, connection, skip_data, stop)
+}
+
+/// The same, as a manifest of this format describes it.
+///
+/// # Errors
+/// As [`content_of`].
+pub fn content_by(
+    format: u32,
+    connection: &mut Connection,
+    skip_data: &[String],
+    stop: &CancellationToken,
+) -> rusqlite::Result<SourceEvidence> {
     stop_when_asked(connection, stop)?;
     let Described {
-        database, digest, ..
+        mut database,
+        digest,
+        ..
     } = describe(connection, skip_data)?;
+    if format < FORMAT_WITH_LANGUAGES {
+        database.tables.iter_mut().for_each(forget_language);
+    }
     let mut tables = Vec::with_capacity(database.tables.len());
     for table in &database.tables {
         let mut hasher = ContentHasher::default();
@@ -413,6 +435,17 @@ pub fn content_of(
         application_id: database.application_id,
         foreign_key_violations: count_violations(connection, &database)?,
     })
+}
+
+/// Version 0.1 did not read the language of an FTS4 row, nor write it.
+fn forget_language(table: &mut Table) {
+    let module = table.is_virtual.then(|| Module::of(&table.sql)).flatten();
+    let language = module.and_then(|module| module.option("languageid"));
+    if let Some(language) = language {
+        table
+            .columns
+            .retain(|column| !column.eq_ignore_ascii_case(&language));
+    }
 }
 
 /// Lets `stop` interrupt whatever `connection` does.
