@@ -74,6 +74,7 @@ fn table_document(table: &TableProof) -> Value {
 fn basis(basis: Basis) -> &'static str {
     match basis {
         Basis::Manifest => "manifest",
+        Basis::Pages => "pages",
         Basis::Counts => "row counts",
         Basis::Nothing => "nothing",
     }
@@ -129,6 +130,7 @@ fn text(done: &Done<'_>) -> String {
 fn words(table: &TableProof) -> String {
     match &table.verdict {
         Verdict::Equal => "every value equal to the manifest's".to_owned(),
+        Verdict::InPages => "in the image, whose pages are the source's".to_owned(),
         Verdict::Counted => "as many rows as the dump announces".to_owned(),
         Verdict::Restored => "restored; nothing known to compare with".to_owned(),
         Verdict::Rebuilt => "index, built again".to_owned(),
@@ -152,6 +154,8 @@ fn sum(proof: &Proof) -> String {
     };
     let compared = match proof.basis {
         Basis::Manifest => "equal to the manifest",
+        // Nothing of it was executed, so nothing more is known.
+        Basis::Pages => return format!("✓ {tables}, {rows}: every page equal to the source's"),
         Basis::Counts => "row counts as the dump announces, no manifest to compare values with",
         Basis::Nothing => "nothing known to compare with",
     };

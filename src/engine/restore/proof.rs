@@ -25,6 +25,8 @@ pub struct Proof {
 pub enum Basis {
     /// Its manifest: rows and a digest over every value, taken from the source.
     Manifest,
+    /// Its manifest: the digest of every page of the source's file.
+    Pages,
     /// The rows that the dump itself announces.
     Counts,
     /// Nothing: another tool's text.
@@ -49,6 +51,8 @@ pub struct TableProof {
 pub enum Verdict {
     /// Every row and value is equal to the source's.
     Equal,
+    /// It is in an image whose every page is equal to the source's.
+    InPages,
     /// It has as many rows as the dump announces.
     Counted,
     /// There is nothing to compare it with.
@@ -66,6 +70,7 @@ impl Verdict {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Equal => "equal",
+            Self::InPages => "pages equal",
             Self::Counted => "counted",
             Self::Restored => "restored",
             Self::Rebuilt => "rebuilt",
@@ -149,7 +154,7 @@ impl Proof {
     pub(super) fn of_image(evidence: &SourceEvidence, only: Option<&[String]>) -> Self {
         let verdict = |table: &TableEvidence| match &table.omitted {
             Some(_) => Verdict::Restored,
-            None => Verdict::Equal,
+            None => Verdict::InPages,
         };
         let tables = evidence.tables.iter().map(|table| TableProof {
             name: table.name.clone(),
@@ -159,7 +164,7 @@ impl Proof {
         });
         Self {
             tables: tables.collect(),
-            basis: Basis::Manifest,
+            basis: Basis::Pages,
             violations: 0,
             expected_violations: only.is_none().then_some(0),
             differences: Vec::new(),
