@@ -172,6 +172,12 @@ fn of_tables(source: &Inventory, copy: &Inventory, found: &mut BTreeSet<Differen
 
 fn of_table(name: &str, source: &TableFacts, copy: &TableFacts) -> Option<Difference> {
     let owner = source.owner.as_deref().unwrap_or(name);
+    // Beside its content, what a module keeps is its index.
+    let is_index = owner != name && name.strip_prefix(owner) != Some("_content");
+    let kind = |kind| match is_index {
+        true => ExceptionKind::Index,
+        false => kind,
+    };
     if source.columns != copy.columns {
         let text = format!("table `{name}` has other columns");
         return Some(difference(name, ExceptionKind::Schema, text));
@@ -179,11 +185,11 @@ fn of_table(name: &str, source: &TableFacts, copy: &TableFacts) -> Option<Differ
     let (a, b) = (source.content, copy.content);
     if a.rows != b.rows {
         let text = format!("table `{name}` has {} rows, restored {}", a.rows, b.rows);
-        return Some(difference(owner, ExceptionKind::Rows, text));
+        return Some(difference(owner, kind(ExceptionKind::Rows), text));
     }
     (a != b).then(|| {
         let text = format!("table `{name}` has other values or rowids");
-        difference(owner, ExceptionKind::Values, text)
+        difference(owner, kind(ExceptionKind::Values), text)
     })
 }
 

@@ -423,3 +423,49 @@ fn a_download_of_an_image_is_a_database_file() {
     }
     is_whole(&desk.path("got.sqlite"));
 }
+
+#[test]
+fn rows_that_are_left_out_never_come_into_an_image() {
+    let desk = Desk::new(&format!("{CONFIG}skip_data = [\"plain\"]\n"));
+    build_image(&desk.path("shop.db"));
+    let output = desk.try_to("patina backup");
+    let (_, told) = texts(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("german"), "{told}");
+    assert!(told.contains("hint: an image could carry it"), "{told}");
+    assert!(told.contains("remove `skip_data`"), "{told}");
+}
+
+#[test]
+fn an_index_over_rows_that_are_left_out_is_an_exception() {
+    let desk = Desk::new(&format!("{CONFIG}skip_data = [\"posts\"]\n"));
+    Connection::open(desk.path("shop.db"))
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE posts(id INTEGER PRIMARY KEY, text);
+             INSERT INTO posts VALUES (1, 'one'), (2, 'two');
+             CREATE VIRTUAL TABLE found USING fts5(text, content='posts', content_rowid='id');
+             INSERT INTO found(found) VALUES ('rebuild');
+             CREATE TABLE other(a); INSERT INTO other VALUES (7);",
+        )
+        .unwrap();
+    desk.run("patina backup");
+    let shown = json(&desk, "patina show shop --json");
+    let shown = &shown["manifest"];
+    assert_eq!(shown["class"], "B", "{shown}");
+    let exceptions = shown["exceptions"].as_array().unwrap();
+    let named: Vec<(&str, &str)> = exceptions
+        .iter()
+        .map(|exception| {
+            let text = |key: &str| exception[key].as_str().unwrap();
+            (text("object"), text("kind"))
+        })
+        .collect();
+    assert_eq!(named, [("found", "index"), ("posts", "rows")], "{shown}");
+    desk.run("patina restore shop --to back.db");
+    let rows: i64 = Connection::open(desk.path("back.db"))
+        .unwrap()
+        .query_row("SELECT a FROM other", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(rows, 7);
+}

@@ -74,6 +74,11 @@ enum Failure {
     },
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(
+        "{0}\nhint: an image could carry it, and would hold the rows that `skip_data` leaves out: remove `skip_data` of this \
+         database, and its copy is an image"
+    )]
+    NoWay(String),
     #[error("{0}")]
     Aborted(String),
     #[error(
@@ -233,7 +238,11 @@ impl Attempt<'_> {
         }
         if !self.database.config.skip_data.is_empty() {
             tracing::debug!(database = %name, "{name}: an image would hold what `skip_data` names: {why}");
-            return self.make_as(DumpForm::Sql).await;
+            let made = self.make_as(DumpForm::Sql).await;
+            return made.map_err(|failure| match failure.not_as_sql() {
+                Some(why) => Failure::NoWay(excerpt::split_hint(&why).0.to_owned()),
+                None => failure,
+            });
         }
         tracing::debug!(database = %name, "{name}: an image is taken: {why}");
         let made = self.make_as(DumpForm::Image).await?;

@@ -51,6 +51,14 @@ impl Site {
         site
     }
 
+    /// Its copies are SQL text, whatever that cannot carry.
+    pub(super) fn as_sql(self) -> Self {
+        let path = self.path("patina.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{config}method = \"sql\"\n")).unwrap();
+        self
+    }
+
     /// A second storage in the bucket of `server`.
     pub(super) fn bucket(server: &Server) -> String {
         format!(
