@@ -33,7 +33,7 @@ fn check_everywhere(compression: &str) {
         "{}[export]\ncompression = \"{compression}\"\n",
         Site::bucket(&server.0)
     );
-    let site = Site::new(&more).as_sql();
+    let site = Site::new(&more).in_sql();
     let features = build(&site.path("source.db"));
     assert!(features.len() >= LEAST_FEATURES, "{}", features.len());
     let key = site.night(9);

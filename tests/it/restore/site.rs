@@ -52,7 +52,7 @@ impl Site {
     }
 
     /// Its copies are SQL text, whatever that cannot carry.
-    pub(super) fn as_sql(self) -> Self {
+    pub(super) fn in_sql(self) -> Self {
         let path = self.path("patina.toml");
         let config = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{config}method = \"sql\"\n")).unwrap();
