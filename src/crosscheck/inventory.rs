@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use rusqlite::{Connection, Result};
+use rusqlite::{Connection, Result, Statement};
 
 use super::module::{self, Family, VOCABULARY, Virtual};
-use super::rows::{Digester, RowDigest};
+use super::rows::RowDigest;
 use super::{ask, literal, message, quoted};
 use crate::types::{Hasher, Sha256};
 
@@ -38,7 +38,8 @@ pub(super) struct SchemaEntry {
 pub(super) struct TableFacts {
     /// The virtual table that it is a part of.
     pub(super) owner: Option<String>,
-    pub(super) columns: [u8; 32],
+    /// Their names, in order.
+    pub(super) columns: Vec<String>,
     pub(super) content: RowDigest,
 }
 
@@ -122,7 +123,9 @@ impl Inventory {
         }
         for (name, table) in &self.tables {
             add(name.as_bytes());
-            add(&table.columns);
+            for column in &table.columns {
+                add(column.as_bytes());
+            }
             add(&table.content.digest);
         }
         for (name, index) in &self.indexes {
@@ -192,28 +195,57 @@ struct Look<'a> {
 
 impl Look<'_> {
     fn table(&self, name: &str, owner: Option<&Virtual>) -> Result<TableFacts> {
-        let (columns, names) = self.columns(name)?;
         let from = format!("main.{} NOT INDEXED", quoted(name));
+        let (columns, content) = match self.plain(name, &from, owner)? {
+            Some(found) => found,
+            None => {
+                let columns = self.columns(&from)?;
+                let queries = self.queries(name, &columns, &from, owner);
+                let content = RowDigest::of_all(self.connection, &queries)?;
+                (columns, content)
+            }
+        };
         Ok(TableFacts {
             owner: owner.map(|owner| owner.name.clone()),
             columns,
-            content: RowDigest::of_all(self.connection, &self.queries(name, &names, &from, owner))?,
+            content,
         })
     }
 
-    /// The digest of a table's columns with their `hidden` values, and their names.
-    fn columns(&self, table: &str) -> Result<([u8; 32], Vec<String>)> {
-        let sql = "SELECT name,type,\"notnull\",dflt_value,pk,hidden FROM pragma_table_xinfo(?1)";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query([table])?;
-        let (mut digester, mut names) = (Digester::default(), Vec::new());
-        while let Some(row) = rows.next()? {
-            for column in 0..6 {
-                digester.value(row.get_ref(column)?);
-            }
-            names.push(row.get(0)?);
+    /// What one query sees of a table of the common kind: `_rowid_` means the rowid, and all rows count. `None`: it is of
+    /// another kind.
+    fn plain(
+        &self,
+        name: &str,
+        from: &str,
+        owner: Option<&Virtual>,
+    ) -> Result<Option<(Vec<String>, RowDigest)>> {
+        let has_part = owner.is_some_and(|owner| owner.rows_of_content(name).is_some());
+        if has_part || !self.is_utf8 || !self.has_rowid(name) {
+            return Ok(None);
         }
-        Ok((digester.finish(), names))
+        // More columns than SQLite gives in one result, perhaps; the longer way tells what is wrong, if anything is.
+        let Ok(mut all) = self
+            .connection
+            .prepare(&format!("SELECT _rowid_,* FROM {from}"))
+        else {
+            return Ok(None);
+        };
+        let columns: Vec<String> = names(&all).skip(1).collect();
+        match free_name(&columns) {
+            Some("_rowid_") => RowDigest::of(&mut all).map(|content| Some((columns, content))),
+            _ => Ok(None),
+        }
+    }
+
+    fn has_rowid(&self, table: &str) -> bool {
+        !self.without_rowid.contains(table) && !is_of_sqlite(table)
+    }
+
+    /// The names of a table's columns. The rest of what they are is in the schema's text, which is compared.
+    fn columns(&self, from: &str) -> Result<Vec<String>> {
+        let all = self.connection.prepare(&format!("SELECT * FROM {from}"))?;
+        Ok(names(&all).collect())
     }
 
     /// The queries that see everything in a table.
@@ -227,10 +259,7 @@ impl Look<'_> {
         if let Some(rows) = owner.and_then(|owner| owner.rows_of_content(name)) {
             return vec![format!("SELECT * FROM {from} WHERE {rows}")];
         }
-        let rowid = match self.without_rowid.contains(name) || is_of_sqlite(name) {
-            true => None,
-            false => free_name(columns),
-        };
+        let rowid = self.has_rowid(name).then(|| free_name(columns)).flatten();
         let mut queries = match rowid {
             Some(rowid) if columns.len() < MOST_COLUMNS => {
                 vec![format!("SELECT {rowid},* FROM {from}")]
@@ -251,7 +280,7 @@ impl Look<'_> {
     fn index(&self, table: &Virtual) -> Result<Option<RowDigest>> {
         if table.family == Family::Rtree {
             let sql = format!("SELECT * FROM main.{} ORDER BY 1", quoted(&table.name));
-            return RowDigest::of(self.connection, &sql).map(Some);
+            return RowDigest::of(&mut self.connection.prepare(&sql)?).map(Some);
         }
         let languages = match table.family {
             Family::Fts3 => self.languages(table)?,
@@ -284,6 +313,11 @@ impl Look<'_> {
         let languages = statement.query_map([], |row| row.get(0))?;
         languages.collect()
     }
+}
+
+/// The names of a query's columns.
+fn names<'a>(query: &'a Statement<'_>) -> impl Iterator<Item = String> + 'a {
+    query.column_names().into_iter().map(str::to_owned)
 }
 
 /// Rowids of SQLite's own tables mean nothing.

@@ -1,7 +1,7 @@
 //! Digests the rows of a query: each value by its storage class and bytes, in the order of the scan.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Result};
+use rusqlite::{Connection, Result, Statement};
 
 /// Values are gathered up to this size before they are hashed.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -71,10 +71,10 @@ impl Digester {
 }
 
 impl RowDigest {
-    /// Of every row that `sql` gives.
-    pub(super) fn of(connection: &Connection, sql: &str) -> Result<Self> {
+    /// Of every row that `query` gives.
+    pub(super) fn of(query: &mut Statement<'_>) -> Result<Self> {
         let mut digester = Digester::default();
-        let rows = digest_into(&mut digester, connection, sql)?;
+        let rows = digest_into(&mut digester, query)?;
         Ok(Self {
             rows,
             digest: digester.finish(),
@@ -86,7 +86,7 @@ impl RowDigest {
         let mut digester = Digester::default();
         let mut rows = None;
         for sql in queries {
-            let count = digest_into(&mut digester, connection, sql)?;
+            let count = digest_into(&mut digester, &mut connection.prepare(sql)?)?;
             rows.get_or_insert(count);
         }
         Ok(Self {
@@ -110,10 +110,9 @@ impl RowDigest {
     }
 }
 
-fn digest_into(digester: &mut Digester, connection: &Connection, sql: &str) -> Result<u64> {
-    let mut statement = connection.prepare(sql)?;
-    let width = statement.column_count();
-    let mut rows = statement.query([])?;
+fn digest_into(digester: &mut Digester, query: &mut Statement<'_>) -> Result<u64> {
+    let width = query.column_count();
+    let mut rows = query.query([])?;
     let mut count = 0;
     while let Some(row) = rows.next()? {
         for column in 0..width {

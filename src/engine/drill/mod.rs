@@ -30,6 +30,9 @@ use crate::types::{
 /// SQLite instructions between two looks at the request to stop.
 const INSTRUCTIONS_PER_CHECK: i32 = 100_000;
 
+/// The page cache of each connection that reads the scratch database beside the comparison, in KiB.
+const READER_CACHE_KB: u32 = 4_000;
+
 /// So many tables are named in a message; the rest are counted.
 const MOST_NAMED: usize = 10;
 
@@ -153,16 +156,12 @@ pub fn prove(
     let (progress, stop) = (trial.progress, trial.stop);
     let mut connection = restore_into(&DumpFile::from(&partial), &scratch.path, progress, stop)?;
     let (found, verdict) = std::thread::scope(|scope| {
-        let check = scope.spawn(|| check_integrity(&scratch.path, stop));
-        let found = content_of(&mut connection, trial.skip_data, stop)
-            .map_err(scratch_error)
-            .and_then(|found| Ok((found, verdict::reach(&connection, trial, witness)?)));
-        let panicked = |_| {
-            Err(DrillError::Scratch(
-                "the checking thread panicked".to_owned(),
-            ))
-        };
-        check.join().unwrap_or_else(panicked).and(found)
+        let integrity = scope.spawn(|| check_integrity(&scratch.path, stop));
+        let verdict = scope.spawn(|| verdict::reach(&scratch.path, trial, witness));
+        let found = content_of(&mut connection, trial.skip_data, stop).map_err(scratch_error);
+        let integrity = integrity.join().unwrap_or_else(|_| Err(panicked()));
+        let verdict = verdict.join().unwrap_or_else(|_| Err(panicked()));
+        integrity.and(found).and_then(|found| Ok((found, verdict?)))
     })?;
     drop(connection);
     if let Some(difference) = difference(trial.evidence, &found) {
@@ -275,11 +274,9 @@ pub(in crate::engine) fn check_integrity(
     stop: &CancellationToken,
 ) -> Result<(), DrillError> {
     let check = || -> rusqlite::Result<String> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags)?;
+        let connection = open_to_read(path, stop)?;
         // A row that breaks a CHECK did so in the source.
-        connection.execute_batch("PRAGMA cache_size=-4000; PRAGMA ignore_check_constraints=ON;")?;
-        stop_when_asked(&mut connection, stop)?;
+        connection.execute_batch("PRAGMA ignore_check_constraints=ON")?;
         connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
     };
     match check() {
@@ -287,6 +284,19 @@ pub(in crate::engine) fn check_integrity(
         Ok(verdict) => Err(DrillError::Inconsistent(verdict)),
         Err(error) => Err(scratch_error(error)),
     }
+}
+
+/// Opens the scratch database once more, to read it beside other connections.
+fn open_to_read(path: &Path, stop: &CancellationToken) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.execute_batch(&format!("PRAGMA cache_size=-{READER_CACHE_KB}"))?;
+    stop_when_asked(&mut connection, stop)?;
+    Ok(connection)
+}
+
+fn panicked() -> DrillError {
+    DrillError::Scratch("a checking thread panicked".to_owned())
 }
 
 /// SQLite's error about the scratch database.

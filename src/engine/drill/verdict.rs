@@ -1,8 +1,10 @@
 //! Says what a copy's proof is worth: the independent check of source and copy, and the health of the source.
 
+use std::path::Path;
+
 use rusqlite::{Connection, ErrorCode};
 
-use super::{DrillError, Trial, scratch_error};
+use super::{DrillError, Trial, open_to_read, scratch_error};
 use crate::crosscheck::{CloudError, Difference, Findings, Inventory, compare, message};
 use crate::source::{DumpForm, Testimony, Witness};
 use crate::types::{CheckFacts, EvidenceClass, Exception, ExceptionKind, Health};
@@ -32,9 +34,9 @@ impl Verdict {
     }
 }
 
-/// Holds the restored database of `connection` against what the witness saw of the source.
+/// Holds the restored database at `copy` against what the witness saw of the source.
 pub(super) fn reach(
-    connection: &Connection,
+    copy: &Path,
     trial: &Trial<'_>,
     witness: Option<Witness>,
 ) -> Result<Verdict, DrillError> {
@@ -50,11 +52,12 @@ pub(super) fn reach(
             check: None,
         });
     };
+    let connection = open_to_read(copy, trial.stop).map_err(scratch_error)?;
     if witness.is_given() {
-        return reach_given(connection, trial, witness.hear(trial.stop)?);
+        return reach_given(&connection, trial, witness.hear(trial.stop)?);
     }
     let copy =
-        Inventory::take(connection).map_err(|error| not_looked_at(CloudError::from(error)))?;
+        Inventory::take(&connection).map_err(|error| not_looked_at(CloudError::from(error)))?;
     let Testimony {
         inventory,
         findings,
