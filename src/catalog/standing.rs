@@ -44,7 +44,7 @@ pub struct Work {
     pub running: Vec<Job>,
     /// The last jobs, running ones included, the newest first; at most ten.
     pub jobs: Vec<Past>,
-    /// The last job that came to its end with every database backed up.
+    /// The last job that came to its end with every database backed up, none of them from a damaged source.
     pub last_success: Option<Job>,
     /// The last job that ended, well or not.
     pub last_ended: Option<Job>,
@@ -146,13 +146,17 @@ impl Catalog {
             Ok(Work {
                 running: select_running(connection)?,
                 jobs: select_past(connection)?,
-                last_success: select_last(connection, "status = 'completed'")?,
+                last_success: select_last(connection, SUCCESSFUL)?,
                 last_ended: select_last(connection, "status <> 'running'")?,
                 failures: count_failures(connection, since)?,
             })
         })
     }
 }
+
+/// Of jobs: every database was backed up, and no copy of them is of a damaged source.
+const SUCCESSFUL: &str = "status = 'completed' AND NOT EXISTS
+    (SELECT 1 FROM copies WHERE class = 'S' AND copies.job_id = job.job_id)";
 
 /// A job that failed as a whole counts once, besides its databases that did.
 fn count_failures(connection: &Connection, since: DateTime<Utc>) -> Result<u64, Stop> {

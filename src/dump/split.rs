@@ -35,12 +35,10 @@ pub enum SplitError {
         source: io::Error,
     },
     /// The input ends inside a statement.
-    #[error("the dump ends inside the statement that begins at byte {at_bytes}: `{text}`")]
+    #[error("the dump ends inside the statement that begins at byte {at_bytes}")]
     Incomplete {
         /// Where the statement begins.
         at_bytes: u64,
-        /// Its first characters.
-        text: String,
     },
     /// A statement is longer than allowed.
     #[error("the statement at byte {at_bytes} is longer than {max_bytes} bytes")]
@@ -127,11 +125,8 @@ impl<R: Read> Splitter<R> {
         if self.lexer.is_between_statements() {
             return Ok(());
         }
-        let rest = &self.buffer[self.start..];
-        let text = String::from_utf8_lossy(&rest[..rest.len().min(200)]);
         Err(SplitError::Incomplete {
             at_bytes: self.before_bytes + self.start as u64,
-            text: text.trim().chars().take(60).collect(),
         })
     }
 }
@@ -448,7 +443,7 @@ mod tests {
             let text = format!("SELECT 0;{cut}");
             let error = split(&text, 3).unwrap_err();
             assert!(
-                matches!(error, SplitError::Incomplete { at_bytes: 9, .. }),
+                matches!(error, SplitError::Incomplete { at_bytes: 9 }),
                 "{error}"
             );
         }

@@ -276,6 +276,14 @@ fn a_copy_of_a_damaged_source_is_told_loudly_and_never_taken_before_a_healthy_on
         "{told}"
     );
     assert!(out.contains("proof S: suspect"), "{out}");
+    let catalog = Catalog::open_read_only(&desk.path("state/catalog.db"));
+    let work = catalog.unwrap().unwrap().work(chrono::DateTime::UNIX_EPOCH);
+    let work = work.unwrap();
+    let (ended, success) = (work.last_ended.unwrap(), work.last_success.unwrap());
+    assert!(
+        success.id != ended.id,
+        "a job whose copy is suspect is no success: {ended:?}"
+    );
     let listed = desk.run("patina list");
     assert!(
         listed.contains("S SUSPECT") && listed.contains("do not count as backups: shop"),
