@@ -39,7 +39,7 @@ fn split(text: &[u8], seed: u64) -> (Vec<Vec<u8>>, bool) {
                 pieces.push(piece.to_vec());
             }
             Ok(None) => return (pieces, true),
-            Err(SplitError::Incomplete { at_bytes, .. }) => {
+            Err(SplitError::Incomplete { at_bytes }) => {
                 assert_eq!(usize::try_from(at_bytes).unwrap(), end, "another place");
                 return (pieces, false);
             }
