@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::types::{DatabaseName, JobId};
 
@@ -49,6 +50,51 @@ pub struct Progress {
     total_rows: AtomicU64,
     bytes: AtomicU64,
     total_bytes: AtomicU64,
+    waits: Arc<Waits>,
+}
+
+/// How long one database waited for what it shares with others: that is not its own time. Clones of the handle count
+/// together.
+#[derive(Debug, Default)]
+pub struct Waits(Mutex<Waited>);
+
+#[derive(Debug, Default)]
+struct Waited {
+    /// Waits that ended.
+    past: Duration,
+    /// Waits that go on, and since when at least one does, on the monotonic clock.
+    going_on: Option<(u32, Duration)>,
+}
+
+impl Waits {
+    /// A wait begins at the monotonic time `now`.
+    pub fn begin(&self, now: Duration) {
+        let mut waited = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, since) = waited.going_on.unwrap_or((0, now));
+        waited.going_on = Some((count + 1, since));
+    }
+
+    /// A wait that began ends at `now`.
+    pub fn end(&self, now: Duration) {
+        let mut waited = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waited.going_on = match waited.going_on {
+            Some((count, since)) if count > 1 => Some((count - 1, since)),
+            Some((_, since)) => {
+                waited.past += now.saturating_sub(since);
+                None
+            }
+            None => None,
+        };
+    }
+
+    /// All waiting up to `now`, a wait that goes on included.
+    pub fn until(&self, now: Duration) -> Duration {
+        let waited = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let going_on = waited
+            .going_on
+            .map_or(Duration::ZERO, |(_, since)| now.saturating_sub(since));
+        waited.past + going_on
+    }
 }
 
 /// The counters of all databases of a job, in the order they will start.
@@ -181,6 +227,11 @@ impl Progress {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// How long the database waited for what it shares with others.
+    pub fn waits(&self) -> &Arc<Waits> {
+        &self.waits
+    }
+
     /// The counters now: not of one instant, but each as it was when looked at.
     pub fn read(&self) -> Reading {
         let stage = usize::from(self.stage.load(Ordering::Relaxed));
@@ -210,6 +261,19 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waits_that_overlap_count_once() {
+        let (waits, second) = (Waits::default(), Duration::from_secs(1));
+        waits.begin(second);
+        waits.begin(3 * second);
+        waits.end(4 * second);
+        assert_eq!(waits.until(5 * second), 4 * second);
+        waits.end(6 * second);
+        assert_eq!(waits.until(60 * second), 5 * second);
+        waits.begin(60 * second);
+        assert_eq!(waits.until(61 * second), 6 * second);
+    }
 
     #[test]
     fn an_export_is_measured_in_rows_and_a_drill_in_bytes() {

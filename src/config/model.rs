@@ -151,7 +151,7 @@ pub struct Export {
 /// How one database is exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExportValues {
-    /// The time it may take, retries not counted; never zero.
+    /// The time it may take, retries and waits for the shared request budget not counted; never zero.
     pub timeout: Duration,
     /// Further attempts after a lost connection, 0 to 20.
     pub retries: u32,

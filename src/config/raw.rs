@@ -116,7 +116,7 @@ pub(super) struct RawExport {
     /// How many databases are exported at once, 1 to 64. Default: `3`.
     #[schemars(extend("minimum" = 1, "maximum" = 64))]
     pub(super) concurrency: Maybe<u32>,
-    /// The time one database may take, retries not counted. Default: `30s`.
+    /// The time one database may take, retries and waits for the shared request budget not counted. Default: `30s`.
     #[schemars(extend("x-duration" = true))]
     pub(super) timeout: Maybe<String>,
     /// Further attempts after a lost connection, 0 to 20, with growing pauses. Default: `3`.

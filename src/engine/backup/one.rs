@@ -369,22 +369,37 @@ impl Attempt<'_> {
         Ok(proven?)
     }
 
-    /// Waits for blocking work; past `timeout` it is asked to stop, waited for, and gives `None`.
+    /// Waits for blocking work; past `timeout` it is asked to stop, waited for, and gives `None`. Waiting for what all
+    /// databases share is not counted.
     async fn within<T>(
         &self,
         timeout: Duration,
         stop: &CancellationToken,
         mut work: tokio::task::JoinHandle<T>,
     ) -> Result<Option<T>, Failure> {
-        tokio::select! {
-            done = &mut work => done.map(Some).map_err(|error| Failure::Panicked(error.to_string())),
-            () = self.wiring.clock.sleep(timeout) => {
-                stop.cancel();
-                // It may have ended just now; what it made is then dropped, and with it its files.
-                let _ = work.await;
-                Ok(None)
+        let clock = &self.wiring.clock;
+        let began = clock.elapsed();
+        let waited_before = self.progress.waits().until(began);
+        let mut left = timeout;
+        while !left.is_zero() {
+            tokio::select! {
+                done = &mut work => {
+                    return done.map(Some).map_err(|error| Failure::Panicked(error.to_string()));
+                }
+                () = clock.sleep(left) => {}
             }
+            let now = clock.elapsed();
+            let waited = self
+                .progress
+                .waits()
+                .until(now)
+                .saturating_sub(waited_before);
+            left = (timeout + waited).saturating_sub(now.saturating_sub(began));
         }
+        stop.cancel();
+        // It may have ended just now; what it made is then dropped, and with it its files.
+        let _ = work.await;
+        Ok(None)
     }
 
     /// The day's first copy has the plain key; a later one the time, or the next second that is free.

@@ -3,14 +3,46 @@
 //! <https://developers.cloudflare.com/fundamentals/api/reference/limits/>
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::progress::Waits;
 
 /// Cloudflare's limit for all tokens of one user.
 const REQUESTS: usize = 1_200;
 
 /// The time it is counted over.
 const WINDOW: Duration = Duration::from_secs(300);
+
+tokio::task_local! {
+    /// Where the waiting of the database counts whose requests run in this task.
+    pub(super) static WAITS: Arc<Waits>;
+}
+
+/// A wait for the budget that goes on until this is dropped.
+struct Waiting<'a> {
+    waits: Option<Arc<Waits>>,
+    clock: &'a dyn Clock,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(clock: &'a dyn Clock) -> Self {
+        let waits = WAITS.try_with(Arc::clone).ok();
+        if let Some(waits) = &waits {
+            waits.begin(clock.elapsed());
+        }
+        Self { waits, clock }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(waits) = &self.waits {
+            waits.end(self.clock.elapsed());
+        }
+    }
+}
 
 /// When requests were made, and how long none may be.
 #[derive(Debug, Default)]
@@ -25,6 +57,21 @@ struct Spent {
 }
 
 impl Budget {
+    /// Waits until one request may be made. The budget is everyone's: the wait is no part of a database's own time.
+    pub(super) async fn wait(&self, clock: &dyn Clock) {
+        let Err(mut pause) = self.take(clock.elapsed()) else {
+            return;
+        };
+        let _waiting = Waiting::begin(clock);
+        loop {
+            clock.sleep(pause).await;
+            match self.take(clock.elapsed()) {
+                Ok(()) => return,
+                Err(more) => pause = more,
+            }
+        }
+    }
+
     /// Takes one request at the time `now`, or says how long to wait before asking again.
     pub(super) fn take(&self, now: Duration) -> Result<(), Duration> {
         let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);

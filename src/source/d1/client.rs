@@ -270,9 +270,7 @@ impl Client {
         url: &str,
         body: Option<String>,
     ) -> Result<Envelope<T>, ApiError> {
-        while let Err(pause) = self.budget.take(self.clock.elapsed()) {
-            self.clock.sleep(pause).await;
-        }
+        self.budget.wait(&*self.clock).await;
         let mut request = self
             .http
             .request(method, url)

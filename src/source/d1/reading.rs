@@ -1,9 +1,11 @@
 //! Takes one dump of one database: what it looks like, then its rows, then whether it stood still.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::D1Source;
 use super::answer::Cell;
+use super::budget::WAITS;
 use super::check::Check;
 use super::error::ApiError;
 use super::schema::{Described, Rows, Schema, Skills};
@@ -45,11 +47,17 @@ impl<'a> Reading<'a> {
         self.copy_pages(before, sink)
     }
 
+    /// Waits for the API. What of it is waiting for the budget that all databases share is counted as such.
+    pub(super) fn answer<T>(&self, request: impl Future<Output = T>) -> T {
+        let waits = Arc::clone(self.request.progress.waits());
+        self.source.runtime.block_on(WAITS.scope(waits, request))
+    }
+
     /// The size of the database's file, remembered for the next time; `None` where the API does not tell.
     pub(super) fn size_bytes(&self) -> Result<Option<u64>, SourceError> {
         let source = self.source;
         let info = source.client.info(&source.id, self.request.stop);
-        let info = source.runtime.block_on(info);
+        let info = self.answer(info);
         let size = info.map_err(|error| source.told(error))?.file_size;
         source
             .size_bytes
@@ -61,7 +69,7 @@ impl<'a> Reading<'a> {
     pub(super) fn bookmark(&self) -> Result<Option<String>, ApiError> {
         let client = &self.source.client;
         let bookmark = client.bookmark(&self.source.id, self.request.stop);
-        match self.source.runtime.block_on(bookmark) {
+        match self.answer(bookmark) {
             Err(
                 ApiError::Refused { .. }
                 | ApiError::MissingPermission(_)
@@ -75,7 +83,7 @@ impl<'a> Reading<'a> {
     pub(super) fn batch(&self, statements: &[String]) -> Result<Vec<Rows>, ApiError> {
         let client = &self.source.client;
         let batch = client.batch(&self.source.id, statements, self.request.stop);
-        let batch = self.source.runtime.block_on(batch)?;
+        let batch = self.answer(batch)?;
         Ok(batch
             .answers
             .into_iter()

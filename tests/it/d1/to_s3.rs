@@ -2,27 +2,32 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use patina::types::Sha256;
 use serde_json::Value;
 
 use super::engine::{ACCOUNT, Engine, TOKEN, wrangler_restore};
+use super::proxy::{Fate, Proxy};
 use super::torture::torture;
 use super::{Bench, same};
 use crate::s3::server::{ACCESS_KEY_ID, BUCKET, SECRET_ACCESS_KEY, Server};
 use crate::torture::Shell;
 
+/// A limit that no slow machine meets.
+const PATIENT: &str = "timeout = \"5m\"\n";
+
 const PREFIX: &str = "grove/";
 
 /// Runs `patina --json backup` in `folder` for one database, with `more` about it; gives what it reports.
-fn back_up(folder: &Path, engine: &Engine, server: &Server, id: &str, more: &str) -> Value {
+fn back_up(folder: &Path, url: &str, server: &Server, id: &str, more: &str) -> Value {
     let config = format!(
         "[agent]\nstate = \"state\"\n\
          [cloudflare]\naccount_id = \"{ACCOUNT}\"\napi_token = \"env:D1_TOKEN\"\napi_url = \"{}\"\n\
          [[storage]]\nname = \"bucket\"\n[storage.s3]\nendpoint = \"{}\"\nbucket = \"{BUCKET}\"\nregion = \"auto\"\n\
          prefix = \"{PREFIX}\"\naccess_key_id = \"env:S3_ID\"\nsecret_access_key = \"env:S3_SECRET\"\n\
-         [[database]]\nname = \"torture\"\nd1 = \"{id}\"\ntimeout = \"5m\"\n{more}",
-        engine.url(),
+         [[database]]\nname = \"torture\"\nd1 = \"{id}\"\n{more}",
+        url,
         server.endpoint(),
     );
     std::fs::write(folder.join("patina.toml"), config).unwrap();
@@ -69,7 +74,7 @@ fn the_torture_database_goes_from_d1_into_the_bucket_and_from_there_into_d1_and_
     let engine = Engine::start();
     let server = engine.runtime().block_on(Server::start());
     let id = torture(&bench, &engine, true);
-    let report = back_up(bench.folder.path(), &engine, &server, &id, "");
+    let report = back_up(bench.folder.path(), &engine.url(), &server, &id, PATIENT);
     let database = &report["databases"][0];
     assert_eq!(
         (&database["outcome"], &database["class"]),
@@ -115,8 +120,8 @@ fn a_copy_by_cloudflares_own_export_says_so_in_the_bucket() {
     let (engine, id) = super::export::engine_with_what_is_kept();
     let server = engine.runtime().block_on(Server::start());
     engine.copy_file(&id, &bench.path("original.db"));
-    let method = "method = \"export\"\n";
-    let report = back_up(bench.folder.path(), &engine, &server, &id, method);
+    let method = "timeout = \"5m\"\nmethod = \"export\"\n";
+    let report = back_up(bench.folder.path(), &engine.url(), &server, &id, method);
     let key = report["databases"][0]["key"].as_str().unwrap();
     let manifest = fetch(&engine, &server, &format!("manifests/{key}.json"));
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
@@ -147,4 +152,30 @@ fn a_copy_by_cloudflares_own_export_says_so_in_the_bucket() {
         (objects(), before.is_some_and(|count| count >= 2)),
         (before, true)
     );
+}
+
+#[test]
+fn waiting_for_the_budget_of_all_databases_is_nobodys_own_time() {
+    const PAUSE: Duration = Duration::from_secs(4);
+    let bench = Bench::new();
+    let engine = Engine::start();
+    let server = engine.runtime().block_on(Server::start());
+    let id = engine.create("small");
+    for sql in ["CREATE TABLE t(x)", "INSERT INTO t VALUES (1), (2)"] {
+        engine.execute(&id, sql);
+    }
+    // Cloudflare asks everybody for silence, for longer than any of them may take.
+    let proxy = Proxy::start(engine.port, |seen| match seen.index {
+        1 => Fate::Answer {
+            status: 429,
+            headers: "retry-after: 4\r\n",
+            body: "{}".to_owned(),
+        },
+        _ => Fate::Pass,
+    });
+    let began = Instant::now();
+    let more = "timeout = \"3s\"\nretries = 0\n";
+    let report = back_up(bench.folder.path(), &proxy.url(), &server, &id, more);
+    assert_eq!(report["databases"][0]["class"], "A", "{report}");
+    assert!(began.elapsed() >= PAUSE, "nobody waited");
 }

@@ -165,7 +165,7 @@ impl Reading<'_> {
             deadline: source.export_deadline,
             stop: self.request.stop,
         };
-        let exported = source.runtime.block_on(job.run(file));
+        let exported = self.answer(job.run(file));
         exported.map_err(|error| source.told(error))
     }
 
