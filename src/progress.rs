@@ -4,10 +4,13 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::{DatabaseName, JobId};
 
 /// What is being done to one database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Waits for its turn.
     Waiting,
@@ -189,7 +192,7 @@ impl Drop for Shown {
 }
 
 /// One reading of the counters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
     /// What is being done.
     pub stage: Stage,
@@ -230,6 +233,16 @@ impl Progress {
     /// How long the database waited for what it shares with others.
     pub fn waits(&self) -> &Arc<Waits> {
         &self.waits
+    }
+
+    /// Takes over what another process's counters read.
+    pub fn set(&self, reading: &Reading) {
+        self.rows.store(reading.rows, Ordering::Relaxed);
+        self.total_rows.store(reading.total_rows, Ordering::Relaxed);
+        self.bytes.store(reading.bytes, Ordering::Relaxed);
+        self.total_bytes
+            .store(reading.total_bytes, Ordering::Relaxed);
+        self.stage.store(reading.stage as u8, Ordering::Relaxed);
     }
 
     /// The counters now: not of one instant, but each as it was when looked at.

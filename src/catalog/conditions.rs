@@ -10,6 +10,7 @@ use super::error::{CatalogError, Stop};
 use super::events::{Besides, insert, insert_event};
 use super::record::{Event, EventKind};
 use super::row::{EventKindWord, severity, severity_word, time};
+use super::suspect::ROWS_MISSING;
 use crate::config::AlertLevel;
 use crate::types::DatabaseName;
 
@@ -171,7 +172,11 @@ pub(super) fn announce(connection: &Connection, news: &News) -> Result<bool, Sto
         is_told |= end(connection, ended)?;
     }
     for raised in &news.raised {
-        is_told |= raise(connection, raised)?;
+        let is_new = raise(connection, raised)?;
+        is_told |= is_new;
+        if is_new && raised.event.kind == EventKind::RowsDropped {
+            hold_for_rows(connection, &raised.event)?;
+        }
     }
     for noted in &news.noted {
         let Noted { kind, scope, .. } = noted;
@@ -182,6 +187,26 @@ pub(super) fn announce(connection: &Connection, news: &News) -> Result<bool, Sto
         )?;
     }
     Ok(is_told)
+}
+
+/// Lets nothing of a database expire that lost rows: the older copies may be the only ones that have them. It ends with a
+/// person's word alone, as nobody else knows whether the rows should be there.
+fn hold_for_rows(connection: &Connection, event: &Event) -> Result<(), Stop> {
+    let Some(database) = &event.database else {
+        return Ok(());
+    };
+    let what = event.message.lines().next().unwrap_or_default();
+    let what = what
+        .strip_prefix(&format!("`{database}`: "))
+        .unwrap_or(what);
+    let sql = "INSERT INTO freezes (database_name, reason, created_at) VALUES (?, ?, ?)
+               ON CONFLICT (database_name) DO NOTHING";
+    let reason = format!("{ROWS_MISSING}{what}");
+    connection.execute(
+        sql,
+        params![database.as_str(), reason, event.at.timestamp()],
+    )?;
+    Ok(())
 }
 
 /// Notes what is wrong. True: it is told.

@@ -41,7 +41,8 @@ pub enum CatalogError {
     /// The file is something else than a SQLite database.
     #[error(
         "the catalog `{}` is not a SQLite database\n\
-         hint: look what it is; move it away and `patina rebuild` makes a catalog from the stores",
+         hint: no backup is lost; the daemon's next start, `patina backup` and `patina rebuild` keep the file under another \
+         name and make the catalog anew from the stores",
         path.display()
     )]
     NotADatabase {
@@ -61,7 +62,8 @@ pub enum CatalogError {
     /// The file's content contradicts itself.
     #[error(
         "the catalog `{}` is damaged: {cause}\n\
-         hint: no backup is lost; move the file away and `patina rebuild` makes it anew from the stores",
+         hint: no backup is lost; the daemon's next start, `patina backup` and `patina rebuild` keep the file under another \
+         name and make the catalog anew from the stores",
         path.display()
     )]
     Damaged {
@@ -154,6 +156,14 @@ impl CatalogError {
     /// Whether the same call may succeed later without anyone doing anything.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Busy { .. })
+    }
+
+    /// Whether the reason may be that nothing can be written where the file lies.
+    pub fn may_be_unwritable(&self) -> bool {
+        matches!(
+            self,
+            Self::Denied { .. } | Self::NoSpace { .. } | Self::Failed { .. } | Self::Older { .. }
+        )
     }
 
     pub(super) fn denied(path: &Path, cause: &io::Error) -> Self {

@@ -306,7 +306,8 @@ impl Catalog {
         })
     }
 
-    /// Keeps objects from expiry while they are read, until `until` at most.
+    /// Keeps objects from expiry while they are read, until `until` at most. Where the catalog cannot be written nothing
+    /// expires either, and the lease is none.
     ///
     /// # Errors
     /// Where the rows cannot be written.
@@ -317,6 +318,9 @@ impl Catalog {
         until: DateTime<Utc>,
     ) -> Result<Lease, CatalogError> {
         let sql = "INSERT INTO leases (r2_key, holder, until) VALUES (?, ?, ?)";
+        if self.is_read_only() {
+            return Ok(Lease(Vec::new()));
+        }
         self.write(|transaction| {
             let mut statement = transaction.prepare(sql)?;
             let ids = keys.iter().map(|key| {
@@ -327,11 +331,32 @@ impl Catalog {
         })
     }
 
+    /// Lets a lease end later, at `until`.
+    ///
+    /// # Errors
+    /// Where the rows cannot be written; the lease then ends at its time.
+    pub fn prolong(&self, lease: &Lease, until: DateTime<Utc>) -> Result<(), CatalogError> {
+        if self.is_read_only() {
+            return Ok(());
+        }
+        self.write(|transaction| {
+            let sql = "UPDATE leases SET until = ? WHERE id = ?";
+            let mut statement = transaction.prepare(sql)?;
+            for id in &lease.0 {
+                statement.execute([until.timestamp(), *id])?;
+            }
+            Ok(())
+        })
+    }
+
     /// Gives a lease back, and forgets those that ended before `now`.
     ///
     /// # Errors
     /// Where the rows cannot be removed; the lease then ends at its time.
     pub fn release(&self, lease: Lease, now: DateTime<Utc>) -> Result<(), CatalogError> {
+        if self.is_read_only() {
+            return Ok(());
+        }
         self.write(|transaction| {
             for id in lease.0 {
                 transaction.execute("DELETE FROM leases WHERE id = ?", [id])?;

@@ -28,6 +28,7 @@ mod slots;
 mod standing;
 mod suspect;
 mod telling;
+mod unwritable;
 mod write;
 
 pub use audit::{
@@ -62,6 +63,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use tempfile::TempDir;
 use tokio::sync::Notify;
 
 use error::Stop;
@@ -69,12 +71,24 @@ use error::Stop;
 /// How long a call waits for another process's transaction before it fails with [`CatalogError::Busy`].
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+const SELECT_INSTANCE: &str = "SELECT id FROM instance";
+
 /// The metadata database. Clones share one connection.
 #[derive(Clone)]
 pub struct Catalog {
     path: Arc<Path>,
     connection: Arc<Mutex<Connection>>,
     told: Arc<Notify>,
+    access: Access,
+    /// The private copy that is read in its place; removed with the last clone.
+    _copy: Option<Arc<TempDir>>,
+}
+
+/// What may be done with a catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Write,
+    Read,
 }
 
 impl Catalog {
@@ -86,15 +100,16 @@ impl Catalog {
     /// where the system refuses.
     pub fn open(path: &Path) -> Result<Self, CatalogError> {
         create_private(path).map_err(|cause| CatalogError::denied(path, &cause))?;
-        let catalog = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let mut catalog = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        catalog.access = Access::Write;
         catalog.with(|connection| schema::prepare(connection, path))?;
         Ok(catalog)
     }
 
-    /// Opens the catalog for queries alone. `None`: there is no such file.
+    /// Opens the catalog for queries alone, also where nothing can be written. `None`: there is no such file.
     ///
     /// # Errors
-    /// As [`Catalog::open`], and [`CatalogError::Older`] where the file was not brought up to date yet.
+    /// As [`Catalog::open`], and [`CatalogError::Older`] where the file was not brought up to date yet and can be.
     pub fn open_read_only(path: &Path) -> Result<Option<Self>, CatalogError> {
         if !path
             .try_exists()
@@ -102,9 +117,20 @@ impl Catalog {
         {
             return Ok(None);
         }
-        let catalog = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        catalog.with(|connection| schema::check(connection, path))?;
-        Ok(Some(catalog))
+        let opened = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|catalog| {
+            catalog.with(|connection| schema::check(connection, path))?;
+            Ok(catalog)
+        });
+        let known = match opened {
+            Err(error) if error.may_be_unwritable() => unwritable::open(path)?.ok_or(error)?,
+            opened => opened?,
+        };
+        Ok(Some(known))
+    }
+
+    /// Whether nothing can be written to it: leases are none then, and other writing fails.
+    pub fn is_read_only(&self) -> bool {
+        self.access == Access::Read
     }
 
     /// Where the file lies.
@@ -128,32 +154,54 @@ impl Catalog {
     /// # Errors
     /// Where the file cannot be read, or for the first call written.
     pub fn instance(&self) -> Result<String, CatalogError> {
-        const SELECT: &str = "SELECT id FROM instance";
-        let known = self.read(|connection| {
-            let mut statement = connection.prepare(SELECT)?;
-            let mut ids = statement.query_map([], |row| row.get(0))?;
-            Ok(ids.next().transpose()?)
-        })?;
-        if let Some(id) = known {
+        if let Some(id) = self.instance_known()? {
             return Ok(id);
         }
         let id = uuid::Uuid::new_v4().to_string();
+        if self.is_read_only() {
+            // Nothing is told from another installation's where this one has nothing.
+            return Ok(id);
+        }
         self.write(|transaction| {
             transaction.execute("INSERT OR IGNORE INTO instance VALUES (1, ?)", [&id])?;
-            Ok(transaction.query_row(SELECT, [], |row| row.get(0))?)
+            Ok(transaction.query_row(SELECT_INSTANCE, [], |row| row.get(0))?)
+        })
+    }
+
+    /// This installation's id. `None`: nothing was written yet.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn instance_known(&self) -> Result<Option<String>, CatalogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(SELECT_INSTANCE)?;
+            let mut ids = statement.query_map([], |row| row.get(0))?;
+            Ok(ids.next().transpose()?)
         })
     }
 
     fn connect(path: &Path, mode: OpenFlags) -> Result<Self, CatalogError> {
         // No URI: a path is only ever a path.
+        Self::connect_as(path, path, mode, None)
+    }
+
+    /// Opens `place`, which holds what belongs to the catalog at `path`, for reading.
+    fn connect_as(
+        path: &Path,
+        place: &Path,
+        mode: OpenFlags,
+        copy: Option<Arc<TempDir>>,
+    ) -> Result<Self, CatalogError> {
         let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)
+        let connection = Connection::open_with_flags(place, flags)
             .and_then(|connection| connection.busy_timeout(BUSY_TIMEOUT).map(|()| connection))
             .map_err(|cause| CatalogError::from_sqlite(path, &cause))?;
         Ok(Self {
             path: path.into(),
             connection: Arc::new(Mutex::new(connection)),
             told: Arc::default(),
+            access: Access::Read,
+            _copy: copy,
         })
     }
 

@@ -8,7 +8,8 @@ use rusqlite::Connection;
 
 use crate::types::{DatabaseName, ObjectKey};
 
-use super::error::Stop;
+use super::Catalog;
+use super::error::{CatalogError, Stop};
 use super::keeping::Care;
 use super::row::{parsed, time};
 
@@ -23,6 +24,9 @@ pub struct Suspect {
     /// When the first of them was made.
     pub since: DateTime<Utc>,
 }
+
+/// How the reason begins for which nothing of a database expires that lost rows.
+pub(super) const ROWS_MISSING: &str = "rows are missing: ";
 
 /// An archive's members count by their days: an older archive is no copy after the damage.
 const SUSPECT: &str = "
@@ -52,6 +56,20 @@ impl Care {
             }
         }
         held
+    }
+}
+
+impl Catalog {
+    /// Whether tables of a database lost their rows, and no person has said yet that this is right.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn lacks_rows(&self, database: &DatabaseName) -> Result<bool, CatalogError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM freezes WHERE database_name = ? AND reason LIKE ? || '%')";
+        self.read(|connection| {
+            let row = [database.as_str(), ROWS_MISSING];
+            Ok(connection.query_row(sql, row, |row| row.get(0))?)
+        })
     }
 }
 

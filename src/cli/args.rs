@@ -123,7 +123,7 @@ pub(super) enum Command {
     Verify(VerifyArgs),
     /// Rehearse the worst day: restore the newest copy of every database from storage, prove it, and say how long it took
     ///
-    /// The databases are made in `$TMPDIR`, one after the other, and removed again. No target is touched.
+    /// The databases are made in `$TMPDIR`, by a running daemon in its state folder, one after the other, and removed again. No target is touched.
     Drill(DrillArgs),
     /// Pack every good copy up to the last Sunday into the week's archive
     Archive,

@@ -114,9 +114,20 @@ impl Context {
         Ok((config, catalog))
     }
 
-    /// What a command works on that looks at stored objects and writes down what it finds.
+    /// What a command works on that looks at stored objects and writes down what it finds; where the catalog cannot be
+    /// written it looks all the same, and says so.
     pub(super) async fn wiring(&self) -> anyhow::Result<Wiring> {
-        let (config, catalog) = self.open()?;
+        let config = self.load()?.config;
+        let known = self.catalog(&config)?;
+        let catalog = match Catalog::open(known.path()) {
+            Err(error) if error.may_be_unwritable() => {
+                tell(format_args!(
+                    "warning: {error}\nnote: what is found is shown and not written down"
+                ));
+                known
+            }
+            opened => opened?,
+        };
         Ok(app::wiring_to_read(Arc::new(config), catalog).await?)
     }
 

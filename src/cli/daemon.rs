@@ -1,7 +1,10 @@
 //! `patina run`: works by schedule until it is told to end.
 
+use std::sync::Arc;
+
 use super::context::Context;
 use super::exit::Exit;
+use super::hands::Hands;
 use crate::app::startup;
 use crate::daemon::{self, DaemonError, Ending};
 use crate::engine::state::StateError;
@@ -13,7 +16,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
         tracing::warn!("{warning}");
     }
     let config = loaded.config.clone();
-    let ending = match daemon::run(loaded.config, |_| ()).await {
+    let ending = match daemon::run(loaded.config, |_| (), Arc::new(Hands)).await {
         Err(error) => {
             // Of a second process that was started by mistake nobody needs to hear.
             if !matches!(error, DaemonError::State(StateError::Held { .. })) {

@@ -1,5 +1,6 @@
 //! `patina drill`: rehearses the worst day, and says what came back, from where and in which time.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,15 +8,18 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::args::DrillArgs;
-use super::context::{Context, in_spite_of, printable, tell};
+use super::context::{Context, printable, tell};
 use super::exit::{Exit, Refusal};
-use super::meter::Meter;
+use super::handover::{Without, offer};
+use super::meter::Screen;
 use super::names::{hint_for, unknown_database};
+use super::shown::Shown;
 use super::signals::overdue;
 use super::table::{Side, Table};
 use crate::app;
 use crate::catalog::{Catalog, RehearsalOutcome, Rehearsed};
 use crate::config::Config;
+use crate::daemon::wish::{Verb, Watched};
 use crate::engine::rehearse::{self, Ask, Details, Knowledge, Plan, RehearseError, Report};
 use crate::engine::restore::Workshop;
 use crate::overview;
@@ -25,6 +29,14 @@ use crate::wiring::Wiring;
 
 /// Runs `patina drill`.
 pub(super) async fn run(context: &Context, args: &DrillArgs) -> anyhow::Result<Exit> {
+    let verb = Verb::Drill {
+        databases: args.databases.clone(),
+        storage: args.storage.clone(),
+        cold: args.cold,
+    };
+    if let Some(exit) = offer(context, verb, Without::Alone).await? {
+        return Ok(exit);
+    }
     let stop = CancellationToken::new();
     let overdue = overdue(stop.clone())?;
     tokio::select! {
@@ -41,32 +53,52 @@ async fn hold(
     let ask = Ask {
         databases: args.databases.clone(),
         storage: args.storage.clone(),
-        knowledge: match args.cold {
-            true => Knowledge::Manifests,
-            false => Knowledge::Catalog,
-        },
+        knowledge: Knowledge::of_cold(args.cold),
         trigger: Trigger::Manual,
     };
     refuse_unknown_storage(&ask, &context.load()?.config)?;
-    let workshop = rehearse::folder(&std::env::temp_dir()).map_err(failed)?;
+    let workshop = folder(&std::env::temp_dir())?;
     let wiring = match ask.knowledge {
         Knowledge::Catalog => context.wiring().await?,
         Knowledge::Manifests => from_nothing(context, &workshop).await?,
     };
-    let plan = rehearse::plan(&wiring, &ask, &workshop, stop).await;
+    let screen = Screen::new(context);
+    let watch = |watched| screen.show(watched);
+    let shown = restore(context.json, &wiring, &ask, &workshop, &watch, stop).await;
+    screen.stop().await;
+    Ok(shown?.print(context))
+}
+
+/// A private folder for what is restored.
+pub(super) fn folder(parent: &Path) -> anyhow::Result<Workshop> {
+    rehearse::folder(parent).map_err(failed)
+}
+
+/// Restores what `ask` names; what is shown of it.
+pub(super) async fn restore(
+    json: bool,
+    wiring: &Wiring,
+    ask: &Ask,
+    workshop: &Workshop,
+    watch: &(dyn Fn(Watched) + Send + Sync),
+    stop: &CancellationToken,
+) -> anyhow::Result<Shown> {
+    refuse_unknown_storage(ask, &wiring.config)?;
+    let plan = rehearse::plan(wiring, ask, workshop, stop).await;
     let plan = plan.map_err(failed)?;
-    refuse_unknown_databases(&ask, &plan, &wiring.config)?;
+    refuse_unknown_databases(ask, &plan, &wiring.config)?;
     let board = Arc::new(Board::new(plan.databases()));
-    let meter = Meter::start(context, Arc::clone(&board));
-    let report = rehearse::run(&wiring, plan, &workshop, &board, stop).await;
-    meter.stop().await;
+    watch(Watched::Board(Arc::clone(&board)));
+    let report = rehearse::run(wiring, plan, workshop, &board, stop).await;
     let report = report.map_err(failed)?;
-    if let Err(error) = rehearse::record(&wiring, &report) {
-        tell(format_args!(
+    let written = rehearse::record(wiring, &report);
+    let mut shown = shown(json, &report);
+    if let Err(error) = written {
+        shown.line(format_args!(
             "warning: the result is not written down: {error}"
         ));
     }
-    Ok(show(context, &report))
+    Ok(shown)
 }
 
 fn failed(error: RehearseError) -> anyhow::Error {
@@ -135,14 +167,14 @@ fn exit(report: &Report) -> Exit {
     }
 }
 
-fn show(context: &Context, report: &Report) -> Exit {
+fn shown(json: bool, report: &Report) -> Shown {
     let exit = exit(report);
-    if context.json {
-        return in_spite_of(context.print_json(&document(report)), exit);
+    if json {
+        return Shown::document(exit, &document(report));
     }
-    let shown = match report.rehearsal.results.is_empty() {
-        true => Ok(()),
-        false => context.print(format_args!("{}\n\n{}", table(report), sum(report))),
+    let mut shown = match report.rehearsal.results.is_empty() {
+        true => Shown::text(exit, ""),
+        false => Shown::text(exit, format_args!("{}\n\n{}", table(report), sum(report))),
     };
     for storage in &report.storages {
         let word = if storage.wrong.is_empty() {
@@ -151,40 +183,40 @@ fn show(context: &Context, report: &Report) -> Exit {
             "error"
         };
         for trouble in storage.unread.iter().chain(&storage.wrong) {
-            tell(format_args!("{word}: {trouble}"));
+            shown.line(format_args!("{word}: {trouble}"));
         }
     }
     for (result, details) in results(report) {
-        about(result, details);
+        about(result, details, &mut shown);
     }
     if report.rehearsal.results.is_empty() {
         let is_unread = report
             .storages
             .iter()
             .any(|storage| storage.unread.is_some());
-        tell(match is_unread {
+        shown.line(match is_unread {
             true => "error: nothing came back: no storage with a copy could be looked through",
             false => "error: the storages hold no copy, and the configuration names no database",
         });
     }
-    in_spite_of(shown, exit)
+    shown
 }
 
-fn about(result: &Rehearsed, details: &Details) {
+fn about(result: &Rehearsed, details: &Details, shown: &mut Shown) {
     let name = &result.database;
     for warning in &details.warnings {
-        tell(format_args!("warning: {name}: {}", printable(warning)));
+        shown.line(format_args!("warning: {name}: {}", printable(warning)));
     }
     if let Some(message) = &result.message {
         let word = match result.outcome {
             RehearsalOutcome::Proven if !details.is_damage => "warning",
             _ => "error",
         };
-        tell(format_args!("{word}: {name}: {message}"));
+        shown.line(format_args!("{word}: {name}: {message}"));
     }
     let key = result.key.as_ref();
     if let (RehearsalOutcome::Damaged, Some(key)) = (result.outcome, key) {
-        tell(format_args!(
+        shown.line(format_args!(
             "hint: `patina verify {key}` reads it again, `patina list` shows older copies; `patina backup {name}` makes \
              a new one"
         ));

@@ -21,6 +21,24 @@ pub enum Exit {
     Skipped = 75,
 }
 
+impl Exit {
+    const ALL: [Self; 7] = [
+        Self::Ok,
+        Self::Failed,
+        Self::Usage,
+        Self::Partly,
+        Self::Damage,
+        Self::Stale,
+        Self::Skipped,
+    ];
+
+    /// The end of this number; [`Exit::Failed`] where there is none.
+    pub(super) fn from_code(code: u8) -> Self {
+        let found = Self::ALL.into_iter().find(|exit| *exit as u8 == code);
+        found.unwrap_or(Self::Failed)
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

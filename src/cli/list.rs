@@ -13,6 +13,7 @@ use super::exit::{Exit, Refusal};
 use super::table::{Side, Table};
 use crate::catalog::{Catalog, CopyFilter, CopyState, Placement, StoredArchive, StoredCopy};
 use crate::clock::{Clock, SystemClock};
+use crate::engine::samples_read_back;
 use crate::types::{ByteCount, EvidenceClass, Manifest, counted, grouped};
 
 /// Runs `patina list`.
@@ -115,7 +116,7 @@ fn table(copies: &[StoredCopy], now: DateTime<Utc>) -> Table<9> {
             grouped(manifest.evidence.total_rows()),
             proof(manifest),
             storages.join(", "),
-            verified(copy.live(), now),
+            verified(copy.live(), manifest.stored.size_bytes, now),
             manifest.key.to_string(),
         ]);
     }
@@ -146,7 +147,7 @@ fn archive_table(archives: &[StoredArchive], now: DateTime<Utc>) -> Table<7> {
             manifest.members.len().to_string(),
             databases.len().to_string(),
             storages.join(", "),
-            verified(archive.live(), now),
+            verified(archive.live(), manifest.stored.size_bytes, now),
             manifest.key.to_string(),
         ]);
     }
@@ -190,11 +191,18 @@ pub(super) fn storage(placement: &Placement) -> String {
 }
 
 /// When every byte was last read, by the storage where that is longest ago.
-fn verified<'a>(live: impl Iterator<Item = &'a Placement>, now: DateTime<Utc>) -> String {
+fn verified<'a>(
+    live: impl Iterator<Item = &'a Placement>,
+    size_bytes: u64,
+    now: DateTime<Utc>,
+) -> String {
     let times: Vec<_> = live.map(|placement| placement.verified_at).collect();
     match times.iter().min() {
         None => "-".to_owned(),
-        Some(None) => "never".to_owned(),
+        Some(None) => match samples_read_back(size_bytes) {
+            Some(samples) => format!("{samples} samples"),
+            None => "never".to_owned(),
+        },
         Some(Some(time)) => age(now - *time),
     }
 }

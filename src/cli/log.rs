@@ -10,7 +10,8 @@ use super::args::{Command, Global, LogFormat};
 /// Warnings, but for those of the engine that end up in a command's own report.
 const QUIET: &str = "warn,patina::engine::backup=off,patina::engine::backup::one=warn,\
                      patina::engine::backup::hooks=warn,\
-                     patina::engine::commit=off,patina::engine::recover=off";
+                     patina::engine::commit=off,patina::engine::recover=off,\
+                     patina::engine::reconcile=off";
 
 /// Starts logging: quiet by default, louder by `--verbose`, or as `RUST_LOG` says. The daemon has nothing but its log,
 /// so that it tells more.

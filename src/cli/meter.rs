@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
@@ -11,14 +11,24 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, tell};
+use crate::daemon::wish::Watched;
 use crate::progress::{Board, Progress, Reading, Stage};
 use crate::types::{ByteCount, DatabaseName, counted, grouped};
 
 /// Between two looks at the counters.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Between two lines about a stage that takes long, where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(30);
+/// Between two lines that sum up, where there is no terminal, while a person may still watch.
+const LINE_EVERY: Duration = Duration::from_secs(3);
+
+/// The same for a job that takes long.
+const LATER_LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// A job takes long after this time.
+const LONG: Duration = Duration::from_secs(60);
+
+/// A line names so many of the databases that are at work.
+const MOST_NAMED: usize = 3;
 
 /// A bar has so many steps.
 const STEPS: u64 = 1000;
@@ -43,7 +53,11 @@ pub(super) struct ByteMeter {
 impl ByteMeter {
     /// Starts to show how much of `total_bytes` is done.
     pub(super) fn start(context: &Context, total_bytes: u64) -> Self {
-        let progress = Arc::<Progress>::default();
+        Self::follow(context, Arc::default(), total_bytes)
+    }
+
+    /// Starts to show how much of `total_bytes` is done by somebody else.
+    fn follow(context: &Context, progress: Arc<Progress>, total_bytes: u64) -> Self {
         let end = CancellationToken::new();
         let is_seen = !context.quiet && io::stderr().is_terminal();
         let watcher = is_seen.then(|| {
@@ -74,6 +88,52 @@ impl ByteMeter {
             // It cannot fail but by a panic, which told itself.
             let _ = watcher.await;
         }
+    }
+}
+
+/// Shows the counters of work that is done elsewhere: in this process or in the daemon.
+pub(super) struct Screen {
+    context: Context,
+    shown: Mutex<Vec<Either>>,
+}
+
+enum Either {
+    Board(Meter),
+    Bytes(ByteMeter),
+}
+
+impl Screen {
+    /// A screen that shows nothing yet.
+    pub(super) fn new(context: &Context) -> Self {
+        Self {
+            context: context.with_config(context.config.clone()),
+            shown: Mutex::default(),
+        }
+    }
+
+    /// Starts to show these counters.
+    pub(super) fn show(&self, watched: Watched) {
+        let new = match watched {
+            Watched::Board(board) => Either::Board(Meter::start(&self.context, board)),
+            Watched::Bytes(progress, total_bytes) => {
+                Either::Bytes(ByteMeter::follow(&self.context, progress, total_bytes))
+            }
+        };
+        self.with(|shown| shown.push(new));
+    }
+
+    /// Shows the last state and stops.
+    pub(super) async fn stop(&self) {
+        for meter in self.with(std::mem::take) {
+            match meter {
+                Either::Board(meter) => meter.stop().await,
+                Either::Bytes(meter) => meter.stop().await,
+            }
+        }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Vec<Either>) -> T) -> T {
+        work(&mut self.shown.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -114,19 +174,17 @@ impl Meter {
             let end = end.clone();
             tokio::spawn(async move {
                 let mut view = match is_terminal {
-                    true => View::Bars(HashMap::new()),
-                    false => View::Lines,
+                    true => View::Bars(Bars::default()),
+                    false => View::Lines(Lines::new(Instant::now())),
                 };
-                let mut watch = Watch::default();
                 while !end.is_cancelled() {
-                    watch.look(&board, &mut view);
+                    view.look(&board);
                     tokio::select! {
                         () = end.cancelled() => {}
                         () = tokio::time::sleep(LOOK_EVERY) => {}
                     }
                 }
-                watch.look(&board, &mut view);
-                view.clear();
+                view.end(&board);
             })
         });
         Self { end, watcher }
@@ -142,60 +200,121 @@ impl Meter {
     }
 }
 
-/// What was seen at the last look.
-#[derive(Default)]
-struct Watch {
-    seen: HashMap<DatabaseName, Seen>,
-}
-
-struct Seen {
-    stage: Stage,
-    since: Instant,
-    told: Instant,
-}
-
-impl Watch {
-    fn look(&mut self, board: &Board, view: &mut View) {
-        let now = Instant::now();
-        for (name, progress) in board.iter() {
-            let reading = progress.read();
-            let seen = self.seen.entry(name.clone()).or_insert(Seen {
-                stage: Stage::Waiting,
-                since: now,
-                told: now,
-            });
-            let is_new = seen.stage != reading.stage;
-            if is_new {
-                seen.stage = reading.stage;
-                seen.since = now;
-            }
-            match view {
-                View::Bars(bars) => show_bar(bars, name, &reading, now - seen.since),
-                View::Lines if is_new => {
-                    seen.told = now;
-                    tell(format_args!("{name}: {}", beginning(&reading)));
-                }
-                View::Lines if in_work(reading.stage) && now - seen.told >= LINE_EVERY => {
-                    seen.told = now;
-                    tell(format_args!("{name}: {}", text(&reading, now - seen.since)));
-                }
-                View::Lines => {}
-            }
-        }
-    }
-}
-
 enum View {
-    Bars(HashMap<DatabaseName, ProgressBar>),
-    Lines,
+    Bars(Bars),
+    Lines(Lines),
 }
 
 impl View {
-    fn clear(&mut self) {
-        if let Self::Bars(bars) = self {
-            bars.values().for_each(ProgressBar::finish_and_clear);
+    fn look(&mut self, board: &Board) {
+        match self {
+            Self::Bars(bars) => bars.look(board),
+            Self::Lines(lines) => {
+                if let Some(line) = lines.due(board, Instant::now()) {
+                    tell(line);
+                }
+            }
         }
     }
+
+    fn end(&mut self, board: &Board) {
+        if let Self::Bars(bars) = self {
+            bars.look(board);
+            bars.shown.values().for_each(ProgressBar::finish_and_clear);
+        }
+    }
+}
+
+/// A bar for each database.
+#[derive(Default)]
+struct Bars {
+    shown: HashMap<DatabaseName, ProgressBar>,
+    stages: HashMap<DatabaseName, (Stage, Instant)>,
+}
+
+impl Bars {
+    fn look(&mut self, board: &Board) {
+        let now = Instant::now();
+        for (name, progress) in board.iter() {
+            let reading = progress.read();
+            let seen = self.stages.entry(name.clone());
+            let (stage, since) = seen.or_insert((Stage::Waiting, now));
+            if *stage != reading.stage {
+                (*stage, *since) = (reading.stage, now);
+            }
+            show_bar(&mut self.shown, name, &reading, now - *since);
+        }
+    }
+}
+
+/// From time to time a line that sums up all databases: those of thousands would hide what needs a person.
+struct Lines {
+    began: Instant,
+    told_at: Instant,
+    told: String,
+}
+
+impl Lines {
+    fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            told_at: now,
+            told: String::new(),
+        }
+    }
+
+    /// The line that is due; `None`: it is not time yet, or nothing changed.
+    fn due(&mut self, board: &Board, now: Instant) -> Option<String> {
+        let every = match now - self.began < LONG {
+            true => LINE_EVERY,
+            false => LATER_LINE_EVERY,
+        };
+        if now - self.told_at < every {
+            return None;
+        }
+        let line = sum(board);
+        if line == self.told {
+            return None;
+        }
+        (self.told_at, self.told) = (now, line.clone());
+        Some(line)
+    }
+}
+
+/// How all databases of a job stand, in one line.
+fn sum(board: &Board) -> String {
+    let readings: Vec<(&DatabaseName, Reading)> = board
+        .iter()
+        .map(|(name, progress)| (name, progress.read()))
+        .collect();
+    let count = |stage| {
+        let of_stage = readings
+            .iter()
+            .filter(|(_, reading)| reading.stage == stage);
+        of_stage.count()
+    };
+    let (ended, waiting) = (count(Stage::Ended), count(Stage::Waiting));
+    let at_work = readings
+        .iter()
+        .filter(|(_, reading)| in_work(reading.stage));
+    let named = at_work
+        .take(MOST_NAMED)
+        .map(|(name, reading)| format!("{name}: {}", text(reading, Duration::ZERO)));
+    let named = named.collect::<Vec<_>>().join("; ");
+    let working = readings.len() - ended - waiting;
+    let more = match working.saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!("; {more} more"),
+    };
+    let working = match working {
+        0 => String::new(),
+        _ => format!(", {working} at work ({named}{more})"),
+    };
+    format!(
+        "{} of {} done{working}",
+        grouped(ended as u64),
+        counted(readings.len() as u64, "database")
+    )
 }
 
 fn show_bar(
@@ -294,6 +413,37 @@ mod tests {
             "exporting 1,500 of 6,000 rows, 3.0 MB"
         );
         assert_eq!(text(Stage::Ended, 3), "ended after 1,500 rows");
+    }
+
+    #[test]
+    fn without_a_terminal_two_thousand_databases_are_one_line_from_time_to_time() {
+        let names: Vec<DatabaseName> = (0..2000)
+            .map(|number| format!("db-{number}").parse().unwrap())
+            .collect();
+        let board = Board::new(&names);
+        for (number, (_, progress)) in board.iter().enumerate() {
+            match number {
+                0..1200 => progress.enter(Stage::Ended, 0),
+                1200..1204 => progress.enter(Stage::Store, 1 << 20),
+                _ => {}
+            }
+        }
+        let began = Instant::now();
+        let mut lines = Lines::new(began);
+        let after = |seconds| began + Duration::from_secs(seconds);
+        assert_eq!(lines.due(&board, after(1)), None);
+        assert_eq!(
+            lines.due(&board, after(5)).unwrap(),
+            "1,200 of 2,000 databases done, 4 at work (db-1200: storing 0 B of 1.0 MB; db-1201: storing 0 B of 1.0 MB; \
+             db-1202: storing 0 B of 1.0 MB; 1 more)"
+        );
+        // Nothing changed, so there is nothing to say.
+        assert_eq!(lines.due(&board, after(30)), None);
+        board.of(&names[1204]).enter(Stage::Ended, 0);
+        assert!(lines.due(&board, after(31)).is_some());
+        board.of(&names[1205]).enter(Stage::Ended, 0);
+        assert_eq!(lines.due(&board, after(60)), None);
+        assert!(lines.due(&board, after(61)).is_some());
     }
 
     #[test]

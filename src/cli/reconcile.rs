@@ -4,37 +4,57 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{RebuildArgs, ReconcileArgs};
-use super::context::{Context, in_spite_of, tell};
+use super::context::{Context, in_spite_of};
 use super::exit::{Exit, Refusal};
+use super::handover::{Without, offer};
+use super::shown::Shown;
 use super::table::{Side, Table};
 use crate::app;
-use crate::catalog::Catalog;
+use crate::daemon::wish::Verb;
 use crate::engine::presence::Presence;
 use crate::engine::reconcile::{self, Patience, StorageReport};
 use crate::engine::state::StateDir;
 use crate::engine::{rebuild, reconcile::SECOND_LOOK};
 use crate::types::ObjectKey;
+use crate::wiring::Wiring;
 
 /// Runs `patina reconcile`.
 pub(super) async fn run(context: &Context, args: &ReconcileArgs) -> anyhow::Result<Exit> {
     if let Some(storage) = &args.replaced {
         return replaced(context, storage).await;
     }
+    let verb = Verb::Reconcile { wait: args.wait };
+    if let Some(exit) = offer(context, verb, Without::Alone).await? {
+        return Ok(exit);
+    }
     let wiring = context.wiring().await?;
-    let patience = match args.wait {
+    let never = CancellationToken::new();
+    let shown = compare(context.json, &wiring, args.wait, &never).await?;
+    Ok(shown.print(context))
+}
+
+/// Compares every storage with the catalog; what is shown of it.
+pub(super) async fn compare(
+    json: bool,
+    wiring: &Wiring,
+    wait: bool,
+    stop: &CancellationToken,
+) -> anyhow::Result<Shown> {
+    let patience = match wait {
         true => Patience::Wait,
         false => Patience::Leave,
     };
-    let never = CancellationToken::new();
-    let reports = reconcile::run(&wiring, patience, &never).await?;
+    let reports = reconcile::run(wiring, patience, stop).await?;
     let exit = exit(&reports);
-    if context.json {
+    if json {
         let document = json!({ "storages": documents(&reports) });
-        return Ok(in_spite_of(context.print_json(&document), exit));
+        return Ok(Shown::document(exit, &document));
     }
-    let shown = context.print(table(&reports));
-    reports.iter().for_each(details);
-    Ok(in_spite_of(shown, exit))
+    let mut shown = Shown::text(exit, table(&reports));
+    for report in &reports {
+        details(report, &mut shown);
+    }
+    Ok(shown)
 }
 
 /// Runs `patina reconcile --replaced`.
@@ -83,7 +103,7 @@ async fn replaced(context: &Context, name: &str) -> anyhow::Result<Exit> {
 pub(super) async fn rebuild(context: &Context, args: &RebuildArgs) -> anyhow::Result<Exit> {
     let config = std::sync::Arc::new(context.load()?.config);
     let state = StateDir::lock(&config.agent().state)?;
-    let catalog = Catalog::open(&StateDir::catalog_path(state.path()))?;
+    let catalog = app::catalog(&config, &state).await?;
     let wiring = app::wiring_to_read(config, catalog).await?;
     let never = CancellationToken::new();
     let mut report = rebuild::run(&wiring, &never).await?;
@@ -107,21 +127,26 @@ pub(super) async fn rebuild(context: &Context, args: &RebuildArgs) -> anyhow::Re
         return Ok(in_spite_of(context.print_json(&document), exit));
     }
     let quiet = rebuild::QUIET.num_hours();
-    let shown = context.print(format_args!(
-        "{}\n\nThe catalog knows what the storages hold. Nothing is deleted for {quiet} hours.\n\
+    let mut shown = Shown::text(
+        exit,
+        format_args!(
+            "{}\n\nThe catalog knows what the storages hold. Nothing is deleted for {quiet} hours.\n\
          `patina verify --all` reads every byte; until then no copy counts as verified.",
-        table(&report.storages)
-    ));
-    report.storages.iter().for_each(details);
+            table(&report.storages)
+        ),
+    );
+    for storage in &report.storages {
+        details(storage, &mut shown);
+    }
     if report.instances.iter().any(|id| *id != report.instance) {
         let all = report.instances.join(", ");
-        tell(format_args!(
+        shown.line(format_args!(
             "warning: copies of other installations were found ({all}); this one is {}, and expires only its own\n\
              hint: with a new state directory, `patina rebuild --instance ID` goes on as one of them",
             report.instance
         ));
     }
-    Ok(in_spite_of(shown, exit))
+    Ok(shown.print(context))
 }
 
 fn exit(reports: &[StorageReport]) -> Exit {
@@ -163,42 +188,44 @@ fn table(reports: &[StorageReport]) -> Table<7> {
     table
 }
 
-fn details(report: &StorageReport) {
+fn details(report: &StorageReport, shown: &mut Shown) {
     let storage = &report.storage;
     if let Some(error) = &report.error {
-        tell(format_args!(
+        shown.line(format_args!(
             "error: {error}\nhint: storage `{storage}` was not compared to its end; run this again when it answers"
         ));
     }
-    each("adopted", &report.adopted, storage);
+    each("adopted", &report.adopted, storage, shown);
     each(
         "there again, to be read by `patina verify`",
         &report.returned,
         storage,
+        shown,
     );
-    each("error: missing", &report.missing, storage);
+    each("error: missing", &report.missing, storage, shown);
     each(
         "error: of another length than was stored",
         &report.changed,
         storage,
+        shown,
     );
-    each("warning: absent", &report.absent, storage);
+    each("warning: absent", &report.absent, storage, shown);
     if !report.absent.is_empty() {
         let minutes = SECOND_LOOK.as_secs() / 60;
-        tell(format_args!(
+        shown.line(format_args!(
             "hint: what is still absent at a look {minutes} minutes later is missing: run this again, or with `--wait`"
         ));
     }
     for (key, why) in &report.untracked {
-        tell(format_args!(
+        shown.line(format_args!(
             "warning: untracked in {storage}: {key}: {why}"
         ));
     }
 }
 
-fn each(what: &str, keys: &[ObjectKey], storage: &str) {
+fn each(what: &str, keys: &[ObjectKey], storage: &str, shown: &mut Shown) {
     for key in keys {
-        tell(format_args!("{what} in {storage}: {key}"));
+        shown.line(format_args!("{what} in {storage}: {key}"));
     }
 }
 

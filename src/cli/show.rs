@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::address::{Address, resolve};
@@ -12,6 +13,7 @@ use super::table::{Side, Table};
 use crate::catalog::Placement;
 use crate::clock::{Clock, SystemClock};
 use crate::copy::Found;
+use crate::engine::samples_read_back;
 use crate::types::{ByteCount, CheckFacts, EvidenceClass, Health, Manifest, counted, grouped};
 
 /// Runs `patina show`.
@@ -43,6 +45,17 @@ fn verified_placements(all: &[Placement]) -> Vec<Value> {
     documents
 }
 
+/// What was read of an object in a storage since it was stored.
+fn read(placement: &Placement, size_bytes: u64, now: DateTime<Utc>) -> String {
+    match (placement.verified_at, samples_read_back(size_bytes)) {
+        (Some(time), _) => format!("every byte read {}", age(now - time)),
+        (None, None) => "every byte read never".to_owned(),
+        (None, Some(samples)) => format!(
+            "{samples} samples read back when it was stored, every byte not yet: `patina verify` or the next night reads it"
+        ),
+    }
+}
+
 fn text(copy: &Found) -> String {
     let manifest = copy.manifest();
     let mut text = String::new();
@@ -51,15 +64,8 @@ fn text(copy: &Found) -> String {
     }
     let now = SystemClock::new().now();
     for placement in copy.placements() {
-        let verified = placement
-            .verified_at
-            .map_or("never".to_owned(), |time| age(now - time));
-        let _ = writeln!(
-            text,
-            "{:10}  {}, every byte read {verified}",
-            "storage",
-            storage(placement)
-        );
+        let read = read(placement, copy.object_bytes(), now);
+        let _ = writeln!(text, "{:10}  {}, {read}", "storage", storage(placement));
         if let Some(damage) = &placement.damage {
             let _ = writeln!(text, "{:10}  {}", "damage", printable(damage));
         }

@@ -1,40 +1,67 @@
 //! `patina verify`: reads stored copies again and compares every byte with what was stored.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::address::resolve;
 use super::args::VerifyArgs;
-use super::context::{Context, in_spite_of, tell};
+use super::context::Context;
 use super::exit::{Exit, Refusal};
+use super::handover::{Without, offer};
 use super::list::add_proof;
-use super::meter::ByteMeter;
+use super::meter::Screen;
+use super::shown::Shown;
 use super::table::{Side, Table};
 use crate::catalog::{Catalog, CatalogError, CopyFilter, StoredCopy};
 use crate::config::Config;
 use crate::copy::ReadingError;
+use crate::daemon::wish::{Verb, Watched};
 use crate::engine::verify::{self, Finding, Scope};
+use crate::progress::Progress;
 use crate::types::{ByteCount, EvidenceClass, Manifest, ObjectKey};
+use crate::wiring::Wiring;
 
 /// Runs `patina verify`.
 pub(super) async fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Exit> {
+    let config = context.load()?.config;
+    let catalog = context.catalog(&config)?;
+    let chosen = chosen(args, &catalog, &config)?;
+    let keys = (!args.all).then_some(chosen);
+    let verb = Verb::Verify { keys: keys.clone() };
+    if let Some(exit) = offer(context, verb, Without::Alone).await? {
+        return Ok(exit);
+    }
     let wiring = context.wiring().await?;
-    let keys = chosen(args, &wiring.catalog, &wiring.config)?;
-    let scope = match args.all {
-        true => Scope::All,
-        false => Scope::Keys(&keys),
-    };
-    let targets = verify::select(&wiring, scope)?;
+    let screen = Screen::new(context);
+    let (watch, never) = (|watched| screen.show(watched), CancellationToken::new());
+    let shown = read(context.json, &wiring, keys.as_deref(), &watch, &never).await;
+    screen.stop().await;
+    Ok(shown?.print(context))
+}
+
+/// Reads these objects, or every one; what is shown of it.
+pub(super) async fn read(
+    json: bool,
+    wiring: &Wiring,
+    keys: Option<&[ObjectKey]>,
+    watch: &(dyn Fn(Watched) + Send + Sync),
+    stop: &CancellationToken,
+) -> anyhow::Result<Shown> {
+    let targets = verify::select(wiring, keys.map_or(Scope::All, Scope::Keys))?;
     let all_bytes = targets.iter().map(|target| target.size_bytes).sum();
-    let meter = ByteMeter::start(context, all_bytes);
-    let never = CancellationToken::new();
-    let findings = verify::run(&wiring, targets, &meter.progress, &never).await;
-    meter.stop().await;
-    let findings = findings?;
+    let progress = Arc::<Progress>::default();
+    watch(Watched::Bytes(Arc::clone(&progress), all_bytes));
+    let findings = verify::run(wiring, targets, &progress, stop).await?;
+    if stop.is_cancelled() {
+        let count = findings.len();
+        let text = format!("told to end after {count} objects were read; the rest was not read");
+        return Err(Refusal::failed(text).into());
+    }
     let manifests = manifests(&findings, &wiring.catalog)?;
-    Ok(show(context, &findings, &manifests))
+    Ok(shown(json, &findings, &manifests))
 }
 
 /// The commit records of the copies that were read; an archive has those of its members inside.
@@ -104,45 +131,44 @@ fn exit(findings: &[Finding]) -> Exit {
     }
 }
 
-fn show(
-    context: &Context,
-    findings: &[Finding],
-    manifests: &BTreeMap<ObjectKey, Manifest>,
-) -> Exit {
+fn shown(json: bool, findings: &[Finding], manifests: &BTreeMap<ObjectKey, Manifest>) -> Shown {
     let exit = exit(findings);
-    if context.json {
+    if json {
         let all: Vec<Value> = findings
             .iter()
             .map(|finding| document(finding, manifests.get(&finding.target.key)))
             .collect();
-        return in_spite_of(context.print_json(&json!({ "findings": all })), exit);
+        return Shown::document(exit, &json!({ "findings": all }));
     }
     let right = findings.iter().filter(|finding| finding.found.is_ok());
     let bytes = ByteCount(right.clone().map(|finding| finding.target.size_bytes).sum());
     let (right, all) = (right.count(), findings.len());
-    let shown = context.print(format_args!(
-        "{}\n\n{right} of {all} right: {bytes} read, every size, hash and trailer compared",
-        table(findings)
-    ));
+    let mut shown = Shown::text(
+        exit,
+        format_args!(
+            "{}\n\n{right} of {all} right: {bytes} read, every size, hash and trailer compared",
+            table(findings)
+        ),
+    );
     for finding in findings {
         if let Err(error) = &finding.found {
-            tell(format_args!("error: {error}"));
+            shown.line(format_args!("error: {error}"));
         }
     }
     let is_suspect = |manifest: &&Manifest| manifest.class == EvidenceClass::S;
     for manifest in manifests.values().filter(is_suspect) {
-        tell(format_args!(
+        shown.line(format_args!(
             "warning: {} is SUSPECT: its bytes were compared, and its source was damaged when it was made; it does not \
              count as a backup",
             manifest.key
         ));
     }
     if exit == Exit::Damage {
-        tell(
+        shown.line(
             "hint: look at the storage; `patina backup` makes a new copy, and other copies are untouched",
         );
     }
-    in_spite_of(shown, exit)
+    shown
 }
 
 fn table(findings: &[Finding]) -> Table<4> {

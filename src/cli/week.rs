@@ -7,59 +7,100 @@ use tokio_util::sync::CancellationToken;
 
 use super::alert::PATIENCE;
 use super::args::ExpireArgs;
-use super::context::{Context, in_spite_of, tell};
-use super::exit::Exit;
-use super::meter::ByteMeter;
+use super::context::Context;
+use super::exit::{Exit, Refusal};
+use super::handover::{Without, offer};
+use super::meter::Screen;
+use super::shown::Shown;
 use super::signals::overdue;
 use super::table::{Side, Table};
 use crate::app::{self, Built};
+use crate::daemon::wish::{Verb, Watched};
 use crate::engine::pack::{self, Outcome};
 use crate::engine::state::StateDir;
 use crate::engine::{deliver, expire, recover};
+use crate::progress::Progress;
 use crate::retention::{Fate, Guards, Plan, Verdict};
 use crate::types::ByteCount;
+use crate::wiring::Wiring;
 
 /// Runs `patina archive`.
 pub(super) async fn archive(context: &Context) -> anyhow::Result<Exit> {
+    if let Some(exit) = offer(context, Verb::Archive, Without::Refused).await? {
+        return Ok(exit);
+    }
     let config = Arc::new(context.load_or_tell().await?.config);
     let state = StateDir::lock(&config.agent().state)?;
     let wiring = app::wiring(config, &state).await?;
     recover::run(&wiring, &state).await?;
-    let meter = ByteMeter::start(context, 0);
+    let screen = Screen::new(context);
     let stop = CancellationToken::new();
     let overdue = overdue(stop.clone())?;
+    let watch = |watched| screen.show(watched);
     let packed = tokio::select! {
-        packed = pack::run(&wiring, &state, &meter.progress, &stop) => packed,
-        () = overdue => Err(pack::PackError::Stopped),
+        packed = pack(context.json, &wiring, &state, &watch, &stop) => packed,
+        () = overdue => Err(pack::PackError::Stopped.into()),
     };
-    meter.stop().await;
-    if let Err(error) = &packed {
-        pack::tell_failed(&wiring, error)?;
-    }
+    screen.stop().await;
     deliver::to_all(&wiring, PATIENCE).await;
-    let packed = packed?;
-    if context.json {
-        context.print_json(&packed_document(&packed))?;
-        return Ok(Exit::Ok);
+    Ok(packed?.print(context))
+}
+
+/// Packs the week; what is shown of it.
+pub(super) async fn pack(
+    json: bool,
+    wiring: &Wiring,
+    state: &StateDir,
+    watch: &(dyn Fn(Watched) + Send + Sync),
+    stop: &CancellationToken,
+) -> anyhow::Result<Shown> {
+    let progress = Arc::<Progress>::default();
+    watch(Watched::Bytes(Arc::clone(&progress), 0));
+    let packed = pack::run(wiring, state, &progress, stop).await;
+    if let Err(error) = &packed {
+        pack::tell_failed(wiring, error)?;
     }
-    match packed {
-        Outcome::Skipped(skip) => context.print(format_args!("nothing was packed: {skip}"))?,
+    let packed = packed?;
+    let exit = packed_exit(&packed);
+    if json {
+        return Ok(Shown::document(exit, &packed_document(&packed)));
+    }
+    Ok(match packed {
+        Outcome::Skipped(skip) => Shown::text(exit, format_args!("nothing was packed: {skip}")),
         Outcome::Packed { manifest, degraded } => {
             let (count, key) = (manifest.members.len(), &manifest.key);
+            let copies = if count == 1 { "copy" } else { "copies" };
             let size = ByteCount(manifest.stored.size_bytes);
+            let mut shown = Shown::text(
+                exit,
+                format_args!(
+                    "packed {count} {copies} into {key}, {size}; every member was read back\n\
+                     hint: `patina plan` shows which daily copies may go now"
+                ),
+            );
             for one in &manifest.left_out {
-                tell(format_args!("warning: left out: {}: {}", one.key, one.why));
+                shown.line(format_args!("error: left out: {}: {}", one.key, one.why));
+            }
+            if !manifest.left_out.is_empty() {
+                shown.line(
+                    "hint: `patina verify --all` reads every copy; nothing of these databases expires until \
+                     `patina ack DB`",
+                );
             }
             for why in &degraded {
-                tell(format_args!("warning: {why}"));
+                shown.line(format_args!("warning: {why}"));
             }
-            context.print(format_args!(
-                "packed {count} copies into {key}, {size}; every member was read back\n\
-                 hint: `patina plan` shows which daily copies may go now"
-            ))?;
+            shown
         }
+    })
+}
+
+/// An archive without a damaged copy is packed, and the damage is found.
+fn packed_exit(packed: &Outcome) -> Exit {
+    match packed {
+        Outcome::Packed { manifest, .. } if !manifest.left_out.is_empty() => Exit::Damage,
+        Outcome::Packed { .. } | Outcome::Skipped(_) => Exit::Ok,
     }
-    Ok(Exit::Ok)
 }
 
 fn packed_document(packed: &Outcome) -> Value {
@@ -73,7 +114,9 @@ fn packed_document(packed: &Outcome) -> Value {
 
 /// Runs `patina plan`.
 pub(super) async fn plan(context: &Context) -> anyhow::Result<Exit> {
-    let wiring = context.wiring().await?;
+    let config = Arc::new(context.load()?.config);
+    let catalog = context.catalog(&config)?;
+    let wiring = app::wiring_to_read(config, catalog).await?;
     let plan = expire::plan(&wiring, Guards::all()).await?;
     show_plan(context, &plan)?;
     Ok(Exit::Ok)
@@ -84,54 +127,77 @@ pub(super) async fn expire(context: &Context, args: &ExpireArgs) -> anyhow::Resu
     if args.dry_run {
         return plan(context).await;
     }
+    if let Some(exit) = offer(context, Verb::Expire, Without::Refused).await? {
+        return Ok(exit);
+    }
     let config = Arc::new(context.load()?.with_databases()?.config);
     let state = StateDir::lock(&config.agent().state)?;
-    let Built { wiring, pruners } = app::build(config, &state).await?;
-    recover::run(&wiring, &state).await?;
+    let built = app::build(config, &state).await?;
+    recover::run(&built.wiring, &state).await?;
     let stop = CancellationToken::new();
     let overdue = overdue(stop.clone())?;
-    let run = expire::run(&wiring, &pruners, Guards::all(), &stop);
-    let report = tokio::select! {
-        report = run => report?,
-        () = overdue => expire::Report::default(),
+    let shown = tokio::select! {
+        shown = let_go(context.json, &built, &stop) => shown,
+        () = overdue => Err(Refusal::failed(
+            "expiry did not end in time after a signal and was given up\nhint: the next run goes on",
+        ).into()),
     };
-    deliver::to_all(&wiring, PATIENCE).await;
+    deliver::to_all(&built.wiring, PATIENCE).await;
+    Ok(shown?.print(context))
+}
+
+/// Deletes what may go; what is shown of it.
+pub(super) async fn let_go(
+    json: bool,
+    built: &Built,
+    stop: &CancellationToken,
+) -> anyhow::Result<Shown> {
+    let Built { wiring, pruners } = built;
+    let report = expire::run(wiring, pruners, Guards::all(), stop).await?;
     let exit = match () {
         () if report.failed.is_empty() => Exit::Ok,
         () if report.deleted.is_empty() => Exit::Failed,
         () => Exit::Partly,
     };
+    let mut shown = if json {
+        Shown::document(exit, &expired_document(&report))
+    } else {
+        Shown::text(
+            exit,
+            format_args!(
+                "{} expired, {} deleted, {} failed, {} freed",
+                report.marked.len(),
+                report.deleted.len(),
+                report.failed.len(),
+                ByteCount(report.freed_bytes)
+            ),
+        )
+    };
     for (database, why) in &report.plan.refused {
-        tell(format_args!(
+        shown.line(format_args!(
             "warning: nothing of `{database}` expires: {why}\nhint: look at it, then `patina ack {database}`"
         ));
     }
     for (key, why) in &report.failed {
-        tell(format_args!(
+        shown.line(format_args!(
             "error: {key} was not deleted: {why}\nhint: the next run tries again"
         ));
     }
-    let shown = if context.json {
-        context.print_json(&json!({
-            "expired": report.marked,
-            "waiting": report.waiting,
-            "deleted": report.deleted,
-            "freed_bytes": report.freed_bytes,
-            "failed": report.failed.iter()
-                .map(|(key, why)| json!({ "key": key, "why": why }))
-                .collect::<Vec<_>>(),
-            "refused": report.plan.refused,
-        }))
-    } else {
-        context.print(format_args!(
-            "{} expired, {} deleted, {} failed, {} freed",
-            report.marked.len(),
-            report.deleted.len(),
-            report.failed.len(),
-            ByteCount(report.freed_bytes)
-        ))
-    };
-    Ok(in_spite_of(shown, exit))
+    Ok(shown)
+}
+
+fn expired_document(report: &expire::Report) -> Value {
+    let failed = report.failed.iter();
+    json!({
+        "expired": report.marked,
+        "waiting": report.waiting,
+        "deleted": report.deleted,
+        "freed_bytes": report.freed_bytes,
+        "failed": failed
+            .map(|(key, why)| json!({ "key": key, "why": why }))
+            .collect::<Vec<_>>(),
+        "refused": report.plan.refused,
+    })
 }
 
 fn show_plan(context: &Context, plan: &Plan) -> anyhow::Result<()> {

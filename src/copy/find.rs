@@ -40,6 +40,14 @@ impl Found {
         }
     }
 
+    /// How many bytes that object has.
+    pub fn object_bytes(&self) -> u64 {
+        match self {
+            Self::Daily(copy) => copy.manifest.stored.size_bytes,
+            Self::Archived { archive, .. } => archive.manifest.stored.size_bytes,
+        }
+    }
+
     /// When that object was proven.
     pub fn created_at(&self) -> DateTime<Utc> {
         match self {

@@ -81,6 +81,7 @@ async fn make(daemon: &Daemon, request: &BackupRequest) -> Result<(), BackupErro
             reason: request.reason.clone(),
         };
         let report = backup::run(wiring, &daemon.state, &asked, &board, stop).await?;
+        daemon.read_sampled_soon();
         if report.job.status != JobStatus::Completed && stop.is_cancelled() {
             return Ok(());
         }

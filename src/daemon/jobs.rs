@@ -7,7 +7,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::turns::Turns;
+use super::sampled;
+use super::turns::{Kind, Turn, Turns};
 use crate::app::Built;
 use crate::catalog::{CatalogError, CopyFilter, JobStatus};
 use crate::config::Config;
@@ -131,6 +132,18 @@ impl Errand {
     fn wiring(&self) -> &Wiring {
         &self.built.wiring
     }
+
+    /// Has large new copies read whole.
+    fn read_sampled_soon(&self) {
+        let built = Arc::clone(&self.built);
+        sampled::read_soon(built, Arc::clone(&self.turns), self.stop.clone());
+    }
+
+    /// Waits until no command has such work done. `None`: the process was told to end.
+    async fn turn(&self, kind: Kind) -> Option<Turn> {
+        let turn = self.turns.take_kind(kind);
+        self.stop.run_until_cancelled(turn).await
+    }
 }
 
 /// How a run ended, and what is to say of it.
@@ -175,6 +188,9 @@ async fn single(errand: Errand) -> Result<Ended, JobError> {
 
 /// Packs the week, then lets go what retention lets go.
 async fn weekly(errand: Errand) -> Result<Ended, JobError> {
+    let Some(_turn) = errand.turn(Kind::Week).await else {
+        return Ok(Ended::Early);
+    };
     let (wiring, stop) = (errand.wiring(), &errand.stop);
     let packed = match pack::run(wiring, &errand.state, &Arc::default(), stop).await {
         Err(PackError::Stopped) => return Ok(Ended::Early),
@@ -189,6 +205,7 @@ async fn weekly(errand: Errand) -> Result<Ended, JobError> {
     if stop.is_cancelled() {
         return Ok(Ended::Early);
     }
+    errand.read_sampled_soon();
     let gone = expired.deleted.len();
     let told = match &packed {
         Ok(Outcome::Packed { manifest, .. }) => {
@@ -246,6 +263,9 @@ async fn alert_test(errand: Errand) -> Result<Ended, JobError> {
 
 /// Compares what every storage holds with what the catalog knows.
 async fn reconcile(errand: Errand) -> Result<Ended, JobError> {
+    let Some(_turn) = errand.turn(Kind::Reconcile).await else {
+        return Ok(Ended::Early);
+    };
     let reports = reconcile::run(errand.wiring(), Patience::Wait, &errand.stop).await?;
     if errand.stop.is_cancelled() {
         return Ok(Ended::Early);
@@ -262,6 +282,9 @@ async fn reconcile(errand: Errand) -> Result<Ended, JobError> {
 
 /// Reads a seventh of all stored bytes again.
 async fn verify(errand: Errand) -> Result<Ended, JobError> {
+    let Some(_turn) = errand.turn(Kind::Verify).await else {
+        return Ok(Ended::Early);
+    };
     let targets = verify::select(errand.wiring(), Scope::Share)?;
     let all_bytes = ByteCount(targets.iter().map(|target| target.size_bytes).sum());
     let progress = Arc::<Progress>::default();
@@ -281,6 +304,9 @@ async fn verify(errand: Errand) -> Result<Ended, JobError> {
 
 /// Restores the newest copy of every database, as somebody would who has the storages alone.
 async fn drill(errand: Errand) -> Result<Ended, JobError> {
+    let Some(_turn) = errand.turn(Kind::Drill).await else {
+        return Ok(Ended::Early);
+    };
     let ask = Ask {
         databases: Vec::new(),
         storage: None,
@@ -345,6 +371,7 @@ async fn back_up(
     let job = backup::run(wiring, state, &request, &board, stop)
         .await?
         .job;
+    errand.read_sampled_soon();
     let summary = format!(
         "job {}: {} of {} databases",
         job.id, job.successful, job.total

@@ -6,11 +6,14 @@ mod deliver;
 mod jobs;
 mod rejected;
 mod reload;
+mod sampled;
 mod scheduled;
 mod signals;
 mod systemd;
 mod turns;
 mod watch;
+pub mod wish;
+mod wishes;
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,6 +28,8 @@ use self::reload::Reloads;
 use self::scheduled::{Begun, Scheduled};
 use self::systemd::Manager;
 use self::turns::Turns;
+use self::wish::CarryOut;
+use self::wishes::Wishes;
 use crate::app::{self, AppError, Built};
 use crate::catalog::{CatalogError, ReloadOutcome};
 use crate::config::Config;
@@ -63,21 +68,28 @@ pub enum DaemonError {
 }
 
 /// Runs everything that `config` schedules, until SIGTERM or SIGINT. `listens` hears where requests are taken from then
-/// on.
+/// on; `hands` carry out what commands wish for.
 ///
 /// # Errors
 /// Where another process holds the state, and where it cannot start.
-pub async fn run(config: Config, listens: impl FnOnce(SocketAddr)) -> Result<Ending, DaemonError> {
+pub async fn run(
+    config: Config,
+    listens: impl FnOnce(SocketAddr),
+    hands: Arc<dyn CarryOut>,
+) -> Result<Ending, DaemonError> {
     let signals = Signals::listen().map_err(DaemonError::Signals)?;
     let reloads = Reloads::listen(&config).map_err(DaemonError::Signals)?;
     let state = Arc::new(StateDir::lock(&config.agent().state)?);
     let server = Server::bind(config.http()).await?;
     listens(server.address());
+    let wishes = Wishes::listen(&state, hands);
     state.hear_hangups()?;
     let stop = CancellationToken::new();
     let mut overdue = std::pin::pin!(signals.overdue(stop.clone(), tell));
     let built = tokio::select! {
         built = stop.run_until_cancelled(app::build(Arc::new(config), &state)) => built,
+        // A damaged catalog is made anew from the storages.
+        () = Manager::ask_for_time() => return Ok(Ending::Orderly),
         ending = &mut overdue => return Ok(ending),
     };
     let Some(built) = built.transpose()? else {
@@ -89,7 +101,7 @@ pub async fn run(config: Config, listens: impl FnOnce(SocketAddr)) -> Result<End
     );
     let daemon = Daemon::new(built, state, stop);
     tokio::select! {
-        worked = daemon.work(reloads, server) => worked.map(|()| Ending::Orderly),
+        worked = daemon.work(reloads, server, wishes) => worked.map(|()| Ending::Orderly),
         ending = overdue => {
             // The lock is ours, so every running job is.
             catalog.interrupt_running(clock.now())?;
@@ -144,7 +156,12 @@ impl Daemon {
     }
 
     /// Brings the state in order, then drives the tasks until it is told to end and they have.
-    async fn work(&self, reloads: Reloads, server: Server) -> Result<(), DaemonError> {
+    async fn work(
+        &self,
+        reloads: Reloads,
+        server: Server,
+        wishes: Wishes,
+    ) -> Result<(), DaemonError> {
         let built = self.built();
         let wiring = &built.wiring;
         let recovered = tokio::select! {
@@ -161,6 +178,7 @@ impl Daemon {
         let clock = Arc::clone(&wiring.clock);
         let mut driver = Driver::new(tasks, clock, self.activator.clone(), pause);
         let (replace, replacements) = mpsc::channel(1);
+        let (refresh, asked) = mpsc::channel(1);
         let mut manager = Manager::default();
         drop(built);
         let beat = |standing: &Standing| {
@@ -172,13 +190,17 @@ impl Daemon {
         let driven = async {
             tokio::select! {
                 () = driver.run(&self.stop, replacements, beat) => {}
-                () = reloads.serve(self, replace) => {}
+                () = reloads.serve(self, replace, asked) => {}
                 () = self.wake_on_events(self.activator.clone()) => {}
             }
             Ok::<_, ServeError>(())
         };
-        // Both end when they are told to; a server that cannot begin ends the driver, too.
-        tokio::try_join!(driven, served)?;
+        let carried_out = async {
+            wishes.serve(self, refresh).await;
+            Ok(())
+        };
+        // All end when they are told to; a server that cannot begin ends the driver, too.
+        tokio::try_join!(driven, served, carried_out)?;
         Ok(())
     }
 
@@ -208,6 +230,11 @@ impl Daemon {
         let mut tasks: Vec<_> = jobs.chain(self.deliveries()).collect();
         tasks.push(Arc::new(Asked::new(self.clone())));
         tasks
+    }
+
+    /// Has large new copies read whole.
+    fn read_sampled_soon(&self) {
+        sampled::read_soon(self.built(), Arc::clone(&self.turns), self.stop.clone());
     }
 
     fn scheduled(&self, wiring: &Wiring, job: Job) -> Arc<dyn Task> {

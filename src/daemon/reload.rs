@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::systemd::Manager;
 use super::watch::{self, Fingerprint, Reading, Watch};
@@ -24,6 +24,9 @@ const SETTLE: Duration = Duration::from_millis(250);
 
 /// So often it is read again where it does not settle; then it is looked at the next time.
 const MOST_READS: u32 = 8;
+
+/// Who wants to know whether the files are as the daemon works; answered with why they are not.
+pub(super) type Asked = mpsc::Receiver<oneshot::Sender<Option<String>>>;
 
 /// Takes the tasks of a new configuration.
 pub(super) type Replace = mpsc::Sender<Vec<Arc<dyn Task>>>;
@@ -79,17 +82,24 @@ impl Reloads {
     }
 
     /// Looks whenever there is a reason to; it never returns.
-    pub(super) async fn serve(mut self, daemon: &Daemon, replace: Replace) {
+    pub(super) async fn serve(mut self, daemon: &Daemon, replace: Replace, mut asked: Asked) {
+        let mut answers = Vec::new();
         // Starting may have taken long, and what changed meanwhile may be half written.
         let mut cause = tokio::select! {
             Some(()) = self.hangups.recv() => Cause::Asked,
             () = self.watch.settled() => Cause::Noticed,
+            Some(answer) = asked.recv() => noticed_for(answer, &mut answers),
         };
         loop {
             self.look(cause, daemon, &replace).await;
+            for answer in answers.drain(..) {
+                // Who asked may have gone away.
+                let _ = answer.send(self.told.clone());
+            }
             cause = tokio::select! {
                 Some(()) = self.hangups.recv() => Cause::Asked,
                 () = self.watch.changed() => Cause::Noticed,
+                Some(answer) = asked.recv() => noticed_for(answer, &mut answers),
             };
         }
     }
@@ -216,6 +226,14 @@ impl Reloads {
             }
         }
     }
+}
+
+fn noticed_for(
+    answer: oneshot::Sender<Option<String>>,
+    answers: &mut Vec<oneshot::Sender<Option<String>>>,
+) -> Cause {
+    answers.push(answer);
+    Cause::Noticed
 }
 
 /// What expiry may delete under `new` and not under the old configuration; told before it does.

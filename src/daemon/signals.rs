@@ -66,7 +66,8 @@ impl Signals {
         }
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// The name of the next one.
+    pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",

@@ -1,4 +1,5 @@
-//! Gives each database's backup its turn. Invariant: one database is never backed up twice at once.
+//! Gives each database's backup, and each kind of other work, its turn. Invariant: one database is never backed up twice
+//! at once, and no two weeks are packed at once.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,9 +8,25 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::types::DatabaseName;
 
-/// One turn per database.
+/// One turn per database, and one per kind of other work.
 #[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<BTreeMap<DatabaseName, Arc<tokio::sync::Mutex<()>>>>);
+pub(super) struct Turns {
+    databases: Mutex<BTreeMap<DatabaseName, Arc<tokio::sync::Mutex<()>>>>,
+    kinds: [Arc<tokio::sync::Mutex<()>>; 4],
+}
+
+/// Work that is not done twice at once, whether the schedule or a command wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Packing the week, and letting go what may go.
+    Week,
+    /// Comparing storages with the catalog.
+    Reconcile,
+    /// Reading stored copies again.
+    Verify,
+    /// Restoring copies for a trial.
+    Drill,
+}
 
 /// The turn of some databases, until it is dropped.
 #[derive(Debug)]
@@ -27,12 +44,23 @@ impl Turns {
         Turn { _guards: guards }
     }
 
+    /// Waits until nobody does work of this kind.
+    pub(super) async fn take_kind(&self, kind: Kind) -> Turn {
+        let guard = Arc::clone(&self.kinds[kind as usize]).lock_owned().await;
+        Turn {
+            _guards: vec![guard],
+        }
+    }
+
     /// The turns in the order of names, so that no two wait for each other.
     fn of(&self, names: &[DatabaseName]) -> Vec<Arc<tokio::sync::Mutex<()>>> {
         let mut names = names.to_vec();
         names.sort();
         names.dedup();
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let turns = names
             .into_iter()
             .map(|name| turns.entry(name).or_default().clone());

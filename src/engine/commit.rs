@@ -70,6 +70,11 @@ pub(super) fn is_read_whole(size_bytes: u64) -> bool {
     size_bytes <= WHOLE_READ_BACK_BYTES
 }
 
+/// How many samples of an object of this length are read back when it is stored; `None`: all of it is.
+pub fn samples_read_back(size_bytes: u64) -> Option<u64> {
+    (!is_read_whole(size_bytes)).then_some(SAMPLES)
+}
+
 /// Stores the object and its manifest in every store; a store that already has both, from before a crash, is good.
 pub(super) async fn commit<M: Serialize + Sync>(
     stores: &[Arc<dyn Store>],

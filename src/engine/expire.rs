@@ -8,16 +8,17 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
+use super::presence::{self, Known, Lost, Presence};
 use super::scales::Scales;
 use crate::catalog::{Care, CatalogError, CopyState, Event, EventKind, Item, Placement, Removal};
 use crate::config::AlertLevel;
 use crate::retention::{Guards, Hold, Plan, decide};
-use crate::store::{Prune, StoreError};
+use crate::store::{Operation, Prune, StoreError};
 use crate::types::ObjectKey;
 use crate::wiring::Wiring;
 
 /// A longer `grace` is left to a later run.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// Wall time may leave the running time, or a store's clock, by so much: daylight saving moves neither.
 const MOST_DRIFT: TimeDelta = TimeDelta::hours(1);
@@ -62,11 +63,17 @@ pub async fn run(
     stop: &CancellationToken,
 ) -> Result<Report, CatalogError> {
     let mut report = Report::default();
+    let (pruners, lost) = present(wiring, pruners).await?;
+    let pruners = pruners.as_slice();
     finish_begun(wiring, pruners, &mut report).await?;
     let items = wiring.catalog.items()?;
     report.plan = planned(wiring, &items, guards).await?;
     note_refused(wiring, &report.plan)?;
-    let chosen: BTreeSet<&ObjectKey> = report.plan.deleted().collect();
+    let unseen = unseen(&items, &lost);
+    let mut chosen: BTreeSet<&ObjectKey> = report.plan.deleted().collect();
+    for key in chosen.extract_if(.., |key| unseen.contains_key(*key)) {
+        report.failed.push((key.clone(), unseen[key].clone()));
+    }
     report.marked = mark(wiring, &items, &chosen)?;
     if chosen.is_empty() {
         tell(&report);
@@ -83,7 +90,8 @@ pub async fn run(
     let items = wiring.catalog.items()?;
     let plan = planned(wiring, &items, guards).await?;
     let chosen: BTreeSet<&ObjectKey> = plan.deleted().collect();
-    let chosen = items.iter().filter(|item| chosen.contains(&item.key));
+    let is_chosen = |item: &&Item| chosen.contains(&item.key) && !unseen.contains_key(&item.key);
+    let chosen = items.iter().filter(is_chosen);
     let due = due(chosen, grace, wiring.clock.now(), &mut report);
     // Daily copies come first: the archives that cover them are there until the last of them is gone.
     for batch in due.chunks(BATCH) {
@@ -94,6 +102,41 @@ pub async fn run(
     }
     tell(&report);
     Ok(report)
+}
+
+/// The storages that hold something of what is known there, and those that lost everything. What an empty mount point or
+/// another bucket does not show was not deleted, and is not noted so.
+async fn present(
+    wiring: &Wiring,
+    pruners: &[Arc<dyn Prune>],
+) -> Result<(Vec<Arc<dyn Prune>>, Vec<Lost>), CatalogError> {
+    let known = Known::of(&wiring.catalog)?;
+    let (mut present, mut lost) = (Vec::with_capacity(pruners.len()), Vec::new());
+    for pruner in pruners {
+        match presence::look(pruner.as_ref(), &known.in_storage(pruner.name())).await {
+            Presence::Lost(storage) => lost.push(storage),
+            // One that does not answer says so where something is to be deleted.
+            Presence::There | Presence::New | Presence::Unknown(_) => {
+                present.push(Arc::clone(pruner));
+            }
+        }
+    }
+    Ok((present, lost))
+}
+
+/// The objects that should lie in a storage that lost everything, and why they stay: each may be there once its disk is.
+fn unseen(items: &[Item], lost: &[Lost]) -> BTreeMap<ObjectKey, String> {
+    let mut unseen = BTreeMap::new();
+    for storage in lost {
+        let lies_there = |item: &&Item| {
+            let mut placements = item.placements.iter();
+            placements.any(|placement| placement.storage == storage.storage)
+        };
+        let why = storage.not_mounted(Operation::Remove).to_string();
+        let keys = items.iter().filter(lies_there).map(|item| &item.key);
+        unseen.extend(keys.map(|key| (key.clone(), why.clone())));
+    }
+    unseen
 }
 
 /// Those of `marked` whose grace is over; the others wait.

@@ -9,6 +9,7 @@ pub mod drill;
 pub mod expire;
 pub mod foresee;
 pub mod judge;
+mod lease;
 pub mod pack;
 pub mod presence;
 pub mod reconcile;
@@ -22,6 +23,8 @@ pub mod stale;
 pub mod state;
 mod suspect;
 pub mod verify;
+
+pub use self::commit::samples_read_back;
 
 use chrono::{DateTime, Days, Utc};
 

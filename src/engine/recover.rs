@@ -1,18 +1,25 @@
 //! Brings the state directory in order after a process that died. Invariant: afterwards every copy is fully there or
 //! not there, and nothing else is left.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use super::backup::SizeFinding;
 use super::commit::{commit, is_read_whole};
+use super::expire::LONGEST_WAIT;
 use super::judge;
 use super::pack::{self, PackError};
 use super::spool::{Ready, hash_file};
 use super::state::StateDir;
-use crate::catalog::{CatalogError, Committed, Spooled};
+use crate::catalog::{CatalogError, Committed, Removal, Spooled};
 use crate::progress::Progress;
-use crate::types::{DatabaseName, IsoWeek, JobId};
+use crate::types::{DatabaseName, IsoWeek, JobId, ObjectKey};
 use crate::wiring::Wiring;
+
+/// A store that does not say by then whether a manifest is there is not asked for more.
+const STAT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What was found and done.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -25,6 +32,8 @@ pub struct Recovery {
     pub discarded: Vec<DatabaseName>,
     /// Weeks whose proven archive was still stored.
     pub packed: Vec<IsoWeek>,
+    /// Copies whose deletion had begun and taken nothing away: they are listed again.
+    pub listed_again: usize,
     /// Left-over files that were removed.
     pub swept: u64,
 }
@@ -65,6 +74,7 @@ pub async fn run(wiring: &Wiring, state: &StateDir) -> Result<Recovery, RecoverE
             recovery.discarded.push(name);
         }
     }
+    recovery.listed_again = take_back_removals(wiring).await?;
     for packed in wiring.catalog.packed()? {
         let week = packed.manifest.week;
         match pack::is_proven(&packed) {
@@ -86,11 +96,56 @@ pub async fn run(wiring: &Wiring, state: &StateDir) -> Result<Recovery, RecoverE
             interrupted = recovery.interrupted.len(),
             completed = recovery.completed.len(),
             discarded = recovery.discarded.len(),
+            listed_again = recovery.listed_again,
             swept = recovery.swept,
             "the last process ended early; its work was brought in order"
         );
     }
     Ok(recovery)
+}
+
+/// Lists copies again that a dead process had chosen to delete and that are there: hundreds are chosen and noted at once,
+/// and only the next expiry would ask about them. Gives how many.
+async fn take_back_removals(wiring: &Wiring) -> Result<usize, CatalogError> {
+    let mut untouched: Vec<Removal> = Vec::new();
+    let mut silent = BTreeSet::new();
+    for (key, storage) in wiring.catalog.removals()? {
+        let Some(store) = wiring
+            .store(&storage)
+            .filter(|_| !silent.contains(&storage))
+        else {
+            continue;
+        };
+        let manifest = key.manifest();
+        let stat = tokio::select! {
+            biased;
+            stat = store.stat(&manifest) => stat.ok(),
+            () = wiring.clock.sleep(STAT_TIMEOUT) => None,
+        };
+        match stat {
+            Some(Some(_)) => untouched.push((key, storage)),
+            Some(None) => {}
+            // The next expiry asks again.
+            None => {
+                silent.insert(storage);
+            }
+        }
+    }
+    let catalog = &wiring.catalog;
+    catalog.cancel_removals(&untouched)?;
+    let mut chosen: BTreeSet<ObjectKey> = untouched.into_iter().map(|(key, _)| key).collect();
+    // A longer grace lasts from one run to the next; a short one was over with the run that died.
+    if wiring.config.retention().grace <= LONGEST_WAIT {
+        let items = catalog.items()?.into_iter();
+        chosen.extend(
+            items
+                .filter(|item| item.marked_at.is_some())
+                .map(|item| item.key),
+        );
+    }
+    let chosen = Vec::from_iter(chosen);
+    catalog.unmark(&chosen)?;
+    Ok(chosen.len())
 }
 
 /// Goes on at N6 where the spool is what was proven; false where it is not, or no store takes it.

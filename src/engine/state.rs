@@ -32,14 +32,16 @@ pub struct Holder {
 pub enum StateError {
     /// Another process has it.
     #[error(
-        "another patina works in `{path}` (process {holder})\nhint: wait for it, or stop it: a daemon \
-         packs and expires by itself"
+        "another patina works in `{path}` (process {holder})\nhint: {}",
+        way_out(*.is_daemon)
     )]
     Held {
         /// The directory.
         path: String,
         /// The other process's id, as it wrote it.
         holder: String,
+        /// Whether it is a daemon.
+        is_daemon: bool,
     },
     /// It cannot be made or written.
     #[error(
@@ -52,6 +54,16 @@ pub enum StateError {
         /// Why.
         cause: io::Error,
     },
+}
+
+/// What to do where another process has the directory.
+fn way_out(is_daemon: bool) -> &'static str {
+    match is_daemon {
+        true => {
+            "it is the daemon; stop it first: `systemctl stop patina`, or Ctrl-C where it was started"
+        }
+        false => "it is a command and ends by itself; wait for it",
+    }
 }
 
 impl Drop for StateDir {
@@ -89,8 +101,13 @@ impl StateDir {
                 let mut holder = String::new();
                 let _ = lock.read_to_string(&mut holder);
                 let path = path.display().to_string();
-                let holder = holder.lines().next().unwrap_or_default().to_owned();
-                return Err(StateError::Held { path, holder });
+                let mut lines = holder.lines();
+                let holder = lines.next().unwrap_or_default().to_owned();
+                return Err(StateError::Held {
+                    path,
+                    holder,
+                    is_daemon: lines.next() == Some(HEARS_HANGUPS),
+                });
             }
             other => other.map_err(|errno| unusable(errno.into()))?,
         }

@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
+use super::commit::samples_read_back;
+use super::lease::while_leased;
 use crate::catalog::{CatalogError, Damage, Event, EventKind, Item, Placement};
 use crate::config::AlertLevel;
 use crate::copy::{ReadingError, check_manifest, read_archive, read_copy};
@@ -17,14 +19,13 @@ use crate::wiring::Wiring;
 /// Each night reads this part of all stored bytes, so that a week reads every byte.
 const NIGHTS: u64 = 7;
 
-/// No object takes longer to read; where a process dies over one, expiry waits for it no longer than this.
-const LEASE: TimeDelta = TimeDelta::hours(12);
-
 /// Which objects to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope<'a> {
     /// A seventh of all bytes, those that were read longest ago, and whatever was never read.
     Share,
+    /// Everything that was too large to be read back whole when it was stored, and was not read since.
+    Sampled,
     /// Everything.
     All,
     /// These objects, wherever they lie.
@@ -59,6 +60,7 @@ pub fn select(wiring: &Wiring, scope: Scope<'_>) -> Result<Vec<Target>, CatalogE
     let items = wiring.catalog.items()?;
     let is_asked = |item: &Item| match scope {
         Scope::Share | Scope::All => item.marked_at.is_none(),
+        Scope::Sampled => item.marked_at.is_none() && samples_read_back(item.size_bytes).is_some(),
         Scope::Keys(keys) => keys.contains(&item.key),
     };
     let mut all: Vec<(Option<DateTime<Utc>>, Target)> = Vec::new();
@@ -79,11 +81,16 @@ pub fn select(wiring: &Wiring, scope: Scope<'_>) -> Result<Vec<Target>, CatalogE
     all.sort_by_key(|(verified_at, _)| *verified_at);
     let mut left_bytes = match scope {
         Scope::Share => all.iter().map(|(_, target)| target.size_bytes).sum::<u64>(),
-        Scope::All | Scope::Keys(_) => u64::MAX,
+        Scope::Sampled | Scope::All | Scope::Keys(_) => u64::MAX,
     }
     .div_ceil(NIGHTS);
     let is_due = |(verified_at, target): &(Option<DateTime<Utc>>, Target)| {
-        let is_due = scope != Scope::Share || verified_at.is_none() || left_bytes > 0;
+        let is_due = verified_at.is_none()
+            || match scope {
+                Scope::Share => left_bytes > 0,
+                Scope::Sampled => false,
+                Scope::All | Scope::Keys(_) => true,
+            };
         left_bytes = left_bytes.saturating_sub(target.size_bytes);
         is_due
     };
@@ -98,7 +105,8 @@ fn placements<'a>(
     scope: Scope<'_>,
 ) -> impl Iterator<Item = &'a Placement> {
     item.placements.iter().filter(move |placement| {
-        scope != Scope::Share || wiring.store(&placement.storage).is_some()
+        let is_by_itself = matches!(scope, Scope::Share | Scope::Sampled);
+        !is_by_itself || wiring.store(&placement.storage).is_some()
     })
 }
 
@@ -115,14 +123,9 @@ pub async fn run(
 ) -> Result<Vec<Finding>, CatalogError> {
     let mut findings = Vec::with_capacity(targets.len());
     for target in targets {
-        let now = wiring.clock.now();
         let key = std::slice::from_ref(&target.key);
-        let lease = wiring.catalog.lease(key, "verify", now + LEASE)?;
-        let found = tokio::select! {
-            found = look(wiring, &target, progress) => Some(found),
-            () = stop.cancelled() => None,
-        };
-        wiring.catalog.release(lease, wiring.clock.now())?;
+        let found = stop.run_until_cancelled(look(wiring, &target, progress));
+        let found = while_leased(wiring, key, "verify", found).await?;
         let Some(found) = found else {
             break;
         };
@@ -186,6 +189,9 @@ async fn look(
 fn note(wiring: &Wiring, finding: &Finding) -> Result<(), CatalogError> {
     let (catalog, now) = (&wiring.catalog, wiring.clock.now());
     let (key, storage) = (&finding.target.key, finding.target.storage.as_str());
+    if catalog.is_read_only() {
+        return Ok(());
+    }
     let (damage, text) = match &finding.found {
         Ok(()) => return catalog.mark_verified(key, storage, now),
         Err(ReadingError::Missing(text)) => (Damage::Missing, text),

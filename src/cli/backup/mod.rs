@@ -10,11 +10,14 @@ use super::alert::PATIENCE;
 use super::args::BackupArgs;
 use super::context::{Context, tell};
 use super::exit::{Exit, Refusal};
-use super::meter::Meter;
+use super::handover::{Without, offer};
+use super::meter::Screen;
 use super::names::unknown_database;
+use super::shown::Shown;
 use super::signals::overdue;
 use crate::app;
 use crate::config::Config;
+use crate::daemon::wish::{Verb, Watched};
 use crate::engine::backup::{Report, Request, select};
 use crate::engine::recover::Recovery;
 use crate::engine::state::StateDir;
@@ -31,6 +34,13 @@ pub(super) struct Night {
 
 /// Runs `patina backup`.
 pub(super) async fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Exit> {
+    let verb = Verb::Backup {
+        databases: args.databases.clone(),
+        reason: args.reason.clone(),
+    };
+    if let Some(exit) = offer(context, verb, Without::Refused).await? {
+        return Ok(exit);
+    }
     let loaded = context.load_or_tell().await?;
     for warning in &loaded.warnings {
         tell(warning);
@@ -41,12 +51,12 @@ pub(super) async fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<
         reason: args.reason.clone(),
     };
     let night = take(context, loaded.config, &request).await?;
-    Ok(show(context, &night))
+    Ok(shown(context.json, &night).print(context))
 }
 
-/// Shows what `patina backup` shows at its end, and says how it ends.
-pub(super) fn show(context: &Context, night: &Night) -> Exit {
-    report::show(context, night)
+/// What `patina backup` shows at its end, and how it ends.
+pub(super) fn shown(json: bool, night: &Night) -> Shown {
+    report::shown(json, night)
 }
 
 /// Locks the state, brings it in order, and runs the job; a signal ends it early.
@@ -55,12 +65,7 @@ pub(super) async fn take(
     config: Config,
     request: &Request,
 ) -> anyhow::Result<Night> {
-    let names = config.databases().iter().map(|known| known.name.as_str());
-    for name in &request.databases {
-        if config.database(name).is_none() {
-            return Err(Refusal::usage(unknown_database(name, names)).into());
-        }
-    }
+    refuse_unknown(&config, request)?;
     let config = Arc::new(config);
     let state = StateDir::lock(&config.agent().state)?;
     let wiring = app::wiring(config, &state).await?;
@@ -84,12 +89,16 @@ async fn work(
     stop: &CancellationToken,
 ) -> anyhow::Result<Night> {
     let recovery = recover::run(wiring, state).await?;
-    let selected = select(wiring, request)?;
-    let names = selected.iter().map(|database| &database.config.name);
-    let board = Arc::new(Board::new(names));
-    let meter = Meter::start(context, Arc::clone(&board));
-    let report = backup::run(wiring, state, request, &board, stop).await;
-    meter.stop().await;
+    let screen = Screen::new(context);
+    let made = make(
+        wiring,
+        state,
+        request,
+        &|watched| screen.show(watched),
+        stop,
+    )
+    .await;
+    screen.stop().await;
     if let Err(error) = stale::run(wiring) {
         tell(format_args!(
             "warning: the age of the copies is not known: {error}"
@@ -98,8 +107,35 @@ async fn work(
     if !stop.is_cancelled() {
         deliver::to_all(wiring, PATIENCE).await;
     }
+    let made = made?;
+    Ok(Night { recovery, ..made })
+}
+
+/// Runs the job in a state that is in order; `watch` is given its counters.
+pub(super) async fn make(
+    wiring: &Wiring,
+    state: &StateDir,
+    request: &Request,
+    watch: &(dyn Fn(Watched) + Send + Sync),
+    stop: &CancellationToken,
+) -> anyhow::Result<Night> {
+    refuse_unknown(&wiring.config, request)?;
+    let selected = select(wiring, request)?;
+    let names = selected.iter().map(|database| &database.config.name);
+    let board = Arc::new(Board::new(names));
+    watch(Watched::Board(Arc::clone(&board)));
+    let report = backup::run(wiring, state, request, &board, stop).await?;
     Ok(Night {
-        recovery,
-        report: report?,
+        recovery: Recovery::default(),
+        report,
     })
+}
+
+fn refuse_unknown(config: &Config, request: &Request) -> Result<(), Refusal> {
+    let names = config.databases().iter().map(|known| known.name.as_str());
+    let mut asked = request.databases.iter();
+    match asked.find(|name| config.database(name).is_none()) {
+        Some(name) => Err(Refusal::usage(unknown_database(name, names))),
+        None => Ok(()),
+    }
 }

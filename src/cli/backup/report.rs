@@ -6,13 +6,17 @@ use serde_json::{Value, json};
 
 use super::Night;
 use crate::anomaly::Changes;
-use crate::cli::context::{Context, in_spite_of, printable, tell};
+use crate::cli::context::printable;
 use crate::cli::exit::Exit;
 use crate::cli::list::{add_proof, proof};
+use crate::cli::shown::Shown;
 use crate::cli::table::{Side, Table};
 use crate::engine::backup::{DatabaseReport, Outcome, Report, SizeFinding};
 use crate::engine::recover::Recovery;
 use crate::types::{ByteCount, DatabaseName, EvidenceClass, Manifest, counted, grouped};
+
+/// Of more databases than this only those are listed that a person should look at.
+const MOST_LISTED: usize = 100;
 
 /// How a job's end looks to the shell.
 fn exit(report: &Report) -> Exit {
@@ -39,20 +43,20 @@ fn is_suspect(report: &Report) -> bool {
     manifests.any(|manifest| manifest.class == EvidenceClass::S)
 }
 
-/// Writes it all, and says how the command ends.
-pub(super) fn show(context: &Context, night: &Night) -> Exit {
-    if night.recovery != Recovery::default() {
-        tell(recovered(&night.recovery));
-    }
-    let report = &night.report;
-    let shown = match context.json {
-        true => context.print_json(&document(night)),
-        false => context.print(format_args!("{}\n\n{}", table(report), summary(report))),
+/// What is shown of it all, and how the command ends.
+pub(super) fn shown(json: bool, night: &Night) -> Shown {
+    let (report, exit) = (&night.report, exit(&night.report));
+    let mut shown = match json {
+        true => Shown::document(exit, &document(night)),
+        false => Shown::text(exit, format_args!("{}{}", listed(report), summary(report))),
     };
-    for line in troubles(report).iter().filter(|_| !context.json) {
-        tell(line);
+    if night.recovery != Recovery::default() {
+        shown.line(recovered(&night.recovery));
     }
-    in_spite_of(shown, exit(report))
+    for line in troubles(report).iter().filter(|_| !json) {
+        shown.line(line);
+    }
+    shown
 }
 
 fn recovered(recovery: &Recovery) -> String {
@@ -79,6 +83,12 @@ fn recovered(recovery: &Recovery) -> String {
             list(&recovery.discarded)
         ));
     }
+    if recovery.listed_again > 0 {
+        done.push(match recovery.listed_again {
+            1 => "1 copy that was to be deleted is listed again".to_owned(),
+            count => format!("{count} copies that were to be deleted are listed again"),
+        });
+    }
     if recovery.swept > 0 {
         let files = usize::try_from(recovery.swept).unwrap_or(usize::MAX);
         done.push(format!(
@@ -92,7 +102,26 @@ fn recovered(recovery: &Recovery) -> String {
     )
 }
 
-fn table(report: &Report) -> Table<7> {
+/// The table with an empty line after it. Of a night of very many databases it has only those that a person should look
+/// at, and may be empty.
+fn listed(report: &Report) -> String {
+    let is_listed: fn(&&DatabaseReport) -> bool = match report.databases.len() <= MOST_LISTED {
+        true => |_| true,
+        false => |entry| match &entry.outcome {
+            Outcome::Stored {
+                manifest, degraded, ..
+            } => manifest.class == EvidenceClass::S || manifest.incomplete || !degraded.is_empty(),
+            Outcome::Failed { .. } | Outcome::Skipped { .. } | Outcome::Interrupted => true,
+        },
+    };
+    let listed: Vec<&DatabaseReport> = report.databases.iter().filter(is_listed).collect();
+    match listed.is_empty() {
+        true => String::new(),
+        false => format!("{}\n\n", table(&listed)),
+    }
+}
+
+fn table(databases: &[&DatabaseReport]) -> Table<7> {
     let mut table = Table::new([
         ("DATABASE", Side::Left),
         ("ROWS", Side::Right),
@@ -102,7 +131,7 @@ fn table(report: &Report) -> Table<7> {
         ("TIME", Side::Right),
         ("KEY", Side::Left),
     ]);
-    for entry in &report.databases {
+    for entry in databases {
         let [rows, plain, stored, proof, key] = match &entry.outcome {
             Outcome::Stored { manifest, .. } => [
                 grouped(manifest.evidence.total_rows()),
@@ -140,7 +169,14 @@ fn summary(report: &Report) -> String {
         }
     }
     let with_exceptions = manifests().filter(|manifest| !manifest.exceptions.is_empty());
-    for manifest in with_exceptions {
+    let is_long = report.databases.len() > MOST_LISTED;
+    if is_long && with_exceptions.clone().next().is_some() {
+        let count = grouped(with_exceptions.clone().count() as u64);
+        text.push_str(&format!(
+            "copies with exceptions: {count}; `patina show DB` lists those of one\n"
+        ));
+    }
+    for manifest in with_exceptions.filter(|_| !is_long) {
         let (name, count) = (&manifest.database, manifest.exceptions.len() as u64);
         let count = counted(count, "exception");
         text.push_str(&format!(
@@ -193,6 +229,8 @@ fn changed(name: &DatabaseName, manifest: &Manifest, changes: &Changes) -> Vec<S
 /// One text per trouble; a hint that several share is given once, at the first.
 fn troubles(report: &Report) -> Vec<String> {
     let warnings = report.warnings.iter();
+    // What is as every night needs nobody; of very many databases it would hide what does.
+    let is_long = report.databases.len() > MOST_LISTED;
     let mut lines: Vec<String> = warnings.map(|text| format!("warning: {text}")).collect();
     for entry in &report.databases {
         let name = &entry.database;
@@ -203,7 +241,8 @@ fn troubles(report: &Report) -> Vec<String> {
                 size,
                 changes,
             } => {
-                lines.extend(changed(name, manifest, changes));
+                let is_told = |line: &String| !is_long || !line.starts_with("note: ");
+                lines.extend(changed(name, manifest, changes).into_iter().filter(is_told));
                 if let SizeFinding::Warn(reason) | SizeFinding::Alert(reason) = size {
                     lines.push(format!("warning: {name}: size: {}", printable(reason)));
                 }
@@ -268,6 +307,7 @@ fn document(night: &Night) -> Value {
             "interrupted_jobs": recovery.interrupted,
             "completed": recovery.completed,
             "discarded": recovery.discarded,
+            "listed_again": recovery.listed_again,
             "swept_files": recovery.swept,
         },
         "databases": report.databases.iter().map(database).collect::<Vec<_>>(),

@@ -10,6 +10,7 @@ use std::fs;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
@@ -17,6 +18,7 @@ use self::files::Made;
 use super::backup;
 use super::context::Context;
 use super::exit::{Exit, Refusal};
+use super::hands::Hands;
 use crate::config::Config;
 use crate::daemon;
 use crate::engine::backup::Request;
@@ -44,7 +46,7 @@ pub(super) async fn run(context: &Context, folder: &Path, once: bool) -> anyhow:
     };
     let config: Config = loaded.config;
     let night = backup::take(&context, config, &request).await?;
-    let exit = backup::show(&context, &night);
+    let exit = backup::shown(context.json, &night).print(&context);
     if exit == Exit::Ok && !context.json {
         context.print(next_steps(&context.config))?;
         if !once && is_watched() {
@@ -68,7 +70,7 @@ async fn serve(context: &Context) -> anyhow::Result<Exit> {
             "\nThe dashboard is at http://{address}/ until Ctrl-C. Open it in a browser."
         ));
     };
-    let ending = daemon::run(config, listens).await?;
+    let ending = daemon::run(config, listens, Arc::new(Hands)).await?;
     Ok(super::daemon::exit(ending))
 }
 

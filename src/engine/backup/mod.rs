@@ -15,10 +15,14 @@ use super::state::StateDir;
 use super::{judge, presence};
 use crate::anomaly::Changes;
 use crate::catalog::{CatalogError, Job, JobStatus, NewJob, Run};
+use crate::config::did_you_mean;
 use crate::excerpt;
 use crate::progress::{Board, Stage};
 use crate::types::{DatabaseName, EvidenceClass, Manifest, Trigger};
 use crate::wiring::{WiredDatabase, Wiring};
+
+/// Of more databases than this the log names those that a person should look at.
+const MOST_TOLD: usize = 100;
 
 /// Which databases to back up, and why.
 #[derive(Debug, Clone)]
@@ -171,7 +175,7 @@ pub async fn run(
         started_at: wiring.clock.now(),
     })?;
     tracing::info!(job = %run.id(), databases = selected.len(), "backup job {} begins", run.id());
-    let warnings = presence::tell(wiring).await?;
+    let mut warnings = presence::tell(wiring).await?;
     for warning in &warnings {
         tracing::warn!(job = %run.id(), "{warning}");
         run.note(None, warning)?;
@@ -206,6 +210,11 @@ pub async fn run(
             (all_end(wiring, &run, &selected, outcome)?, None)
         }
     };
+    for warning in unknown_tables(wiring, &databases) {
+        tracing::warn!(job = %run.id(), "{warning}");
+        run.note(None, &warning)?;
+        warnings.push(warning);
+    }
     let job = run.finish(wiring.clock.now())?;
     let summary = (job.successful, job.total, job.status.as_str());
     tracing::info!(job = %job.id, "backup job {}: {} of {} databases, {}", job.id, summary.0, summary.1, summary.2);
@@ -216,6 +225,34 @@ pub async fn run(
         skipped,
         warnings,
     })
+}
+
+/// Names in `table_rows_below` that no table of the copy has: a misspelt one guards nothing.
+fn unknown_tables(wiring: &Wiring, databases: &[DatabaseReport]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for report in databases {
+        let Outcome::Stored { manifest, .. } = &report.outcome else {
+            continue;
+        };
+        let Some(database) = wiring.config.database(&report.database) else {
+            continue;
+        };
+        let tables = || manifest.evidence.tables.iter().map(|table| &*table.name);
+        let mut named = database.table_rows_below.keys();
+        for name in named
+            .by_ref()
+            .filter(|name| !tables().any(|table| table == **name))
+        {
+            let hint =
+                did_you_mean(name, tables()).map_or(String::new(), |hint| format!("; {hint}"));
+            warnings.push(format!(
+                "database `{}`: `table_rows_below` names `{name}`, and no table is called so\n\
+                 hint: correct it in the configuration, or take it out{hint}",
+                report.database
+            ));
+        }
+    }
+    warnings
 }
 
 async fn asked_before(
@@ -311,6 +348,20 @@ async fn back_up(
     Ok(report)
 }
 
+/// Logs that a copy is stored; of very many databases that would hide what needs a person.
+fn tell_stored(wiring: &Wiring, manifest: &Manifest, degraded: usize) {
+    let (name, key, class) = (&manifest.database, &manifest.key, &manifest.class);
+    let (rows, size_bytes) = (manifest.evidence.total_rows(), manifest.stored.size_bytes);
+    let exceptions = manifest.exceptions.len();
+    if wiring.databases.len() > MOST_TOLD {
+        tracing::debug!(database = %name, %key, rows, size_bytes, degraded, ?class, exceptions,
+            "{name} is backed up");
+    } else {
+        tracing::info!(database = %name, %key, rows, size_bytes, degraded, ?class, exceptions,
+            "{name} is backed up");
+    }
+}
+
 /// Logs what the copy before did not have.
 fn tell_changes(manifest: &Manifest, changes: &Changes) {
     let (name, key) = (&manifest.database, &manifest.key);
@@ -343,9 +394,7 @@ fn record(
             changes,
             ..
         } => {
-            tracing::info!(database = %name, key = %manifest.key, rows = manifest.evidence.total_rows(),
-                size_bytes = manifest.stored.size_bytes, degraded = degraded.len(), class = ?manifest.class,
-                exceptions = manifest.exceptions.len(), "{name} is backed up");
+            tell_stored(wiring, manifest, degraded.len());
             tell_changes(manifest, changes);
             Ok(())
         }

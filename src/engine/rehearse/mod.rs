@@ -9,12 +9,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
 pub use self::plan::{Plan, StorageFinding};
 
 use self::plan::Candidate;
+use super::lease::while_leased;
 use super::restore::{self, Job, Origin, Proof, RestoreError, Tried, Workshop};
 use super::verify::freeze;
 use crate::catalog::{CatalogError, Damage, Rehearsal, RehearsalOutcome, Rehearsed};
@@ -22,9 +22,6 @@ use crate::copy::{ReadingError, Way};
 use crate::progress::{Board, Progress, Stage};
 use crate::types::{DatabaseName, Manifest, ObjectKey, Trigger};
 use crate::wiring::Wiring;
-
-/// No copy takes longer to restore; where a process dies over one, expiry waits for it no longer than this.
-const LEASE: TimeDelta = TimeDelta::hours(12);
 
 /// What is to be rehearsed.
 #[derive(Debug, Clone)]
@@ -46,6 +43,16 @@ pub enum Knowledge {
     Catalog,
     /// Nothing: the manifests in the storages do, as for somebody who has the bucket alone.
     Manifests,
+}
+
+impl Knowledge {
+    /// What `--cold` says.
+    pub fn of_cold(is_cold: bool) -> Self {
+        match is_cold {
+            true => Self::Manifests,
+            false => Self::Catalog,
+        }
+    }
 }
 
 /// Why a rehearsal could not be held.
@@ -289,11 +296,8 @@ impl Attempt<'_> {
         way: &Way,
         manifest: &Manifest,
     ) -> Result<Result<Tried, Failure>, RehearseError> {
-        let (catalog, clock) = (&self.wiring.catalog, &self.wiring.clock);
         let archive = way.archive.as_ref();
         let object = archive.map_or(&manifest.key, |archive| archive.key());
-        let until = clock.now() + LEASE;
-        let lease = catalog.lease(std::slice::from_ref(object), "drill", until)?;
         let origin = Origin::Stored {
             manifest: Box::new(manifest.clone()),
             ways: vec![way.clone()],
@@ -307,8 +311,8 @@ impl Attempt<'_> {
         };
         let path = self.workshop.path(&format!("{}.db", manifest.database));
         let tried = restore::in_private(&job, path);
-        let tried = self.stop.run_until_cancelled(tried).await;
-        catalog.release(lease, clock.now())?;
+        let tried = self.stop.run_until_cancelled(tried);
+        let tried = while_leased(self.wiring, std::slice::from_ref(object), "drill", tried).await?;
         Ok(match tried {
             Some(Ok(tried)) => Ok(tried),
             None | Some(Err(RestoreError::Stopped)) => return Err(RehearseError::Stopped),
@@ -334,6 +338,9 @@ impl Attempt<'_> {
             return Ok(());
         };
         let (catalog, now) = (&self.wiring.catalog, self.wiring.clock.now());
+        if catalog.is_read_only() {
+            return Ok(());
+        }
         for trouble in troubles {
             let (damage, text) = match trouble {
                 ReadingError::Missing(text) => (Damage::Missing, text),

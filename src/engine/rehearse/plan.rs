@@ -174,6 +174,7 @@ fn absence(storages: &[StorageFinding]) -> Absence {
     match storages.iter().find(|storage| storage.unread.is_some()) {
         Some(unread) => Absence {
             outcome: RehearsalOutcome::Failed,
+            // Why not is told of the storage, once.
             why: format!("storage `{}` could not be looked through", unread.storage),
         },
         None => Absence {

@@ -1,0 +1,76 @@
+//! Holds what a command shows at its end, so that it can be shown here or by the command that asked a daemon for it.
+//! Invariant: nothing is written before [`Shown::print`].
+
+use std::fmt::Display;
+
+use serde::Serialize;
+
+use super::context::{Context, in_spite_of, tell};
+use super::exit::{Exit, Refusal};
+use crate::daemon::wish::Outcome;
+
+/// What a command shows, and how it ends.
+#[derive(Debug)]
+pub(super) struct Shown {
+    out: String,
+    err: Vec<String>,
+    exit: Exit,
+}
+
+impl Shown {
+    /// Text for stdout.
+    pub(super) fn text(exit: Exit, text: impl Display) -> Self {
+        Self {
+            out: text.to_string(),
+            err: Vec::new(),
+            exit,
+        }
+    }
+
+    /// One JSON document for stdout.
+    pub(super) fn document(exit: Exit, document: &impl Serialize) -> Self {
+        let text = serde_json::to_string_pretty(document).expect("a report becomes JSON");
+        Self::text(exit, text)
+    }
+
+    /// Adds a line for stderr.
+    pub(super) fn line(&mut self, text: impl Display) {
+        self.err.push(text.to_string());
+    }
+
+    /// Writes it all, and says how the command ends.
+    pub(super) fn print(self, context: &Context) -> Exit {
+        let shown = match self.out.is_empty() {
+            true => Ok(()),
+            false => context.print(&self.out),
+        };
+        self.err.iter().for_each(tell);
+        in_spite_of(shown, self.exit)
+    }
+
+    /// The same from a daemon.
+    ///
+    /// # Errors
+    /// Why it could not do what was asked.
+    pub(super) fn from_outcome(outcome: Outcome) -> Result<Self, Refusal> {
+        let exit = Exit::from_code(outcome.exit);
+        match outcome.error {
+            Some(text) => Err(Refusal { exit, text }),
+            None => Ok(Self {
+                out: outcome.out,
+                err: outcome.err,
+                exit,
+            }),
+        }
+    }
+
+    /// The same for a command.
+    pub(super) fn into_outcome(self) -> Outcome {
+        Outcome {
+            out: self.out,
+            err: self.err,
+            error: None,
+            exit: self.exit as u8,
+        }
+    }
+}
