@@ -5,6 +5,7 @@
 //! reason. A backup then goes to the other storages and its job is `degraded`; where none is left, each database
 //! fails and says why.
 
+mod aside;
 pub mod online;
 mod reach;
 pub mod startup;
@@ -39,6 +40,16 @@ pub enum AppError {
     /// The catalog cannot be used.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// A damaged catalog cannot be kept aside.
+    #[error(
+        "the damaged catalog `{path}` cannot be renamed: {cause}\nhint: look at its folder and disk"
+    )]
+    Aside {
+        /// The file.
+        path: String,
+        /// What the system said.
+        cause: std::io::Error,
+    },
     /// A script has mistakes.
     #[error(transparent)]
     Scripts(#[from] Problems),
@@ -101,12 +112,12 @@ pub struct Built {
     pub pruners: Vec<Arc<dyn Prune>>,
 }
 
-/// As [`wiring`], with the storages for expiry.
+/// As [`wiring`], with the storages for expiry. A damaged catalog is kept aside and made anew from the storages.
 ///
 /// # Errors
 /// As [`wiring`].
 pub async fn build(config: Arc<Config>, state: &StateDir) -> Result<Built, AppError> {
-    let catalog = Catalog::open(&StateDir::catalog_path(state.path()))?;
+    let catalog = aside::catalog(&config, state).await?;
     assemble(config, state, (catalog, system_clock()), None).await
 }
 
@@ -165,6 +176,14 @@ async fn assemble(
     };
     let wiring = Arc::new(wiring);
     Ok(Built { wiring, pruners })
+}
+
+/// The catalog of a locked state folder, for writing; a damaged one is kept aside and made anew from the storages.
+///
+/// # Errors
+/// Where it cannot be used and is not damaged, or cannot be kept aside.
+pub async fn catalog(config: &Arc<Config>, state: &StateDir) -> Result<Catalog, AppError> {
+    aside::catalog(config, state).await
 }
 
 /// The same storages without the way to delete.

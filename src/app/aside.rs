@@ -1,0 +1,155 @@
+//! Opens the catalog for work, and makes it anew from the storages where it is damaged. Invariant: the damaged file is
+//! kept under another name, nothing is deleted for a day, and what was begun here goes on at the next start.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{AppError, system_clock, wiring_to_read};
+use crate::catalog::{Catalog, CatalogError, Event, EventKind, News};
+use crate::config::{AlertLevel, Config};
+use crate::engine::rebuild;
+use crate::engine::state::StateDir;
+use crate::types::counted;
+
+/// While this file lies in the state folder, the catalog is still to be made anew.
+const WANTED: &str = "rebuild-catalog";
+
+/// A catalog, the log beside it, and the log's index.
+const PARTS: [&str; 3] = ["", "-wal", "-shm"];
+
+/// The catalog of a locked state folder; a damaged one is kept aside and made anew.
+///
+/// # Errors
+/// Where it cannot be used and is not damaged, or cannot be kept aside.
+pub(super) async fn catalog(config: &Arc<Config>, state: &StateDir) -> Result<Catalog, AppError> {
+    let path = StateDir::catalog_path(state.path());
+    let wanted = state.path().join(WANTED);
+    // A file of no length is what some crashes leave of any file.
+    let is_emptied = fs::metadata(&path).is_ok_and(|file| file.len() == 0);
+    let cause = match Catalog::open(&path) {
+        Ok(catalog) if !is_emptied => {
+            if wanted.exists() {
+                go_on(config, &catalog, &wanted).await?;
+            }
+            return Ok(catalog);
+        }
+        Ok(_) => format!("the catalog `{}` is damaged: it is empty", path.display()),
+        Err(error @ (CatalogError::Damaged { .. } | CatalogError::NotADatabase { .. })) => {
+            error.to_string()
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let cause = cause.lines().next().unwrap_or_default().to_owned();
+    let instance = instance_in(&path);
+    let failed = |cause: io::Error| AppError::Aside {
+        path: path.display().to_string(),
+        cause,
+    };
+    let kept = keep_aside(&path, &wanted).map_err(failed)?;
+    tracing::error!(
+        "{cause}; it is kept as {} and made anew from the storages",
+        kept.display()
+    );
+    let catalog = Catalog::open(&path)?;
+    if let Some(instance) = &instance {
+        catalog.take_over(instance)?;
+    }
+    let anew = Anew {
+        kept,
+        cause,
+        instance,
+    };
+    if anew.make(config, &catalog).await? {
+        // Else the next start looks through the rest.
+        fs::remove_file(&wanted).map_err(failed)?;
+    }
+    Ok(catalog)
+}
+
+/// Looks through the storages once more, of which one could not be looked through or the process ended over it.
+async fn go_on(config: &Arc<Config>, catalog: &Catalog, wanted: &Path) -> Result<(), AppError> {
+    let wiring = wiring_to_read(Arc::clone(config), catalog.clone()).await?;
+    let report = rebuild::run(&wiring, &CancellationToken::new()).await?;
+    if report.storages.iter().all(|one| one.error.is_none()) {
+        // Where it stays, the next start looks again.
+        let _ = fs::remove_file(wanted);
+    }
+    Ok(())
+}
+
+/// A catalog that is made anew.
+struct Anew {
+    kept: PathBuf,
+    cause: String,
+    /// Whose copies the damaged one knew, where that could still be read.
+    instance: Option<String>,
+}
+
+impl Anew {
+    /// Fills the catalog from the storages and tells of it. False: a storage could not be looked through.
+    async fn make(&self, config: &Arc<Config>, catalog: &Catalog) -> Result<bool, AppError> {
+        let now = system_clock().now();
+        // First: were the process to end here, nothing is deleted all the same.
+        catalog.keep_quiet(now + rebuild::QUIET)?;
+        let wiring = wiring_to_read(Arc::clone(config), catalog.clone()).await?;
+        let report = rebuild::run(&wiring, &CancellationToken::new()).await?;
+        if let Some(instance) = &self.instance {
+            catalog.take_over(instance)?;
+        }
+        let adopted: usize = report.storages.iter().map(|one| one.adopted.len()).sum();
+        let unread = report.storages.iter().filter_map(|one| one.error.as_ref());
+        let unread: Vec<String> = unread.map(|why| format!("\nwarning: {why}")).collect();
+        let (hours, kept) = (rebuild::QUIET.num_hours(), self.kept.display());
+        let message = format!(
+            "{}; it was made anew from the storages, where {} found{}\n\
+             hint: nothing expires for {hours} hours; pins, acknowledgements, the history of jobs and the audit are in \
+             `{kept}` alone; look at the disk",
+            self.cause,
+            match adopted {
+                1 => "1 object was".to_owned(),
+                _ => format!("{} were", counted(adopted as u64, "object")),
+            },
+            unread.concat(),
+        );
+        let told = Event {
+            kind: EventKind::ExpiryRefused,
+            severity: AlertLevel::Critical,
+            database: None,
+            message,
+            at: now,
+        };
+        catalog.announce(&News {
+            told: vec![told],
+            ..News::default()
+        })?;
+        Ok(unread.is_empty())
+    }
+}
+
+/// Gives the file and what belongs to it another name, which no file has. Gives that name.
+fn keep_aside(path: &Path, wanted: &Path) -> io::Result<PathBuf> {
+    fs::File::create(wanted)?.write_all(b"the catalog is being made anew from the storages\n")?;
+    let at = system_clock().now().format("%Y%m%dT%H%M%S%.3fZ");
+    let named = |path: &Path, ending: String| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    let kept = named(path, format!(".damaged-{at}"));
+    for part in PARTS {
+        match fs::rename(named(path, part.to_owned()), named(&kept, part.to_owned())) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(kept)
+}
+
+/// The installation's id, where the damage left it readable.
+fn instance_in(path: &Path) -> Option<String> {
+    Catalog::open_read_only(path).ok()??.instance_known().ok()?
+}
