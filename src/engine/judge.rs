@@ -274,7 +274,8 @@ fn add(
         Finding::RowsDropped(drops) => {
             let text = format!("`{name}`: {}", told(drops));
             let text = format!(
-                "{text}\nhint: the copy is proven; if the rows should be there, an older copy has them"
+                "{text}\nhint: the copy is proven; if the rows should be there, an older copy has them, and none of them \
+                 expires until `patina ack {name}`"
             );
             let kind = EventKind::RowsDropped;
             news.raised.push(Raised {

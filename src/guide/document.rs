@@ -38,6 +38,8 @@ impl Guide {
             return Value::Null;
         };
         let manifest = &chosen.manifest;
+        let mut warnings = manifest.warnings.clone();
+        warnings.extend(self.lacks_rows.then(|| self.about_rows()));
         let tables = manifest.evidence.tables.iter();
         let tables = tables.map(|table| json!({ "name": table.name, "rows": table.rows }));
         json!({
@@ -56,7 +58,7 @@ impl Guide {
             "bookmark": manifest.source.bookmark,
             "rows": manifest.evidence.total_rows(),
             "tables": tables.collect::<Vec<_>>(),
-            "warnings": manifest.warnings,
+            "warnings": warnings,
         })
     }
 }

@@ -32,6 +32,8 @@ pub struct Guide {
     pub description: String,
     /// Its place among the others; `None`: it left the configuration.
     pub priority: Option<Priority>,
+    /// Whether its tables lost rows, and no person has said yet that this is right.
+    pub lacks_rows: bool,
     /// Every copy there is, the newest first.
     pub copies: Vec<Available>,
     /// The copy that the commands name: the one asked for, or the newest good one; `None`: there is none.
@@ -114,6 +116,7 @@ impl Guide {
         let chosen = choose(&known, copy);
         Ok(Some(Self {
             ways: ways::all(config, &home, database, chosen),
+            lacks_rows: catalog.lacks_rows(database)?,
             database: database.clone(),
             home,
             description: configured.map_or(String::new(), |database| database.description.clone()),

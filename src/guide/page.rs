@@ -13,6 +13,9 @@ impl Guide {
     pub fn markdown(&self) -> String {
         let mut page = format!("# Get `{}` back\n\n", self.database);
         self.about(&mut page);
+        if self.lacks_rows {
+            let _ = writeln!(page, "**ROWS ARE MISSING:** {}.\n", self.about_rows());
+        }
         match &self.chosen {
             Some(chosen) => chosen.describe(&mut page),
             None => page.push_str("There is no copy of it.\n\n"),
@@ -48,6 +51,16 @@ impl Guide {
             );
         }
         page
+    }
+
+    /// What to know of rows that are gone; tables are not named, as anybody may have named them.
+    pub(super) fn about_rows(&self) -> String {
+        format!(
+            "the newest copies have far fewer rows in some tables than older ones; compare the rows below, and restore an \
+             older copy where they should be there; `patina plan` says which tables, and nothing of `{0}` expires until \
+             `patina ack {0}`",
+            self.database
+        )
     }
 
     fn about(&self, page: &mut String) {
