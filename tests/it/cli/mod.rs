@@ -9,6 +9,7 @@ mod reading;
 mod storages;
 mod trouble;
 mod week;
+mod worst;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -6,9 +6,16 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use patina::catalog::CopyFilter;
+use patina::copy::ReadingError;
+use patina::engine::reconcile::{self, Patience};
 use patina::engine::state::StateDir;
+use patina::engine::verify::{self, Scope};
+use patina::engine::{expire, pack};
+use patina::retention::Guards;
 use serde_json::Value;
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 use super::{Place, Ran};
 use crate::s3::proxy::{Fault, Op, Plan, Proxy, Request, Rules};
@@ -535,4 +542,59 @@ fn a_bucket_that_was_emptied_is_told_by_check_and_backup_and_written_to() {
         !ran.err.contains("should hold"),
         "it holds something again: {ran:?}"
     );
+}
+
+#[test]
+fn a_disk_that_is_taken_away_under_a_running_process_changes_nothing_that_is_known() {
+    for leaves_mount_point in [true, false] {
+        let place = place(&folder("mnt"));
+        place.ok(&["backup"]);
+        let config = patina::config::Config::load(&place.path("patina.toml"));
+        let config = config.unwrap_or_else(|_| panic!("it was right before"));
+        let config = Arc::new(config.config);
+        let state = StateDir::lock(&config.agent().state).unwrap();
+        Runtime::new().unwrap().block_on(async {
+            let built = patina::app::build(config, &state).await.unwrap();
+            let (wiring, stop) = (&built.wiring, CancellationToken::new());
+            move_away(&place, "away");
+            if leaves_mount_point {
+                fs::create_dir(place.path("mnt")).unwrap();
+            }
+            let read = async || {
+                let targets = verify::select(wiring, Scope::All).unwrap();
+                verify::run(wiring, targets, &Arc::default(), &stop)
+                    .await
+                    .unwrap()
+            };
+            for finding in read().await {
+                assert!(
+                    matches!(finding.found, Err(ReadingError::Unread(_))),
+                    "{finding:?}"
+                );
+            }
+            for report in reconcile::run(wiring, Patience::Leave, &stop)
+                .await
+                .unwrap()
+            {
+                assert!(report.error.is_some(), "{report:?}");
+                assert!(
+                    report.missing.is_empty() && report.absent.is_empty(),
+                    "{report:?}"
+                );
+            }
+            let report = expire::run(wiring, &built.pruners, Guards::all(), &stop).await;
+            assert!(report.unwrap().deleted.is_empty());
+            let _ = pack::run(wiring, &state, &Arc::default(), &stop).await;
+            let copies = wiring.catalog.copies(&CopyFilter::default()).unwrap();
+            assert_eq!(copies.len(), 1);
+            assert_eq!(copies[0].live().count(), 1);
+            if leaves_mount_point {
+                assert_eq!(fs::read_dir(place.path("mnt")).unwrap().count(), 0);
+                fs::remove_dir(place.path("mnt")).unwrap();
+            }
+            assert!(!place.path("mnt").exists());
+            fs::rename(place.path("away"), place.path("mnt")).unwrap();
+            assert!(read().await.iter().all(|finding| finding.found.is_ok()));
+        });
+    }
 }

@@ -129,7 +129,7 @@ fn waiting_backup(place: &Place) -> (rusqlite::Connection, Child) {
     let mut line = String::new();
     let mut told = BufReader::new(child.stderr.take().unwrap());
     told.read_line(&mut line).unwrap();
-    assert_eq!(line, "a: exporting\n");
+    assert_eq!(line, "0 of 1 database done, 1 at work (a: exporting)\n");
     // Whoever writes on must not meet a closed pipe.
     std::thread::spawn(move || std::io::copy(&mut told, &mut std::io::sink()));
     (lock, child)

@@ -190,3 +190,20 @@ fn an_object_of_nobody_is_untracked_and_left_alone() {
         .complains("untracked in nas: daily/2020-01-01/alpha.sql");
     assert!(stray.join("alpha.sql").exists());
 }
+
+#[test]
+fn an_archive_that_leaves_a_damaged_copy_out_ends_with_damage_found() {
+    let place = some_weeks();
+    let listed = place.json(&["list"]);
+    let key = |copy: &Value| copy["key"].as_str().unwrap().to_owned();
+    let archives = listed["archives"].as_array().unwrap().iter();
+    let members = archives.flat_map(|archive| archive["members"].as_array().unwrap());
+    let packed: Vec<String> = members.map(key).collect();
+    let copies = listed["copies"].as_array().unwrap().iter().map(key);
+    let waiting: Vec<String> = copies.filter(|key| !packed.contains(key)).collect();
+    let key = waiting.last().unwrap();
+    place.flip(&format!("store/{key}"), 40);
+    let ran = place.ends(4, &["archive"]);
+    ran.says("packed")
+        .complains(&format!("error: left out: {key}"));
+}

@@ -108,12 +108,16 @@ fn a_second_process_is_refused_and_told_who_holds_the_state() {
     home.write_night(&blog);
     let daemon = home.start();
     home.wait_for_end(1);
-    for command in [&["run"][..], &["backup"]] {
+    for command in [&["run"][..], &["rebuild"]] {
         let output = home.command(command).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         let complaint = String::from_utf8(output.stderr).unwrap();
         let holder = format!("process {}", daemon.child.id());
         assert!(complaint.contains(&holder), "{complaint}");
+        assert!(
+            complaint.contains("hint: it is the daemon; stop it first"),
+            "{complaint}"
+        );
     }
     daemon.stop();
 }
@@ -137,4 +141,27 @@ fn sighup_takes_a_new_database_in_and_a_mistake_changes_nothing() {
     assert!(log.contains("shop"), "{log}");
     // A minute may have ended meanwhile.
     assert!(home.copies("blog") == 1 && home.copies("shop") >= 1);
+}
+
+#[test]
+fn a_damaged_catalog_does_not_keep_the_daemon_from_starting() {
+    let home = Home::new();
+    let blog = home.database("blog", 50);
+    std::fs::write(home.path("patina.toml"), home.calm(&blog)).unwrap();
+    let backup = home.command(&["backup"]).output().unwrap();
+    assert!(backup.status.success());
+    let catalog = home.path("state/catalog.db");
+    let mut bytes = std::fs::read(&catalog).unwrap();
+    let middle = bytes.len() / 2 / 4096 * 4096;
+    bytes[middle..].fill(0xA5);
+    std::fs::write(&catalog, bytes).unwrap();
+    let daemon = home.start();
+    daemon.wait_for_log("patina works as");
+    assert_eq!(home.copies("blog"), 1);
+    let now = chrono::Utc::now();
+    let care = home.catalog().unwrap().care(now).unwrap();
+    let hours = (care.quiet_until.unwrap() - now).num_hours();
+    assert!((22..=24).contains(&hours), "{hours}");
+    let log = daemon.stop();
+    assert!(log.contains("made anew from the storages"), "{log}");
 }

@@ -8,6 +8,7 @@ mod rehearsed;
 mod reload;
 mod talk;
 mod unprotected;
+mod wishes;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
