@@ -43,12 +43,6 @@ pub(super) async fn note(
         subject,
         0,
     );
-    let written = api.write(&call.wiring, move |catalog| catalog.audit_note(&row));
-    match written.await? {
-        None => Ok(()),
-        Some(pause) => Err(Refusal::too_many(
-            "more was asked for within the last hour than the audit takes",
-            pause,
-        )),
-    }
+    let written = api.write(&call.wiring, move |catalog| catalog.audit(&row));
+    Ok(written.await?)
 }

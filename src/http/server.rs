@@ -10,7 +10,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -26,17 +25,8 @@ use crate::config::Http;
 /// A request's head is short; who takes longer holds a connection for nothing.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// No more clients are answered at once.
+/// Below the 1,024 open files that a process usually may have, with room for databases, spools and storages.
 const MOST_CONNECTIONS: usize = 768;
-
-/// So many of the files that the process may have open are for databases, spools and storages: clients never take them.
-const KEPT_FILES: u64 = 48;
-
-/// A connection is one open file, and what it is handed another.
-const FILES_PER_CONNECTION: u64 = 2;
-
-/// Where the process may have hardly any open files, some clients are answered all the same.
-const LEAST_CONNECTIONS: usize = 4;
 
 /// Neither head nor buffer of a connection takes more.
 const MOST_BUFFER_BYTES: usize = 64 * 1024;
@@ -122,7 +112,7 @@ impl Server {
         let stop = sources.stop.clone();
         let api = Api::new(sources, is_local(self.address))?;
         let router = router::router(api.clone());
-        let places = std::sync::Arc::new(Semaphore::new(most_connections()));
+        let places = std::sync::Arc::new(Semaphore::new(MOST_CONNECTIONS));
         // The events of a socket are told to the threads that it was made on.
         let listener = self.listener.into_std().and_then(TcpListener::from_std);
         let listener = listener.map_err(|error| refused(self.address, error))?;
@@ -157,34 +147,6 @@ impl Server {
         served.shutdown().await;
         Ok(())
     }
-}
-
-/// How many clients are answered at once: by the limit of open files, which is raised as far as the system lets us.
-fn most_connections() -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    let files = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    let most = files.map_or(MOST_CONNECTIONS, connections_of);
-    if most < MOST_CONNECTIONS {
-        tracing::warn!(
-            "the process may have {} files open: {most} clients are answered at once (`ulimit -n`; `LimitNOFILE` of a \
-             systemd unit)",
-            files.unwrap_or_default()
-        );
-    }
-    most
-}
-
-fn connections_of(files: u64) -> usize {
-    let connections = files.saturating_sub(KEPT_FILES) / FILES_PER_CONNECTION;
-    let connections = usize::try_from(connections).unwrap_or(MOST_CONNECTIONS);
-    connections.clamp(LEAST_CONNECTIONS, MOST_CONNECTIONS)
 }
 
 fn refused(address: SocketAddr, cause: io::Error) -> ServeError {
