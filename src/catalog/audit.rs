@@ -1,5 +1,5 @@
 //! Writes down who was given what. Invariant: rows are only added, and a row that was changed, taken out or put in
-//! breaks the chain of hashes; of more than [`MOST_ROWS`] the oldest are let go, and the chain goes on from there.
+//! breaks the chain of hashes.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,20 +15,6 @@ use super::row::{AuditActionWord, AuditOutcomeWord, integer, misfit, number, par
 
 /// What stands before the first row.
 const BEGINNING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-
-/// The audit has about this many rows at most, 300 MB: what can ask for guides must not fill the disk.
-const MOST_ROWS: u64 = 1_000_000;
-
-/// The oldest rows are let go so many at once, not one with each new row.
-const CUT_ROWS: u64 = MOST_ROWS / 10;
-
-/// In any hour at most so many rows are written for what has no limit of its own: a flood would push the older rows out.
-const MOST_NOTES: u64 = 5_000;
-
-/// The same of one address.
-const MOST_NOTES_PER_ADDRESS: u64 = 1_000;
-
-const NOTES_WINDOW: Duration = Duration::from_secs(3600);
 
 /// What a client did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -159,21 +145,6 @@ impl Catalog {
         self.write(|transaction| append(transaction, audit))
     }
 
-    /// Writes down one event that no limit of its own bounds, unless too many were in the last hour; durable on return.
-    /// `Some`: it was not written, and may be after this time.
-    ///
-    /// # Errors
-    /// Where the row cannot be written; what it is about must not happen then.
-    pub fn audit_note(&self, audit: &Audit) -> Result<Option<Duration>, CatalogError> {
-        self.write(|transaction| {
-            let is_full = is_full(transaction, audit)?;
-            if !is_full {
-                append(transaction, audit)?;
-            }
-            Ok(is_full.then_some(NOTES_WINDOW / 4))
-        })
-    }
-
     /// Writes down that a download is granted, unless `limit` is reached: both in one transaction, so that no two
     /// requests share the last place. Grants that are known from before a restart count.
     ///
@@ -220,8 +191,7 @@ impl Catalog {
         self.read(|connection| {
             let mut statement = connection.prepare("SELECT * FROM audit ORDER BY id")?;
             let mut rows = statement.query([])?;
-            let (base, mut previous) = base(connection)?;
-            let mut last = base;
+            let (mut last, mut previous) = (0, BEGINNING.to_owned());
             while let Some(row) = rows.next()? {
                 let id = number(row, "id")?;
                 let broken = |what: String| Ok(AuditVerdict::Broken { row: id, what });
@@ -246,8 +216,8 @@ impl Catalog {
                 });
             }
             Ok(AuditVerdict::Whole {
-                rows: last - base,
-                head: previous.parse().ok().filter(|_| last > base),
+                rows: last,
+                head: previous.parse().ok().filter(|_| last > 0),
             })
         })
     }
@@ -289,10 +259,7 @@ fn append(connection: &Connection, audit: &Audit) -> Result<(), Stop> {
     let previous: Option<String> = connection
         .query_row(last, [], |row| row.get(0))
         .optional()?;
-    let previous = match previous {
-        Some(previous) => previous,
-        None => base(connection)?.1,
-    };
+    let previous = previous.unwrap_or_else(|| BEGINNING.to_owned());
     let id = newest_id(connection)? + 1;
     let sql = "INSERT INTO audit (id, at_ms, request_id, action, outcome, client, address, subject,
                   size_bytes, hash)
@@ -312,52 +279,7 @@ fn append(connection: &Connection, audit: &Audit) -> Result<(), Stop> {
             link(&previous, id, audit).to_string(),
         ],
     )?;
-    let (first, _) = base(connection)?;
-    if id - first.min(id) >= MOST_ROWS {
-        let_go(connection, first + CUT_ROWS)?;
-    }
     Ok(())
-}
-
-/// The number and hash of the row before the first there is.
-fn base(connection: &Connection) -> Result<(u64, String), Stop> {
-    let sql = "SELECT id, hash FROM audit_base";
-    let known = connection
-        .query_row(sql, [], |row| Ok((number(row, "id")?, row.get("hash")?)))
-        .optional()?;
-    Ok(known.unwrap_or_else(|| (0, BEGINNING.to_owned())))
-}
-
-/// Lets the rows up to `last` go.
-fn let_go(connection: &Connection, last: u64) -> Result<(), Stop> {
-    let note = "INSERT INTO audit_base SELECT 1, id, hash FROM audit WHERE id = ?
-                ON CONFLICT DO UPDATE SET id = excluded.id, hash = excluded.hash";
-    if connection.execute(note, [integer(last)])? == 1 {
-        connection.execute("DELETE FROM audit WHERE id <= ?", [integer(last)])?;
-    }
-    Ok(())
-}
-
-/// Whether the last hour has all the rows it may have, of everybody or of this address.
-fn is_full(connection: &Connection, audit: &Audit) -> Result<bool, Stop> {
-    let oldest = newest_id(connection)?.saturating_sub(MOST_NOTES);
-    let (now_ms, window_ms) = (
-        audit.at.timestamp_millis(),
-        i64::try_from(NOTES_WINDOW.as_millis()).unwrap_or(i64::MAX),
-    );
-    // A clock that was set back leaves rows in the future; further off than a window they are none of ours.
-    let sql = "SELECT count(*) AS everybody, count(*) FILTER (WHERE address = ?4) AS own FROM audit
-               WHERE id > ?1 AND at_ms > ?2 AND at_ms < ?3";
-    let row = params![
-        integer(oldest),
-        now_ms.saturating_sub(window_ms),
-        now_ms.saturating_add(window_ms),
-        audit.address.to_string()
-    ];
-    let (everybody, own) = connection.query_row(sql, row, |row| {
-        Ok((number(row, "everybody")?, number(row, "own")?))
-    })?;
-    Ok(everybody >= MOST_NOTES || own >= MOST_NOTES_PER_ADDRESS)
 }
 
 /// The highest number ever given, also to a row that is gone.
@@ -401,83 +323,4 @@ fn row_of(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
         },
         hash: parsed(row, "hash")?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn noon() -> DateTime<Utc> {
-        "2026-11-20T12:00:00Z".parse().unwrap()
-    }
-
-    fn row(number: u8, at: DateTime<Utc>) -> Audit {
-        Audit {
-            at,
-            request: "r".to_owned(),
-            action: AuditAction::RestoreGuide,
-            outcome: AuditOutcome::Complete,
-            client: "address".to_owned(),
-            address: [127, 0, 0, number].into(),
-            subject: "blog".to_owned(),
-            size_bytes: 0,
-        }
-    }
-
-    #[test]
-    fn what_was_let_go_for_its_number_leaves_the_chain_whole_and_what_is_taken_out_does_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(&folder.path().join("catalog.db")).unwrap();
-        for _ in 0..30 {
-            catalog.audit(&row(1, noon())).unwrap();
-        }
-        catalog.write(|connection| let_go(connection, 20)).unwrap();
-        let verdict = catalog.verify_audit().unwrap();
-        assert!(
-            matches!(
-                verdict,
-                AuditVerdict::Whole {
-                    rows: 10,
-                    head: Some(_)
-                }
-            ),
-            "{verdict:?}"
-        );
-        catalog.write(|connection| let_go(connection, 30)).unwrap();
-        catalog.audit(&row(1, noon())).unwrap();
-        let verdict = catalog.verify_audit().unwrap();
-        assert!(
-            matches!(verdict, AuditVerdict::Whole { rows: 1, .. }),
-            "{verdict:?}"
-        );
-        catalog.audit(&row(1, noon())).unwrap();
-        let taken = |connection: &rusqlite::Transaction<'_>| {
-            Ok(connection.execute("DELETE FROM audit WHERE id = 31", [])?)
-        };
-        catalog.write(taken).unwrap();
-        let verdict = catalog.verify_audit().unwrap();
-        assert!(
-            matches!(verdict, AuditVerdict::Broken { row: 32, .. }),
-            "{verdict:?}"
-        );
-    }
-
-    #[test]
-    fn in_an_hour_an_address_fills_no_more_than_its_part_of_the_audit() {
-        let folder = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(&folder.path().join("catalog.db")).unwrap();
-        let now = noon();
-        catalog
-            .write(|connection| {
-                for _ in 0..MOST_NOTES_PER_ADDRESS {
-                    append(connection, &row(1, now))?;
-                }
-                Ok(())
-            })
-            .unwrap();
-        assert!(catalog.audit_note(&row(1, now)).unwrap().is_some());
-        assert_eq!(catalog.audit_note(&row(2, now)).unwrap(), None);
-        let later = now + NOTES_WINDOW;
-        assert_eq!(catalog.audit_note(&row(1, later)).unwrap(), None);
-    }
 }
