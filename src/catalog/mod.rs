@@ -12,6 +12,8 @@ mod error;
 mod events;
 mod keeping;
 mod labels;
+mod order;
+mod others;
 mod outbox;
 mod page;
 mod query;
@@ -36,6 +38,8 @@ pub use audit::{
 pub use conditions::{Condition, Ended, News, Noted, Raised};
 pub use error::CatalogError;
 pub use keeping::{Care, Lease, Removal};
+pub use order::is_dated_ahead;
+pub use others::Others;
 pub use outbox::{Due, Posted, Queue, Sent};
 pub use page::{Listed, ListedProof, PageFilter};
 pub use record::{
@@ -123,18 +127,25 @@ impl Catalog {
         })
     }
 
+    /// This installation's id, where it has one already.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn known_instance(&self) -> Result<Option<String>, CatalogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare("SELECT id FROM instance")?;
+            let mut ids = statement.query_map([], |row| row.get(0))?;
+            Ok(ids.next().transpose()?)
+        })
+    }
+
     /// This installation's id: a random UUID, made on the first call and never changed.
     ///
     /// # Errors
     /// Where the file cannot be read, or for the first call written.
     pub fn instance(&self) -> Result<String, CatalogError> {
         const SELECT: &str = "SELECT id FROM instance";
-        let known = self.read(|connection| {
-            let mut statement = connection.prepare(SELECT)?;
-            let mut ids = statement.query_map([], |row| row.get(0))?;
-            Ok(ids.next().transpose()?)
-        })?;
-        if let Some(id) = known {
+        if let Some(id) = self.known_instance()? {
             return Ok(id);
         }
         let id = uuid::Uuid::new_v4().to_string();
@@ -203,6 +214,11 @@ fn create_private(path: &Path) -> io::Result<()> {
             .recursive(true)
             .mode(0o700)
             .create(folder)?;
+    }
+    // Somebody else may have put one there, to have another file written.
+    if path.symlink_metadata().is_ok_and(|facts| !facts.is_file()) {
+        let why = "it is a link, or no file: Patina writes only to a file of its own";
+        return Err(io::Error::other(why));
     }
     let mut options = OpenOptions::new();
     match options.write(true).create_new(true).mode(0o600).open(path) {

@@ -65,7 +65,7 @@ impl Known {
     }
 }
 
-/// Every copy of a database that expiry did not choose, the newest first.
+/// Every copy of a database that this installation stored and that expiry did not choose, the last made first.
 pub(super) fn of(catalog: &Catalog, database: &DatabaseName) -> Result<Vec<Known>, CatalogError> {
     let mut found: HashMap<ObjectKey, Known> = HashMap::new();
     for archive in catalog.archives()? {
@@ -98,8 +98,8 @@ pub(super) fn of(catalog: &Catalog, database: &DatabaseName) -> Result<Vec<Known
         }
     }
     let mut held = catalog.held(database, None, None)?;
-    // Suspect ones come last; a list of copies is one of days.
-    held.sort_by_key(|held| std::cmp::Reverse(held.date));
+    // Suspect ones come last there; here each has its place in time.
+    held.sort_by(|one, other| (other.order, &other.key).cmp(&(one.order, &one.key)));
     Ok(held
         .iter()
         .filter_map(|held| found.remove(&held.key))

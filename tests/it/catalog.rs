@@ -423,6 +423,8 @@ fn an_adopted_copy_was_never_verified_and_changes_no_known_one() {
             record: Record::Daily(Box::new(manifest.clone())),
             created_at: at("2026-11-22T03:00:00Z"),
             expires_at: at("2026-11-29T03:00:00Z"),
+            made_at: at("2026-11-22T03:00:00Z"),
+            is_ahead: false,
         };
         catalog.adopt_all("r2", &[adoption]).unwrap()
     };

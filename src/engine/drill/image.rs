@@ -104,7 +104,11 @@ pub(in crate::engine) fn load_image(
     stop: &CancellationToken,
 ) -> Result<PlainFacts, DrillError> {
     let scratch = |error: io::Error| DrillError::Scratch(error.to_string());
-    let mut file = File::create(to).map_err(scratch)?;
+    let mut file = File::options()
+        .write(true)
+        .truncate(true)
+        .open(to)
+        .map_err(scratch)?;
     let facts = copy(&mut image, &mut file, stop)?;
     file.flush().map_err(scratch)?;
     Ok(facts)
