@@ -21,9 +21,9 @@ CREATE INDEX idx_made_place ON made(place, at, r2_key);
 
 -- Adopted, and those that archives alone hold: behind the last one that was committed before
 INSERT OR IGNORE INTO made
-  SELECT r2_key, min(created_at),
-    coalesce((SELECT place FROM made WHERE at <= min(copies.created_at) ORDER BY at DESC, place DESC LIMIT 1), 0), 0
-  FROM copies GROUP BY r2_key;
+  SELECT found.r2_key, found.at,
+    coalesce((SELECT place FROM made WHERE at <= found.at ORDER BY at DESC, place DESC LIMIT 1), 0), 0
+  FROM (SELECT r2_key, min(created_at) AS at FROM copies GROUP BY r2_key) AS found;
 INSERT OR IGNORE INTO made
   SELECT found.key, found.at,
     coalesce((SELECT place FROM made WHERE at <= found.at ORDER BY at DESC, place DESC LIMIT 1), 0), 0

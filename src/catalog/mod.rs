@@ -68,6 +68,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::Notify;
 
+use crate::source::Claim;
+
 use error::Stop;
 
 /// How long a call waits for another process's transaction before it fails with [`CatalogError::Busy`].
@@ -79,6 +81,9 @@ pub struct Catalog {
     path: Arc<Path>,
     connection: Arc<Mutex<Connection>>,
     told: Arc<Notify>,
+    /// The catalog may be backed up like any other database, by this process, too. Behind `connection`, so that it is
+    /// dropped after it.
+    _claim: Arc<Claim>,
 }
 
 impl Catalog {
@@ -158,6 +163,7 @@ impl Catalog {
     fn connect(path: &Path, mode: OpenFlags) -> Result<Self, CatalogError> {
         // No URI: a path is only ever a path.
         let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let claim = Claim::of(path).map_err(|cause| CatalogError::denied(path, &cause))?;
         let connection = Connection::open_with_flags(path, flags)
             .and_then(|connection| connection.busy_timeout(BUSY_TIMEOUT).map(|()| connection))
             .map_err(|cause| CatalogError::from_sqlite(path, &cause))?;
@@ -165,6 +171,7 @@ impl Catalog {
             path: path.into(),
             connection: Arc::new(Mutex::new(connection)),
             told: Arc::default(),
+            _claim: Arc::new(claim),
         })
     }
 

@@ -20,6 +20,8 @@ pub struct Available {
     pub is_good: bool,
     /// Whether its source was damaged when it was made.
     pub is_suspect: bool,
+    /// Whether it is dated later than it can have been made.
+    pub is_ahead: bool,
     /// What of its source it does not carry.
     pub exceptions: usize,
 }
@@ -31,6 +33,8 @@ pub(super) struct Known {
     pub(super) archive: Option<ObjectKey>,
     /// The entry's name in that archive.
     pub(super) path: String,
+    /// Whether it is dated later than it can have been made.
+    is_ahead: bool,
     placements: Vec<Placement>,
 }
 
@@ -60,6 +64,7 @@ impl Known {
             rows: self.manifest.evidence.total_rows(),
             is_good: self.is_good(),
             is_suspect: self.is_suspect(),
+            is_ahead: self.is_ahead,
             exceptions: self.manifest.exceptions.len(),
         }
     }
@@ -75,6 +80,7 @@ pub(super) fn of(catalog: &Catalog, database: &DatabaseName) -> Result<Vec<Known
                 manifest: member.manifest.clone(),
                 archive: Some(archive.key().clone()),
                 path: member.path.clone(),
+                is_ahead: false,
                 placements: archive.placements.clone(),
             };
             found.insert(member.manifest.key.clone(), known);
@@ -88,6 +94,7 @@ pub(super) fn of(catalog: &Catalog, database: &DatabaseName) -> Result<Vec<Known
         let known = Known {
             archive: None,
             path: String::new(),
+            is_ahead: false,
             placements: copy.placements,
             manifest: copy.manifest,
         };
@@ -102,6 +109,10 @@ pub(super) fn of(catalog: &Catalog, database: &DatabaseName) -> Result<Vec<Known
     held.sort_by(|one, other| (other.order, &other.key).cmp(&(one.order, &one.key)));
     Ok(held
         .iter()
-        .filter_map(|held| found.remove(&held.key))
+        .filter_map(|held| {
+            let known = found.remove(&held.key)?;
+            let is_ahead = held.is_ahead;
+            Some(Known { is_ahead, ..known })
+        })
         .collect())
 }

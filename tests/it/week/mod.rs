@@ -6,6 +6,7 @@ pub(crate) mod damaged;
 pub(crate) mod kill;
 mod listing;
 mod reading;
+mod shared;
 mod simulator;
 mod skipped;
 pub(crate) mod world;
