@@ -84,9 +84,13 @@ pub(super) fn insert_committed(
     at: DateTime<Utc>,
 ) -> Result<(), Stop> {
     connection.execute(
-        "INSERT INTO made SELECT ?1, ?2, coalesce(max(place), 0) + 1, 0 FROM made WHERE place >= 0
+        "INSERT INTO made SELECT ?1, ?2, ?3, coalesce(max(place), 0) + 1, 0 FROM made WHERE place >= 0
          ON CONFLICT DO NOTHING",
-        params![manifest.key.as_str(), at.timestamp()],
+        params![
+            manifest.key.as_str(),
+            manifest.database.as_str(),
+            at.timestamp()
+        ],
     )?;
     Ok(())
 }
@@ -95,7 +99,7 @@ pub(super) fn insert_committed(
 pub(super) fn insert_adopted(connection: &Connection, adoption: &Adoption) -> Result<(), Stop> {
     let (at, is_ahead) = (adoption.made_at, adoption.is_ahead);
     match &adoption.record {
-        Record::Daily(manifest) => insert_found(connection, &manifest.key, at, is_ahead),
+        Record::Daily(manifest) => insert_found(connection, manifest, at, is_ahead),
         Record::Weekly(archive) => archive.members.iter().try_for_each(|member| {
             insert_member(connection, &member.manifest, adoption.created_at, is_ahead)
         }),
@@ -113,7 +117,7 @@ pub(super) fn insert_member(
         .completed()
         .map_or(archived_at, |at| at.min(archived_at));
     let is_ahead = is_ahead || is_dated_ahead(manifest, archived_at);
-    insert_found(connection, &manifest.key, made_at, is_ahead)
+    insert_found(connection, manifest, made_at, is_ahead)
 }
 
 /// Whether a manifest says that its copy was made later than `latest`, or stands for a day after that.
@@ -127,15 +131,18 @@ pub fn is_dated_ahead(manifest: &Manifest, latest: DateTime<Utc>) -> bool {
 /// One that is dated ahead comes after all others: nobody knows when it was made.
 fn insert_found(
     connection: &Connection,
-    key: &ObjectKey,
+    manifest: &Manifest,
     at: DateTime<Utc>,
     is_ahead: bool,
 ) -> Result<(), Stop> {
     let sql =
-        "INSERT OR IGNORE INTO made SELECT ?1, ?2, iif(?3, -1, coalesce((SELECT place FROM made
-                   WHERE at <= ?2 AND place >= 0 ORDER BY at DESC, place DESC LIMIT 1), 0)), ?3";
-    connection
-        .prepare_cached(sql)?
-        .execute(params![key.as_str(), at.timestamp(), is_ahead])?;
+        "INSERT OR IGNORE INTO made SELECT ?1, ?2, ?3, iif(?4, -1, coalesce((SELECT place FROM made
+                   WHERE at <= ?3 AND place >= 0 ORDER BY at DESC, place DESC LIMIT 1), 0)), ?4";
+    connection.prepare_cached(sql)?.execute(params![
+        manifest.key.as_str(),
+        manifest.database.as_str(),
+        at.timestamp(),
+        is_ahead
+    ])?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::types::{BackupDate, DatabaseName, JobId, ObjectKey};
 
 use super::Catalog;
 use super::error::{CatalogError, Stop};
-use super::order::{NEWEST_FIRST, is_ours};
+use super::order::is_ours;
 use super::record::{CopyFilter, Job, JobResult, Placement, Spooled, StoredCopy};
 use super::row::{
     CopyStateWord, JobStatusWord, ResultStatusWord, TriggerWord, integer, manifest, number,
@@ -132,13 +132,13 @@ pub(super) fn select_last_good(
     latest: Option<i64>,
 ) -> Result<Option<StoredCopy>, Stop> {
     let sql = format!(
-        "SELECT r2_key FROM copies AS copy INDEXED BY idx_copies_newest
-         LEFT JOIN made USING (r2_key)
-         WHERE database_name = ?1 AND state = 'live' AND NOT incomplete AND class IN ('A', 'B')
-            AND {is_ours} AND (?2 IS NULL OR (made.at <= ?2 AND NOT made.is_ahead))
+        "SELECT r2_key FROM made WHERE database_name = ?1
+            AND (?2 IS NULL OR (at <= ?2 AND NOT is_ahead))
+            AND EXISTS (SELECT 1 FROM copies AS copy WHERE copy.r2_key = made.r2_key
+                AND state = 'live' AND NOT incomplete AND class IN ('A', 'B') AND {is_ours})
             AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
-                WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
-         ORDER BY {NEWEST_FIRST} LIMIT 1",
+                WHERE item.r2_key = made.r2_key AND item.deleted_at IS NOT NULL)
+         ORDER BY place DESC, at DESC, r2_key DESC LIMIT 1",
         is_ours = is_ours("copy")
     );
     let copies = select_copies(connection, &sql, params![database.as_str(), latest])?;
@@ -183,8 +183,8 @@ fn conditions(filter: &CopyFilter) -> (String, Vec<String>) {
     let (mut text, mut arguments) = ("1".to_owned(), Vec::new());
     for (column, value) in asked {
         if let Some(value) = value {
-            text += &format!(" AND {column} = ?");
             arguments.push(value);
+            text += &format!(" AND {column} = ?{}", arguments.len());
         }
     }
     if filter.ours {
@@ -202,14 +202,14 @@ fn newest_copies(
 ) -> Result<Vec<StoredCopy>, Stop> {
     let is_unmarked = "NOT EXISTS (SELECT 1 FROM backup_inventory AS item
         WHERE item.r2_key = made.r2_key AND item.deleted_at IS NOT NULL)";
-    let found = match filter.database {
-        Some(_) => format!("made.r2_key IN (SELECT r2_key FROM copies WHERE {conditions})"),
-        None => format!(
-            "EXISTS (SELECT 1 FROM copies WHERE copies.r2_key = made.r2_key AND {conditions})"
-        ),
+    // The copies of one database are found by its own index of their order.
+    let of_database = match filter.database {
+        Some(_) => "made.database_name = ?1 AND",
+        None => "",
     };
     let sql = format!(
-        "SELECT r2_key FROM made WHERE {found} AND {is_unmarked}
+        "SELECT r2_key FROM made WHERE {of_database} {is_unmarked}
+            AND EXISTS (SELECT 1 FROM copies WHERE copies.r2_key = made.r2_key AND {conditions})
          ORDER BY place DESC, at DESC, r2_key DESC LIMIT {limit}"
     );
     let arguments: Vec<&dyn rusqlite::ToSql> = arguments.iter().map(|text| text as _).collect();

@@ -185,13 +185,13 @@ pub(super) fn select_good(
     let daily = select_last_good(connection, name, latest)?;
     let daily = daily.map(|copy| good(&copy.manifest, copy.created_at, &copy.placements));
     let sql = format!(
-        "SELECT member.archive_key, member.r2_key FROM archive_members AS member
-         JOIN archives AS copy ON copy.r2_key = member.archive_key AND copy.state = 'live'
-         JOIN made ON made.r2_key = member.r2_key
-         WHERE member.database_name = ?1 AND {is_ours} AND {UNMARKED}
+        "SELECT member.archive_key, member.r2_key FROM made
+         CROSS JOIN archive_members AS member ON member.r2_key = made.r2_key
+         CROSS JOIN archives AS copy ON copy.r2_key = member.archive_key AND copy.state = 'live'
+         WHERE made.database_name = ?1 AND {is_ours} AND {UNMARKED}
             AND (?2 IS NULL OR (made.at <= ?2 AND NOT made.is_ahead))
-            AND NOT EXISTS (SELECT 1 FROM made AS other WHERE other.r2_key = ?3
-                AND (other.place, other.at, other.r2_key) >= (made.place, made.at, made.r2_key))
+            AND (?3 IS NULL OR (made.place, made.at, made.r2_key) >
+                (SELECT place, at, r2_key FROM made WHERE r2_key = ?3))
          ORDER BY made.place DESC, made.at DESC, made.r2_key DESC LIMIT 1",
         is_ours = is_ours("copy")
     );

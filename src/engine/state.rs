@@ -315,7 +315,7 @@ mod tests {
         let (elsewhere, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let theirs = elsewhere.path().join("theirs");
         fs::write(&theirs, "precious").unwrap();
-        for (name, target) in [(LOCK, theirs.as_path()), (SPOOL, elsewhere.path())] {
+        for (name, target) in [(SPOOL, elsewhere.path()), (LOCK, theirs.as_path())] {
             let planted = folder.path().join(name);
             std::os::unix::fs::symlink(target, &planted).unwrap();
             let error = StateDir::lock(folder.path()).unwrap_err().to_string();

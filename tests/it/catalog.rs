@@ -283,8 +283,8 @@ fn a_backup_that_may_not_count_leaves_no_row() {
 fn copies_are_listed_newest_first_with_all_their_storages() {
     let (_folder, catalog) = fresh();
     let old = backup(&catalog, "orders", "2026-11-20", |_| ());
-    let new = backup(&catalog, "orders", "2026-11-22", |_| ());
     let other = backup(&catalog, "users", "2026-11-21", |_| ());
+    let new = backup(&catalog, "orders", "2026-11-22", |_| ());
     let keys = |filter: CopyFilter| -> Vec<ObjectKey> {
         let copies = catalog.copies(&filter).unwrap();
         assert!(copies.iter().all(|copy| copy.placements.len() == 2));

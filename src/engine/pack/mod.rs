@@ -118,10 +118,10 @@ pub enum PackError {
         /// What each said.
         why: String,
     },
-    /// Another installation has that week's key.
+    /// Something else has that week's key.
     #[error(
-        "the archive of {week} is not stored: another installation in the same place has one under its key\n\
-         hint: the daily copies are untouched; give one of the two a place of its own (`prefix`, `directory`), then \
+        "the archive of {week} is not stored: something else lies under its key, such as that of another installation\n\
+         hint: the daily copies are untouched; two installations need a place each (`prefix`, `directory`): then \
          `patina archive`"
     )]
     Taken {
