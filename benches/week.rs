@@ -296,6 +296,8 @@ fn cover(wiring: &Wiring, copies: &[Manifest], instance: &str) -> usize {
         record: Record::Weekly(Box::new(manifest)),
         created_at: at(SUNDAY),
         expires_at: at(SUNDAY),
+        made_at: at(SUNDAY),
+        is_ahead: false,
     };
     let refused = wiring.catalog.adopt_all("local", &[archive]);
     assert!(refused.expect("adopted").is_empty());

@@ -7,6 +7,7 @@
 
 mod aside;
 pub mod online;
+mod owned;
 mod reach;
 pub mod startup;
 mod unopened;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+use self::owned::Owned;
 use self::unopened::{Again, Unopened};
 use crate::catalog::{Catalog, CatalogError, Item};
 use crate::clock::{Clock, SystemClock};
@@ -157,10 +159,11 @@ async fn assemble(
     for storage in config.storages() {
         let known = known.in_storage(&storage.name);
         let again = || Again::new(storage, &catalog, &instance, &clock);
-        pruners.push(match absent_folder(storage) {
+        let store = match absent_folder(storage) {
             Some(error) if !known.is_empty() => Unopened::until(again(), error),
             _ => opened(storage, &known, again(), unfinished).await,
-        });
+        };
+        pruners.push(Owned::new(store, &catalog));
     }
     let tally = old.map_or_else(Arc::default, |old| old.hooks.tally());
     let wiring = Wiring {

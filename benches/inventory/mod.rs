@@ -36,6 +36,8 @@ impl Inventory<'_> {
             record: Record::Daily(Box::new(manifest)),
             created_at: self.newest,
             expires_at: self.newest,
+            made_at: self.newest,
+            is_ahead: false,
         });
         adoptions.collect()
     }

@@ -206,10 +206,17 @@ pub enum Staleness {
     Stale,
 }
 
+/// How far two clocks may differ, or one be set back, without any being called wrong.
+pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
+
 /// How old the last good copy is; `since` is when it was taken, or when the database was first seen where there is
-/// none. One from the future is fresh: the clock was set.
+/// none. One from the future is stale: its date says nothing of its age.
 pub fn staleness(since: DateTime<Utc>, now: DateTime<Utc>, limits: &Thresholds) -> Staleness {
     let age = now - since;
+    // A date that is still to come says nothing of the age.
+    if -age > CLOCK_TOLERANCE {
+        return Staleness::Stale;
+    }
     let is_over = |limit| TimeDelta::from_std(limit).is_ok_and(|limit| age >= limit);
     match () {
         () if is_over(limits.stale_after) => Staleness::Stale,

@@ -262,7 +262,9 @@ fn a_copy_is_late_at_26_hours_and_stale_at_eight_days() {
         (TimeDelta::hours(26), Staleness::Late),
         (TimeDelta::days(8) - second, Staleness::Late),
         (TimeDelta::days(8), Staleness::Stale),
-        (TimeDelta::days(-400), Staleness::Fresh),
+        (-CLOCK_TOLERANCE, Staleness::Fresh),
+        (-CLOCK_TOLERANCE - second, Staleness::Stale),
+        (TimeDelta::days(-400), Staleness::Stale),
     ] {
         assert_eq!(staleness(now - age, now, &LIMITS), expected, "{age}");
     }

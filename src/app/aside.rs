@@ -151,5 +151,5 @@ fn keep_aside(path: &Path, wanted: &Path) -> io::Result<PathBuf> {
 
 /// The installation's id, where the damage left it readable.
 fn instance_in(path: &Path) -> Option<String> {
-    Catalog::open_read_only(path).ok()??.instance_known().ok()?
+    Catalog::open_read_only(path).ok()??.known_instance().ok()?
 }

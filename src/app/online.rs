@@ -10,6 +10,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use rustix::fs::Access;
 use tokio_util::sync::CancellationToken;
 
+use super::owned::{Owner, owner_of};
 use super::{AppError, absent_folder, known, reach, system_clock};
 use crate::catalog::Item;
 use crate::clock::Clock;
@@ -239,7 +240,7 @@ async fn of_storage(
         }
         StorageKind::S3(settings) => {
             match S3Store::connect_with(&storage.name, settings, &instance, clock, PATIENCE) {
-                Ok(store) => in_bucket(&store, &known).await,
+                Ok(store) => in_bucket(&store, &instance, &known).await,
                 Err(error) => Err(error),
             }
         }
@@ -260,19 +261,28 @@ async fn in_folder(
     known: &[&Item],
 ) -> Result<Vec<String>, StoreError> {
     let name = storage.name.clone();
-    let opened = tokio::task::spawn_blocking(move || DirStore::open(&name, &folder, &instance));
+    let own = instance.clone();
+    let opened = tokio::task::spawn_blocking(move || DirStore::open(&name, &folder, &own));
     let store = opened.await.expect("opening a folder does not panic")?;
-    let held = holding(&store, known).await;
+    let mut held = holding(&store, &instance, known).await;
     if let Presence::Lost(lost) = held.presence {
         return Err(lost.not_mounted(Operation::Prepare));
     }
+    held.refuse_owner(&store)?;
     let tried = store.try_out(clock.now()).await?;
     Ok(remarks(store.name(), tried, held))
 }
 
-async fn in_bucket(store: &S3Store, known: &[&Item]) -> Result<Vec<String>, StoreError> {
-    let (tried, held) = tokio::join!(store.try_out(STEP_LIMIT), holding(store, known));
-    Ok(remarks(store.name(), tried?, held))
+async fn in_bucket(
+    store: &S3Store,
+    instance: &str,
+    known: &[&Item],
+) -> Result<Vec<String>, StoreError> {
+    let held = holding(store, instance, known);
+    let (tried, mut held) = tokio::join!(store.try_out(STEP_LIMIT), held);
+    let tried = tried?;
+    held.refuse_owner(store)?;
+    Ok(remarks(store.name(), tried, held))
 }
 
 /// What lies in a storage, beside what the catalog knows.
@@ -280,25 +290,43 @@ struct Holding {
     presence: Presence,
     /// Objects that nobody here knows; 0 where any is known, or where they cannot be listed.
     unknown: usize,
+    /// The other installation that it belongs to.
+    owner: Option<Owner>,
 }
 
-async fn holding(store: &dyn Store, known: &[&Item]) -> Holding {
+impl Holding {
+    /// Fails as a backup would.
+    fn refuse_owner(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        let refused = |owner: Owner| {
+            let (name, kind) = (store.name(), owner.refusal());
+            StoreError::new(name, Operation::Prepare, None, kind)
+        };
+        self.owner.take().map(refused).map_or(Ok(()), Err)
+    }
+}
+
+async fn holding(store: &dyn Store, instance: &str, known: &[&Item]) -> Holding {
     let looked = async {
         let presence = presence::look(store, known).await;
-        let unknown = match presence {
-            Presence::New => store
-                .list()
-                .await
-                .map_or(0, |listing| listing.objects.len()),
-            _ => 0,
+        let mut holding = Holding {
+            presence,
+            unknown: 0,
+            owner: None,
         };
-        Holding { presence, unknown }
+        if let Presence::New = holding.presence
+            && let Ok(listing) = store.list().await
+        {
+            holding.unknown = listing.objects.len();
+            holding.owner = owner_of(store, instance).await.ok().flatten();
+        }
+        holding
     };
     // What hangs is told by the trial.
     let looked = tokio::time::timeout(STEP_LIMIT, looked).await;
     looked.unwrap_or(Holding {
         presence: Presence::New,
         unknown: 0,
+        owner: None,
     })
 }
 
@@ -310,8 +338,8 @@ fn remarks(name: &str, tried: Tried, held: Holding) -> Vec<String> {
     if held.unknown > 0 {
         remarks.push(format!(
             "storage `{name}` holds {} that this installation does not know\n\
-             hint: after a loss of the state, `patina rebuild` finds them; else let no two agents write into one place \
-             under one name",
+             hint: after a loss of the state, `patina rebuild` finds them; else look at them: each installation needs a \
+             place of its own",
             counted(held.unknown as u64, "object")
         ));
     }

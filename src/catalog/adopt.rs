@@ -8,6 +8,7 @@ use crate::types::ObjectKey;
 use super::Catalog;
 use super::archives;
 use super::error::{CatalogError, Stop};
+use super::order::insert_adopted;
 use super::record::{Adoption, Record};
 use super::write::{self, table_of};
 
@@ -48,16 +49,23 @@ impl Catalog {
         })
     }
 
-    /// Takes the id of an installation whose catalog was lost, unless this one ran a job under its own.
+    /// Takes the id of an installation whose catalog was lost, unless this one stored anything under its own. Gives the
+    /// id that holds afterwards.
     ///
     /// # Errors
     /// Where the row cannot be written.
-    pub fn take_over(&self, instance: &str) -> Result<(), CatalogError> {
-        let sql = "INSERT INTO instance SELECT 1, ? WHERE NOT EXISTS (SELECT 1 FROM backup_jobs)
-                   ON CONFLICT DO UPDATE SET id = excluded.id";
+    pub fn take_over(&self, instance: &str) -> Result<String, CatalogError> {
+        let own = "instance = (SELECT id FROM instance)";
+        let sql = format!(
+            "INSERT INTO instance SELECT 1, ?1 WHERE NOT EXISTS (SELECT 1 FROM copies WHERE {own})
+                AND NOT EXISTS (SELECT 1 FROM archives WHERE {own})
+             ON CONFLICT DO UPDATE SET id = excluded.id"
+        );
         self.write(|transaction| {
-            transaction.execute(sql, [instance])?;
-            Ok(())
+            transaction.execute(&sql, [instance])?;
+            // What was another installation's is looked at anew.
+            transaction.execute("DELETE FROM others", [])?;
+            Ok(transaction.query_row("SELECT id FROM instance", [], |row| row.get(0))?)
         })
     }
 }
@@ -65,6 +73,7 @@ impl Catalog {
 fn insert(connection: &Connection, storage: &str, adoption: &Adoption) -> Result<(), Stop> {
     let key = adoption.record.key();
     forget_deletion(connection, key)?;
+    insert_adopted(connection, adoption)?;
     let (created_at, expires_at) = (adoption.created_at, adoption.expires_at);
     match &adoption.record {
         Record::Daily(manifest) => {

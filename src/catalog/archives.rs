@@ -11,6 +11,7 @@ use super::Catalog;
 use super::conditions::end;
 use super::error::{CatalogError, Stop};
 use super::events::insert_event;
+use super::order::{NEWEST_FIRST, insert_member, is_ours};
 use super::query::{PLACEMENT, placement_of, select_copies};
 use super::record::{Event, Held, Packed, StoredArchive, StoredCopy};
 use super::row::{integer, manifest, manifest_text, parsed, path, time};
@@ -21,22 +22,32 @@ pub(super) const ALL_DATABASES: &str = "*";
 
 /// A copy that is marked is none; what its archive holds as well is held there. No archive holds a suspect copy, and one
 /// is never named before a sound one.
-const HELD: &str = "
-    WITH unmarked AS (
-        SELECT r2_key, database_name, backup_date, max(created_at) AS created_at,
-            max(class = 'S') AS is_suspect FROM copies AS copy
-        WHERE database_name = ?1 AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
-            WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
-        GROUP BY r2_key)
-    SELECT r2_key, backup_date, created_at, 0 AS is_archived, is_suspect FROM unmarked
-    WHERE ?2 IS NULL OR backup_date = ?2
-    UNION ALL
-    SELECT DISTINCT r2_key, backup_date, 0, 1, 0 FROM archive_members AS member
-    WHERE database_name = ?1 AND (?2 IS NULL OR backup_date = ?2)
-        AND NOT EXISTS (SELECT 1 FROM unmarked WHERE unmarked.r2_key = member.r2_key)
-        AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
-            WHERE item.r2_key = member.archive_key AND item.deleted_at IS NOT NULL)
-    ORDER BY is_suspect, backup_date DESC, created_at DESC, r2_key DESC LIMIT ?3";
+fn held_sql() -> String {
+    format!(
+        "WITH unmarked AS (
+            SELECT r2_key, backup_date, max(class = 'S') AS is_suspect FROM copies AS copy
+            WHERE database_name = ?1 AND {copy_is_ours} AND NOT EXISTS (
+                SELECT 1 FROM backup_inventory AS item
+                WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
+            GROUP BY r2_key),
+        held AS (
+            SELECT r2_key, backup_date, 0 AS is_archived, is_suspect FROM unmarked
+            WHERE ?2 IS NULL OR backup_date = ?2
+            UNION ALL
+            SELECT DISTINCT r2_key, backup_date, 1, 0 FROM archive_members AS member
+            WHERE database_name = ?1 AND (?2 IS NULL OR backup_date = ?2)
+                AND NOT EXISTS (SELECT 1 FROM unmarked WHERE unmarked.r2_key = member.r2_key)
+                AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
+                    WHERE item.r2_key = member.archive_key AND item.deleted_at IS NOT NULL)
+                AND EXISTS (SELECT 1 FROM archives AS archive
+                    WHERE archive.r2_key = member.archive_key AND {archive_is_ours}))
+        SELECT held.*, coalesce(made.is_ahead, 0) AS is_ahead, coalesce(made.place, 0) AS place,
+            coalesce(made.at, 0) AS at
+        FROM held LEFT JOIN made USING (r2_key) ORDER BY is_suspect, {NEWEST_FIRST} LIMIT ?3",
+        copy_is_ours = is_ours("copy"),
+        archive_is_ours = is_ours("archive"),
+    )
+}
 
 impl Catalog {
     /// The good copies of this installation up to `until` that no live archive holds, by database and day: what the
@@ -88,8 +99,8 @@ impl Catalog {
         self.read(|connection| select_archives(connection, sql, params![daily.as_str()]))
     }
 
-    /// The dumps of a database that are stored anywhere and that expiry did not choose, the newest day first and of
-    /// one day the last one first; copies of a damaged source come after all others.
+    /// The dumps of a database that this installation stored anywhere and that expiry did not choose, the last made
+    /// first; copies of a damaged source come after all others.
     ///
     /// # Errors
     /// Where the file cannot be read.
@@ -100,7 +111,7 @@ impl Catalog {
         limit: Option<usize>,
     ) -> Result<Vec<Held>, CatalogError> {
         self.read(|connection| {
-            let mut statement = connection.prepare(HELD)?;
+            let mut statement = connection.prepare(&held_sql())?;
             let arguments = params![
                 database.as_str(),
                 date.map(|date| date.to_string()),
@@ -112,6 +123,8 @@ impl Catalog {
                     date: parsed(row, "backup_date")?,
                     is_archived: row.get("is_archived")?,
                     is_suspect: row.get("is_suspect")?,
+                    is_ahead: row.get("is_ahead")?,
+                    order: (row.get("place")?, row.get("at")?),
                 })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
@@ -186,6 +199,9 @@ impl Catalog {
         let created = manifest.completed().unwrap_or(at);
         self.write(|transaction| {
             insert_inventory(transaction, manifest, created, expires_at)?;
+            for member in &manifest.members {
+                insert_member(transaction, &member.manifest, created, false)?;
+            }
             for storage in storages {
                 insert_archive(transaction, manifest, storage, created, Some(at))?;
             }

@@ -484,7 +484,10 @@ fn select_members(connection: &Connection) -> Result<HashMap<String, Vec<ItemMem
 }
 
 /// Takes an object out of the inventory of a storage; an archive that lies in none any more loses its members.
-fn forget_placement(connection: &Connection, (key, storage): &Removal) -> Result<(), Stop> {
+pub(super) fn forget_placement(
+    connection: &Connection,
+    (key, storage): &Removal,
+) -> Result<(), Stop> {
     let table = table_of(key);
     let row = [key.as_str(), storage];
     let placement = format!("DELETE FROM {table} WHERE r2_key = ? AND storage = ?");

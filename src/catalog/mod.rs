@@ -12,6 +12,8 @@ mod error;
 mod events;
 mod keeping;
 mod labels;
+mod order;
+mod others;
 mod outbox;
 mod page;
 mod query;
@@ -37,6 +39,8 @@ pub use audit::{
 pub use conditions::{Condition, Ended, News, Noted, Raised};
 pub use error::CatalogError;
 pub use keeping::{Care, Lease, Removal};
+pub use order::is_dated_ahead;
+pub use others::Others;
 pub use outbox::{Due, Posted, Queue, Sent};
 pub use page::{Listed, ListedProof, PageFilter};
 pub use record::{
@@ -66,6 +70,8 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
+use crate::source::Claim;
+
 use error::Stop;
 
 /// How long a call waits for another process's transaction before it fails with [`CatalogError::Busy`].
@@ -79,6 +85,9 @@ pub struct Catalog {
     path: Arc<Path>,
     connection: Arc<Mutex<Connection>>,
     told: Arc<Notify>,
+    /// The catalog may be backed up like any other database, by this process, too. Behind `connection`, so that it is
+    /// dropped after it.
+    _claim: Arc<Claim>,
     access: Access,
     /// The private copy that is read in its place; removed with the last clone.
     _copy: Option<Arc<TempDir>>,
@@ -149,12 +158,24 @@ impl Catalog {
         })
     }
 
+    /// This installation's id, where it has one already.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn known_instance(&self) -> Result<Option<String>, CatalogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(SELECT_INSTANCE)?;
+            let mut ids = statement.query_map([], |row| row.get(0))?;
+            Ok(ids.next().transpose()?)
+        })
+    }
+
     /// This installation's id: a random UUID, made on the first call and never changed.
     ///
     /// # Errors
     /// Where the file cannot be read, or for the first call written.
     pub fn instance(&self) -> Result<String, CatalogError> {
-        if let Some(id) = self.instance_known()? {
+        if let Some(id) = self.known_instance()? {
             return Ok(id);
         }
         let id = uuid::Uuid::new_v4().to_string();
@@ -165,18 +186,6 @@ impl Catalog {
         self.write(|transaction| {
             transaction.execute("INSERT OR IGNORE INTO instance VALUES (1, ?)", [&id])?;
             Ok(transaction.query_row(SELECT_INSTANCE, [], |row| row.get(0))?)
-        })
-    }
-
-    /// This installation's id. `None`: nothing was written yet.
-    ///
-    /// # Errors
-    /// Where the file cannot be read.
-    pub fn instance_known(&self) -> Result<Option<String>, CatalogError> {
-        self.read(|connection| {
-            let mut statement = connection.prepare(SELECT_INSTANCE)?;
-            let mut ids = statement.query_map([], |row| row.get(0))?;
-            Ok(ids.next().transpose()?)
         })
     }
 
@@ -193,6 +202,7 @@ impl Catalog {
         copy: Option<Arc<TempDir>>,
     ) -> Result<Self, CatalogError> {
         let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let claim = Claim::of(path).map_err(|cause| CatalogError::denied(path, &cause))?;
         let connection = Connection::open_with_flags(place, flags)
             .and_then(|connection| connection.busy_timeout(BUSY_TIMEOUT).map(|()| connection))
             .map_err(|cause| CatalogError::from_sqlite(path, &cause))?;
@@ -200,6 +210,7 @@ impl Catalog {
             path: path.into(),
             connection: Arc::new(Mutex::new(connection)),
             told: Arc::default(),
+            _claim: Arc::new(claim),
             access: Access::Read,
             _copy: copy,
         })
@@ -251,6 +262,11 @@ fn create_private(path: &Path) -> io::Result<()> {
             .recursive(true)
             .mode(0o700)
             .create(folder)?;
+    }
+    // Somebody else may have put one there, to have another file written.
+    if path.symlink_metadata().is_ok_and(|facts| !facts.is_file()) {
+        let why = "it is a link, or no file: Patina writes only to a file of its own";
+        return Err(io::Error::other(why));
     }
     let mut options = OpenOptions::new();
     match options.write(true).create_new(true).mode(0o600).open(path) {

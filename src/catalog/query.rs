@@ -1,5 +1,6 @@
 //! Answers what the catalog knows. Invariant: one answer comes from one state of the file.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
@@ -9,6 +10,7 @@ use crate::types::{BackupDate, DatabaseName, JobId, ObjectKey};
 
 use super::Catalog;
 use super::error::{CatalogError, Stop};
+use super::order::is_ours;
 use super::record::{CopyFilter, Job, JobResult, Placement, Spooled, StoredCopy};
 use super::row::{
     CopyStateWord, JobStatusWord, ResultStatusWord, TriggerWord, integer, manifest, number,
@@ -48,14 +50,14 @@ impl Catalog {
         })
     }
 
-    /// The copies that `filter` names and expiry did not choose, the newest day first and of one day the last committed first.
+    /// The copies that `filter` names and expiry did not choose, the last made first.
     ///
     /// # Errors
     /// Where the file cannot be read.
     pub fn copies(&self, filter: &CopyFilter) -> Result<Vec<StoredCopy>, CatalogError> {
         let (conditions, arguments) = conditions(filter);
         self.read(|connection| match filter.limit {
-            Some(limit) => newest_copies(connection, &conditions, &arguments, limit),
+            Some(limit) => newest_copies(connection, filter, (&conditions, &arguments), limit),
             None => all_copies(connection, &conditions, &arguments),
         })
     }
@@ -71,13 +73,13 @@ impl Catalog {
         Ok(copies.into_iter().next())
     }
 
-    /// A database's newest copy that is live in a storage, complete, and of class A or B. `None`: there is
-    /// none.
+    /// A database's newest copy of this installation that is live in a storage, complete, and of class A or B. `None`:
+    /// there is none.
     ///
     /// # Errors
     /// Where the file cannot be read.
     pub fn last_good(&self, database: &DatabaseName) -> Result<Option<StoredCopy>, CatalogError> {
-        self.read(|connection| select_last_good(connection, database))
+        self.read(|connection| select_last_good(connection, database, None))
     }
 
     /// The last `limit` jobs, the newest first.
@@ -123,16 +125,23 @@ impl Catalog {
     }
 }
 
+/// `latest`: only of those whose date is believed and not after this Unix timestamp.
 pub(super) fn select_last_good(
     connection: &Connection,
     database: &DatabaseName,
+    latest: Option<i64>,
 ) -> Result<Option<StoredCopy>, Stop> {
-    let sql = "SELECT r2_key FROM copies AS copy
-               WHERE database_name = ? AND state = 'live' AND NOT incomplete AND class IN ('A', 'B')
-                  AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
-                      WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
-               ORDER BY backup_date DESC, created_at DESC, r2_key DESC LIMIT 1";
-    let copies = select_copies(connection, sql, params![database.as_str()])?;
+    let sql = format!(
+        "SELECT r2_key FROM made WHERE database_name = ?1
+            AND (?2 IS NULL OR (at <= ?2 AND NOT is_ahead))
+            AND EXISTS (SELECT 1 FROM copies AS copy WHERE copy.r2_key = made.r2_key
+                AND state = 'live' AND NOT incomplete AND class IN ('A', 'B') AND {is_ours})
+            AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
+                WHERE item.r2_key = made.r2_key AND item.deleted_at IS NOT NULL)
+         ORDER BY place DESC, at DESC, r2_key DESC LIMIT 1",
+        is_ours = is_ours("copy")
+    );
+    let copies = select_copies(connection, &sql, params![database.as_str(), latest])?;
     Ok(copies.into_iter().next())
 }
 
@@ -174,27 +183,34 @@ fn conditions(filter: &CopyFilter) -> (String, Vec<String>) {
     let (mut text, mut arguments) = ("1".to_owned(), Vec::new());
     for (column, value) in asked {
         if let Some(value) = value {
-            text += &format!(" AND {column} = ?");
             arguments.push(value);
+            text += &format!(" AND {column} = ?{}", arguments.len());
         }
+    }
+    if filter.ours {
+        text += &format!(" AND {}", is_ours("copies"));
     }
     (text, arguments)
 }
 
-/// A few copies: the index of days gives the newest ones, and nothing else is read.
+/// A few copies: where they are of any database, the index of their order gives the newest ones and nothing else is read.
 fn newest_copies(
     connection: &Connection,
-    conditions: &str,
-    arguments: &[String],
+    filter: &CopyFilter,
+    (conditions, arguments): (&str, &[String]),
     limit: usize,
 ) -> Result<Vec<StoredCopy>, Stop> {
+    let is_unmarked = "NOT EXISTS (SELECT 1 FROM backup_inventory AS item
+        WHERE item.r2_key = made.r2_key AND item.deleted_at IS NOT NULL)";
+    // The copies of one database are found by its own index of their order.
+    let of_database = match filter.database {
+        Some(_) => "made.database_name = ?1 AND",
+        None => "",
+    };
     let sql = format!(
-        "SELECT r2_key FROM copies AS copy WHERE {conditions}
-            AND NOT EXISTS (SELECT 1 FROM copies AS later WHERE later.r2_key = copy.r2_key
-                AND (later.created_at, later.storage) > (copy.created_at, copy.storage))
-            AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
-                WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
-         ORDER BY backup_date DESC, created_at DESC, r2_key DESC LIMIT {limit}"
+        "SELECT r2_key FROM made WHERE {of_database} {is_unmarked}
+            AND EXISTS (SELECT 1 FROM copies WHERE copies.r2_key = made.r2_key AND {conditions})
+         ORDER BY place DESC, at DESC, r2_key DESC LIMIT {limit}"
     );
     let arguments: Vec<&dyn rusqlite::ToSql> = arguments.iter().map(|text| text as _).collect();
     select_copies(connection, &sql, &arguments)
@@ -237,11 +253,19 @@ fn all_copies(
     for copy in &mut copies {
         copy.placements.sort_by(|a, b| a.storage.cmp(&b.storage));
     }
-    copies.sort_by(|a, b| {
-        let age = |copy: &StoredCopy| (copy.manifest.date, copy.created_at);
-        (age(b), b.key()).cmp(&(age(a), a.key()))
+    let order = order(connection)?;
+    copies.sort_by_cached_key(|copy| {
+        let place = order.get(copy.key().as_str()).copied();
+        Reverse((place.unwrap_or_default(), copy.key().clone()))
     });
     Ok(copies)
+}
+
+/// Where each copy stands in the order in which they were made.
+fn order(connection: &Connection) -> Result<HashMap<String, (i64, i64)>, Stop> {
+    let mut statement = connection.prepare("SELECT r2_key, place, at FROM made")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The keys that expiry chose, and when.

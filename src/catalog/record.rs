@@ -255,7 +255,7 @@ impl From<Damage> for CopyState {
     }
 }
 
-/// Which copies to list; by default all.
+/// Which copies to list; by default all, those of other installations too.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CopyFilter {
     /// Only this database's.
@@ -264,6 +264,8 @@ pub struct CopyFilter {
     pub date: Option<BackupDate>,
     /// At most so many, the newest; `None`: no bound.
     pub limit: Option<usize>,
+    /// Only those that this installation wrote.
+    pub ours: bool,
 }
 
 /// A weekly archive and where it lies.
@@ -301,6 +303,10 @@ pub struct Held {
     pub is_archived: bool,
     /// True where it is a copy of a damaged source.
     pub is_suspect: bool,
+    /// True where it is dated later than it can have been made.
+    pub is_ahead: bool,
+    /// Its place in the order in which copies were made, the last one highest.
+    pub order: (i64, i64),
 }
 
 /// A proven archive in the spool that no storage holds for sure yet.
@@ -330,6 +336,14 @@ impl Record {
         }
     }
 
+    /// The installation that wrote it.
+    pub fn instance(&self) -> &str {
+        match self {
+            Self::Daily(manifest) => &manifest.instance,
+            Self::Weekly(manifest) => &manifest.instance,
+        }
+    }
+
     /// The bytes of the object it commits.
     pub fn stored(&self) -> &StoredFacts {
         match self {
@@ -348,6 +362,10 @@ pub struct Adoption {
     pub created_at: DateTime<Utc>,
     /// From when on expiry may look at it.
     pub expires_at: DateTime<Utc>,
+    /// When it was made as far as that is believed: where the storage's own date is earlier, that.
+    pub made_at: DateTime<Utc>,
+    /// Whether it is dated later than it can have been made.
+    pub is_ahead: bool,
 }
 
 /// An object of ours as expiry, reconciliation and verification see it; without its manifest, for there may be

@@ -12,6 +12,7 @@ use crate::types::{
 use super::Catalog;
 use super::archives::select_archives;
 use super::error::{CatalogError, Stop};
+use super::order::is_ours;
 use super::query::{result_of, select_copies, select_last_good};
 use super::record::{CopyState, JobResult, Placement, ResultStatus};
 use super::row::{ResultStatusWord, number, parsed, time};
@@ -27,8 +28,10 @@ const UNMARKED: &str = "NOT EXISTS (SELECT 1 FROM backup_inventory AS item
 /// What there is of one database.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Shelf {
-    /// Its newest copy that is live in a storage, complete, and of class A or B. `None`: there is none.
+    /// Its newest copy of this installation that is live in a storage, complete, and of class A or B. `None`: there is none.
     pub last_good: Option<Good>,
+    /// When the newest of them was made whose date is believed: what its age is measured by. `None`: there is none.
+    pub dated_at: Option<DateTime<Utc>>,
     /// What is held of each day, those without anything left out.
     pub days: BTreeMap<BackupDate, Holding>,
     /// What the last copy of each day weighed, stored or not any more.
@@ -65,6 +68,8 @@ pub struct Good {
     pub archive: Option<ObjectKey>,
     /// When it was proven.
     pub created_at: DateTime<Utc>,
+    /// Whether it is known to be dated later than it can have been made.
+    pub is_ahead: bool,
     /// The bytes it takes in a storage; of one in an archive, what it took.
     pub size_bytes: u64,
     /// The rows of all its tables.
@@ -114,12 +119,13 @@ pub struct Point {
 }
 
 impl Catalog {
-    /// A database's newest good copy, as an object of its own or inside an archive. `None`: there is none.
+    /// A database's newest good copy of this installation, as an object of its own or inside an archive. `None`: there is
+    /// none.
     ///
     /// # Errors
     /// Where the file cannot be read.
     pub fn newest_good(&self, database: &DatabaseName) -> Result<Option<Good>, CatalogError> {
-        self.read(|connection| select_good(connection, database))
+        self.read(|connection| select_good(connection, database, None))
     }
 }
 
@@ -132,8 +138,14 @@ pub(super) fn select_shelves(
     let mut shelves: BTreeMap<DatabaseName, Shelf> = BTreeMap::new();
     let mut suspects = suspects(connection)?;
     for name in databases {
+        let last_good = select_good(connection, &name, None)?;
+        let dated = match &last_good {
+            Some(good) if good.is_ahead => select_good(connection, &name, Some(i64::MAX))?,
+            other => other.clone(),
+        };
         let shelf = Shelf {
-            last_good: select_good(connection, &name)?,
+            dated_at: dated.map(|good| good.created_at),
+            last_good,
             suspect: suspects.remove(&name).flatten(),
             last_failure: select_failure(connection, &name)?,
             failures_in_a_row: count_in_a_row(connection, &name)?,
@@ -163,21 +175,32 @@ fn suspects(connection: &Connection) -> Result<BTreeMap<DatabaseName, Option<Sus
     suspects.collect()
 }
 
-/// The newest good copy: a daily, or one inside an archive where that is of a later day.
-fn select_good(connection: &Connection, name: &DatabaseName) -> Result<Option<Good>, Stop> {
-    let daily = select_last_good(connection, name)?;
+/// The newest good copy: a daily, or one inside an archive where that was made later. `latest`: only of those whose date
+/// is believed and not after this Unix timestamp.
+pub(super) fn select_good(
+    connection: &Connection,
+    name: &DatabaseName,
+    latest: Option<i64>,
+) -> Result<Option<Good>, Stop> {
+    let daily = select_last_good(connection, name, latest)?;
     let daily = daily.map(|copy| good(&copy.manifest, copy.created_at, &copy.placements));
-    let sql = "SELECT member.archive_key, member.r2_key FROM archive_members AS member
-               JOIN archives AS copy ON copy.r2_key = member.archive_key AND copy.state = 'live'
-               WHERE member.database_name = ?1 AND member.backup_date > ?2";
-    let sql = format!("{sql} AND {UNMARKED} ORDER BY backup_date DESC, member.r2_key DESC LIMIT 1");
-    let after = daily.as_ref().map(|good| good.date.to_string());
-    let arguments = params![name.as_str(), after.unwrap_or_default()];
-    let keys = connection.query_row(&sql, arguments, |row| {
+    let sql = format!(
+        "SELECT member.archive_key, member.r2_key FROM made
+         CROSS JOIN archive_members AS member ON member.r2_key = made.r2_key
+         CROSS JOIN archives AS copy ON copy.r2_key = member.archive_key AND copy.state = 'live'
+         WHERE made.database_name = ?1 AND {is_ours} AND {UNMARKED}
+            AND (?2 IS NULL OR (made.at <= ?2 AND NOT made.is_ahead))
+            AND (?3 IS NULL OR (made.place, made.at, made.r2_key) >
+                (SELECT place, at, r2_key FROM made WHERE r2_key = ?3))
+         ORDER BY made.place DESC, made.at DESC, made.r2_key DESC LIMIT 1",
+        is_ours = is_ours("copy")
+    );
+    let known = daily.as_ref().map(|good| good.key.as_str());
+    let keys = connection.query_row(&sql, params![name.as_str(), latest, known], |row| {
         Ok((row.get(0)?, parsed(row, "r2_key")?))
     });
     let Some((archive, key)): Option<(String, ObjectKey)> = keys.optional()? else {
-        return Ok(daily);
+        return with_date(connection, daily);
     };
     let archives = select_archives(connection, "SELECT ?1", params![archive])?;
     let archived = archives.into_iter().find_map(|archive| {
@@ -190,7 +213,16 @@ fn select_good(connection: &Connection, name: &DatabaseName) -> Result<Option<Go
             ..good(manifest, proven, &archive.placements)
         })
     });
-    Ok(archived.or(daily))
+    with_date(connection, archived.or(daily))
+}
+
+/// Adds whether its date is believed.
+fn with_date(connection: &Connection, good: Option<Good>) -> Result<Option<Good>, Stop> {
+    let Some(good) = good else { return Ok(None) };
+    let sql = "SELECT is_ahead FROM made WHERE r2_key = ?";
+    let is_ahead = connection.query_row(sql, [good.key.as_str()], |row| row.get(0));
+    let is_ahead = is_ahead.optional()?.unwrap_or(false);
+    Ok(Some(Good { is_ahead, ..good }))
 }
 
 fn good(manifest: &Manifest, created_at: DateTime<Utc>, placements: &[Placement]) -> Good {
@@ -201,6 +233,7 @@ fn good(manifest: &Manifest, created_at: DateTime<Utc>, placements: &[Placement]
         date: manifest.date,
         archive: None,
         created_at,
+        is_ahead: false,
         size_bytes: manifest.stored.size_bytes,
         rows: manifest.evidence.total_rows(),
         tables: manifest.evidence.tables.len() as u64,

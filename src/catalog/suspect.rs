@@ -11,6 +11,7 @@ use crate::types::{DatabaseName, ObjectKey};
 use super::Catalog;
 use super::error::{CatalogError, Stop};
 use super::keeping::Care;
+use super::order::is_ours;
 use super::row::{parsed, time};
 
 /// How long a person's word holds that copies may go in spite of what holds them: until the next weekly run.
@@ -28,19 +29,29 @@ pub struct Suspect {
 /// How the reason begins for which nothing of a database expires that lost rows.
 pub(super) const ROWS_MISSING: &str = "rows are missing: ";
 
-/// An archive's members count by their days: an older archive is no copy after the damage.
-const SUSPECT: &str = "
-    SELECT database_name, r2_key, created_at FROM copies AS copy INDEXED BY idx_copies_suspect
-    WHERE class = 'S'
-        AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
-            WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
-        AND NOT EXISTS (SELECT 1 FROM copies AS good
-            WHERE good.database_name = copy.database_name AND good.state = 'live'
-                AND good.class IN ('A', 'B') AND NOT good.incomplete
-                AND (good.backup_date, good.created_at) > (copy.backup_date, copy.created_at))
-        AND NOT EXISTS (SELECT 1 FROM archive_members AS member
-            WHERE member.database_name = copy.database_name AND member.backup_date > copy.backup_date)
-    ORDER BY database_name, backup_date, created_at, r2_key";
+/// An archive's members count by when they were made: an older one is no copy after the damage.
+fn suspect_sql() -> String {
+    format!(
+        "SELECT copy.database_name, copy.r2_key, copy.created_at
+         FROM copies AS copy INDEXED BY idx_copies_suspect JOIN made ON made.r2_key = copy.r2_key
+         WHERE copy.class = 'S' AND {copy_is_ours}
+            AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
+                WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
+            AND NOT EXISTS (SELECT 1 FROM copies AS good JOIN made AS later ON later.r2_key = good.r2_key
+                WHERE good.database_name = copy.database_name AND good.state = 'live'
+                    AND good.class IN ('A', 'B') AND NOT good.incomplete AND {good_is_ours}
+                    AND (later.place, later.at) > (made.place, made.at))
+            AND NOT EXISTS (SELECT 1 FROM archive_members AS member
+                JOIN archives AS archive ON archive.r2_key = member.archive_key AND {archive_is_ours}
+                JOIN made AS later ON later.r2_key = member.r2_key
+                WHERE member.database_name = copy.database_name
+                    AND (later.place, later.at) > (made.place, made.at))
+         ORDER BY copy.database_name, made.place, made.at, copy.r2_key",
+        copy_is_ours = is_ours("copy"),
+        good_is_ours = is_ours("good"),
+        archive_is_ours = is_ours("archive"),
+    )
+}
 
 impl Care {
     /// Databases of which nothing expires at `now`, and why: a person has to look, or the newest copy is suspect.
@@ -84,7 +95,7 @@ impl Suspect {
 pub(super) fn select_suspect(
     connection: &Connection,
 ) -> Result<BTreeMap<DatabaseName, Suspect>, Stop> {
-    let mut statement = connection.prepare(SUSPECT)?;
+    let mut statement = connection.prepare(&suspect_sql())?;
     let mut rows = statement.query([])?;
     let mut suspect: BTreeMap<DatabaseName, Suspect> = BTreeMap::new();
     while let Some(row) = rows.next()? {

@@ -10,6 +10,7 @@ use crate::types::{DatabaseName, JobId, KeyKind, Manifest, ObjectKey};
 use super::Catalog;
 use super::conditions::{News, announce, end, raise};
 use super::error::{CatalogError, Stop};
+use super::order::{insert_committed, note_ahead};
 use super::query::select_job;
 use super::record::{Committed, CopyState, Damage, Job, JobStatus, NewJob, ResultStatus, Spooled};
 use super::row::{compression_word, integer, manifest_text, parsed};
@@ -170,6 +171,7 @@ pub(super) fn insert_job(connection: &Connection, job: &NewJob) -> Result<(), St
             integer(job.databases as u64),
         ],
     )?;
+    note_ahead(connection, job.started_at)?;
     telling::tell_started(connection, job)?;
     match &job.reason {
         Some(reason) => insert_note(connection, job.id, None, "reason", reason),
@@ -213,6 +215,7 @@ pub(super) fn commit(
     let created = manifest.completed().unwrap_or(committed.completed_at);
     let verified = committed.is_read_whole.then_some(committed.completed_at);
     insert_inventory(connection, manifest, created, committed.expires_at)?;
+    insert_committed(connection, manifest, created)?;
     for storage in &committed.storages {
         insert_copy(connection, manifest, storage, created, verified)?;
     }

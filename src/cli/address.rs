@@ -9,7 +9,7 @@ use super::names::unknown_database;
 use crate::catalog::{Catalog, CopyFilter};
 use crate::config::Config;
 use crate::copy::{Found, by_key};
-use crate::types::{BackupDate, DatabaseName, EvidenceClass, KeyKind, ObjectKey};
+use crate::types::{BackupDate, DatabaseName, EvidenceClass, KeyKind, ObjectKey, grouped};
 
 /// One copy, as a person names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +150,20 @@ fn tell_passed_over(
         return Ok(());
     }
     let held = catalog.held(database, date, None)?;
+    let ahead = held.iter().find(|held| held.is_ahead);
+    match ahead.filter(|ahead| ahead.date >= manifest.date) {
+        Some(ahead) if ahead.key == manifest.key => tell(format_args!(
+            "warning: the date of {} is wrong: a clock was ahead when it was made, or somebody put it there; there is no \
+             later copy",
+            ahead.key
+        )),
+        Some(ahead) => tell(format_args!(
+            "note: the date of {} is wrong: a clock was ahead when it was made, or somebody put it there; taken is {}, \
+             which was made later",
+            ahead.key, manifest.key
+        )),
+        None => {}
+    }
     let newer = held.iter().find(|held| held.is_suspect);
     if let Some(newer) = newer.filter(|newer| newer.date >= manifest.date) {
         tell(format_args!(
@@ -175,6 +189,19 @@ fn nothing(
             count => format!("there are {count}; the newest is {newest}, the oldest {oldest}"),
         };
         let text = format!("`{address}` names no copy\nhint: {what}");
+        return Ok(Refusal::failed(text));
+    }
+    if let Some(others) = catalog.others_of(database)? {
+        let (count, newest, instance) = (others.copies, &others.newest, &others.instance);
+        let text = format!(
+            "this installation has no copy of `{database}`; another one (`{instance}`) has {}\n\
+             hint: its newest is {newest}: that key names it; if this installation lost its state folder, \
+             `patina rebuild --instance {instance}` goes on as that one",
+            match count {
+                1 => "1 copy".to_owned(),
+                _ => format!("{} copies", grouped(count)),
+            }
+        );
         return Ok(Refusal::failed(text));
     }
     if config.database(database).is_some() {

@@ -1,7 +1,6 @@
 //! `patina discover`: which D1 databases of the account are backed up. Invariant: what was not listed to its end is
 //! never shown, and no token appears.
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -15,7 +14,7 @@ use super::names::hint_for;
 use super::table::{Side, Table};
 use crate::app;
 use crate::config::edit::add_database;
-use crate::config::{Config, D1Method, SourceSpec, System};
+use crate::config::{Config, D1Method, SourceSpec, System, read_text};
 use crate::source::d1::{Discovered, Standing, compare, name_for};
 use crate::types::DatabaseName;
 
@@ -29,7 +28,7 @@ const NO_ACCOUNT: &str = "the configuration names no Cloudflare account, so ther
 /// Runs `patina discover`.
 pub(super) async fn run(context: &Context, args: &DiscoverArgs) -> anyhow::Result<Exit> {
     // Before the configuration, so that a change in between is noticed when it is written.
-    let text = fs::read_to_string(&context.config).unwrap_or_default();
+    let text = read_text(&context.config).unwrap_or_default();
     let config = load(context, &text)?;
     let client = app::client(&config, &app::system_clock())?.ok_or(Refusal::usage(NO_ACCOUNT))?;
     let listed = client.databases(&CancellationToken::new()).await?;

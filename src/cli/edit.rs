@@ -12,7 +12,7 @@ use super::args::{AddArgs, InitArgs};
 use super::context::{Context, tell};
 use super::exit::{Exit, Refusal};
 use crate::config::edit::{add_database, remove_database};
-use crate::config::{Config, D1Method, Problems, SourceSpec, System, template};
+use crate::config::{Config, D1Method, Problems, SourceSpec, System, read_text, template};
 use crate::types::DatabaseName;
 
 /// Runs `patina init`.
@@ -111,7 +111,7 @@ fn host_name() -> String {
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    fs::read_to_string(path).map_err(|cause| {
+    read_text(path).map_err(|cause| {
         let text = format!(
             "cannot read {}: {cause}\nhint: write a new one: `patina init`",
             path.display()
@@ -171,7 +171,7 @@ pub(super) fn replace(path: &Path, text: &str, edited: &str) -> anyhow::Result<(
         .set_permissions(facts.permissions())
         .with_context(told)?;
     file.as_file().sync_all().with_context(told)?;
-    if fs::read_to_string(&target).with_context(told)? != text {
+    if read_text(&target).with_context(told)? != text {
         let text = format!(
             "{} was changed by somebody else just now and was left as it is\nhint: try again",
             path.display()

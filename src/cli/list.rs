@@ -14,7 +14,7 @@ use super::table::{Side, Table};
 use crate::catalog::{Catalog, CopyFilter, CopyState, Placement, StoredArchive, StoredCopy};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::samples_read_back;
-use crate::types::{ByteCount, EvidenceClass, Manifest, counted, grouped};
+use crate::types::{ByteCount, EvidenceClass, Manifest, ObjectKey, counted, grouped};
 
 /// Runs `patina list`.
 pub(super) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Exit> {
@@ -24,6 +24,7 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Exit> {
         database: args.database.clone(),
         date: args.date,
         limit: args.limit,
+        ours: false,
     })?;
     if let Some(name) = args.database.as_ref().filter(|_| copies.is_empty())
         && config.database(name).is_none()
@@ -38,29 +39,89 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Exit> {
         }
     }
     let archives = archives(args, &catalog)?;
+    let now = SystemClock::new().now();
+    let doubts = Doubts {
+        ahead: catalog.dated_ahead(now)?,
+        own: catalog.known_instance()?,
+    };
     if context.json {
         context.print_json(&Listing {
-            archives: Documents(&archives, archive_document),
-            copies: Documents(&copies, document),
+            archives: Documents(&archives, &archive_document),
+            copies: Documents(&copies, &|copy| doubts.document(copy)),
         })?;
         return Ok(Exit::Ok);
     }
-    let now = SystemClock::new().now();
     match (copies.is_empty(), archives.is_empty()) {
         (true, true) => return Err(nothing(args).into()),
         (false, true) => {
-            let (table, suspects) = (table(&copies, now), about_suspects(&copies));
-            context.print(format_args!("{table}{suspects}"))?;
+            let table = table(&copies, &doubts, now);
+            let (suspects, doubtful) = (about_suspects(&copies), doubts.about(&copies));
+            context.print(format_args!("{table}{suspects}{doubtful}"))?;
         }
         (true, false) => context.print(archive_table(&archives, now))?,
         (false, false) => context.print(format_args!(
-            "{}{}\n\n{}",
-            table(&copies, now),
+            "{}{}{}\n\n{}",
+            table(&copies, &doubts, now),
             about_suspects(&copies),
+            doubts.about(&copies),
             archive_table(&archives, now)
         ))?,
     }
     Ok(Exit::Ok)
+}
+
+/// What makes a copy another one than the next restore would take.
+struct Doubts {
+    /// Those that are dated later than they can have been made.
+    ahead: BTreeSet<ObjectKey>,
+    /// This installation's id.
+    own: Option<String>,
+}
+
+impl Doubts {
+    fn is_ahead(&self, copy: &StoredCopy) -> bool {
+        self.ahead.contains(copy.key())
+    }
+
+    /// Whether another installation wrote it.
+    fn is_foreign(&self, copy: &StoredCopy) -> bool {
+        let own = self.own.as_ref();
+        own.is_some_and(|own| *own != copy.manifest.instance)
+    }
+
+    /// The day, and what is wrong with it.
+    fn date(&self, copy: &StoredCopy) -> String {
+        let date = copy.manifest.date;
+        match (self.is_ahead(copy), self.is_foreign(copy)) {
+            (true, _) => format!("{date} AHEAD"),
+            (false, true) => format!("{date} OTHER"),
+            (false, false) => date.to_string(),
+        }
+    }
+
+    /// What there is to say below the table.
+    fn about(&self, copies: &[StoredCopy]) -> String {
+        let mut text = String::new();
+        if copies.iter().any(|copy| self.is_ahead(copy)) {
+            text.push_str(
+                "\n\nAHEAD: dated later than it can have been made: a clock was ahead, or somebody put it there; it makes \
+                 nothing fresh",
+            );
+        }
+        if copies.iter().any(|copy| self.is_foreign(copy)) {
+            text.push_str(
+                "\n\nOTHER: a copy of another installation; nothing takes it but its own key, as in `patina restore KEY`",
+            );
+        }
+        text
+    }
+
+    fn document(&self, copy: &StoredCopy) -> Value {
+        let mut document = document(copy);
+        document["dated_ahead"] = self.is_ahead(copy).into();
+        document["instance"] = copy.manifest.instance.as_str().into();
+        document
+    }
 }
 
 /// The weekly archives that hold what was asked for.
@@ -93,7 +154,7 @@ fn nothing(args: &ListArgs) -> Refusal {
     })
 }
 
-fn table(copies: &[StoredCopy], now: DateTime<Utc>) -> Table<9> {
+fn table(copies: &[StoredCopy], doubts: &Doubts, now: DateTime<Utc>) -> Table<9> {
     let mut table = Table::new([
         ("DATABASE", Side::Left),
         ("DATE", Side::Left),
@@ -110,7 +171,7 @@ fn table(copies: &[StoredCopy], now: DateTime<Utc>) -> Table<9> {
         let storages: Vec<String> = copy.placements.iter().map(storage).collect();
         table.row([
             manifest.database.to_string(),
-            manifest.date.to_string(),
+            doubts.date(copy),
             ByteCount(manifest.stored.size_bytes).to_string(),
             grouped(manifest.evidence.tables.len() as u64),
             grouped(manifest.evidence.total_rows()),
@@ -226,7 +287,7 @@ struct Listing<'a> {
 }
 
 /// Each made as it is written: there may be a hundred thousand.
-struct Documents<'a, T>(&'a [T], fn(&T) -> Value);
+struct Documents<'a, T>(&'a [T], &'a dyn Fn(&T) -> Value);
 
 impl<T> Serialize for Documents<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -114,8 +114,15 @@ pub(super) async fn rebuild(context: &Context, args: &RebuildArgs) -> anyhow::Re
                 format!("no copy was written by `{instance}`\nhint: there are copies of {known}");
             return Err(Refusal::usage(text).into());
         }
-        wiring.catalog.take_over(instance)?;
-        report.instance = wiring.catalog.instance()?;
+        report.instance = wiring.catalog.take_over(instance)?;
+        if report.instance != *instance {
+            let text = format!(
+                "this installation is `{}` and has copies of its own: it cannot go on as `{instance}`\n\
+                 hint: set `[agent] state` to an empty folder, and run this again",
+                report.instance
+            );
+            return Err(Refusal::usage(text).into());
+        }
     }
     let exit = exit(&report.storages);
     if context.json {
@@ -141,8 +148,10 @@ pub(super) async fn rebuild(context: &Context, args: &RebuildArgs) -> anyhow::Re
     if report.instances.iter().any(|id| *id != report.instance) {
         let all = report.instances.join(", ");
         shown.line(format_args!(
-            "warning: copies of other installations were found ({all}); this one is {}, and expires only its own\n\
-             hint: with a new state directory, `patina rebuild --instance ID` goes on as one of them",
+            "warning: copies of several installations were found ({all}); this one is {}: it names, counts and expires \
+             only its own\n\
+             hint: `patina rebuild --instance ID` goes on as another of them, where this one has no copies; \
+             `patina restore KEY` takes any copy by its key",
             report.instance
         ));
     }
@@ -216,6 +225,16 @@ fn details(report: &StorageReport, shown: &mut Shown) {
             "hint: what is still absent at a look {minutes} minutes later is missing: run this again, or with `--wait`"
         ));
     }
+    if report.others > 0 {
+        shown.line(format_args!(
+            "note: {} left alone in {storage}: another installation wrote what lies there\n\
+             hint: if this installation lost its state folder, `patina rebuild` takes them in",
+            match report.others {
+                1 => "1 object is".to_owned(),
+                count => format!("{count} objects are"),
+            }
+        ));
+    }
     for (key, why) in &report.untracked {
         shown.line(format_args!(
             "warning: untracked in {storage}: {key}: {why}"
@@ -239,6 +258,7 @@ fn documents(reports: &[StorageReport]) -> Vec<Value> {
                 "error": report.error,
                 "listed": report.listed,
                 "foreign": report.foreign,
+                "others": report.others,
                 "adopted": report.adopted,
                 "returned": report.returned,
                 "missing": report.missing,

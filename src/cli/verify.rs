@@ -87,7 +87,10 @@ fn chosen(args: &VerifyArgs, catalog: &Catalog, config: &Config) -> anyhow::Resu
         });
         return resolved.collect();
     }
-    let copies = catalog.copies(&CopyFilter::default())?;
+    let copies = catalog.copies(&CopyFilter {
+        ours: true,
+        ..CopyFilter::default()
+    })?;
     if copies.is_empty() {
         return Err(Refusal::failed("there is no copy yet\nhint: patina backup").into());
     }

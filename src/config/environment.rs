@@ -3,12 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::regular::read_text;
+
 /// What the configuration may look at outside its own text.
 pub trait Environment {
     /// The value of an environment variable; `None` where it is not set or not UTF-8.
     fn var(&self, name: &str) -> Option<String>;
 
-    /// The text of a file.
+    /// The text of a regular file, bounded.
     fn read(&self, path: &Path) -> io::Result<String>;
 
     /// The files of a folder, in any order.
@@ -31,7 +33,7 @@ impl Environment for System {
     }
 
     fn read(&self, path: &Path) -> io::Result<String> {
-        std::fs::read_to_string(path)
+        read_text(path)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {

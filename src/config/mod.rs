@@ -17,6 +17,7 @@ mod pretty;
 mod problem;
 mod raw;
 mod read;
+mod regular;
 mod schema;
 mod secret;
 mod shape;
@@ -36,6 +37,7 @@ pub use model::{
 };
 pub use network::Network;
 pub use problem::{Place, Problem, Problems, Remains, Remark, Severity};
+pub use regular::{MOST_READ_BYTES, open_regular, read_regular, read_text};
 pub use schema::schema;
 pub use secret::{Secret, SecretOrigin};
 pub(crate) use shape::did_you_mean;

@@ -393,6 +393,7 @@ fn without_copy(
         let newest = errand.wiring().catalog.copies(&CopyFilter {
             database: Some(name.clone()),
             limit: Some(1),
+            ours: true,
             ..CopyFilter::default()
         })?;
         if !newest.iter().any(|copy| copy.created_at >= errand.slot) {

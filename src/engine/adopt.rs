@@ -6,7 +6,8 @@ use futures_util::stream;
 use serde::de::DeserializeOwned;
 
 use super::{archive_expires_at, expires_at};
-use crate::catalog::{Adoption, CatalogError, Record};
+use crate::anomaly::CLOCK_TOLERANCE;
+use crate::catalog::{Adoption, CatalogError, Record, is_dated_ahead};
 use crate::copy::MAX_MANIFEST_BYTES;
 use crate::store::{ObjectStat, Store, read_small};
 use crate::types::{ARCHIVE_FORMAT, KeyKind, MANIFEST_FORMAT, ObjectKey};
@@ -26,10 +27,21 @@ pub(super) type Candidate = (ObjectKey, Option<ObjectStat>);
 pub(super) struct Adopted {
     /// Those that the catalog knows now.
     pub(super) keys: Vec<ObjectKey>,
+    /// Those of other installations, which are left alone, and who wrote each.
+    pub(super) others: Vec<(ObjectKey, String)>,
     /// Those whose manifest is not right, and why.
     pub(super) refused: Vec<(ObjectKey, String)>,
     /// Why a manifest could not be read; nothing is known of it then.
     pub(super) error: Option<String>,
+}
+
+/// Whose objects are taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// This installation's alone.
+    Ours,
+    /// Every installation's: a catalog is made anew, and nobody knows yet whose it is.
+    Everyones,
 }
 
 /// Why an object is not taken in.
@@ -46,8 +58,10 @@ pub(super) async fn adopt(
     wiring: &Wiring,
     store: &dyn Store,
     candidates: Vec<Candidate>,
+    whose: Whose,
 ) -> Result<Adopted, CatalogError> {
     let mut adopted = Adopted::default();
+    let own = wiring.catalog.instance()?;
     let read = |(key, stat): Candidate| async move {
         let adoption = read(wiring, store, &key, stat).await;
         (key, adoption)
@@ -60,6 +74,10 @@ pub(super) async fn adopt(
         let mut adoptions = Vec::with_capacity(batch.len());
         for (key, adoption) in batch {
             match adoption {
+                Ok(adoption) if whose == Whose::Ours && adoption.record.instance() != own => {
+                    let instance = adoption.record.instance().to_owned();
+                    adopted.others.push((key, instance));
+                }
                 Ok(adoption) => adoptions.push(adoption),
                 Err(Refusal::Wrong(why)) => adopted.refused.push((key.manifest(), why)),
                 Err(Refusal::Unread(why)) => {
@@ -75,6 +93,7 @@ pub(super) async fn adopt(
         adopted.keys.extend(keys.filter(|key| !is_refused(key)));
         adopted.refused.extend(refused);
     }
+    wiring.catalog.note_others(store.name(), &adopted.others)?;
     Ok(adopted)
 }
 
@@ -112,6 +131,14 @@ async fn read(
             "its object has {found} bytes instead of {size_bytes}"
         )));
     }
+    if let (Record::Daily(manifest), KeyKind::Daily { date, database, .. }) = (&record, key.kind())
+        && (manifest.date, &manifest.database) != (*date, database)
+    {
+        let (database, date) = (&manifest.database, manifest.date);
+        let why = format!("it speaks of `{database}` of {date}, and its key does not");
+        return Err(Refusal::Wrong(why));
+    }
+    let now = wiring.clock.now();
     let (completed, expires_at) = match &record {
         Record::Daily(manifest) => (manifest.completed(), expires_at(manifest.date, wiring)),
         Record::Weekly(manifest) => (
@@ -119,10 +146,17 @@ async fn read(
             archive_expires_at(manifest.week, wiring),
         ),
     };
+    let created_at = completed.unwrap_or(stat.modified);
+    let is_ahead = match &record {
+        Record::Daily(manifest) => is_dated_ahead(manifest, now),
+        Record::Weekly(_) => created_at > now + CLOCK_TOLERANCE,
+    };
     Ok(Adoption {
         record,
-        created_at: completed.unwrap_or(stat.modified),
+        created_at,
         expires_at,
+        made_at: created_at.min(stat.modified),
+        is_ahead,
     })
 }
 

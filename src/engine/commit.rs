@@ -44,6 +44,8 @@ pub(super) struct Committed {
     pub(super) good: Vec<String>,
     /// What went wrong with the others.
     pub(super) failed: Vec<String>,
+    /// Whether one of them holds another object under that key.
+    pub(super) is_taken: bool,
 }
 
 /// Why a copy is not in a store.
@@ -59,6 +61,12 @@ enum CommitError {
     },
     #[error("storage `{store}` did not take the copy within {timeout:?}")]
     Hangs { store: String, timeout: Duration },
+}
+
+impl CommitError {
+    fn is_taken(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_exists())
+    }
 }
 
 /// What a store may take for any copy, and at which rate it must at least go on: a slower one hangs.
@@ -97,6 +105,7 @@ pub(super) async fn commit<M: Serialize + Sync>(
         match outcome {
             Ok(()) => committed.good.push(store.name().to_owned()),
             Err(error) => {
+                committed.is_taken |= error.is_taken();
                 tracing::warn!(storage = store.name(), key = %proven.key, %error, "a copy was not stored");
                 committed.failed.push(excerpt::error(&error.to_string()));
             }

@@ -43,6 +43,7 @@ fn previous(wiring: &Wiring, manifest: &Manifest) -> Result<Option<Manifest>, Ca
         let filter = CopyFilter {
             database: Some(database.clone()),
             limit: Some(2),
+            ours: true,
             ..CopyFilter::default()
         };
         let mut copies = catalog.copies(&filter)?.into_iter();

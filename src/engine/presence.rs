@@ -49,12 +49,15 @@ pub struct Lost {
 }
 
 impl Known {
-    /// What is known now.
+    /// What is known now of this installation's objects.
     ///
     /// # Errors
     /// Where the catalog cannot be read.
     pub fn of(catalog: &Catalog) -> Result<Self, CatalogError> {
-        Ok(Self(catalog.items()?))
+        let own = catalog.instance()?;
+        let mut items = catalog.items()?;
+        items.retain(|item| *item.instance == *own);
+        Ok(Self(items))
     }
 
     /// The objects that lie in a storage as far as known, in the order of keys. Those that were found missing or chosen to

@@ -4,7 +4,8 @@
 use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
-use super::reconcile::{self, Patience, StorageReport};
+use super::adopt::Whose;
+use super::reconcile::{Patience, StorageReport, run_for};
 use crate::catalog::CatalogError;
 use crate::wiring::Wiring;
 
@@ -18,7 +19,7 @@ pub struct Report {
     pub storages: Vec<StorageReport>,
     /// The installations that wrote what was found. Only what this one wrote is ever expired.
     pub instances: Vec<String>,
-    /// This installation's id afterwards: that of the copies, where they have one and the catalog was new.
+    /// This installation's id afterwards: that of the copies, where they have one and this one had stored nothing.
     pub instance: String,
 }
 
@@ -29,7 +30,7 @@ pub struct Report {
 pub async fn run(wiring: &Wiring, stop: &CancellationToken) -> Result<Report, CatalogError> {
     // First: were it to end early, nothing is deleted all the same.
     wiring.catalog.keep_quiet(wiring.clock.now() + QUIET)?;
-    let storages = reconcile::run(wiring, Patience::Leave, stop).await?;
+    let storages = run_for(Whose::Everyones, wiring, Patience::Leave, stop).await?;
     let instances = wiring.catalog.instances()?;
     if let [only] = instances.as_slice() {
         wiring.catalog.take_over(only)?;

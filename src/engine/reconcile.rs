@@ -1,13 +1,13 @@
 //! Compares what the catalog knows with what the storages hold. Invariant: a listing alone proves nothing absent, and
 //! nothing is ever deleted here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::adopt::{Candidate, adopt};
+use super::adopt::{Candidate, Whose, adopt};
 use super::presence::{Known, Lost};
 use super::verify::freeze;
 use crate::catalog::{
@@ -61,7 +61,9 @@ pub struct StorageReport {
     pub changed: Vec<ObjectKey>,
     /// Known objects that were missing and are there again; `patina verify` has to read them.
     pub returned: Vec<ObjectKey>,
-    /// Objects the catalog did not know, with a valid manifest: it does now.
+    /// How many objects other installations have there; they are left alone.
+    pub others: usize,
+    /// Objects of this installation that the catalog did not know, with a valid manifest: it does now.
     pub adopted: Vec<ObjectKey>,
     /// Objects and manifests that do not belong together, and why. They are left alone.
     pub untracked: Vec<(ObjectKey, String)>,
@@ -87,9 +89,19 @@ pub async fn run(
     patience: Patience,
     stop: &CancellationToken,
 ) -> Result<Vec<StorageReport>, CatalogError> {
+    run_for(Whose::Ours, wiring, patience, stop).await
+}
+
+/// The same, and takes in what is `whose`.
+pub(super) async fn run_for(
+    whose: Whose,
+    wiring: &Wiring,
+    patience: Patience,
+    stop: &CancellationToken,
+) -> Result<Vec<StorageReport>, CatalogError> {
     let mut reports = Vec::with_capacity(wiring.stores.len());
     for store in &wiring.stores {
-        reports.push(compare(wiring, store.as_ref()).await?);
+        reports.push(compare(wiring, store.as_ref(), whose).await?);
     }
     if patience == Patience::Wait && reports.iter().any(|report| !report.absent.is_empty()) {
         tokio::select! {
@@ -125,7 +137,11 @@ pub fn replaced(wiring: &Wiring, lost: &Lost) -> Result<Vec<ObjectKey>, CatalogE
     Ok(keys)
 }
 
-async fn compare(wiring: &Wiring, store: &dyn Store) -> Result<StorageReport, CatalogError> {
+async fn compare(
+    wiring: &Wiring,
+    store: &dyn Store,
+    whose: Whose,
+) -> Result<StorageReport, CatalogError> {
     let mut report = StorageReport {
         storage: store.name().to_owned(),
         ..StorageReport::default()
@@ -138,7 +154,7 @@ async fn compare(wiring: &Wiring, store: &dyn Store) -> Result<StorageReport, Ca
             report.foreign = listing.foreign;
             let listed = Listed::of(&listing);
             look_for_known(wiring, store, &items, &listed, &mut report).await?;
-            look_at_unknown(wiring, store, &items, &listed, &mut report).await?;
+            look_at_unknown(wiring, store, &items, &listed, (whose, &mut report)).await?;
         }
         Err(error) => report.error = Some(error.to_string()),
     }
@@ -166,6 +182,7 @@ async fn look_for_known(
     listed: &Listed<'_>,
     report: &mut StorageReport,
 ) -> Result<(), CatalogError> {
+    let own = wiring.catalog.instance()?;
     for item in items.iter().filter(|item| item.marked_at.is_none()) {
         let mut placements = item.placements.iter();
         let Some(placement) = placements.find(|placement| placement.storage == report.storage)
@@ -180,7 +197,12 @@ async fn look_for_known(
             }
             continue;
         }
-        if placement.state == CopyState::Live {
+        if *item.instance != *own {
+            // It expired there, or whatever else that installation did: no damage of this one.
+            if let Ok(None) = store.stat(key).await {
+                wiring.catalog.forget_other(key, &report.storage)?;
+            }
+        } else if placement.state == CopyState::Live {
             look_again(wiring, store, item, report).await?;
         }
     }
@@ -287,14 +309,19 @@ async fn look_at_unknown(
     store: &dyn Store,
     items: &[Item],
     listed: &Listed<'_>,
-    report: &mut StorageReport,
+    (whose, report): (Whose, &mut StorageReport),
 ) -> Result<(), CatalogError> {
+    let others = match whose {
+        Whose::Ours => wiring.catalog.others_in(&report.storage)?,
+        Whose::Everyones => BTreeSet::new(),
+    };
     let is_known = |key: &ObjectKey| {
         let found = items.binary_search_by(|item| item.key.cmp(key));
-        found.is_ok_and(|at| {
+        let is_known = found.is_ok_and(|at| {
             let mut placements = items[at].placements.iter();
             placements.any(|placement| placement.storage == report.storage)
-        })
+        });
+        is_known || others.contains(key)
     };
     let now = wiring.clock.now();
     let mut candidates: Vec<Candidate> = Vec::new();
@@ -311,7 +338,9 @@ async fn look_at_unknown(
             }
         }
     }
-    let adopted = adopt(wiring, store, candidates).await?;
+    let known_others = others.iter().filter(|key| listed.has(key)).count();
+    let adopted = adopt(wiring, store, candidates, whose).await?;
+    report.others = known_others + adopted.others.len();
     report.adopted = adopted.keys;
     report.untracked.extend(adopted.refused);
     report.error = report.error.take().or(adopted.error);
@@ -341,6 +370,7 @@ fn tell(wiring: &Wiring, report: &StorageReport) -> Result<(), CatalogError> {
         storage,
         listed = report.listed,
         adopted = report.adopted.len(),
+        others = report.others,
         missing = report.missing.len(),
         absent = report.absent.len(),
         untracked = report.untracked.len(),

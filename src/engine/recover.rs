@@ -12,7 +12,7 @@ use super::expire::LONGEST_WAIT;
 use super::judge;
 use super::pack::{self, PackError};
 use super::spool::{Ready, hash_file};
-use super::state::StateDir;
+use super::state::{StateDir, StateError};
 use crate::catalog::{CatalogError, Committed, Removal, Spooled};
 use crate::progress::Progress;
 use crate::types::{DatabaseName, IsoWeek, JobId, ObjectKey};
@@ -45,13 +45,8 @@ pub enum RecoverError {
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     /// Left-over files cannot be removed.
-    #[error("left-over files in `{place}` cannot be removed: {cause}")]
-    Sweep {
-        /// The spool folder.
-        place: String,
-        /// Why.
-        cause: std::io::Error,
-    },
+    #[error(transparent)]
+    Sweep(#[from] StateError),
 }
 
 /// Ends what a dead process left: stores copies that were proven, removes what was not.
@@ -87,10 +82,7 @@ pub async fn run(wiring: &Wiring, state: &StateDir) -> Result<Recovery, RecoverE
             false => wiring.catalog.discard_packed(&packed.manifest.key)?,
         }
     }
-    recovery.swept = state.sweep(&[]).map_err(|cause| RecoverError::Sweep {
-        place: state.spool().display().to_string(),
-        cause,
-    })?;
+    recovery.swept = state.sweep(&[])?;
     if recovery != Recovery::default() {
         tracing::warn!(
             interrupted = recovery.interrupted.len(),

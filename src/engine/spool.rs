@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -68,7 +69,7 @@ impl Writing {
     /// # Errors
     /// Where the file or the thread cannot be made.
     pub fn create(path: &Path, compression: Compression) -> io::Result<Self> {
-        let file = File::options().write(true).create_new(true).open(path)?;
+        let file = create_private(path)?;
         let (messages, inbox) = sync_channel(WAITING_BLOCKS);
         let handle = std::thread::Builder::new()
             .name("spool".to_owned())
@@ -226,6 +227,12 @@ impl Ready {
             other => other,
         }
     }
+}
+
+/// A new file that its owner alone may read: it holds a database in plain text, or pages of it.
+pub(super) fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// The digest and length of a file: of a spool that an earlier process left.

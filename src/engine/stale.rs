@@ -17,10 +17,11 @@ const AGAIN: TimeDelta = TimeDelta::minutes(24 * 60 - 30);
 /// Where the catalog cannot be read or written.
 pub fn run(wiring: &Wiring) -> Result<usize, CatalogError> {
     let now = wiring.clock.now();
+    wiring.catalog.note_dated_ahead(now)?;
     let mut count = 0;
     for database in wiring.config.databases() {
         let watched_since = wiring.catalog.watched_since(&database.name, now)?;
-        let last = wiring.catalog.last_good(&database.name)?;
+        let last = wiring.catalog.freshness_copy(&database.name, now)?;
         let last = last.map(|copy| copy.created_at);
         let found = staleness(last.unwrap_or(watched_since), now, &database.alerts);
         count += usize::from(found != Staleness::Fresh);

@@ -1,11 +1,24 @@
 //! Holds the state directory for one process. Invariant: two processes never work in the same one.
 
-use std::fs::{self, DirBuilder, File};
+mod left;
+mod private;
+
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use private::Private;
+
+/// The file that is locked.
+const LOCK: &str = "lock";
+
+/// The folder for files in the making.
+const SPOOL: &str = "spool";
+
+/// The lock says a process's id and some words.
+const MOST_LOCK_BYTES: u64 = 4096;
 
 /// Second line of the lock of a process that reloads on SIGHUP; any other process it would end.
 const HEARS_HANGUPS: &str = "reloads on SIGHUP";
@@ -16,6 +29,8 @@ const HEARS_HANGUPS: &str = "reloads on SIGHUP";
 pub struct StateDir {
     path: PathBuf,
     lock: File,
+    private: Private,
+    spool: File,
 }
 
 /// The process that holds a state directory.
@@ -42,6 +57,17 @@ pub enum StateError {
         holder: String,
         /// Whether it is a daemon.
         is_daemon: bool,
+    },
+    /// Something in it, or the directory itself, is not Patina's to use.
+    #[error(
+        "`{place}` {why}: Patina works only in folders of its own user, and removes only what it made\n\
+         hint: move it elsewhere, or set `[agent] state` to a folder that Patina's user makes"
+    )]
+    Foreign {
+        /// What.
+        place: String,
+        /// What is wrong with it.
+        why: String,
     },
     /// It cannot be made or written.
     #[error(
@@ -83,23 +109,23 @@ impl StateDir {
             path: path.display().to_string(),
             cause,
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path.join("spool"))
-            .map_err(unusable)?;
-        let mut lock = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path.join("lock"))
-            .map_err(unusable)?;
+        let foreign = |place: &Path, why: String| StateError::Foreign {
+            place: place.display().to_string(),
+            why,
+        };
+        let private = Private::open(path).map_err(unusable)?;
+        let private = private.map_err(|why| foreign(path, why))?;
+        let at = path.join(SPOOL);
+        let spool = private.folder(SPOOL).map_err(unusable)?;
+        let spool = spool.map_err(|why| foreign(&at, why))?;
+        let marked = left::mark(&private, &spool, &at).map_err(unusable)?;
+        marked.map_err(|(place, why)| foreign(&place, why))?;
+        let lock = private.file(LOCK).map_err(unusable)?;
+        let mut lock = lock.map_err(|why| foreign(&path.join(LOCK), why))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
-                let _ = lock.read_to_string(&mut holder);
+                let _ = (&lock).take(MOST_LOCK_BYTES).read_to_string(&mut holder);
                 let path = path.display().to_string();
                 let mut lines = holder.lines();
                 let holder = lines.next().unwrap_or_default().to_owned();
@@ -120,6 +146,8 @@ impl StateDir {
         Ok(Self {
             path: path.to_owned(),
             lock,
+            private,
+            spool: spool.0,
         })
     }
 
@@ -140,8 +168,12 @@ impl StateDir {
     /// # Errors
     /// Where the lock cannot be read.
     pub fn holder(path: &Path) -> io::Result<Option<Holder>> {
-        let mut lock = match File::open(path.join("lock")) {
+        let folder = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let lock = match private::open_at(&folder, LOCK, OFlags::RDONLY) {
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
             opened => opened?,
         };
         // Shared, and for a moment: it is given back with the file.
@@ -150,7 +182,7 @@ impl StateDir {
             other => return other.map(|()| None).map_err(io::Error::from),
         }
         let mut text = String::new();
-        lock.read_to_string(&mut text)?;
+        lock.take(MOST_LOCK_BYTES).read_to_string(&mut text)?;
         let mut lines = text.lines();
         let id = lines.next().and_then(|line| line.parse().ok());
         Ok(id.map(|id| Holder {
@@ -171,24 +203,31 @@ impl StateDir {
 
     /// The folder for spools and scratch databases.
     pub fn spool(&self) -> PathBuf {
-        self.path.join("spool")
+        self.path.join(SPOOL)
     }
 
-    /// Removes everything in the spool but `keep`: what dead processes left. Gives the number of entries.
+    /// Removes what dead processes left in the spool, but `keep`. Gives the number of entries.
     ///
     /// # Errors
-    /// Where the folder cannot be read or an entry not removed.
-    pub fn sweep(&self, keep: &[PathBuf]) -> io::Result<u64> {
+    /// [`StateError::Foreign`] where anything lies there that Patina did not make; then nothing is removed. Where the
+    /// folder cannot be read or an entry not removed.
+    pub fn sweep(&self, keep: &[PathBuf]) -> Result<u64, StateError> {
+        let unusable = |cause| StateError::Unusable {
+            path: self.spool().display().to_string(),
+            cause,
+        };
+        let found = left::look(&self.private, &self.spool, &self.spool()).map_err(unusable)?;
+        let left = found.map_err(|(place, why)| StateError::Foreign {
+            place: place.display().to_string(),
+            why,
+        })?;
         let mut removed = 0;
-        for entry in fs::read_dir(self.spool())? {
-            let path = entry?.path();
-            if keep.contains(&path) {
-                continue;
-            }
-            if path.is_dir() {
-                fs::remove_dir_all(&path)?;
-            } else {
-                fs::remove_file(&path)?;
+        for entry in left.iter().filter(|entry| !keep.contains(&entry.path())) {
+            // Of the entry itself: a link is no folder.
+            let kind = entry.file_type().map_err(unusable)?;
+            match kind.is_dir() {
+                true => fs::remove_dir_all(entry.path()).map_err(unusable)?,
+                false => fs::remove_file(entry.path()).map_err(unusable)?,
             }
             removed += 1;
         }
@@ -237,12 +276,96 @@ mod tests {
     fn a_sweep_leaves_what_it_is_told_to_keep() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::lock(folder.path()).unwrap();
-        let kept = state.spool().join("a.ready");
-        for path in [&kept, &state.spool().join("b.partial")] {
+        let job = crate::types::JobId::random();
+        let kept = state.spool().join(format!("{job}-a.ready"));
+        for path in [&kept, &state.spool().join(format!("{job}-b.partial"))] {
             fs::write(path, "x").unwrap();
         }
-        fs::create_dir(state.spool().join("copy-1")).unwrap();
+        fs::create_dir(state.spool().join("copy-a1B2c3")).unwrap();
         assert_eq!(state.sweep(std::slice::from_ref(&kept)).unwrap(), 2);
         assert!(kept.exists());
+    }
+
+    #[test]
+    fn a_spool_folder_with_files_of_others_is_refused_by_their_name_and_keeps_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let theirs = folder.path().join("spool/mail/inbox");
+        fs::create_dir_all(theirs.parent().unwrap()).unwrap();
+        fs::write(&theirs, "letters").unwrap();
+        let error = StateDir::lock(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("/spool/mail` was not made by Patina"),
+            "{error}"
+        );
+        assert_eq!(fs::read(&theirs).unwrap(), b"letters");
+
+        fs::remove_dir_all(folder.path().join("spool")).unwrap();
+        let state = StateDir::lock(folder.path()).unwrap();
+        let (left, theirs) = (
+            state.spool().join("copy-a1B2c3"),
+            state.spool().join("photo.jpg"),
+        );
+        fs::create_dir(&left).unwrap();
+        fs::write(&theirs, "x").unwrap();
+        let error = state.sweep(&[]).unwrap_err().to_string();
+        assert!(
+            error.contains("photo.jpg` was not made by Patina"),
+            "{error}"
+        );
+        assert!(theirs.exists() && left.exists(), "nothing is removed");
+    }
+
+    #[test]
+    fn a_spool_folder_of_version_0_1_is_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("spool")).unwrap();
+        let job = crate::types::JobId::random();
+        let left = folder.path().join(format!("spool/{job}-blog.partial"));
+        fs::write(&left, "x").unwrap();
+        let state = StateDir::lock(folder.path()).unwrap();
+        assert_eq!(state.sweep(&[]).unwrap(), 1);
+        assert!(!left.exists());
+    }
+
+    #[test]
+    fn links_planted_in_the_state_directory_are_not_followed() {
+        let (elsewhere, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let theirs = elsewhere.path().join("theirs");
+        fs::write(&theirs, "precious").unwrap();
+        for (name, target) in [(SPOOL, elsewhere.path()), (LOCK, theirs.as_path())] {
+            let planted = folder.path().join(name);
+            std::os::unix::fs::symlink(target, &planted).unwrap();
+            let error = StateDir::lock(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(&format!("/{name}` is a link")), "{error}");
+            fs::remove_file(&planted).unwrap();
+        }
+        fs::hard_link(&theirs, folder.path().join(LOCK)).unwrap();
+        let error = StateDir::lock(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("has another name elsewhere"), "{error}");
+        assert_eq!(fs::read(&theirs).unwrap(), b"precious");
+        fs::remove_file(folder.path().join(LOCK)).unwrap();
+        let state = StateDir::lock(folder.path()).unwrap();
+        let job = crate::types::JobId::random();
+        let link = state.spool().join(format!("{job}-blog.partial"));
+        std::os::unix::fs::symlink(&theirs, &link).unwrap();
+        state.sweep(&[]).unwrap();
+        assert!(!link.exists() && theirs.exists());
+    }
+
+    #[test]
+    fn the_spool_is_private_whatever_was_there_before() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("spool")).unwrap();
+        for (path, mode) in [
+            (folder.path().to_owned(), 0o777),
+            (folder.path().join("spool"), 0o755),
+        ] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let state = StateDir::lock(folder.path()).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(folder.path()), mode(&state.spool())), (0o755, 0o700));
+        assert_eq!(mode(&folder.path().join(LOCK)), 0o600);
     }
 }

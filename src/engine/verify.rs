@@ -52,15 +52,21 @@ pub struct Finding {
     pub found: Result<(), ReadingError>,
 }
 
-/// The objects that `scope` names, those that were read longest ago first. Objects that expiry chose are left out.
+/// The objects that `scope` names, those that were read longest ago first. Objects that expiry chose are left out, and
+/// those of other installations where they are not asked for by their keys.
 ///
 /// # Errors
 /// Where the catalog cannot be read.
 pub fn select(wiring: &Wiring, scope: Scope<'_>) -> Result<Vec<Target>, CatalogError> {
     let items = wiring.catalog.items()?;
+    let own = wiring.catalog.instance()?;
     let is_asked = |item: &Item| match scope {
-        Scope::Share | Scope::All => item.marked_at.is_none(),
-        Scope::Sampled => item.marked_at.is_none() && samples_read_back(item.size_bytes).is_some(),
+        Scope::Share | Scope::All => item.marked_at.is_none() && *item.instance == *own,
+        Scope::Sampled => {
+            item.marked_at.is_none()
+                && *item.instance == *own
+                && samples_read_back(item.size_bytes).is_some()
+        }
         Scope::Keys(keys) => keys.contains(&item.key),
     };
     let mut all: Vec<(Option<DateTime<Utc>>, Target)> = Vec::new();

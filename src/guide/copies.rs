@@ -20,6 +20,8 @@ pub struct Available {
     pub is_good: bool,
     /// Whether its source was damaged when it was made.
     pub is_suspect: bool,
+    /// Whether it is dated later than it can have been made.
+    pub is_ahead: bool,
     /// What of its source it does not carry.
     pub exceptions: usize,
 }
@@ -31,6 +33,8 @@ pub(super) struct Known {
     pub(super) archive: Option<ObjectKey>,
     /// The entry's name in that archive.
     pub(super) path: String,
+    /// Whether it is dated later than it can have been made.
+    is_ahead: bool,
     placements: Vec<Placement>,
 }
 
@@ -60,12 +64,13 @@ impl Known {
             rows: self.manifest.evidence.total_rows(),
             is_good: self.is_good(),
             is_suspect: self.is_suspect(),
+            is_ahead: self.is_ahead,
             exceptions: self.manifest.exceptions.len(),
         }
     }
 }
 
-/// Every copy of a database that expiry did not choose, the newest first.
+/// Every copy of a database that this installation stored and that expiry did not choose, the last made first.
 pub(super) fn of(catalog: &Catalog, database: &DatabaseName) -> Result<Vec<Known>, CatalogError> {
     let mut found: HashMap<ObjectKey, Known> = HashMap::new();
     for archive in catalog.archives()? {
@@ -75,6 +80,7 @@ pub(super) fn of(catalog: &Catalog, database: &DatabaseName) -> Result<Vec<Known
                 manifest: member.manifest.clone(),
                 archive: Some(archive.key().clone()),
                 path: member.path.clone(),
+                is_ahead: false,
                 placements: archive.placements.clone(),
             };
             found.insert(member.manifest.key.clone(), known);
@@ -88,6 +94,7 @@ pub(super) fn of(catalog: &Catalog, database: &DatabaseName) -> Result<Vec<Known
         let known = Known {
             archive: None,
             path: String::new(),
+            is_ahead: false,
             placements: copy.placements,
             manifest: copy.manifest,
         };
@@ -98,10 +105,14 @@ pub(super) fn of(catalog: &Catalog, database: &DatabaseName) -> Result<Vec<Known
         }
     }
     let mut held = catalog.held(database, None, None)?;
-    // Suspect ones come last; a list of copies is one of days.
-    held.sort_by_key(|held| std::cmp::Reverse(held.date));
+    // Suspect ones come last there; here each has its place in time.
+    held.sort_by(|one, other| (other.order, &other.key).cmp(&(one.order, &one.key)));
     Ok(held
         .iter()
-        .filter_map(|held| found.remove(&held.key))
+        .filter_map(|held| {
+            let known = found.remove(&held.key)?;
+            let is_ahead = held.is_ahead;
+            Some(Known { is_ahead, ..known })
+        })
         .collect())
 }

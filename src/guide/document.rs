@@ -17,6 +17,7 @@ impl Guide {
                 "rows": copy.rows,
                 "good": copy.is_good,
                 "suspect": copy.is_suspect,
+                "datedAhead": copy.is_ahead,
                 "form": copy.key.form().as_str(),
             })
         });

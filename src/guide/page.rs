@@ -37,9 +37,13 @@ impl Guide {
                 (true, false, 0) => "yes".to_owned(),
                 (true, false, count) => format!("yes, {}", counted(count as u64, "exception")),
             };
+            let ahead = match copy.is_ahead {
+                true => " **AHEAD**: its clock was wrong",
+                false => "",
+            };
             let _ = writeln!(
                 page,
-                "| {date} | {size} | {rows} | {proven} | `{}` |",
+                "| {date}{ahead} | {size} | {rows} | {proven} | `{}` |",
                 copy.key
             );
         }

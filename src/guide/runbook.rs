@@ -29,6 +29,8 @@ pub struct Runbook {
     rehearsal: Option<Rehearsal>,
     /// What writes a configuration on another host.
     rescue: String,
+    /// This installation's id, where it has one.
+    instance: Option<String>,
     public_url: String,
     /// Where copies lie: the storage's name, and what a person needs to look there.
     storages: Vec<(String, String)>,
@@ -56,6 +58,7 @@ impl Runbook {
             patina: patina(config),
             rehearsal: catalog.last_rehearsal()?,
             rescue: rescue::command(config),
+            instance: catalog.known_instance()?,
             public_url: config.http().public_url.clone(),
             storages: storages
                 .map(|storage| (storage.name.clone(), place(&storage.kind)))
@@ -306,6 +309,13 @@ impl Runbook {
         block(page, &format!("{patina} drill --cold"));
         page.push_str("3. Make the catalog anew; nothing is deleted:\n\n");
         block(page, &format!("{patina} rebuild"));
+        if let Some(instance) = &self.instance {
+            let _ = write!(
+                page,
+                "Where it warns that several installations wrote there, say which one to bring back: this page is of \
+                 `{instance}`, so `rebuild --instance {instance}`.\n\n"
+            );
+        }
         page.push_str(
             "4. Restore every database, each into a file of its own in the folder `back`:\n\n",
         );

@@ -7,6 +7,7 @@ use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Share
 
 use super::explain::raised;
 use super::wire::SCRIPT_MAX_BYTES;
+use crate::config::read_text;
 
 /// Loads modules from one folder.
 pub(super) struct Jail {
@@ -57,7 +58,7 @@ impl Jail {
         if size > SCRIPT_MAX_BYTES as u64 {
             return Err(format!("module `{name}` is too long for a script"));
         }
-        std::fs::read_to_string(path).map_err(unreadable)
+        read_text(&path).map_err(unreadable)
     }
 
     fn enter(&self, name: &str) -> Result<(), String> {

@@ -11,7 +11,7 @@ use super::process::{self, Ran};
 use super::script::{Script, Scripts};
 use super::wire::{Answer, Call, Effects, Failure, LogLevel, LogLine, Reach};
 use super::{HookError, HookName, Hooks, Tally, engine, script, text};
-use crate::config::{self, Config, Environment, Problems, Remark, System};
+use crate::config::{self, Config, Environment, Problems, Remark, System, read_text};
 use crate::types::DatabaseName;
 
 /// Scripts that were compiled and are ready to be called.
@@ -278,7 +278,7 @@ fn shown(script: &Script, failure: &Failure) -> Option<Problems> {
     let (path, text) = match failure.file == script.name {
         true => (script.path.clone(), script.text.clone()),
         false => {
-            let text = std::fs::read_to_string(&failure.file).ok()?;
+            let text = read_text(Path::new(&failure.file)).ok()?;
             (PathBuf::from(&failure.file), text)
         }
     };

@@ -7,7 +7,7 @@ use rhai::{AST, Engine, FnAccess, ParseErrorType};
 
 use super::wire::SCRIPT_MAX_BYTES;
 use super::{HookName, engine, explain, text};
-use crate::config::{Config, Problems, Remark, Severity};
+use crate::config::{Config, Problems, Remark, Severity, read_text};
 use crate::types::DatabaseName;
 
 /// Two letters wrong are a slip, three another word.
@@ -137,7 +137,7 @@ pub(super) fn read(engine: &Engine, path: &Path, before: &[Script]) -> Read {
 }
 
 fn text_of(path: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(path);
+    let text = read_text(path);
     let text = text.map_err(|error| format!("cannot read the script: {error}"))?;
     match text.len() > SCRIPT_MAX_BYTES {
         true => Err("the file is too long for a script".to_owned()),

@@ -126,7 +126,7 @@ fn databases(registry: &mut Registry, overview: &Overview, config: &Config) {
         (
             "last_good_timestamp",
             "When the last good copy of a database was proven",
-            |database| seconds(database.last_good.as_ref().map(|good| good.created_at)),
+            |database| seconds(database.dated_at),
         ),
         (
             "last_good_size_bytes",

@@ -13,6 +13,7 @@ use super::answer::Refusal;
 use super::call::Call;
 use super::list::moment;
 use super::standing::Told;
+use crate::anomaly::CLOCK_TOLERANCE;
 use crate::catalog::{BackupRequest, Job, Past, Rehearsal};
 use crate::overview::{DatabaseOverview, NextRun, Overview, Role, StorageOverview};
 use crate::types::ByteCount;
@@ -104,13 +105,14 @@ fn database(database: &DatabaseOverview, overview: &Overview) -> Value {
             Role::Retired => None,
         },
         "staleness": database.staleness,
-        "ageSeconds": good.map(|good| seconds(good.created_at)),
+        "ageSeconds": database.age(overview.now).map(|age| age.num_seconds().max(0)),
         "verifiedAgeSeconds": good.and_then(|good| good.verified_at).map(seconds),
         "lastGood": good.map(|good| json!({
             "date": good.date,
             "r2Key": good.key,
             "archive": good.archive,
             "createdAt": moment(good.created_at),
+            "datedAhead": good.is_ahead || good.created_at > overview.now + CLOCK_TOLERANCE,
             "verifiedAt": good.verified_at.map(moment),
             "evidence": good.class,
             "proof": good.proof,

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
+use crate::anomaly::CLOCK_TOLERANCE;
 use crate::catalog::{
     Catalog, CatalogError, Good, Harm, Holding, Job, JobResult, Past, Point, Rehearsal, Shelf,
     Standing, Stock, SuspectCopy, Totals,
@@ -78,6 +79,8 @@ pub struct DatabaseOverview {
     pub role: Role,
     /// Its newest good copy; `None`: there is none.
     pub last_good: Option<Good>,
+    /// When the newest good copy whose date is believed was made: its age is measured by that.
+    pub dated_at: Option<DateTime<Utc>>,
     /// How that copy's age is to be taken.
     pub staleness: Staleness,
     /// The last twelve weeks, the oldest day first and today last.
@@ -248,9 +251,9 @@ impl Overview {
 }
 
 impl DatabaseOverview {
-    /// How old its last good copy is; `None`: it has none.
+    /// How old its last good copy is, by the newest whose date is believed; `None`: it has none.
     pub fn age(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
-        self.last_good.as_ref().map(|good| now - good.created_at)
+        believed_age(self.dated_at, now)
     }
 
     /// The failure that no good backup followed yet.
@@ -278,8 +281,9 @@ impl DatabaseOverview {
         now: DateTime<Utc>,
         today: BackupDate,
     ) -> Self {
-        let age = shelf.last_good.as_ref().map(|good| now - good.created_at);
+        let age = believed_age(shelf.dated_at, now);
         Self {
+            dated_at: shelf.dated_at,
             name: name.clone(),
             role: config.map_or(Role::Retired, |config| Role::Configured {
                 priority: config.priority,
@@ -303,6 +307,12 @@ impl DatabaseOverview {
             held: None,
         }
     }
+}
+
+/// The age of a copy that was made at `dated_at`; none of one from the future.
+fn believed_age(dated_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<TimeDelta> {
+    let is_believed = |at: &DateTime<Utc>| *at <= now + CLOCK_TOLERANCE;
+    dated_at.filter(is_believed).map(|at| now - at)
 }
 
 /// What an overview of this configuration and day adds up from the catalog: while that does not change, another one says

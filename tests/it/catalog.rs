@@ -283,8 +283,8 @@ fn a_backup_that_may_not_count_leaves_no_row() {
 fn copies_are_listed_newest_first_with_all_their_storages() {
     let (_folder, catalog) = fresh();
     let old = backup(&catalog, "orders", "2026-11-20", |_| ());
-    let new = backup(&catalog, "orders", "2026-11-22", |_| ());
     let other = backup(&catalog, "users", "2026-11-21", |_| ());
+    let new = backup(&catalog, "orders", "2026-11-22", |_| ());
     let keys = |filter: CopyFilter| -> Vec<ObjectKey> {
         let copies = catalog.copies(&filter).unwrap();
         assert!(copies.iter().all(|copy| copy.placements.len() == 2));
@@ -423,6 +423,8 @@ fn an_adopted_copy_was_never_verified_and_changes_no_known_one() {
             record: Record::Daily(Box::new(manifest.clone())),
             created_at: at("2026-11-22T03:00:00Z"),
             expires_at: at("2026-11-29T03:00:00Z"),
+            made_at: at("2026-11-22T03:00:00Z"),
+            is_ahead: false,
         };
         catalog.adopt_all("r2", &[adoption]).unwrap()
     };

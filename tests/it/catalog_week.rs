@@ -286,14 +286,16 @@ fn a_slot_is_taken_again_only_while_nobody_ended_it_and_each_attempt_is_counted(
 }
 
 #[test]
-fn the_id_of_a_lost_installation_is_taken_over_before_the_first_job_and_not_after() {
+fn the_id_of_a_lost_installation_is_taken_over_until_something_is_stored_under_its_own() {
     let (_folder, catalog) = fresh();
     let own = catalog.instance().unwrap();
-    catalog.take_over("lost").unwrap();
+    assert_eq!(catalog.take_over("lost").unwrap(), "lost");
     assert_eq!(catalog.instance().unwrap(), "lost");
     assert_ne!(own, "lost");
+    // A job alone, such as one that was refused, is no reason.
     backup(&catalog, "orders", "2026-11-23", |_| ());
-    catalog.take_over("other").unwrap();
-    assert_eq!(catalog.instance().unwrap(), "lost");
+    assert_eq!(catalog.take_over("one").unwrap(), "one");
+    assert_eq!(catalog.take_over("other").unwrap(), "one");
+    assert_eq!(catalog.instance().unwrap(), "one");
     assert_eq!(catalog.instances().unwrap(), ["one"]);
 }

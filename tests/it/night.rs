@@ -139,7 +139,9 @@ impl Night {
 
     pub(crate) fn spool(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.state.spool()).unwrap();
-        entries.map(|entry| entry.unwrap().path()).collect()
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let marker = self.state.spool().join(".patina-spool");
+        paths.filter(|path| *path != marker).collect()
     }
 
     /// Asserts the promises: nothing partial anywhere, and every copy that counts is whole and restores. Returns how

@@ -7,6 +7,8 @@ use anyhow::Context as _;
 use rusqlite::Connection;
 
 use super::dice::Dice;
+use crate::engine::restore::Workshop;
+
 use super::{accounts, content, work};
 
 /// Fills an empty database.
@@ -43,8 +45,8 @@ pub(super) fn make_all(folder: &Path) -> anyhow::Result<Vec<Made>> {
 }
 
 fn make(path: &Path, fill: Fill, seed: u64) -> anyhow::Result<()> {
-    let unfinished = path.with_extension("db.new");
-    let _ = fs::remove_file(&unfinished);
+    let workshop = Workshop::open(path.parent().unwrap_or(Path::new(".")), ".making-")?;
+    let unfinished = workshop.path("new.db");
     let connection = Connection::open(&unfinished)?;
     connection.execute_batch("PRAGMA foreign_keys = ON; BEGIN")?;
     fill(&connection, &mut Dice::new(seed))?;

@@ -6,9 +6,10 @@ mod dice;
 mod files;
 mod work;
 
-use std::fs;
-use std::io::IsTerminal as _;
+use std::fs::{DirBuilder, File};
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use super::backup;
 use super::context::Context;
 use super::exit::{Exit, Refusal};
 use super::hands::Hands;
-use crate::config::Config;
+use crate::config::{Config, read_text};
 use crate::daemon;
 use crate::engine::backup::Request;
 use crate::types::Trigger;
@@ -30,7 +31,9 @@ const CONFIG: &str = include_str!("patina.toml");
 /// Runs `patina demo`.
 pub(super) async fn run(context: &Context, folder: &Path, once: bool) -> anyhow::Result<Exit> {
     let told = || format!("the demo cannot be made in `{}`", folder.display());
-    fs::create_dir_all(folder).with_context(told)?;
+    let mut private = DirBuilder::new();
+    private.recursive(true).mode(0o700);
+    private.create(folder).with_context(told)?;
     let config = folder.join("patina.toml");
     write_config(&config).with_context(told)?;
     let made = files::make_all(folder).with_context(told)?;
@@ -76,14 +79,14 @@ async fn serve(context: &Context) -> anyhow::Result<Exit> {
 
 /// Writes the configuration, unless it is there; one of somebody else is left alone.
 fn write_config(path: &Path) -> anyhow::Result<()> {
-    match fs::read_to_string(path) {
+    match read_text(path) {
         Ok(text) if text.contains("patina demo") => Ok(()),
         Ok(_) => {
             let text =
                 "its patina.toml was not written by `patina demo`\nhint: name another folder";
             Err(Refusal::usage(text).into())
         }
-        Err(_) => Ok(fs::write(path, CONFIG)?),
+        Err(_) => Ok(File::create_new(path)?.write_all(CONFIG.as_bytes())?),
     }
 }
 

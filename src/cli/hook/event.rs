@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::args::HookRunArgs;
 use crate::cli::exit::Refusal;
+use crate::config::read_text;
 use crate::hook::{HookName, sample};
 
 /// What the hook is called with: from a file, from sizes, else samples.
@@ -47,7 +48,7 @@ pub(super) fn arguments(hook: HookName, args: &HookRunArgs) -> Result<Vec<Value>
 
 fn read(path: &Path) -> Result<Value, Refusal> {
     let name = path.display();
-    let text = std::fs::read_to_string(path);
+    let text = read_text(path);
     let text = text.map_err(|error| Refusal::usage(format!("`{name}` cannot be read: {error}")))?;
     serde_json::from_str(&text)
         .map_err(|error| Refusal::usage(format!("`{name}` is no JSON: {error}")))

@@ -1,10 +1,10 @@
 //! Knows a fetched image by its first bytes, and finds its commit record by its digest.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use crate::cli::exit::Refusal;
+use crate::config::open_regular;
 use crate::dump::decoder;
 use crate::types::{Compression, Hasher, Manifest, Sha256};
 
@@ -43,7 +43,7 @@ pub(super) fn manifest_of(
 
 /// The digest of an image's pages. `None`: the file is none, or cannot be read, which is told where it is restored.
 fn digest_of_image(file: &Path, compression: Compression) -> io::Result<Option<Sha256>> {
-    let Ok(input) = File::open(file) else {
+    let Ok(input) = open_regular(file) else {
         return Ok(None);
     };
     let Ok(mut plain) = decoder(compression, input) else {

@@ -21,6 +21,7 @@ use super::signals::overdue;
 use super::ways::{Stored, compression_of};
 use crate::catalog::CopyFilter;
 use crate::clock::{Clock, SystemClock};
+use crate::config::read_regular;
 use crate::copy::Found;
 use crate::engine::restore::{self, Job, Origin, Overwrite, RestoreError, Restored};
 use crate::types::{DatabaseName, Manifest};
@@ -112,11 +113,8 @@ impl What {
 
 fn read_manifest(path: &Path) -> anyhow::Result<Manifest> {
     let refused = |why: String| Refusal::usage(format!("`{}` {why}", path.display()));
-    let size = fs::metadata(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
-    if size.len() > MAX_MANIFEST_BYTES {
-        return Err(refused("is too long for a manifest".to_owned()).into());
-    }
-    let text = fs::read(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
+    let text = read_regular(path, MAX_MANIFEST_BYTES)
+        .map_err(|error| refused(format!("cannot be read: {error}")))?;
     let manifest = serde_json::from_slice(&text);
     Ok(manifest.map_err(|error| refused(format!("is no manifest: {error}")))?)
 }

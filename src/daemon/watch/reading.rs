@@ -3,12 +3,11 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::app;
-use crate::config::{Environment, Loaded, Problems, System};
+use crate::config::{Environment, Loaded, MOST_READ_BYTES, Problems, System, read_regular};
 
 /// A hash of every path that was read, its length and its bytes. It is kept in memory alone: secrets are in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +86,7 @@ impl Recorder {
     }
 
     fn note_bytes(&self, path: &Path) {
-        match fs::read(path) {
+        match read_regular(path, MOST_READ_BYTES) {
             Ok(bytes) => self.note(path, b'r', &bytes),
             Err(error) => self.note(path, b'e', error.kind().to_string().as_bytes()),
         }
@@ -140,6 +139,8 @@ impl Environment for Recorder {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const CONFIG: &str = "include = [\"conf.d/*.toml\"]\n[hooks]\nscripts = [\"s/a.rhai\"]\n\

@@ -309,6 +309,7 @@ fn good_copies(
 ) -> Result<Vec<StoredCopy>, CatalogError> {
     let filter = CopyFilter {
         database: Some(database.config.name.clone()),
+        ours: true,
         ..CopyFilter::default()
     };
     let mut copies = wiring.catalog.copies(&filter)?;

@@ -12,7 +12,7 @@ use crate::anomaly::Changes;
 use crate::catalog::{CatalogError, Committed, Run, Spooled};
 use crate::config::{CopyMethod, VerifyMode};
 use crate::dump::Header;
-use crate::engine::commit::{commit, is_read_whole};
+use crate::engine::commit::{Committed as Stored, commit, is_read_whole};
 use crate::engine::drill::{self, DrillError, Trial, Verdict};
 use crate::engine::judge;
 use crate::engine::spool::{Partial, Ready, Writing};
@@ -22,7 +22,7 @@ use crate::progress::{Progress, Stage};
 use crate::source::{DumpForm, DumpRequest, Dumped, Look, SourceError};
 use crate::store::StoreError;
 use crate::types::{
-    BackupDate, ByteCount, CopyForm, MANIFEST_FORMAT, Manifest, ObjectKey, SourceFacts,
+    BackupDate, ByteCount, Compression, CopyForm, MANIFEST_FORMAT, Manifest, ObjectKey, SourceFacts,
 };
 use crate::wiring::{WiredDatabase, Wiring};
 
@@ -34,6 +34,9 @@ const DRILL_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 
 /// Copies of one database whose export began in the same second are rare; so many never happen.
 const MAX_KEYS_TRIED: u32 = 60;
+
+/// So often a key is lost to another installation that took it first; then something else is wrong.
+const MOST_LOST_KEYS: u32 = 3;
 
 /// A store that has not said by then whether a key is free is not asked any longer.
 const STAT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -146,8 +149,10 @@ impl Attempt<'_> {
         }
         self.check_space()?;
         let made = self.make().await?;
-        let key = self.choose_key(&made).await?;
-        let (ready, manifest) = self.manifest(key, made)?;
+        let key = self
+            .choose_key(made.form, made.ready.stored.compression)
+            .await?;
+        let (ready, mut manifest) = self.manifest(key, made)?;
         let size = match self.check_size(&manifest).await {
             Ok(size) => size,
             Err(failure) => {
@@ -155,15 +160,20 @@ impl Attempt<'_> {
                 return Err(failure);
             }
         };
+        self.note_spooled(&ready, &manifest)?;
+        let changes = judge::changes(self.wiring, &manifest)?;
+        let degraded = self.store(ready, &mut manifest, &size, &changes).await?;
+        Ok(Done::Stored(Box::new(manifest), degraded, size, changes))
+    }
+
+    /// N5: a restart goes on with it.
+    fn note_spooled(&self, ready: &Ready, manifest: &Manifest) -> Result<(), CatalogError> {
         self.run.spooled(&Spooled {
             database: self.database.config.name.clone(),
             path: ready.path().to_owned(),
             manifest: manifest.clone(),
             created_at: self.wiring.clock.now(),
-        })?;
-        let changes = judge::changes(self.wiring, &manifest)?;
-        let degraded = self.store(ready, &manifest, &size, &changes).await?;
-        Ok(Done::Stored(Box::new(manifest), degraded, size, changes))
+        })
     }
 
     /// Asks `before_backup`. `Some`: it leaves the database out, and why.
@@ -403,17 +413,20 @@ impl Attempt<'_> {
     }
 
     /// The day's first copy has the plain key; a later one the time, or the next second that is free.
-    async fn choose_key(&self, made: &Made) -> Result<ObjectKey, Failure> {
-        let date = self.date();
-        let (name, compression) = (&self.database.config.name, made.ready.stored.compression);
-        let mut key = ObjectKey::daily(date, name, None, made.form, compression);
+    async fn choose_key(
+        &self,
+        form: CopyForm,
+        compression: Compression,
+    ) -> Result<ObjectKey, Failure> {
+        let (date, name) = (self.date(), &self.database.config.name);
+        let mut key = ObjectKey::daily(date, name, None, form, compression);
         let mut is_taken = self.wiring.catalog.daily_key_taken(date, name)?;
         let mut time = self.started_at.time();
         for _ in 0..MAX_KEYS_TRIED {
             if !is_taken && !self.is_in_a_store(&key).await {
                 break;
             }
-            key = ObjectKey::daily(date, name, Some(time), made.form, compression);
+            key = ObjectKey::daily(date, name, Some(time), form, compression);
             is_taken = self.wiring.catalog.copy(&key)?.is_some();
             time += TimeDelta::seconds(1);
         }
@@ -438,20 +451,13 @@ impl Attempt<'_> {
     async fn store(
         &self,
         ready: Ready,
-        manifest: &Manifest,
+        manifest: &mut Manifest,
         size: &SizeFinding,
         changes: &Changes,
     ) -> Result<Vec<String>, Failure> {
-        let stores = &self.wiring.stores;
-        let total_bytes = ready.stored.size_bytes * stores.len() as u64;
+        let total_bytes = ready.stored.size_bytes * self.wiring.stores.len() as u64;
         self.progress.enter(Stage::Store, total_bytes);
-        let outcome = commit(
-            stores,
-            &ready.as_proven(manifest),
-            self.progress,
-            self.wiring.clock.as_ref(),
-        )
-        .await;
+        let outcome = self.commit(&ready, manifest).await?;
         if outcome.good.is_empty() {
             let name = &self.database.config.name;
             self.wiring.catalog.discard_spooled(self.run.id(), name)?;
@@ -475,6 +481,29 @@ impl Attempt<'_> {
             tracing::warn!(%error, "a spool could not be removed");
         }
         Ok(outcome.failed)
+    }
+
+    /// Another installation may take the key between the look at it and the storing; then the next free one is tried.
+    async fn commit(&self, ready: &Ready, manifest: &mut Manifest) -> Result<Stored, Failure> {
+        let mut tries_left = MOST_LOST_KEYS;
+        loop {
+            let outcome = commit(
+                &self.wiring.stores,
+                &ready.as_proven(manifest),
+                self.progress,
+                self.wiring.clock.as_ref(),
+            )
+            .await;
+            if !(outcome.good.is_empty() && outcome.is_taken) || tries_left == 0 {
+                return Ok(outcome);
+            }
+            tries_left -= 1;
+            let (form, compression) = (manifest.key.form(), manifest.stored.compression);
+            manifest.key = self.choose_key(form, compression).await?;
+            let name = &self.database.config.name;
+            self.wiring.catalog.discard_spooled(self.run.id(), name)?;
+            self.note_spooled(ready, manifest)?;
+        }
     }
 
     fn manifest(&self, key: ObjectKey, made: Made) -> Result<(Ready, Manifest), Failure> {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
@@ -104,7 +105,13 @@ pub(in crate::engine) fn load_image(
     stop: &CancellationToken,
 ) -> Result<PlainFacts, DrillError> {
     let scratch = |error: io::Error| DrillError::Scratch(error.to_string());
-    let mut file = File::create(to).map_err(scratch)?;
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(to)
+        .map_err(scratch)?;
     let facts = copy(&mut image, &mut file, stop)?;
     file.flush().map_err(scratch)?;
     Ok(facts)

@@ -19,7 +19,7 @@ pub(in crate::engine) use self::image::{load_image, open_image};
 pub(in crate::engine) use self::load::{Place, Step};
 pub(in crate::engine) use self::statements::Statements;
 pub use self::verdict::Verdict;
-use super::spool::{Partial, Ready};
+use super::spool::{Partial, Ready, create_private};
 use crate::dump::{ReadError, SplitError};
 use crate::progress::Progress;
 use crate::source::{DumpForm, SourceError, Witness, content_of, sqlite_message};
@@ -389,7 +389,7 @@ struct Scratch {
 
 impl Scratch {
     fn create(path: &Path) -> Result<Self, DrillError> {
-        File::create_new(path)
+        create_private(path)
             .map_err(|error| DrillError::Scratch(format!("`{}`: {error}", path.display())))?;
         Ok(Self {
             path: path.to_owned(),

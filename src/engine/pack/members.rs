@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -220,6 +221,13 @@ enum Stop {
     },
 }
 
+/// The archive's file, begun again where a member spoiled it.
+fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path)
+}
+
 fn write_file(
     path: &Path,
     draft: &Draft,
@@ -229,7 +237,7 @@ fn write_file(
     runtime: &Handle,
 ) -> Result<StoredFacts, Stop> {
     let io = |cause| Stop::Archive(ArchiveError::Io(cause));
-    let file = BufWriter::with_capacity(BUFFER_BYTES, File::create(path).map_err(io)?);
+    let file = BufWriter::with_capacity(BUFFER_BYTES, open_private(path).map_err(io)?);
     let mut writer =
         Writer::start(file, &draft.contents(), &draft.runbook).map_err(Stop::Archive)?;
     for (place, (member, store)) in draft.members.iter().zip(stores).enumerate() {

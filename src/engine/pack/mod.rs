@@ -118,6 +118,16 @@ pub enum PackError {
         /// What each said.
         why: String,
     },
+    /// Something else has that week's key.
+    #[error(
+        "the archive of {week} is not stored: something else lies under its key, such as that of another installation\n\
+         hint: the daily copies are untouched; two installations need a place each (`prefix`, `directory`): then \
+         `patina archive`"
+    )]
+    Taken {
+        /// The week.
+        week: IsoWeek,
+    },
     /// The process was told to end.
     #[error("the process was told to end")]
     Stopped,
@@ -348,6 +358,9 @@ pub(super) async fn settle(
     if outcome.good.is_empty() {
         wiring.catalog.discard_packed(key)?;
         let _ = fs::remove_file(path);
+        if outcome.is_taken {
+            return Err(PackError::Taken { week });
+        }
         let why = excerpt::joined(&outcome.failed);
         return Err(PackError::NotStored { week, why });
     }

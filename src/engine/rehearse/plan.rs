@@ -78,6 +78,11 @@ impl Plan {
             Knowledge::Manifests => {
                 let stranger = as_a_stranger(wiring, ask, workshop)?;
                 let found = rebuild::run(&stranger, stop).await?;
+                // Where several installations share a storage, it is this one's copies that must come back.
+                let own = wiring.catalog.instance()?;
+                if found.instances.contains(&own) {
+                    stranger.catalog.take_over(&own)?;
+                }
                 let storages: Vec<StorageFinding> = found.storages.iter().map(finding).collect();
                 (candidates(&stranger, ask, &storages)?, storages)
             }

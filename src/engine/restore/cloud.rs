@@ -23,7 +23,7 @@ use super::workshop::Workshop;
 use crate::config::D1Method;
 use crate::dump::{Header, Splitter, quoted_name};
 use crate::engine::drill::{self, DrillError, Place, Statements, Step, Trial};
-use crate::engine::spool::Writing;
+use crate::engine::spool::{Writing, create_private};
 use crate::progress::Progress;
 use crate::source::d1::{Client, D1Source, OnChange, SchemaEntry, name_for};
 use crate::source::{DumpForm, DumpRequest, Dumped, Look, Source, SourceError};
@@ -214,7 +214,7 @@ fn write_import(
     let file = workshop.path("import.sql");
     let mut settings = Vec::new();
     let mut write = || -> io::Result<()> {
-        let mut out = BufWriter::new(fs::File::create_new(&file)?);
+        let mut out = BufWriter::new(create_private(&file)?);
         writeln!(out, "PRAGMA defer_foreign_keys=TRUE;")?;
         let input = fs::File::open(part.path())?;
         if tables.is_none() {
@@ -404,7 +404,7 @@ fn keep_now(
     };
     let text = serde_json::to_vec_pretty(&manifest).expect("a manifest has only text keys");
     let beside = to.with_extension("sql.json");
-    let mut out = fs::File::create_new(&beside).map_err(told)?;
+    let mut out = create_private(&beside).map_err(told)?;
     out.write_all(&text)
         .and_then(|()| out.sync_all())
         .map_err(told)?;

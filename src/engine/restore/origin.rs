@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::error::{RestoreError, shown};
+use crate::config::open_regular;
 use crate::copy::{ReadingError, Way, read_copy, read_member};
 use crate::progress::Progress;
 use crate::types::{Compression, Manifest};
@@ -129,7 +130,7 @@ fn open_file(
     compression: Compression,
     progress: &Arc<Progress>,
 ) -> Result<Feed, RestoreError> {
-    let file = File::open(path).map_err(|cause| RestoreError::File {
+    let file = open_regular(path).map_err(|cause| RestoreError::File {
         path: path.display().to_string(),
         why: format!("cannot be read: {cause}"),
     })?;

@@ -31,6 +31,7 @@ use crate::types::{EvidenceClass, MANIFEST_FORMAT, SourceEvidence, SourceFacts};
 
 pub(crate) use import::{ImportError, Imported};
 pub use message::sqlite_message;
+pub use open::Claim;
 pub use scratch::{lift_limits, open_scratch};
 pub(super) use shadow::{Trial, try_alone};
 

@@ -503,12 +503,17 @@ fn a_lost_state_beside_a_full_storage_is_told_by_the_check() {
     place.ok(&["backup"]);
     fs::remove_dir_all(place.path("state")).unwrap();
     let (result, message) = check(&place);
-    assert_eq!(result, "remark", "{message}");
+    assert_eq!(result, "failed", "{message}");
     assert!(
-        message.contains("that this installation does not know\nhint: "),
+        message.contains("belongs to another installation"),
         "{message}"
     );
     assert!(message.contains("`patina rebuild`"), "{message}");
+    // As the backup does.
+    place.ends(1, &["backup"]).complains("`patina rebuild`");
+    place.ok(&["rebuild"]);
+    assert_eq!(check(&place).0, "ok");
+    place.ok(&["backup"]);
 }
 
 #[test]

@@ -307,3 +307,20 @@ fn a_file_that_may_not_be_read_any_more_is_told_and_taken_again_when_it_may() {
 }
 
 const NOBODY: u32 = 65534;
+
+#[test]
+fn a_configuration_that_becomes_a_pipe_is_refused_and_the_file_is_still_watched() {
+    let mut watched = Watched::new();
+    let before = watched.home.reloads().len();
+    let path = watched.home.path("patina.toml");
+    fs::remove_file(&path).unwrap();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let new = watched.settled("a pipe", before, Duration::from_secs(20));
+    assert_eq!(new[0].outcome, ReloadOutcome::Rejected, "{new:#?}");
+    let before = watched.home.reloads().len();
+    fs::remove_file(&path).unwrap();
+    let text = watched.next();
+    watched.write(&text);
+    watched.check_one("a file again", before, Duration::from_secs(20));
+}

@@ -168,6 +168,7 @@ impl Home {
                 }
             }
         }
+        left.retain(|path| !path.ends_with(".patina-spool"));
         left
     }
 }

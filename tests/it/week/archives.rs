@@ -140,7 +140,7 @@ async fn a_foreign_object_under_the_weeks_key_is_never_overwritten() {
         .unwrap();
     let process = world.healthy().await;
     let error = process.pack().await.unwrap_err();
-    assert!(matches!(error, PackError::NotStored { .. }), "{error}");
+    assert!(matches!(error, PackError::Taken { .. }), "{error}");
     let bytes = read_small(world.bucket.as_ref(), &week(), 100)
         .await
         .unwrap()

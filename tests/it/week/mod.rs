@@ -7,6 +7,7 @@ mod held;
 pub(crate) mod kill;
 mod listing;
 mod reading;
+mod shared;
 mod simulator;
 mod skipped;
 pub(crate) mod world;

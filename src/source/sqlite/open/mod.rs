@@ -49,7 +49,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::locate::log_not_readable;
 use self::place::{Identity, Place, Stamp};
-use self::safe_close::Claim;
+pub use self::safe_close::Claim;
 use self::ways::Reached;
 use super::{SourceError, SqliteSource, shown, stop_when_asked};
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek};
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -34,13 +34,21 @@ fn in_use() -> MutexGuard<'static, BTreeMap<Key, InUse>> {
 
 /// States that SQLite has the database open; made before the first connection and dropped after the last.
 #[derive(Debug)]
-pub(super) struct Claim(Key);
+pub struct Claim(Key);
 
 impl Claim {
     pub(super) fn new(database: Identity) -> Self {
         let key = key(database);
         in_use().entry(key).or_default().claims += 1;
         Self(key)
+    }
+
+    /// Of a database that another room opens, and that may be read as a source, too.
+    ///
+    /// # Errors
+    /// Where the file cannot be looked at.
+    pub fn of(database: &Path) -> io::Result<Self> {
+        Ok(Self::new(Identity::from(&database.metadata()?)))
     }
 }
 
@@ -64,11 +72,37 @@ pub(super) struct SafeFile {
 
 impl SafeFile {
     pub(super) fn open(path: &Path, database: Identity) -> io::Result<Self> {
+        let key = key(database);
+        let parked = parked(path, key)?;
+        let file = match parked {
+            Some(file) => file,
+            None => File::open(path)?,
+        };
         Ok(Self {
-            file: Some(File::open(path)?),
-            key: key(database),
+            file: Some(file),
+            key,
         })
     }
+}
+
+/// A descriptor of the same file that waits to be closed: a database that is always open would gather ever more of them.
+fn parked(path: &Path, key: Key) -> io::Result<Option<File>> {
+    let mut files = in_use();
+    let Some(used) = files.get_mut(&key).filter(|used| !used.parked.is_empty()) else {
+        return Ok(None);
+    };
+    let wanted = Identity::from(&path.metadata()?);
+    let is_it = |file: &File| {
+        file.metadata()
+            .is_ok_and(|facts| Identity::from(&facts) == wanted)
+    };
+    let Some(at) = used.parked.iter().position(is_it) else {
+        return Ok(None);
+    };
+    let mut file = used.parked.swap_remove(at);
+    // Of a regular file this does not fail; closing it here would be what all this avoids.
+    let _ = file.rewind();
+    Ok(Some(file))
 }
 
 impl Deref for SafeFile {

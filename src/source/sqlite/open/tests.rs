@@ -215,6 +215,34 @@ fn a_second_look_at_a_database_keeps_the_locks_of_the_first() {
 }
 
 #[test]
+fn a_database_that_another_room_keeps_open_keeps_its_locks_and_gathers_no_descriptors() {
+    let case = Case::new("WAL");
+    let claim = super::Claim::of(&case.database()).unwrap();
+    let kept = Connection::open(case.database()).unwrap();
+    counts(&kept);
+    let descriptors = || {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap();
+        let targets = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        targets.filter(|target| *target == case.database()).count()
+    };
+    drop(case.open().unwrap());
+    let before = descriptors();
+    for _ in 0..10 {
+        drop(case.open().unwrap());
+    }
+    assert_eq!(descriptors(), before);
+    let output = Command::new("sqlite3")
+        .arg(case.database())
+        .arg("PRAGMA journal_mode=DELETE")
+        .output()
+        .expect("sqlite3 is installed: scripts/test-deps.sh");
+    let mode = String::from_utf8_lossy(&output.stdout);
+    assert_ne!(mode.trim(), "delete", "its locks are lost");
+    drop(kept);
+    drop(claim);
+}
+
+#[test]
 fn what_was_read_is_stated_with_its_log() {
     use std::os::unix::fs::MetadataExt;
     let case = Case::new("WAL");

@@ -425,7 +425,9 @@ impl History {
     async fn settle(&mut self) -> Result<(), Broken> {
         self.has_died = false;
         let process = self.world.healthy().await;
-        let spool = std::fs::read_dir(process.state.spool()).unwrap().count();
+        let spool = std::fs::read_dir(process.state.spool()).unwrap();
+        let names = spool.map(|entry| entry.unwrap().file_name());
+        let spool = names.filter(|name| name != ".patina-spool").count();
         if spool > 0 {
             return broken("P6", format!("{spool} files are left in the spool"));
         }
