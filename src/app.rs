@@ -7,6 +7,7 @@
 
 pub mod online;
 mod reach;
+mod stamp;
 pub mod startup;
 mod unopened;
 
@@ -163,6 +164,9 @@ async fn assemble(
         clock,
         config,
     };
+    // Only what is in force is written down.
+    let alerts = wiring.config.alerts();
+    wiring.catalog.note_alerts(alerts, wiring.clock.now())?;
     let wiring = Arc::new(wiring);
     Ok(Built { wiring, pruners })
 }
