@@ -9,6 +9,7 @@ pub mod drill;
 pub mod expire;
 pub mod foresee;
 pub mod judge;
+pub mod keys;
 pub mod pack;
 pub mod presence;
 pub mod reconcile;
