@@ -9,6 +9,7 @@ mod aside;
 pub mod online;
 mod owned;
 mod reach;
+mod stamp;
 pub mod startup;
 mod unopened;
 
@@ -177,6 +178,9 @@ async fn assemble(
         clock,
         config,
     };
+    // Only what is in force is written down.
+    let alerts = wiring.config.alerts();
+    wiring.catalog.note_alerts(alerts, wiring.clock.now())?;
     let wiring = Arc::new(wiring);
     Ok(Built { wiring, pruners })
 }

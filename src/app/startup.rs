@@ -1,29 +1,21 @@
 //! Tells the sinks that Patina does not start. Invariant: it works without a catalog and with a configuration of which
 //! only the sinks are right; a service that is started again and again says the same once a day.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-
+use super::stamp::Stamp;
 use super::{notifiers, system_clock};
 use crate::config::{Agent, AlertLevel, Alerts, Config, Problems, Severity, SinkKind};
 use crate::engine::deliver::send_to_all;
 use crate::notify::{Alert, Beat, Message};
-use crate::types::{EventKind, Sha256};
-
-/// The same is told again after this.
-const AGAIN: TimeDelta = TimeDelta::hours(24);
+use crate::types::EventKind;
 
 /// A sink that did not take it gets it once more after this.
 const SECOND_TRY: Duration = Duration::from_secs(2);
 
 /// A longer list of mistakes is for `patina check`.
 const MOST_MISTAKES: usize = 10;
-
-/// Where it is kept what was told last.
-const STAMP: &str = "not-started";
 
 /// Tells that a configuration cannot be used, to the sinks in it that are right.
 pub async fn tell_rejected(problems: &Problems) {
@@ -52,15 +44,13 @@ pub async fn tell_not_started(config: &Config, why: &str) {
 
 /// True where an alert was sent that Patina does not start, and not taken back since; it is now.
 pub fn has_started(state: &Path) -> bool {
-    let told = [state.join(STAMP), stand_in(state)];
-    let removed = told.iter().filter(|path| fs::remove_file(path).is_ok());
-    removed.count() > 0
+    Stamp::of(state).remove()
 }
 
 async fn tell(agent: &Agent, alerts: &Alerts, why: &str, hides: bool) {
     let clock = system_clock();
     let now = clock.now();
-    if alerts.sinks.is_empty() || !is_new(&agent.state, why, now) {
+    if alerts.sinks.is_empty() || !Stamp::of(&agent.state).is_new(why, now) {
         return;
     }
     let (message, hint) = match why.split_once("\nhint: ") {
@@ -117,29 +107,4 @@ async fn tell(agent: &Agent, alerts: &Alerts, why: &str, hides: bool) {
         beats.retain(|sink| failed(sink.name()));
         clock.sleep(SECOND_TRY).await;
     }
-}
-
-/// Whether this was not told within the last day; it is noted that it is told now.
-fn is_new(state: &Path, why: &str, now: DateTime<Utc>) -> bool {
-    let path = match state.is_dir() {
-        true => state.join(STAMP),
-        false => stand_in(state),
-    };
-    let digest = Sha256::of(why.as_bytes()).to_string();
-    let told = fs::read_to_string(&path).unwrap_or_default();
-    let was_told = told.split_once(' ').is_some_and(|(what, at)| {
-        let at = DateTime::parse_from_rfc3339(at.trim());
-        what == digest && at.is_ok_and(|at| (now - at.to_utc()).abs() < AGAIN)
-    });
-    if !was_told {
-        // Where it cannot be noted, it is told too often rather than never.
-        let _ = fs::write(&path, format!("{digest} {}\n", now.to_rfc3339()));
-    }
-    !was_told
-}
-
-/// Stands in for a state directory that is not there yet.
-fn stand_in(state: &Path) -> PathBuf {
-    let digest = Sha256::of(state.as_os_str().as_encoded_bytes()).to_string();
-    std::env::temp_dir().join(format!("patina-{STAMP}-{}", &digest[..16]))
 }

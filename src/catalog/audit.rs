@@ -1,20 +1,65 @@
-//! Writes down who was given what. Invariant: rows are only added, and a row that was changed, taken out or put in
-//! breaks the chain of hashes.
+//! Writes down who was given what. Invariant: a row that was changed, taken out or put in breaks the chain of hashes;
+//! rows go from the old end alone, beyond [`AuditLimit`], and the hash of the last one that went stays.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::types::Sha256;
 
 use super::Catalog;
 use super::error::{CatalogError, Stop};
-use super::row::{AuditActionWord, AuditOutcomeWord, integer, misfit, number, parsed};
+use super::row::{AuditActionWord, AuditOutcomeWord, integer, misfit, number, parsed, time};
 
 /// What stands before the first row.
 const BEGINNING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// How much of the audit is kept; the oldest rows go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditLimit {
+    /// So many rows at most.
+    pub most_rows: u64,
+    /// Rows older than this go, too,
+    pub most_age: TimeDelta,
+    /// but never one of the newest so many: a clock that jumps ahead ages all of them at once.
+    pub least_rows: u64,
+}
+
+impl AuditLimit {
+    /// 100,000 rows of some 400 bytes are 40 MB; a year's review finds the year before it.
+    pub const USUAL: Self = Self {
+        most_rows: 100_000,
+        most_age: TimeDelta::days(400),
+        least_rows: 10_000,
+    };
+
+    /// So many rows go at a time, so that not every row costs a removal.
+    const STEP: u64 = 100;
+}
+
+/// Where the audit begins after its oldest rows were let go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditBegin {
+    /// The last row that was let go.
+    pub after_row: u64,
+    /// Its hash, which the next row is bound to.
+    pub hash: Sha256,
+    /// When rows were let go last.
+    pub at: DateTime<Utc>,
+}
+
+/// A download that was granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// When, by the wall clock of then.
+    pub at: DateTime<Utc>,
+    /// By whom.
+    pub client: String,
+    /// From where.
+    pub address: IpAddr,
+}
 
 /// What a client did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,35 +140,15 @@ pub struct AuditRow {
     pub hash: Sha256,
 }
 
-/// How many downloads may be granted in any stretch of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DownloadLimit {
-    /// To one client.
-    pub per_client: u64,
-    /// To one address.
-    pub per_address: u64,
-    /// The stretch.
-    pub window: Duration,
-}
-
-/// Whether a download was granted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// It was, and that is written down.
-    Granted,
-    /// Its client has had its share; after this time it has room again.
-    ClientFull(Duration),
-    /// Its address has.
-    AddressFull(Duration),
-}
-
 /// What a look at the whole audit found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuditVerdict {
     /// Every row is as it was written.
     Whole {
-        /// How many there are.
+        /// How many were written, those that were let go included.
         rows: u64,
+        /// What was let go, as it was too much or too old. `None`: nothing.
+        begin: Option<AuditBegin>,
         /// The hash of the last one: whoever notes it elsewhere can tell later that nothing before it changed.
         head: Option<Sha256>,
     },
@@ -142,31 +167,69 @@ impl Catalog {
     /// # Errors
     /// Where the row cannot be written; what it is about must not happen then.
     pub fn audit(&self, audit: &Audit) -> Result<(), CatalogError> {
-        self.write(|transaction| append(transaction, audit))
+        self.audit_within(audit, AuditLimit::USUAL)
     }
 
-    /// Writes down that a download is granted, unless `limit` is reached: both in one transaction, so that no two
-    /// requests share the last place. Grants that are known from before a restart count.
+    /// The same, under another limit.
     ///
     /// # Errors
-    /// Where the row cannot be written; no byte may leave then.
-    pub fn admit_download(
-        &self,
-        audit: &Audit,
-        limit: &DownloadLimit,
-    ) -> Result<Admission, CatalogError> {
+    /// As [`Catalog::audit`].
+    pub fn audit_within(&self, audit: &Audit, limit: AuditLimit) -> Result<(), CatalogError> {
         self.write(|transaction| {
-            let by_client = ("client", audit.client.as_str(), limit.per_client);
-            let address = audit.address.to_string();
-            let by_address = ("address", address.as_str(), limit.per_address);
-            if let Some(pause) = pause(transaction, by_client, audit.at, limit.window)? {
-                return Ok(Admission::ClientFull(pause));
-            }
-            if let Some(pause) = pause(transaction, by_address, audit.at, limit.window)? {
-                return Ok(Admission::AddressFull(pause));
-            }
             append(transaction, audit)?;
-            Ok(Admission::Granted)
+            let gone = let_go(transaction, audit.at, limit)?;
+            if gone > 0 {
+                tracing::info!(
+                    "the audit let its {gone} oldest rows go: it keeps {} rows, and {} days beyond the newest {}",
+                    limit.most_rows,
+                    limit.most_age.num_days(),
+                    limit.least_rows
+                );
+            }
+            Ok(())
+        })
+    }
+
+    /// The last downloads that were granted, the newest first by the order in which they were written.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn taken(&self, limit: usize) -> Result<Vec<Taken>, CatalogError> {
+        let sql = "SELECT * FROM audit WHERE outcome = 'granted' AND action = 'download'
+                   ORDER BY id DESC LIMIT ?";
+        self.read(|connection| {
+            let mut statement = connection.prepare(sql)?;
+            let rows = statement.query_map([integer(limit as u64)], |row| {
+                let audit = row_of(row)?.audit;
+                Ok(Taken {
+                    at: audit.at,
+                    client: audit.client,
+                    address: audit.address,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// What a client was given by `action` since then, each once: keys of copies, or names of databases.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn given(
+        &self,
+        client: &str,
+        action: AuditAction,
+        since: DateTime<Utc>,
+    ) -> Result<BTreeSet<String>, CatalogError> {
+        // The newest rows are enough, and bound the work.
+        let sql = "SELECT subject FROM (SELECT * FROM audit ORDER BY id DESC LIMIT 2000)
+                   WHERE client = ?1 AND action = ?2 AND outcome IN ('granted', 'complete')
+                      AND at_ms >= ?3";
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let row = params![client, action.as_str(), since.timestamp_millis()];
+            let rows = statement.query_map(row, |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
         })
     }
 
@@ -191,7 +254,11 @@ impl Catalog {
         self.read(|connection| {
             let mut statement = connection.prepare("SELECT * FROM audit ORDER BY id")?;
             let mut rows = statement.query([])?;
-            let (mut last, mut previous) = (0, BEGINNING.to_owned());
+            let begin = begin(connection)?;
+            let (mut last, mut previous) = match &begin {
+                Some(begin) => (begin.after_row, begin.hash.to_string()),
+                None => (0, BEGINNING.to_owned()),
+            };
             while let Some(row) = rows.next()? {
                 let id = number(row, "id")?;
                 let broken = |what: String| Ok(AuditVerdict::Broken { row: id, what });
@@ -217,41 +284,64 @@ impl Catalog {
             }
             Ok(AuditVerdict::Whole {
                 rows: last,
+                begin,
                 head: previous.parse().ok().filter(|_| last > 0),
             })
         })
     }
 }
 
-/// How long it takes until one more download fits the window; `None`: it fits now.
-fn pause(
-    connection: &Connection,
-    (column, who, most): (&str, &str, u64),
-    now: DateTime<Utc>,
-    window: Duration,
-) -> Result<Option<Duration>, Stop> {
-    // A clock that was set back leaves rows in the future; further off than a window they are none of ours.
-    let sql = format!(
-        "SELECT at_ms FROM audit WHERE outcome = 'granted' AND action = 'download'
-            AND at_ms > ?1 AND at_ms < ?2 AND {column} = ?3
-         ORDER BY at_ms DESC LIMIT 1 OFFSET ?4"
-    );
-    let window_ms = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
-    let now_ms = now.timestamp_millis();
-    let row = params![
-        now_ms.saturating_sub(window_ms),
-        now_ms.saturating_add(window_ms),
-        who,
-        integer(most.saturating_sub(1))
-    ];
-    // The oldest of those that fill the window: when it leaves, there is room.
-    let oldest: Option<i64> = connection
-        .query_row(&sql, row, |row| row.get(0))
+/// Lets the oldest rows go where there are too many or they are too old. Gives how many.
+fn let_go(connection: &Connection, now: DateTime<Utc>, limit: AuditLimit) -> Result<u64, Stop> {
+    let newest = newest_id(connection)?;
+    let first: Option<(i64, i64)> = connection
+        .query_row(
+            "SELECT id, at_ms FROM audit ORDER BY id LIMIT 1",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
         .optional()?;
-    Ok(oldest.map(|at_ms| {
-        let left = at_ms.saturating_add(window_ms).saturating_sub(now_ms);
-        Duration::from_millis(u64::try_from(left).unwrap_or_default()).min(window)
-    }))
+    let Some((first, first_ms)) = first else {
+        return Ok(0);
+    };
+    let first = u64::try_from(first).unwrap_or_default();
+    let oldest_ms = (now - limit.most_age).timestamp_millis();
+    let kept = newest.saturating_sub(first) + 1;
+    let step = (limit.most_rows / 10).clamp(1, AuditLimit::STEP);
+    let mut last = match kept > limit.most_rows {
+        true => first - 1 + (kept - limit.most_rows).max(step),
+        false => first - 1,
+    };
+    if first_ms < oldest_ms && kept > limit.least_rows {
+        let most = (first - 1 + step).min(newest - limit.least_rows);
+        let sql = "SELECT coalesce(max(id), 0) AS id FROM audit WHERE id <= ? AND at_ms < ?";
+        let row = params![integer(most), oldest_ms];
+        last = last.max(connection.query_row(sql, row, |row| number(row, "id"))?);
+    }
+    if last < first {
+        return Ok(0);
+    }
+    let sql = "INSERT INTO audit_begins SELECT 1, id, hash, ?2 FROM audit WHERE id = ?1
+               ON CONFLICT DO UPDATE SET after_row = excluded.after_row, hash = excluded.hash,
+                  at = excluded.at";
+    let noted = connection.execute(sql, params![integer(last), now.timestamp()])?;
+    if noted == 0 {
+        // A row was taken out there: whoever verifies is to see that.
+        return Ok(0);
+    }
+    let gone = connection.execute("DELETE FROM audit WHERE id <= ?", [integer(last)])?;
+    Ok(gone as u64)
+}
+
+fn begin(connection: &Connection) -> Result<Option<AuditBegin>, Stop> {
+    let begin = connection.query_row("SELECT * FROM audit_begins", [], |row| {
+        Ok(AuditBegin {
+            after_row: number(row, "after_row")?,
+            hash: parsed(row, "hash")?,
+            at: time(row, "at")?,
+        })
+    });
+    Ok(begin.optional()?)
 }
 
 fn append(connection: &Connection, audit: &Audit) -> Result<(), Stop> {
@@ -259,7 +349,12 @@ fn append(connection: &Connection, audit: &Audit) -> Result<(), Stop> {
     let previous: Option<String> = connection
         .query_row(last, [], |row| row.get(0))
         .optional()?;
-    let previous = previous.unwrap_or_else(|| BEGINNING.to_owned());
+    let previous = match previous {
+        Some(hash) => hash,
+        None => {
+            begin(connection)?.map_or_else(|| BEGINNING.to_owned(), |begin| begin.hash.to_string())
+        }
+    };
     let id = newest_id(connection)? + 1;
     let sql = "INSERT INTO audit (id, at_ms, request_id, action, outcome, client, address, subject,
                   size_bytes, hash)

@@ -220,9 +220,11 @@ pub(super) fn raise(connection: &Connection, raised: &Raised) -> Result<bool, St
     };
     let is_new = details.iter().any(|detail| !known.contains_key(detail));
     let last = known.values().copied().max().unwrap_or(i64::MIN);
+    // A moment that lies ahead was noted under a clock that was set back since: it silences nothing.
+    let is_ahead = last > event.at.timestamp();
     let is_due = raised
         .again
-        .is_some_and(|again| last <= (event.at - again).timestamp());
+        .is_some_and(|again| last <= (event.at - again).timestamp() || is_ahead);
     let is_told = is_new || is_due;
     for gone in known.keys().filter(|known| !details.contains(known)) {
         let sql = "DELETE FROM conditions WHERE kind = ? AND scope = ? AND detail = ?";

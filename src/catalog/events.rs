@@ -24,7 +24,8 @@ impl Catalog {
         })
     }
 
-    /// Writes it down unless the same was told since then. False: it was.
+    /// Writes it down unless the same was told since then. False: it was. What was told at a moment that lies ahead, under
+    /// a clock that was set back since, does not count.
     ///
     /// # Errors
     /// Where the row cannot be written.
@@ -33,9 +34,11 @@ impl Catalog {
         event: &Event,
         since: DateTime<Utc>,
     ) -> Result<bool, CatalogError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM events WHERE kind = ? AND message = ? AND at > ?)";
+        let sql = "SELECT EXISTS (SELECT 1 FROM events WHERE kind = ?1 AND message = ?2
+                      AND at > ?3 AND at <= ?4)";
         self.write(|transaction| {
-            let row = params![event.kind.as_str(), event.message, since.timestamp()];
+            let (since, now) = (since.timestamp(), event.at.timestamp());
+            let row = params![event.kind.as_str(), event.message, since, now];
             let is_told: bool = transaction.query_row(sql, row, |row| row.get(0))?;
             if !is_told {
                 insert_event(transaction, event)?;

@@ -4,7 +4,9 @@
 //! The file is a cache of what the stores hold, the intent log of running jobs and the record of past ones.
 //! Every call is short and blocks; a second process that writes is waited for up to [`BUSY_TIMEOUT`].
 
+mod access;
 mod adopt;
+mod alerting;
 mod archives;
 mod audit;
 mod conditions;
@@ -33,8 +35,9 @@ mod telling;
 mod unwritable;
 mod write;
 
+pub use access::{LastUse, MOST_REFUSALS, MOST_TOLD_AN_HOUR, Refused, Visit};
 pub use audit::{
-    Admission, Audit, AuditAction, AuditOutcome, AuditRow, AuditVerdict, DownloadLimit,
+    Audit, AuditAction, AuditBegin, AuditLimit, AuditOutcome, AuditRow, AuditVerdict, Taken,
 };
 pub use conditions::{Condition, Ended, News, Noted, Raised};
 pub use error::CatalogError;

@@ -1,7 +1,7 @@
 //! Keeps the events that are on their way to the sinks. Invariant: an event is delivered to a sink, given up with its
 //! reason, or still tried; nothing is forgotten.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::Catalog;
@@ -14,6 +14,9 @@ use crate::types::JobId;
 
 /// So many events are read at once.
 const MOST_EVENTS: u32 = 500;
+
+/// Nothing is put off for longer: a sink may ask for a day.
+const LONGEST_WAIT: TimeDelta = TimeDelta::hours(25);
 
 /// An event that was written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +104,8 @@ impl Catalog {
         })
     }
 
-    /// What a sink is to get now, the oldest first.
+    /// What a sink is to get now, the oldest first. What waits for longer than anything is put off was put off
+    /// under a clock that was set back since, and is due.
     ///
     /// # Errors
     /// Where the file cannot be read.
@@ -112,11 +116,13 @@ impl Catalog {
         limit: usize,
     ) -> Result<Vec<Due>, CatalogError> {
         let sql = "SELECT events.*, attempts FROM deliveries JOIN events ON events.id = event_id
-                   WHERE sink = ? AND next_at <= ? AND delivered_at IS NULL AND given_up_at IS NULL
-                   ORDER BY event_id LIMIT ?";
+                   WHERE sink = ?1 AND delivered_at IS NULL AND given_up_at IS NULL
+                      AND (next_at <= ?2 OR next_at > ?2 + ?3)
+                   ORDER BY event_id LIMIT ?4";
         self.read(|connection| {
             let mut statement = connection.prepare_cached(sql)?;
-            let row = params![sink, now.timestamp(), integer(limit as u64)];
+            let (now, longest) = (now.timestamp(), LONGEST_WAIT.num_seconds());
+            let row = params![sink, now, longest, integer(limit as u64)];
             let rows = statement.query_map(row, |row| {
                 Ok(Due {
                     posted: posted_of(row)?,
@@ -127,15 +133,20 @@ impl Catalog {
         })
     }
 
-    /// When a sink is to get something next. `None`: nothing waits for it.
+    /// When a sink is to get something next, as [`Catalog::due`] sees it. `None`: nothing waits for it.
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub fn next_due(&self, sink: &str) -> Result<Option<DateTime<Utc>>, CatalogError> {
-        let sql = "SELECT min(next_at) AS next_at FROM deliveries
-                   WHERE sink = ? AND delivered_at IS NULL AND given_up_at IS NULL";
+    pub fn next_due(
+        &self,
+        sink: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, CatalogError> {
+        let sql = "SELECT min(iif(next_at > ?2 + ?3, ?2, next_at)) AS next_at FROM deliveries
+                   WHERE sink = ?1 AND delivered_at IS NULL AND given_up_at IS NULL";
+        let row = params![sink, now.timestamp(), LONGEST_WAIT.num_seconds()];
         self.read(|connection| {
-            Ok(connection.query_row(sql, [sink], |row| optional_time(row, "next_at"))?)
+            Ok(connection.query_row(sql, row, |row| optional_time(row, "next_at"))?)
         })
     }
 
@@ -147,17 +158,24 @@ impl Catalog {
         self.read(|connection| super::events::are_waiting(connection))
     }
 
-    /// What a sink was sent after `since`.
+    /// What a sink was sent within `window` before `now`; what it was sent later, under a clock that was set back since,
+    /// does not count.
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub fn sent(&self, sink: &str, since: DateTime<Utc>) -> Result<Sent, CatalogError> {
+    pub fn sent(
+        &self,
+        sink: &str,
+        window: TimeDelta,
+        now: DateTime<Utc>,
+    ) -> Result<Sent, CatalogError> {
         let sql = "SELECT count(*) AS messages, max(at) AS last
                    FROM (SELECT max(delivered_at) AS at FROM deliveries
-                         WHERE sink = ? AND delivered_at > ? AND message_id IS NOT NULL
+                         WHERE sink = ?1 AND delivered_at > ?2 AND delivered_at <= ?3
+                            AND message_id IS NOT NULL
                          GROUP BY message_id)";
         self.read(|connection| {
-            let row = params![sink, since.timestamp()];
+            let row = params![sink, (now - window).timestamp(), now.timestamp()];
             Ok(connection.query_row(sql, row, |row| {
                 Ok(Sent {
                     messages: number(row, "messages")?,
@@ -221,14 +239,16 @@ impl Catalog {
     ) -> Result<(), CatalogError> {
         let sql = "UPDATE deliveries SET attempts = attempts + 1, next_at = ?3, last_error = ?4
                    WHERE event_id = ?1 AND sink = ?2";
-        let hold = "UPDATE deliveries SET next_at = max(next_at, ?2)
+        let hold = "UPDATE deliveries
+                    SET next_at = iif(next_at > ?2 + ?3, ?2, max(next_at, ?2))
                     WHERE sink = ?1 AND delivered_at IS NULL AND given_up_at IS NULL";
         self.write(|transaction| {
             for number in numbers {
                 transaction.execute(sql, params![number, sink, until.timestamp(), error])?;
             }
             if holds_all {
-                transaction.execute(hold, params![sink, until.timestamp()])?;
+                let longest = LONGEST_WAIT.num_seconds();
+                transaction.execute(hold, params![sink, until.timestamp(), longest])?;
             }
             Ok(())
         })

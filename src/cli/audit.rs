@@ -1,13 +1,13 @@
 //! `patina audit`: who was given what, and whether that record is whole.
 
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::args::AuditCommand;
 use super::context::{Context, printable};
 use super::exit::{Exit, Refusal};
 use super::table::{Side, Table};
-use crate::catalog::{AuditRow, AuditVerdict};
+use crate::catalog::{AuditLimit, AuditRow, AuditVerdict, Refused};
 use crate::types::ByteCount;
 
 /// Runs `patina audit …`.
@@ -15,19 +15,31 @@ pub(super) fn run(context: &Context, command: &AuditCommand) -> anyhow::Result<E
     let config = context.load()?.config;
     let catalog = context.catalog(&config)?;
     match command {
-        AuditCommand::List { limit } => list(context, &catalog.audits(*limit)?),
+        AuditCommand::List { limit, refused } => {
+            let given = match refused {
+                true => Vec::new(),
+                false => catalog.audits(*limit)?,
+            };
+            list(context, &given, &catalog.refused(*limit)?, *limit)
+        }
         AuditCommand::Verify => verify(context, &catalog.verify_audit()?),
     }
 }
 
-fn list(context: &Context, rows: &[AuditRow]) -> anyhow::Result<Exit> {
+fn list(
+    context: &Context,
+    given: &[AuditRow],
+    refused: &[Refused],
+    limit: usize,
+) -> anyhow::Result<Exit> {
     if context.json {
-        let rows: Vec<Value> = rows.iter().map(document).collect();
-        context.print_json(&json!({ "rows": rows }))?;
+        let rows: Vec<Value> = given.iter().map(document).collect();
+        let refused: Vec<Value> = refused.iter().map(refusal).collect();
+        context.print_json(&json!({ "rows": rows, "refused": refused }))?;
         return Ok(Exit::Ok);
     }
-    if rows.is_empty() {
-        context.print("nobody was given anything yet")?;
+    if given.is_empty() && refused.is_empty() {
+        context.print("nobody was given anything yet, or refused")?;
         return Ok(Exit::Ok);
     }
     let mut table = Table::new([
@@ -40,20 +52,63 @@ fn list(context: &Context, rows: &[AuditRow]) -> anyhow::Result<Exit> {
         ("SIZE", Side::Right),
         ("OF", Side::Left),
     ]);
-    for AuditRow { id, audit, .. } in rows {
-        table.row([
-            id.to_string(),
-            audit.at.to_rfc3339_opts(SecondsFormat::Secs, true),
-            audit.action.as_str().to_owned(),
-            audit.outcome.as_str().to_owned(),
-            printable(&audit.client),
-            audit.address.to_string(),
-            ByteCount(audit.size_bytes).to_string(),
-            audit.subject.clone(),
-        ]);
+    let mut rows: Vec<(DateTime<Utc>, [String; 8])> = given.iter().map(given_cells).collect();
+    rows.extend(refused.iter().map(refused_cells));
+    // Each list comes in the order of writing, which a clock that was set back does not change.
+    rows.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    for (_, cells) in rows.into_iter().take(limit) {
+        table.row(cells);
     }
     context.print(table)?;
     Ok(Exit::Ok)
+}
+
+fn given_cells(row: &AuditRow) -> (DateTime<Utc>, [String; 8]) {
+    let AuditRow { id, audit, .. } = row;
+    let cells = [
+        id.to_string(),
+        audit.at.to_rfc3339_opts(SecondsFormat::Secs, true),
+        audit.action.as_str().to_owned(),
+        audit.outcome.as_str().to_owned(),
+        printable(&audit.client),
+        audit.address.to_string(),
+        ByteCount(audit.size_bytes).to_string(),
+        printable(&audit.subject),
+    ];
+    (audit.at, cells)
+}
+
+/// Refused requests have no number of the chain, and stand for as many as there were.
+fn refused_cells(refused: &Refused) -> (DateTime<Utc>, [String; 8]) {
+    let times = match refused.times {
+        1 => String::new(),
+        times => format!(", {times}×"),
+    };
+    let cells = [
+        String::new(),
+        refused.at.to_rfc3339_opts(SecondsFormat::Secs, true),
+        format!("refused {}", refused.status),
+        format!("{}{times}", refused.why),
+        printable(refused.client.as_deref().unwrap_or("-")),
+        refused.address.to_string(),
+        String::new(),
+        printable(&format!("{} {}", refused.method, refused.path)),
+    ];
+    (refused.at, cells)
+}
+
+fn refusal(refused: &Refused) -> Value {
+    json!({
+        "at": refused.at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "request_id": refused.request,
+        "status": refused.status,
+        "why": refused.why,
+        "method": refused.method,
+        "path": refused.path,
+        "client": refused.client,
+        "address": refused.address,
+        "times": refused.times,
+    })
 }
 
 fn document(row: &AuditRow) -> Value {
@@ -73,8 +128,8 @@ fn document(row: &AuditRow) -> Value {
 }
 
 fn verify(context: &Context, verdict: &AuditVerdict) -> anyhow::Result<Exit> {
-    let (rows, head) = match verdict {
-        AuditVerdict::Whole { rows, head } => (rows, head),
+    let (rows, head, begin) = match verdict {
+        AuditVerdict::Whole { rows, head, begin } => (rows, head, begin),
         AuditVerdict::Broken { row, what } => {
             let text = format!(
                 "the audit is not as it was written: row {row}: {what}\n\
@@ -84,14 +139,34 @@ fn verify(context: &Context, verdict: &AuditVerdict) -> anyhow::Result<Exit> {
         }
     };
     if context.json {
-        context.print_json(&json!({ "rows": rows, "head": head }))?;
+        let begin = begin.as_ref().map(
+            |begin| json!({ "after_row": begin.after_row, "hash": begin.hash, "at": begin.at }),
+        );
+        context.print_json(&json!({ "rows": rows, "head": head, "begins": begin }))?;
         return Ok(Exit::Ok);
     }
-    match head {
-        None => context.print("the audit has no row yet")?,
-        Some(head) => context.print(format_args!(
-            "all {rows} rows are as they were written; the last one's hash, which stands for all before it, is\n{head}"
-        ))?,
+    let Some(head) = head else {
+        context.print("the audit has no row yet")?;
+        return Ok(Exit::Ok);
+    };
+    let from = begin.as_ref().map_or(1, |begin| begin.after_row + 1);
+    context.print(format_args!(
+        "all rows from {from} to {rows} are as they were written; the last one's hash, which stands for all before it, \
+         is\n{head}"
+    ))?;
+    if let Some(begin) = begin {
+        let at = begin.at.format("%Y-%m-%d %H:%M UTC");
+        let limit = AuditLimit::USUAL;
+        context.print(format_args!(
+            "rows 1 to {} were let go, the last ones on {at}: the audit keeps {} rows, and {} days beyond the newest {}; \
+             the hash of row {} was\n{}",
+            begin.after_row,
+            limit.most_rows,
+            limit.most_age.num_days(),
+            limit.least_rows,
+            begin.after_row,
+            begin.hash
+        ))?;
     }
     Ok(Exit::Ok)
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::context::{Context, in_spite_of, tell};
 use super::exit::Exit;
-use super::online;
+use super::{key, online};
 use crate::app;
 use crate::catalog::{Reload, ReloadOutcome};
 use crate::clock::{Clock, SystemClock};
@@ -43,6 +43,7 @@ pub(super) async fn run(context: &Context, goes_online: bool) -> anyhow::Result<
             json!({"at": last.at, "cause": last.cause.as_str(), "outcome": last.outcome.as_str(), "told": last.told})
         });
         document["expirable"] = json!(foreseen);
+        document["old_keys"] = key::warnings(config, now).into();
         if let Some(trials) = &trials {
             document["online"] = online::document(trials);
         }
@@ -59,6 +60,9 @@ pub(super) async fn run(context: &Context, goes_online: bool) -> anyhow::Result<
         context.print(format_args!("\n{}", last(&reload, config)))?;
     }
     for warning in &loaded.warnings {
+        tell(warning);
+    }
+    for warning in key::warnings(config, now) {
         tell(warning);
     }
     let shown = trials.map_or(Ok(()), |trials| online::show(context, &trials));

@@ -1,14 +1,19 @@
-//! `patina key new`: a key for the API, shown once.
+//! `patina key`: a key for the API, shown once; and how old each is and when it was used last.
 
 use anyhow::anyhow;
-use chrono::{NaiveDate, TimeDelta};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
 
 use super::args::{KeyArgs, ScopeArg};
 use super::context::Context;
 use super::exit::{Exit, Refusal};
+use super::table::{Side, Table};
+use crate::app;
+use crate::catalog::LastUse;
 use crate::clock::{Clock, SystemClock};
+use crate::config::{ApiKey, Config};
+use crate::engine::keys::{self, KeyAge};
 use crate::http::key_digest;
 
 /// 256 bits: nobody guesses them.
@@ -27,10 +32,12 @@ pub(super) fn new(context: &Context, args: &KeyArgs) -> anyhow::Result<Exit> {
     let expires = args.expires.as_deref().map(expiry).transpose()?;
     let scopes: Vec<&str> = args.scope.iter().map(|scope| scope.word()).collect();
     let sha256 = key_digest(&secret);
+    let created = SystemClock::new().now().date_naive().to_string();
     let key = format!("ptk_{id}_{secret}");
     if context.json {
         context.print_json(&json!({
-            "key": key, "id": id, "sha256": sha256, "scopes": scopes, "expires": expires,
+            "key": key, "id": id, "sha256": sha256, "scopes": scopes, "created": created,
+            "expires": expires,
         }))?;
         return Ok(Exit::Ok);
     }
@@ -40,14 +47,135 @@ pub(super) fn new(context: &Context, args: &KeyArgs) -> anyhow::Result<Exit> {
         format!("id      = \"{id}\""),
         format!("sha256  = \"{sha256}\""),
         format!("scopes  = [{}]", quoted.join(", ")),
+        format!("created = \"{created}\""),
     ];
     lines.extend(expires.map(|day| format!("expires = \"{day}\"")));
     context.print(format_args!(
         "The key, shown this once; clients send it as the header X-Patina-Key:\n\n  {key}\n\n\
-         For patina.toml, which keeps its digest alone; a running daemon takes it within a second of `kill -HUP`:\n\n{}",
+         For patina.toml, which keeps its digest alone; a running daemon takes it as soon as the file is saved:\n\n{}\n\n\
+         To replace a key, leave the old entry until every client has this one: `patina key list` shows when each was \
+         used last.",
         lines.join("\n")
     ))?;
     Ok(Exit::Ok)
+}
+
+/// A key, how old it is, and when it was used last.
+struct Known<'a> {
+    key: &'a ApiKey,
+    age: KeyAge,
+    used: Option<LastUse>,
+}
+
+/// Runs `patina key list`.
+pub(super) fn list(context: &Context) -> anyhow::Result<Exit> {
+    let config = context.load()?.config;
+    let now = SystemClock::new().now();
+    let catalog = app::known(&config)?;
+    let ages = keys::ages(config.http(), catalog.as_ref(), now)?;
+    let mut known = Vec::with_capacity(ages.len());
+    for (key, age) in config.http().keys.iter().zip(ages) {
+        let used = match &catalog {
+            Some(catalog) => catalog.last_use(&format!("key:{}", key.id))?,
+            None => None,
+        };
+        known.push(Known { key, age, used });
+    }
+    if context.json {
+        let keys: Vec<_> = known.iter().map(|known| document(known, now)).collect();
+        context.print_json(&json!({ "keys": keys }))?;
+        return Ok(Exit::Ok);
+    }
+    if known.is_empty() {
+        context.print("there is no key in patina.toml\nhint: `patina key new` makes one")?;
+        return Ok(Exit::Ok);
+    }
+    context.print(table(&known, now))?;
+    let due = known
+        .iter()
+        .filter(|known| known.age.is_due && !known.age.is_expired);
+    for known in due {
+        let advice = keys::advice(&known.age, config.http(), now);
+        context.print(format_args!("\n{advice}"))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn table(known: &[Known<'_>], now: DateTime<Utc>) -> Table<6> {
+    let mut table = Table::new([
+        ("KEY", Side::Left),
+        ("MAY", Side::Left),
+        ("AGE", Side::Right),
+        ("LAST USED", Side::Left),
+        ("EXPIRES", Side::Left),
+        ("STATE", Side::Left),
+    ]);
+    for Known { key, age, used } in known {
+        let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+        let days = match age.days(now) {
+            None => "not known yet".to_owned(),
+            Some(1) => "1 day".to_owned(),
+            // Made before it was seen first.
+            Some(days) if !age.is_stated => format!("{days} days or more"),
+            Some(days) => format!("{days} days"),
+        };
+        let used = used.as_ref().map_or_else(
+            || "never seen".to_owned(),
+            |used| {
+                let at = used.at.format("%Y-%m-%d %H:%M UTC");
+                format!("{at} from {}", used.address)
+            },
+        );
+        let expires = key.expires.map_or_else(
+            || "never".to_owned(),
+            |at| at.format("%Y-%m-%d").to_string(),
+        );
+        let state = state(age).to_owned();
+        table.row([
+            key.id.clone(),
+            scopes.join(", "),
+            days,
+            used,
+            expires,
+            state,
+        ]);
+    }
+    table
+}
+
+fn state(age: &KeyAge) -> &'static str {
+    match age {
+        KeyAge {
+            is_expired: true, ..
+        } => "expired",
+        KeyAge { is_due: true, .. } => "replace it",
+        _ => "good",
+    }
+}
+
+fn document(known: &Known<'_>, now: DateTime<Utc>) -> serde_json::Value {
+    let Known { key, age, used } = known;
+    json!({
+        "id": key.id,
+        "scopes": key.scopes,
+        "since": age.since,
+        "is_stated": age.is_stated,
+        "age_days": age.days(now),
+        "last_used_at": used.as_ref().map(|used| used.at),
+        "last_used_from": used.as_ref().map(|used| &used.address),
+        "addresses": used.as_ref().map_or(0, |used| used.addresses),
+        "expires": key.expires,
+        "state": state(age),
+    })
+}
+
+/// Warns of keys that should be replaced, for `patina check`; by the configuration alone where there is no catalog.
+pub(super) fn warnings(config: &Config, now: DateTime<Utc>) -> Vec<String> {
+    let catalog = app::known(config).ok().flatten();
+    let ages = keys::ages(config.http(), catalog.as_ref(), now).unwrap_or_default();
+    let due = ages.iter().filter(|age| age.is_due && !age.is_expired);
+    due.map(|age| format!("warning: {}", keys::advice(age, config.http(), now)))
+        .collect()
 }
 
 fn random(length: usize) -> anyhow::Result<String> {

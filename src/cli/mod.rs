@@ -111,6 +111,7 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
             Command::Config(ConfigCommand::Schema) => generate::schema(context),
             Command::Config(ConfigCommand::Show) => show_config::run(context),
             Command::Key(KeyCommand::New(args)) => key::new(context, &args),
+            Command::Key(KeyCommand::List) => key::list(context),
             Command::Audit(command) => audit::run(context, &command),
             Command::Hook(command) => hook::run(context, &command).await,
             Command::Init(args) => edit::init(context, &args),

@@ -183,6 +183,7 @@ fn http(http: &Http) -> Value {
             "id": key.id,
             "sha256": key.sha256,
             "scopes": key.scopes,
+            "created": key.created,
             "expires": key.expires,
             "allow_ips": texts(&key.allow_ips),
         }))
@@ -192,7 +193,10 @@ fn http(http: &Http) -> Value {
         "public_url": http.public_url,
         "trusted_proxies": texts(&http.trusted_proxies),
         "client_ip_header": http.client_ip_header,
+        "hosts": http.hosts,
         "allow_ips": texts(&http.allow_ips),
+        "open": http.open.iter().map(|open| open.as_str()).collect::<Vec<_>>(),
+        "rotate_after": duration_text(http.rotate_after),
         "access": access,
         "key": keys.collect::<Vec<_>>(),
     }))

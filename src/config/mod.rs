@@ -32,8 +32,8 @@ pub use duration::duration_text;
 pub use environment::{Environment, System};
 pub use model::{
     Access, Agent, AlertLevel, Alerts, ApiKey, Cloudflare, Config, CopyMethod, D1Method, Database,
-    Export, ExportValues, Hooks, Http, Jobs, Loaded, OnError, Retention, S3, Scope, Sink, SinkKind,
-    SourceSpec, Storage, StorageKind, Thresholds, VerifyMode,
+    Export, ExportValues, Hooks, Http, Jobs, Loaded, OnError, Opening, Retention, S3, Scope, Sink,
+    SinkKind, SourceSpec, Storage, StorageKind, Thresholds, VerifyMode,
 };
 pub use network::Network;
 pub use problem::{Place, Problem, Problems, Remains, Remark, Severity};

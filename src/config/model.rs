@@ -455,8 +455,14 @@ pub struct Http {
     pub trusted_proxies: Vec<Network>,
     /// The header in which they give it.
     pub client_ip_header: String,
+    /// Further names that clients may call this server by, in lower case and without a port.
+    pub hosts: Vec<String>,
     /// Clients let in by address alone.
     pub allow_ips: Vec<Network>,
+    /// What everybody may read.
+    pub open: Vec<Opening>,
+    /// A key that is older is to be replaced.
+    pub rotate_after: Duration,
     /// Cloudflare Access, where it stands in front.
     pub access: Option<Access>,
     /// API keys.
@@ -467,6 +473,47 @@ impl Http {
     /// True where some way of letting clients in is configured.
     pub fn has_auth(&self) -> bool {
         self.access.is_some() || !self.keys.is_empty() || !self.allow_ips.is_empty()
+    }
+}
+
+/// What `open` may give to everybody: nothing that holds a row of a database, tells how to restore one, or does anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// `GET /`.
+    Dashboard,
+    /// `GET /status`.
+    Status,
+    /// `GET /list`.
+    List,
+    /// `GET /jobs/{id}`.
+    Jobs,
+    /// `GET /events`.
+    Events,
+    /// `GET /metrics`.
+    Metrics,
+}
+
+impl Opening {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Dashboard,
+        Self::Status,
+        Self::List,
+        Self::Jobs,
+        Self::Events,
+        Self::Metrics,
+    ];
+
+    /// The word in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dashboard => "dashboard",
+            Self::Status => "status",
+            Self::List => "list",
+            Self::Jobs => "jobs",
+            Self::Events => "events",
+            Self::Metrics => "metrics",
+        }
     }
 }
 
@@ -488,6 +535,8 @@ pub struct ApiKey {
     pub sha256: Sha256,
     /// What it may do; never empty.
     pub scopes: Vec<Scope>,
+    /// The moment it was made; `None`: nobody wrote it down.
+    pub created: Option<DateTime<Utc>>,
     /// The moment from which it is refused.
     pub expires: Option<DateTime<Utc>>,
     /// Where it may be used from; empty means anywhere.
@@ -507,6 +556,18 @@ pub enum Scope {
     Trigger,
     /// Read metrics.
     Metrics,
+}
+
+impl Scope {
+    /// The word in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Download => "download",
+            Self::Trigger => "trigger",
+            Self::Metrics => "metrics",
+        }
+    }
 }
 
 /// A configuration and what was noticed while reading it.

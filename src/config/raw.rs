@@ -334,8 +334,15 @@ pub(super) struct RawHttp {
     pub(super) trusted_proxies: Vec<At<String>>,
     /// The header in which a trusted proxy names the client. Default: `X-Forwarded-For`.
     pub(super) client_ip_header: Maybe<String>,
+    /// Further names that clients may call this server by, without a port. Default: none beside `listen`,
+    /// `public_url`, `localhost` and the address a connection came to.
+    pub(super) hosts: Vec<At<String>>,
     /// Clients let in by address alone: addresses or networks. Default: none.
     pub(super) allow_ips: Vec<At<String>>,
+    /// What everybody may read: `dashboard`, `status`, `list`, `jobs`, `events`, `metrics`. Default: nothing.
+    pub(super) open: Vec<At<String>>,
+    /// Warn of a key that is older than this. Default: `90d`.
+    pub(super) rotate_after: Maybe<String>,
     /// Let in who Cloudflare Access lets in.
     pub(super) access: Option<At<RawAccess>>,
     /// Keys that clients send as `X-Patina-Key`; `patina key new` prints one. Default: none.
@@ -362,6 +369,8 @@ pub(super) struct RawKey {
     pub(super) sha256: Maybe<String>,
     /// What it may do: `read`, `download`, `trigger`, `metrics`. Required.
     pub(super) scopes: Vec<At<Scope>>,
+    /// The day or RFC 3339 moment it was made. Default: when the daemon first saw it.
+    pub(super) created: Maybe<String>,
     /// The day or RFC 3339 moment from which it is refused. Default: never.
     pub(super) expires: Maybe<String>,
     /// Addresses or networks it may be used from. Default: any.

@@ -19,7 +19,7 @@ use crate::engine::reconcile::{self, Patience};
 use crate::engine::rehearse::{self, Ask, Knowledge, RehearseError};
 use crate::engine::state::StateDir;
 use crate::engine::verify::{self, Scope};
-use crate::engine::{deliver, expire, stale};
+use crate::engine::{deliver, expire, keys, stale};
 use crate::overview::{ALERT_TEST, DISCOVER, STALE};
 use crate::progress::{Board, Live, Progress};
 use crate::retention::Guards;
@@ -246,8 +246,13 @@ async fn discover(errand: Errand) -> Result<Ended, JobError> {
     })
 }
 
-/// Looks how old each database's last good copy is.
+/// Looks how old each database's last good copy is, and each key.
 async fn stale(errand: Errand) -> Result<Ended, JobError> {
+    let old = keys::run(errand.wiring())?;
+    if old > 0 {
+        let plural = if old == 1 { "key is" } else { "keys are" };
+        tracing::warn!("{old} {plural} older than `rotate_after`; `patina key list` shows which");
+    }
     Ok(match stale::run(errand.wiring())? {
         0 => Ended::Well("every database has a fresh copy".to_owned()),
         count => Ended::Badly(format!("{count} databases have no fresh copy")),

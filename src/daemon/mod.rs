@@ -19,6 +19,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +44,9 @@ use crate::wiring::Wiring;
 
 pub use self::jobs::{Job, table};
 pub use self::signals::{Ending, Notice, Signals};
+
+/// Enough for every client that is answered at once, and for backups beside them.
+const WANTED_FILES: u64 = 4096;
 
 /// Why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +81,7 @@ pub async fn run(
     listens: impl FnOnce(SocketAddr),
     hands: Arc<dyn CarryOut>,
 ) -> Result<Ending, DaemonError> {
+    raise_open_files();
     let signals = Signals::listen().map_err(DaemonError::Signals)?;
     let reloads = Reloads::listen(&config).map_err(DaemonError::Signals)?;
     let state = Arc::new(StateDir::lock(&config.agent().state)?);
@@ -106,6 +111,22 @@ pub async fn run(
             // The lock is ours, so every running job is.
             catalog.interrupt_running(clock.now())?;
             Ok(ending)
+        }
+    }
+}
+
+/// Lets the process have more files open, as far as the system allows: clients and backups share them. Where it allows no
+/// more, the server takes fewer clients.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(WANTED_FILES).min(WANTED_FILES);
+    if limit.current.is_some_and(|current| current < most) {
+        let raised = Rlimit {
+            current: Some(most),
+            maximum: limit.maximum,
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::debug!("the limit of open files stays: {error}");
         }
     }
 }

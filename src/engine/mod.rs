@@ -9,6 +9,7 @@ pub mod drill;
 pub mod expire;
 pub mod foresee;
 pub mod judge;
+pub mod keys;
 mod lease;
 pub mod pack;
 pub mod presence;

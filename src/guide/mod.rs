@@ -5,6 +5,7 @@ mod command;
 mod copies;
 mod document;
 mod image;
+mod keys;
 mod page;
 mod rescue;
 mod runbook;

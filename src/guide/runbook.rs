@@ -8,6 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::command::{identifier, path, patina, quoted};
+use super::keys::LEAKED;
 use super::{Guide, Home, rescue};
 use crate::catalog::{Catalog, CatalogError, Rehearsal, RehearsalOutcome};
 use crate::config::{Config, StorageKind};
@@ -80,6 +81,8 @@ impl Runbook {
         self.times(&mut page);
         self.without_patina(&mut page);
         self.damaged(&mut page);
+        page.push('\n');
+        page.push_str(LEAKED);
         page
     }
 

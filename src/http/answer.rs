@@ -19,6 +19,17 @@ pub(super) struct Refusal {
     message: String,
     more: Map<String, Value>,
     retry_after: Option<Duration>,
+    /// For the audit alone.
+    why: Box<Why>,
+}
+
+/// Why a client was kept out, in the answer's extensions: for the audit, and never for the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Why {
+    /// A word; empty where the refusal has nothing to do with who asks.
+    pub(super) word: &'static str,
+    /// Who it is, where it proved that.
+    pub(super) client: Option<String>,
 }
 
 impl Refusal {
@@ -29,6 +40,16 @@ impl Refusal {
             message: message.into(),
             more: Map::new(),
             retry_after: None,
+            why: Box::new(Why {
+                word: match status {
+                    StatusCode::UNAUTHORIZED
+                    | StatusCode::FORBIDDEN
+                    | StatusCode::MISDIRECTED_REQUEST
+                    | StatusCode::TOO_MANY_REQUESTS => error,
+                    _ => "",
+                },
+                client: None,
+            }),
         }
     }
 
@@ -55,6 +76,18 @@ impl Refusal {
         }
     }
 
+    /// The same, with another word for the audit.
+    pub(super) fn because(mut self, word: &'static str) -> Self {
+        self.why.word = word;
+        self
+    }
+
+    /// The same, of a client that proved who it is.
+    pub(super) fn of(mut self, client: Option<String>) -> Self {
+        self.why.client = client;
+        self
+    }
+
     /// The same, with one more field.
     pub(super) fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.more.insert(field.to_owned(), value.into());
@@ -77,6 +110,9 @@ impl IntoResponse for Refusal {
         body.insert("message".to_owned(), self.message.into());
         body.extend(self.more);
         let mut response = (self.status, Json(Value::Object(body))).into_response();
+        if !self.why.word.is_empty() {
+            response.extensions_mut().insert(*self.why);
+        }
         let headers = response.headers_mut();
         if let Some(pause) = self.retry_after {
             // A second too late is right, a second too early is not.

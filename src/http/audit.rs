@@ -44,5 +44,7 @@ pub(super) async fn note(
         0,
     );
     let written = api.write(&call.wiring, move |catalog| catalog.audit(&row));
-    Ok(written.await?)
+    written.await?;
+    api.0.ledger.gave(&caller.name);
+    Ok(())
 }

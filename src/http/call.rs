@@ -29,7 +29,12 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 
 /// The other end of the connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
+pub(super) struct Peer {
+    /// Who called.
+    pub(super) from: SocketAddr,
+    /// What it called; `None`: the system does not say.
+    pub(super) to: Option<SocketAddr>,
+}
 
 /// One request, as every layer and handler sees it.
 #[derive(Clone)]
@@ -40,6 +45,10 @@ pub(super) struct Call {
     pub(super) address: IpAddr,
     /// Whether the connection comes from this host.
     pub(super) is_peer_local: bool,
+    /// Whether the connection comes from a proxy that is trusted.
+    pub(super) is_proxy_trusted: bool,
+    /// The address of this host that the connection came to.
+    pub(super) here: Option<IpAddr>,
     /// What it works on from beginning to end.
     pub(super) wiring: Arc<Wiring>,
 }
@@ -48,6 +57,8 @@ pub(super) struct Call {
 pub(super) async fn look(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let id = uuid::Uuid::new_v4().to_string();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let wiring = (api.0.sources.current)();
+    let from = address_of(&wiring, &request);
     let mut response = match call(&api, &id, &request) {
         Ok(call) => {
             let address = call.address;
@@ -66,6 +77,9 @@ pub(super) async fn look(State(api): State<Api>, mut request: Request, next: Nex
         }
         Err(refusal) => refusal.into_response(),
     };
+    let seen = (id.as_str(), wiring.clock.as_ref());
+    let ledger = &api.0.ledger;
+    ledger.answered(seen, from, (&method, &path), &response);
     let headers = response.headers_mut();
     let mut say = |name: HeaderName, value: &'static str| {
         headers
@@ -82,19 +96,31 @@ pub(super) async fn look(State(api): State<Api>, mut request: Request, next: Nex
 }
 
 fn call(api: &Api, id: &str, request: &Request) -> Result<Call, Refusal> {
-    let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
+    let Some(Peer { from: peer, to }) = request.extensions().get::<Peer>().copied() else {
         return Err(Refusal::bad("the connection has no address"));
     };
     refuse_long_body(request.headers())?;
     refuse_key_in_query(request.uri().query())?;
     let wiring = (api.0.sources.current)();
     let address = client_address(wiring.config.http(), peer.ip(), request.headers())?;
+    let peer_address = peer.ip().to_canonical();
+    let mut trusted = wiring.config.http().trusted_proxies.iter();
+    let is_proxy_trusted = trusted.any(|network| network.contains(peer_address));
     Ok(Call {
         id: id.to_owned(),
         address,
-        is_peer_local: peer.ip().to_canonical().is_loopback(),
+        is_peer_local: peer_address.is_loopback(),
+        is_proxy_trusted,
+        here: to.map(|to| to.ip().to_canonical()),
         wiring,
     })
+}
+
+/// The client's address, or the peer's where a proxy does not give one.
+fn address_of(wiring: &Wiring, request: &Request) -> Option<IpAddr> {
+    let peer = request.extensions().get::<Peer>()?.from.ip();
+    let address = client_address(wiring.config.http(), peer, request.headers());
+    Some(address.unwrap_or(peer.to_canonical()))
 }
 
 fn refuse_long_body(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -127,7 +153,7 @@ fn refuse_key_in_query(query: Option<&str>) -> Result<(), Refusal> {
     if Params::pairs(query.unwrap_or_default()).any(is_key) {
         let message = "a key does not belong in the address, where logs keep it: send the header \
                        X-Patina-Key, and replace this key";
-        return Err(Refusal::bad(message));
+        return Err(Refusal::bad(message).because("key_in_address"));
     }
     Ok(())
 }

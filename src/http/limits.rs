@@ -6,10 +6,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::Refusal;
-use crate::catalog::DownloadLimit;
+use crate::catalog::Taken;
 
 /// Six databases need six downloads; a stolen key gets ten an hour. Several clients may share an address.
 pub(super) const DOWNLOADS: DownloadLimit = DownloadLimit {
@@ -17,6 +18,30 @@ pub(super) const DOWNLOADS: DownloadLimit = DownloadLimit {
     per_address: 30,
     window: Duration::from_secs(3600),
 };
+
+/// How many downloads may be granted in any stretch of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DownloadLimit {
+    /// To one client.
+    pub(super) per_client: usize,
+    /// To one address.
+    pub(super) per_address: usize,
+    /// The stretch, of monotonic time: no change of the wall clock refills anything.
+    pub(super) window: Duration,
+}
+
+/// What a download was taken from; it goes back where none comes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Share(Duration);
+
+/// Whose share is used up, for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// The client's.
+    Client(Duration),
+    /// The address's.
+    Address(Duration),
+}
 
 /// More downloads at once would take the line from the backups.
 const DOWNLOADS_AT_ONCE: usize = 2;
@@ -40,6 +65,14 @@ pub(super) struct Limits {
     downloads: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     failures: Mutex<HashMap<IpAddr, VecDeque<Duration>>>,
+    shares: Mutex<Shares>,
+}
+
+/// When each granted download leaves the window, the first one first.
+#[derive(Debug, Default)]
+struct Shares {
+    of_clients: HashMap<String, Vec<Share>>,
+    of_addresses: HashMap<IpAddr, Vec<Share>>,
 }
 
 impl Default for Limits {
@@ -48,6 +81,7 @@ impl Default for Limits {
             downloads: Arc::new(Semaphore::new(DOWNLOADS_AT_ONCE)),
             streams: Arc::new(Semaphore::new(STREAMS_AT_ONCE)),
             failures: Mutex::default(),
+            shares: Mutex::default(),
         }
     }
 }
@@ -69,6 +103,59 @@ impl Limits {
             let message = format!("{STREAMS_AT_ONCE} clients listen already");
             Refusal::too_many(message, PLACE_RETRY)
         })
+    }
+
+    /// Takes the share of one download, or says when there is one again.
+    pub(super) fn take(&self, client: &str, from: IpAddr, now: Duration) -> Result<Share, Full> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.forget(now);
+        let (from, window) = (household(from), DOWNLOADS.window);
+        let left = |Share(until): Share| until.saturating_sub(now).min(window);
+        let of_client = shares.of_clients.get(client).map_or(&[][..], Vec::as_slice);
+        if let Some(share) = oldest(of_client, DOWNLOADS.per_client) {
+            return Err(Full::Client(left(share)));
+        }
+        let of_address = shares
+            .of_addresses
+            .get(&from)
+            .map_or(&[][..], Vec::as_slice);
+        if let Some(share) = oldest(of_address, DOWNLOADS.per_address) {
+            return Err(Full::Address(left(share)));
+        }
+        let share = Share(now + window);
+        shares.add(client, from, share);
+        Ok(share)
+    }
+
+    /// Gives a share back of which nothing came.
+    pub(super) fn give_back(&self, client: &str, from: IpAddr, share: Share) {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let remove = |shares: Option<&mut Vec<Share>>| {
+            if let Some(shares) = shares
+                && let Some(at) = shares.iter().rposition(|one| *one == share)
+            {
+                shares.remove(at);
+            }
+        };
+        remove(shares.of_clients.get_mut(client));
+        remove(shares.of_addresses.get_mut(&household(from)));
+    }
+
+    /// Takes the shares of what was granted before this process began, by the audit, the newest first. A row that lies
+    /// ahead was written under a clock that was set back since: it counts as one of now, unless a row after it, in the
+    /// order of writing, is old already.
+    pub(super) fn remember(&self, taken: &[Taken], (wall, now): (DateTime<Utc>, Duration)) {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let ages = taken
+            .iter()
+            .map(|taken| (taken, (wall - taken.at).to_std().unwrap_or_default()));
+        let recent: Vec<_> = ages
+            .take_while(|(_, age)| *age < DOWNLOADS.window)
+            .collect();
+        for (taken, age) in recent.into_iter().rev() {
+            let share = Share(now + (DOWNLOADS.window - age));
+            shares.add(&taken.client, household(taken.address), share);
+        }
     }
 
     /// Notes wrong credentials. `Some`: the address has used up its budget, which refills after this time.
@@ -99,8 +186,37 @@ impl Limits {
     }
 }
 
+impl Shares {
+    fn add(&mut self, client: &str, household: IpAddr, share: Share) {
+        let of_client = self.of_clients.entry(client.to_owned()).or_default();
+        let of_address = self.of_addresses.entry(household).or_default();
+        for shares in [of_client, of_address] {
+            shares.push(share);
+            shares.sort_unstable();
+        }
+    }
+
+    /// Forgets what left the window, and then whoever has nothing in it.
+    fn forget(&mut self, now: Duration) {
+        self.of_clients.retain(|_, shares| {
+            shares.retain(|Share(until)| *until > now);
+            !shares.is_empty()
+        });
+        self.of_addresses.retain(|_, shares| {
+            shares.retain(|Share(until)| *until > now);
+            !shares.is_empty()
+        });
+    }
+}
+
+/// The share that must leave the window before there is room for one more; `None`: there is room.
+fn oldest(shares: &[Share], most: usize) -> Option<Share> {
+    let at = shares.len().checked_sub(most)?;
+    shares.get(at).copied()
+}
+
 /// Whoever has one IPv6 address has its whole /64.
-fn household(address: IpAddr) -> IpAddr {
+pub(super) fn household(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
@@ -113,6 +229,34 @@ fn household(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_taken_before_a_restart_counts_also_where_the_clock_was_set_back_since() {
+        let now: DateTime<Utc> = "2026-11-30T12:00:00Z".parse().unwrap();
+        let from: IpAddr = "192.0.2.1".parse().unwrap();
+        let taken = |minutes: i64| Taken {
+            at: now + chrono::TimeDelta::minutes(minutes),
+            client: "key:a".to_owned(),
+            address: from,
+        };
+        let start = Duration::from_secs(5);
+        let is_free = |rows: &[Taken], after: Duration| {
+            let limits = Limits::default();
+            limits.remember(rows, (now, start));
+            limits.take("key:a", from, start + after).is_ok()
+        };
+        let hour = Duration::from_secs(3600);
+        let ahead: Vec<Taken> = (0..10).map(|_| taken(300 * 24 * 60)).collect();
+        assert!(!is_free(&ahead, Duration::ZERO));
+        assert!(!is_free(&ahead, hour - Duration::from_secs(1)));
+        assert!(is_free(&ahead, hour));
+        let past: Vec<Taken> = (0..10).map(|_| taken(-20)).collect();
+        assert!(!is_free(&past, Duration::ZERO));
+        assert!(is_free(&past, Duration::from_secs(40 * 60)));
+        // Written before a row that is old by the right clock, they are older still.
+        let mixed: Vec<Taken> = std::iter::once(taken(-61)).chain(ahead).collect();
+        assert!(is_free(&mixed, Duration::ZERO));
+    }
 
     #[test]
     fn wrong_credentials_use_up_a_budget_that_slides_and_neighbours_share() {

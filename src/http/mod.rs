@@ -14,6 +14,7 @@ mod events;
 mod guides;
 mod jobs;
 mod kept;
+mod ledger;
 mod limits;
 mod list;
 pub mod metrics;
@@ -45,6 +46,9 @@ pub use self::server::{ServeError, Server};
 /// What a lease of a copy that is handed out is called in the catalog.
 pub const HOLDER: &str = "download";
 
+/// So many granted downloads are looked at for the limits when the server starts: far more than an hour has.
+const MOST_TAKEN: usize = 1_000;
+
 /// Gives what requests that begin now work on.
 pub type Current = Arc<dyn Fn() -> Arc<Wiring> + Send + Sync>;
 
@@ -75,6 +79,7 @@ struct Shared {
     reading: Turns,
     writing: Turns,
     limits: limits::Limits,
+    ledger: ledger::Ledger,
     counts: list::Counts,
     standings: standing::Standings,
     share: Share,
@@ -88,12 +93,17 @@ impl Api {
         // One that was just written by this process is there; where it is not, the writer's connection says why.
         let reader = Catalog::open_read_only(catalog.path())?.unwrap_or(catalog);
         let share = Share::new();
+        let limits = limits::Limits::default();
+        let wiring = (sources.current)();
+        let now = (wiring.clock.now(), wiring.clock.elapsed());
+        limits.remember(&reader.taken(MOST_TAKEN)?, now);
         Ok(Self(Arc::new(Shared {
             sources,
             reader,
             reading: Turns::new(&share),
             writing: Turns::new(&share),
-            limits: limits::Limits::default(),
+            limits,
+            ledger: ledger::Ledger::default(),
             counts: list::Counts::default(),
             standings: standing::Standings::default(),
             share,

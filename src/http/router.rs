@@ -13,7 +13,7 @@ use super::answer::Refusal;
 use super::auth::{self, Needs};
 use super::call::MOST_BODY_BYTES;
 use super::{Api, call, dashboard, download, events, guides, jobs, list, openapi, status, trigger};
-use crate::config::Scope;
+use crate::config::{Opening, Scope};
 
 /// One route, for documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,21 +32,26 @@ struct Route {
     handler: MethodRouter<Api>,
 }
 
-const READ: Needs = Needs::Scope(Scope::Read);
-const DOWNLOAD: Needs = Needs::Scope(Scope::Download);
-const METRICS: Needs = Needs::Scope(Scope::Metrics);
-const TRIGGER: Needs = Needs::Scope(Scope::Trigger);
+const READ: Needs = Needs::Scope(Scope::Read, None);
+const DOWNLOAD: Needs = Needs::Scope(Scope::Download, None);
+const METRICS: Needs = Needs::Scope(Scope::Metrics, Some(Opening::Metrics));
+const TRIGGER: Needs = Needs::Scope(Scope::Trigger, None);
+const HOME: Needs = Needs::Scope(Scope::Read, Some(Opening::Dashboard));
+const STATUS: Needs = Needs::Scope(Scope::Read, Some(Opening::Status));
+const LIST: Needs = Needs::Scope(Scope::Read, Some(Opening::List));
+const JOBS: Needs = Needs::Scope(Scope::Read, Some(Opening::Jobs));
+const EVENTS: Needs = Needs::Scope(Scope::Read, Some(Opening::Events));
 
 /// Every route there is.
 #[rustfmt::skip]
 fn routes() -> Vec<Route> {
     vec![
-        route("GET", "/", READ, "This documentation", get(dashboard::home)),
-        route("GET", "/status", READ, "Current backup status and recent history", get(status::status)),
-        route("GET", "/list", READ, "List all available backups", get(list::list)),
+        route("GET", "/", HOME, "This documentation", get(dashboard::home)),
+        route("GET", "/status", STATUS, "Current backup status and recent history", get(status::status)),
+        route("GET", "/list", LIST, "List all available backups", get(list::list)),
         route("POST", "/trigger", TRIGGER, "Manually trigger a backup", post(trigger::trigger)),
-        route("GET", "/jobs/{id}", READ, "One job and what became of each database", get(jobs::job)),
-        route("GET", "/events", READ, "Live progress as server-sent events", get(events::events)),
+        route("GET", "/jobs/{id}", JOBS, "One job and what became of each database", get(jobs::job)),
+        route("GET", "/events", EVENTS, "Live progress as server-sent events", get(events::events)),
         route("GET", "/download/{date}/{db}", DOWNLOAD, "Download a specific backup", get(download::download)),
         route("GET", "/restore-guide/{db}", READ, "Get restore instructions for a database", get(guides::guide)),
         route("GET", "/runbook", READ, "What to do when more than one database is lost", get(guides::runbook)),

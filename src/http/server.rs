@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -18,7 +19,7 @@ use tower::ServiceExt;
 use super::aside::Threads;
 use super::call::Peer;
 use super::connection::Connection;
-use super::{Api, Sources, router};
+use super::{Api, Sources, ledger, router};
 use crate::catalog::CatalogError;
 use crate::config::Http;
 
@@ -26,7 +27,14 @@ use crate::config::Http;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Below the 1,024 open files that a process usually may have, with room for databases, spools and storages.
-const MOST_CONNECTIONS: usize = 768;
+const MOST_CONNECTIONS: u64 = 768;
+
+/// Of the files that the process may have open, so many are for backups, whatever clients do: the catalog, the log, and
+/// for each database that is read at once its files, its spool and the copy that proves it.
+const FILES_FOR_BACKUPS: u64 = 48;
+
+/// So many clients are answered at once also where even backups have hardly enough.
+const LEAST_CONNECTIONS: u64 = 4;
 
 /// Neither head nor buffer of a connection takes more.
 const MOST_BUFFER_BYTES: usize = 64 * 1024;
@@ -112,7 +120,15 @@ impl Server {
         let stop = sources.stop.clone();
         let api = Api::new(sources, is_local(self.address))?;
         let router = router::router(api.clone());
-        let places = std::sync::Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let most = connections(open_files());
+        if most < MOST_CONNECTIONS {
+            tracing::info!(
+                "at most {most} clients are answered at once: the process may have {} files open, and backups come first",
+                open_files().unwrap_or_default()
+            );
+        }
+        let places = std::sync::Arc::new(Semaphore::new(usize::try_from(most).unwrap_or_default()));
+        let noting = tokio::spawn(ledger::keep(api.clone()));
         // The events of a socket are told to the threads that it was made on.
         let listener = self.listener.into_std().and_then(TcpListener::from_std);
         let listener = listener.map_err(|error| refused(self.address, error))?;
@@ -145,8 +161,26 @@ impl Server {
             tracing::warn!("answers that did not end in time are cut off");
         }
         served.shutdown().await;
+        // What was refused in the last second is written down, too.
+        let _ = noting.await;
+        ledger::note(&api, true).await;
         Ok(())
     }
+}
+
+/// How many files the process may have open. `None`: as many as it likes.
+fn open_files() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
+/// How many clients are answered at once: a quarter of all files, or more where there are few, are left to backups.
+fn connections(open_files: Option<u64>) -> u64 {
+    let Some(all) = open_files else {
+        return MOST_CONNECTIONS;
+    };
+    let for_backups = FILES_FOR_BACKUPS.max(all / 4);
+    all.saturating_sub(for_backups)
+        .clamp(LEAST_CONNECTIONS, MOST_CONNECTIONS)
 }
 
 fn refused(address: SocketAddr, cause: io::Error) -> ServeError {
@@ -162,15 +196,17 @@ fn is_local(address: SocketAddr) -> bool {
 
 async fn connection(
     stream: TcpStream,
-    peer: SocketAddr,
+    from: SocketAddr,
     api: Api,
     router: Router,
     _place: OwnedSemaphorePermit,
 ) {
     // Small answers go out at once.
     let _ = stream.set_nodelay(true);
+    let to = stream.local_addr().ok();
+    let peer = Peer { from, to };
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(peer);
         let (api, router) = (&api, router.clone());
         async move {
             api.let_backups_work().await;
@@ -195,6 +231,6 @@ async fn connection(
         }
     });
     if let Err(error) = ended.await {
-        tracing::debug!(%peer, "a connection ended badly: {error}");
+        tracing::debug!(peer = %from, "a connection ended badly: {error}");
     }
 }

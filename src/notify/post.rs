@@ -10,8 +10,8 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Method, Url, redirect};
 
 use super::address::is_private;
-use super::text::{clean, cut};
 use crate::config::{Secret, Sink};
+use crate::excerpt::foreign;
 
 /// A sink that needs longer for a few kilobytes is down.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -184,7 +184,7 @@ impl Address {
 
     /// What a sink said, short and without any part of its address: some repeat what they were asked for.
     fn shown(&self, said: &str) -> String {
-        let mut said = clean(said).replace('\n', " ").trim().to_owned();
+        let mut said = said.replace(['\n', '\r', '\t'], " ").trim().to_owned();
         if said.is_empty() || said.starts_with('<') {
             // A page for a browser.
             return String::new();
@@ -193,7 +193,7 @@ impl Address {
         for part in parts.filter(|part| part.chars().count() >= LEAST_SECRET_CHARS) {
             said = said.replace(part, "…");
         }
-        format!(": {}", cut(&said, MOST_ANSWER_SHOWN))
+        format!(": {}", foreign(&said, MOST_ANSWER_SHOWN))
     }
 }
 
@@ -236,7 +236,8 @@ fn why(error: &reqwest::Error, host: &str) -> String {
         cause = error.source();
     }
     // The outer ones repeat it or name the address.
-    innermost.unwrap_or_default().replace(host, "…")
+    let innermost = innermost.unwrap_or_default().replace(host, "…");
+    foreign(&innermost, MOST_ANSWER_SHOWN)
 }
 
 #[cfg(test)]

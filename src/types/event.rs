@@ -47,8 +47,10 @@ pub enum EventKind {
     ConfigRejected,
     /// The account has a D1 database that no `[[database]]` names.
     UnprotectedDatabase,
-    /// Copies are fetched in a way that is not usual.
+    /// The API is used, or tried, in a way that is not usual.
     UnusualAccess,
+    /// A key of the API is older than it should be.
+    KeyIsOld,
     /// Somebody tries whether alerts arrive.
     Test,
     /// Something that was told of is over.
@@ -57,7 +59,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::BackupStarted,
         Self::BackupCompleted,
         Self::BackupFailed,
@@ -80,6 +82,7 @@ impl EventKind {
         Self::ConfigRejected,
         Self::UnprotectedDatabase,
         Self::UnusualAccess,
+        Self::KeyIsOld,
         Self::Test,
         Self::Resolved,
     ];
@@ -109,6 +112,7 @@ impl EventKind {
             Self::ConfigRejected => "config_rejected",
             Self::UnprotectedDatabase => "unprotected_database",
             Self::UnusualAccess => "unusual_access",
+            Self::KeyIsOld => "key_is_old",
             Self::Test => "test",
             Self::Resolved => "resolved",
         }
@@ -138,7 +142,8 @@ impl EventKind {
             Self::MissingObject => "Stored copy is missing",
             Self::ConfigRejected => "Configuration rejected",
             Self::UnprotectedDatabase => "Database without a backup",
-            Self::UnusualAccess => "Unusual access to copies",
+            Self::UnusualAccess => "Unusual access",
+            Self::KeyIsOld => "An API key should be replaced",
             Self::Test => "Test",
             Self::Resolved => "Resolved",
         }

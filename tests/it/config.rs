@@ -293,3 +293,35 @@ fn a_file_on_disk_is_read_with_its_includes_and_a_missing_one_is_told() {
     assert!(Config::load(&main).unwrap_err().short().contains("UTF-8"));
     assert!(Config::load(folder.path()).unwrap_err().has_errors());
 }
+
+#[test]
+fn what_must_never_be_open_and_hosts_that_are_none_are_refused_with_the_way_out() {
+    let text =
+        |http: &str| format!("[http]\n{http}\n[[database]]\nname = \"a\"\nsqlite = \"a.db\"\n");
+    for (http, words) in [
+        (
+            "open = [\"download\"]",
+            "copies, guides and starting a backup always need a key",
+        ),
+        ("open = [\"trigger\"]", "always need a key"),
+        ("open = [\"stats\"]", "use `dashboard`, `status`, `list`"),
+        (
+            "hosts = [\"https://patina.grove.place\"]",
+            "without scheme, port or `*`",
+        ),
+        ("hosts = [\"*.grove.place\"]", "without scheme, port or `*`"),
+        ("hosts = [\"a:8787\"]", "without scheme, port or `*`"),
+        ("rotate_after = \"1h\"", "rotate_after"),
+    ] {
+        let problems = Config::from_text(&text(http), "patina.toml", &golden(""), &System);
+        let short = problems.unwrap_err().short();
+        assert!(short.contains(words), "{http}: {short}");
+    }
+    let good = "open = [\"status\", \"/list\"]\nhosts = [\"Backup.LAN.\", \"[::1]\"]\nrotate_after = \"30d\"";
+    let loaded = Config::from_text(&text(good), "patina.toml", &golden(""), &System).unwrap();
+    let http = loaded.config.http();
+    assert_eq!(
+        (http.open.len(), http.hosts.join(" ").as_str()),
+        (2, "backup.lan ::1")
+    );
+}

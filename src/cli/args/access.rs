@@ -11,6 +11,8 @@ use crate::types::DatabaseName;
 pub(in crate::cli) enum KeyCommand {
     /// Print a new key once, and the lines for patina.toml, which keeps its digest alone
     New(KeyArgs),
+    /// Show each key of patina.toml: what it may do, how old it is, and when it was used last
+    List,
 }
 
 /// `patina key new`.
@@ -48,11 +50,14 @@ pub(in crate::cli) enum ScopeArg {
 /// `patina audit …`.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum AuditCommand {
-    /// Show who was given what, the last first
+    /// Show who was given what, and who was refused, the last first
     List {
         /// At most so many rows
         #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
         limit: usize,
+        /// Only what was refused
+        #[arg(long)]
+        refused: bool,
     },
     /// Compute the chain of hashes anew and find a row that was changed, taken out or put in
     Verify,

@@ -3,13 +3,20 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 
 use super::Checker;
-use crate::config::model::{Access, ApiKey, Http};
+use crate::config::model::{Access, ApiKey, Http, Opening};
 use crate::config::network::Network;
 use crate::config::raw::{At, RawAccess, RawHttp, RawKey};
+
+/// As the specification wants it: every 90 days, or at once if compromised.
+const ROTATE_AFTER: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// Nobody replaces keys more often than once a day.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
 
@@ -24,6 +31,9 @@ impl Checker<'_> {
             Some(url) => self.url("public_url", url),
             None => format!("http://{}", listen.unwrap_or(LISTEN)),
         };
+        let hosts = raw.hosts.iter().filter_map(|at| self.host(at)).collect();
+        let open = raw.open.iter().filter_map(|at| self.opening(at)).collect();
+        let rotate_after = self.duration("rotate_after", &raw.rotate_after, ROTATE_AFTER, DAY);
         let access = raw.access.as_ref().map(|raw| self.access(raw));
         let allow_ips = self.networks("allow_ips", &raw.allow_ips);
         let trusted_proxies = self.networks("trusted_proxies", &raw.trusted_proxies);
@@ -42,10 +52,60 @@ impl Checker<'_> {
                 .client_ip_header
                 .as_ref()
                 .map_or("X-Forwarded-For".to_owned(), |raw| self.header(raw)),
+            hosts,
             allow_ips,
+            open,
+            rotate_after,
             access: access.flatten(),
             keys,
         })
+    }
+
+    /// A name as browsers send it, without a port: that is not what tells one site from another here.
+    fn host(&mut self, raw: &At<String>) -> Option<String> {
+        let text = raw.value.trim().to_ascii_lowercase();
+        let bare = text.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            return Some(address.to_canonical().to_string());
+        }
+        let name = text.strip_suffix('.').unwrap_or(&text);
+        let is_label = |label: &str| {
+            let mut bytes = label.bytes();
+            !label.is_empty() && bytes.all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+        };
+        if name.split('.').all(is_label) {
+            return Some(name.to_owned());
+        }
+        self.error(
+            &raw.span,
+            format!("`{}` in `hosts` is not a host name", raw.value),
+        )
+        .hint("write the name alone, without scheme, port or `*`: `patina.grove.place`");
+        None
+    }
+
+    /// What everybody may read.
+    fn opening(&mut self, raw: &At<String>) -> Option<Opening> {
+        let text = raw.value.trim().trim_start_matches('/');
+        let known = Opening::ALL.into_iter();
+        let found = known.clone().find(|opening| opening.as_str() == text);
+        if found.is_none() {
+            let words: Vec<String> = known.map(|known| format!("`{}`", known.as_str())).collect();
+            let hint = match text {
+                "download" | "trigger" | "restore-guide" | "runbook" => {
+                    "copies, guides and starting a backup always need a key (`patina key new`), Cloudflare \
+                     Access or an address in `allow_ips`"
+                        .to_owned()
+                }
+                _ => format!("use {}", words.join(", ")),
+            };
+            self.error(
+                &raw.span,
+                format!("`{}` cannot be open to everybody", raw.value),
+            )
+            .hint(hint);
+        }
+        found
     }
 
     fn listen(&mut self, raw: &At<String>) -> Option<SocketAddr> {
@@ -152,18 +212,22 @@ impl Checker<'_> {
             self.findings
                 .absent(table.clone(), "`scopes` is missing", hint);
         }
-        let expires = raw.expires.as_ref().and_then(|at| self.moment(at));
+        let created = raw.created.as_ref();
+        let created = created.and_then(|at| self.moment("created", at));
+        let expires = raw.expires.as_ref();
+        let expires = expires.and_then(|at| self.moment("expires", at));
         let allow_ips = self.networks("allow_ips", &raw.allow_ips);
         Some(ApiKey {
             id: id?,
             sha256: sha256?,
             scopes: raw.scopes.iter().map(|scope| scope.value).collect(),
+            created,
             expires,
             allow_ips,
         })
     }
 
-    fn moment(&mut self, raw: &At<String>) -> Option<DateTime<Utc>> {
+    fn moment(&mut self, key: &str, raw: &At<String>) -> Option<DateTime<Utc>> {
         let text = raw.value.trim();
         let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
         let found = match day {
@@ -171,7 +235,7 @@ impl Checker<'_> {
             None => DateTime::parse_from_rfc3339(text).ok().map(Into::into),
         };
         if found.is_none() {
-            self.error(&raw.span, format!("`expires` is not a date: `{text}`"))
+            self.error(&raw.span, format!("`{key}` is not a date: `{text}`"))
                 .hint("write `2027-01-31` or `2027-01-31T12:00:00Z`");
         }
         found

@@ -55,7 +55,7 @@ pub fn look(
     let Some(sink) = sink else {
         return Ok(Look::At(None));
     };
-    Ok(match catalog.next_due(sink)? {
+    Ok(match catalog.next_due(sink, now)? {
         Some(next) if next <= now => Look::Now,
         next => Look::At(next),
     })
@@ -185,7 +185,7 @@ impl Delivery<'_> {
                 false => catalog.pass_over(name, due.posted.number, now)?,
             }
         }
-        let sent = catalog.sent(name, now - pace::WINDOW)?;
+        let sent = catalog.sent(name, pace::WINDOW, now)?;
         // A machine that a script speaks to gets each event by itself.
         let pace = match self.sink.format {
             Some(_) => Pace::Each,

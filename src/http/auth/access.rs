@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use super::{only, ring_provider};
 use crate::clock::Clock;
 use crate::config::Access;
+use crate::excerpt::{ERROR_CHARS, foreign};
 use crate::store::install_tls;
 
 const HEADER: &str = "cf-access-jwt-assertion";
@@ -110,6 +111,7 @@ impl AccessKeys {
             match self.fetch(access).await {
                 Ok(keys) => (known.keys, known.fetched_at) = (keys, Some(now)),
                 Err(error) => {
+                    let error = foreign(&error.to_string(), ERROR_CHARS);
                     tracing::warn!("the keys of Cloudflare Access were not fetched: {error}");
                 }
             }

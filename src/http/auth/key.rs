@@ -20,13 +20,22 @@ pub fn digest(secret: &str) -> Sha256 {
     Sha256::of(secret.as_bytes())
 }
 
-/// The key a request carries, if it is one of ours, still valid, and used where it may be.
+/// Why a key with the right secret does not count. The client is not told; the audit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// Its time is over.
+    Expired,
+    /// It is not to be used from there: who sends it may have found it.
+    Elsewhere,
+}
+
+/// The key a request carries with the right secret, and whether it is still valid and used where it may be.
 pub(super) fn holder<'a>(
     http: &'a Http,
     headers: &HeaderMap,
     address: IpAddr,
     now: DateTime<Utc>,
-) -> Option<&'a ApiKey> {
+) -> Option<(&'a ApiKey, Option<Unfit>)> {
     let text = only(headers, HEADER).filter(|text| text.len() <= MOST_KEY_BYTES)?;
     let (id, secret) = text.strip_prefix("ptk_")?.split_once('_')?;
     let known = http.keys.iter().find(|key| key.id == id);
@@ -34,11 +43,16 @@ pub(super) fn holder<'a>(
     let nobody = Sha256::of(b"");
     let wanted = known.map_or(nobody, |key| key.sha256);
     let is_right = same(&digest(secret), &wanted) & !secret.is_empty();
-    known.filter(|key| {
+    known.filter(|_| is_right).map(|key| {
         let is_valid = key.expires.is_none_or(|expires| now < expires);
         let mut networks = key.allow_ips.iter();
         let is_allowed = key.allow_ips.is_empty() || networks.any(|net| net.contains(address));
-        is_right & is_valid & is_allowed
+        let unfit = match (is_valid, is_allowed) {
+            (_, false) => Some(Unfit::Elsewhere),
+            (false, true) => Some(Unfit::Expired),
+            (true, true) => None,
+        };
+        (key, unfit)
     })
 }
 

@@ -4,18 +4,19 @@ mod access;
 mod address;
 mod key;
 mod ring_provider;
+mod site;
 
 use axum::extract::{Request, State};
-use axum::http::header::{HOST, HeaderMap, ORIGIN};
-use axum::http::uri::Authority;
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
+use axum::http::header::HeaderMap;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use self::key::Unfit;
 use super::Api;
 use super::answer::Refusal;
 use super::call::Call;
-use crate::config::{Http, Scope};
+use crate::config::{Opening, Scope};
 
 pub use self::access::AccessKeys;
 pub(super) use self::address::client_address;
@@ -33,8 +34,8 @@ pub(super) struct Caller {
 pub(super) enum Needs {
     /// Nothing.
     Nothing,
-    /// This scope.
-    Scope(Scope),
+    /// This scope; and the word with which the configuration can open the route to everybody.
+    Scope(Scope, Option<Opening>),
 }
 
 /// Lets a request through to its handler where it may.
@@ -43,30 +44,28 @@ pub(super) async fn require(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Needs::Scope(scope) = needs else {
+    let Needs::Scope(scope, opening) = needs else {
         return next.run(request).await;
     };
     let Some(call) = request.extensions().get::<Call>().cloned() else {
         return Refusal::bad("the request has no address").into_response();
     };
-    let way = match way_in(&api, &call, request.headers(), scope).await {
+    let found = way_in(&api, &call, request.headers(), (scope, opening)).await;
+    let way = match found.and_then(|way| meant_for_us(way, &call, scope, &request)) {
         Ok(way) => way,
         Err(refusal) => return refusal.into_response(),
     };
-    let headers = request.headers();
-    let is_harmless = matches!(*request.method(), Method::GET | Method::HEAD);
-    // A browser sends its address and its cookies along for any page; only a key was meant for this request.
-    if !is_harmless && !matches!(way, Way::Key(_)) && is_from_elsewhere(headers, &call) {
-        let message = "the request comes from a page of another site";
-        return Refusal::new(StatusCode::FORBIDDEN, "forbidden", message).into_response();
-    }
     let name = match way {
         Way::Key(id) => format!("key:{id}"),
         Way::Access(user) => format!("access:{user}"),
-        Way::Address | Way::Local => format!("address:{}", call.address),
+        Way::Address | Way::Open | Way::Local => format!("address:{}", call.address),
     };
-    request.extensions_mut().insert(Caller { name });
-    next.run(request).await
+    api.0.ledger.came(&name, call.address);
+    let caller = Caller { name };
+    request.extensions_mut().insert(caller.clone());
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(caller);
+    response
 }
 
 /// How a client came in.
@@ -74,119 +73,117 @@ enum Way {
     Key(String),
     Access(String),
     Address,
+    /// The route is open to everybody.
+    Open,
     /// Nothing is configured, and it is on this host.
     Local,
 }
 
-async fn way_in(api: &Api, call: &Call, headers: &HeaderMap, scope: Scope) -> Result<Way, Refusal> {
-    let (http, clock) = (call.wiring.config.http(), &call.wiring.clock);
-    let mut lacks_scope = false;
-    match key::holder(http, headers, call.address, clock.now()) {
-        Some(key) if key.scopes.contains(&scope) => return Ok(Way::Key(key.id.clone())),
-        Some(_) => lacks_scope = true,
-        None => {}
-    }
-    if let Some(access) = &http.access
-        && let Some(user) = api
-            .0
-            .sources
-            .access
-            .user(access, headers, clock.as_ref())
-            .await
-    {
-        return Ok(Way::Access(user));
-    }
-    if http
-        .allow_ips
-        .iter()
-        .any(|network| network.contains(call.address))
-    {
-        return Ok(Way::Address);
-    }
-    let is_open = !http.has_auth() && api.0.is_local && call.is_peer_local;
-    if is_open && call.address.to_canonical().is_loopback() && scope != Scope::Download {
-        return match is_for_us(headers, http) {
-            true => Ok(Way::Local),
-            false => Err(Refusal::new(
-                StatusCode::MISDIRECTED_REQUEST,
-                "wrong_host",
-                "the request is for another host",
-            )),
-        };
-    }
-    if lacks_scope {
-        let scope = word(scope);
-        let message = format!("this key lacks the scope `{scope}`");
-        return Err(Refusal::new(StatusCode::FORBIDDEN, "forbidden", message));
-    }
-    match api.0.limits.fail(call.address, clock.elapsed()) {
-        Some(pause) => Err(Refusal::too_many("too many wrong credentials", pause)),
-        None => Err(unauthorized(scope, is_open)),
+/// A browser lends any page its address, and to some extent its cookies; only a key was meant for this request.
+fn meant_for_us(way: Way, call: &Call, scope: Scope, request: &Request) -> Result<Way, Refusal> {
+    let (method, headers, uri) = (request.method(), request.headers(), request.uri());
+    let is_elsewhere = || site::is_from_elsewhere(call, scope, (method, headers, uri));
+    let is_refused = match &way {
+        Way::Key(_) => false,
+        // Cloudflare answers for the name.
+        Way::Access(_) => !method.is_safe() && is_elsewhere(),
+        Way::Address | Way::Open | Way::Local => {
+            if !site::is_for_us(call, headers, uri) {
+                let message = "the request is for another host";
+                let status = StatusCode::MISDIRECTED_REQUEST;
+                return Err(Refusal::new(status, "wrong_host", message).with(
+                    "hint",
+                    "name the host in `hosts` of [http] in patina.toml if it leads here, or send a key as X-Patina-Key",
+                ));
+            }
+            is_elsewhere()
+        }
+    };
+    match is_refused {
+        true => {
+            let message = "the request comes from a page of another site";
+            let refusal = Refusal::new(StatusCode::FORBIDDEN, "forbidden", message);
+            Err(refusal.because("other_site"))
+        }
+        false => Ok(way),
     }
 }
 
-fn unauthorized(scope: Scope, is_open: bool) -> Refusal {
+async fn way_in(
+    api: &Api,
+    call: &Call,
+    headers: &HeaderMap,
+    (scope, opening): (Scope, Option<Opening>),
+) -> Result<Way, Refusal> {
+    let (http, clock) = (call.wiring.config.http(), &call.wiring.clock);
+    let holder = key::holder(http, headers, call.address, clock.now());
+    if let Some((key, None)) = holder
+        && key.scopes.contains(&scope)
+    {
+        return Ok(Way::Key(key.id.clone()));
+    }
+    if let Some(access) = &http.access {
+        let known = &api.0.sources.access;
+        if let Some(user) = known.user(access, headers, clock.as_ref()).await {
+            return Ok(Way::Access(user));
+        }
+    }
+    let mut allowed = http.allow_ips.iter();
+    if allowed.any(|network| network.contains(call.address)) {
+        return Ok(Way::Address);
+    }
+    if opening.is_some_and(|opening| http.open.contains(&opening)) {
+        return Ok(Way::Open);
+    }
+    let is_open = !http.has_auth() && api.0.is_local && call.is_peer_local;
+    if is_open && call.address.to_canonical().is_loopback() && scope != Scope::Download {
+        return Ok(Way::Local);
+    }
+    let client = holder.map(|(key, _)| format!("key:{}", key.id));
+    if let Some((_, None)) = holder {
+        let message = format!("this key lacks the scope `{}`", scope.as_str());
+        let refusal = Refusal::new(StatusCode::FORBIDDEN, "forbidden", message);
+        return Err(refusal.because("lacks_scope").of(client));
+    }
+    let refusal = match api.0.limits.fail(call.address, clock.elapsed()) {
+        Some(pause) => {
+            let refusal = Refusal::too_many("too many wrong credentials", pause);
+            refusal.because("too_many_wrong")
+        }
+        None => unauthorized((scope, opening), is_open),
+    };
+    Err(match holder.and_then(|(_, unfit)| unfit) {
+        Some(Unfit::Expired) => refusal.because("expired_key").of(client),
+        Some(Unfit::Elsewhere) => refusal.because("key_elsewhere").of(client),
+        None => refusal,
+    })
+}
+
+/// Says the same to everybody, whatever is configured: what opens the path, and where.
+fn unauthorized((scope, opening): (Scope, Option<Opening>), is_open: bool) -> Refusal {
     let message = match scope {
         Scope::Download => "Valid authentication required to download backups",
         Scope::Read | Scope::Trigger | Scope::Metrics => "Valid authentication required",
     };
     let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", message);
-    match is_open {
-        true => refusal.with("hint", "downloads need a key: run `patina key new`"),
-        false => refusal,
+    match (is_open, opening) {
+        (true, _) => refusal.with("hint", "downloads need a key: run `patina key new`"),
+        (false, _) if scope == Scope::Download => refusal,
+        (false, opening) => {
+            let open = opening.map_or_else(String::new, |opening| {
+                let word = opening.as_str();
+                format!(", or open this path to everybody: `open = [\"{word}\"]` in [http] of patina.toml")
+            });
+            refusal.with(
+                "hint",
+                format!(
+                    "once a key, Cloudflare Access or `allow_ips` is configured, nothing is open without it, on this \
+                     host neither: send a key with the scope `{}` as X-Patina-Key{open}",
+                    scope.as_str()
+                ),
+            )
+        }
     }
-}
-
-fn word(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Read => "read",
-        Scope::Download => "download",
-        Scope::Trigger => "trigger",
-        Scope::Metrics => "metrics",
-    }
-}
-
-/// A page of another site can have its name lead here; its requests still carry that name.
-fn is_for_us(headers: &HeaderMap, http: &Http) -> bool {
-    let Some(host) = authority(headers.get(HOST)) else {
-        return false;
-    };
-    let name = host.host().trim_start_matches('[').trim_end_matches(']');
-    let is_loopback = name
-        .parse::<std::net::IpAddr>()
-        .is_ok_and(|ip| ip.to_canonical().is_loopback());
-    is_loopback || name == "localhost" || public_authority(http).is_some_and(|ours| ours == host)
-}
-
-fn is_from_elsewhere(headers: &HeaderMap, call: &Call) -> bool {
-    if let Some(site) = headers.get("sec-fetch-site") {
-        return site != "same-origin" && site != "none";
-    }
-    let Some(origin) = headers.get(ORIGIN) else {
-        return false;
-    };
-    let origin = origin.to_str().ok().and_then(|origin| {
-        let (_, authority) = origin.split_once("://")?;
-        authority.parse::<Authority>().ok()
-    });
-    let host = authority(headers.get(HOST));
-    let public = public_authority(call.wiring.config.http());
-    origin.is_none_or(|origin| {
-        let is_ours = [host, public]
-            .into_iter()
-            .flatten()
-            .any(|ours| ours == origin);
-        !is_ours
-    })
-}
-
-fn authority(value: Option<&axum::http::HeaderValue>) -> Option<Authority> {
-    value?.to_str().ok()?.parse().ok()
-}
-
-fn public_authority(http: &Http) -> Option<Authority> {
-    let uri: axum::http::Uri = http.public_url.parse().ok()?;
-    uri.authority().cloned()
 }
 
 /// The one value of a header; `None` where it is absent, or there are several.

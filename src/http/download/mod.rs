@@ -27,10 +27,10 @@ use super::answer::Refusal;
 use super::auth::Caller;
 use super::call::Call;
 use super::jobs::{no_database, refuse_unknown};
-use super::limits::DOWNLOADS;
+use super::limits::{DOWNLOADS, Full};
 use super::params::{Params, shown};
 use super::{Api, HOLDER, audit};
-use crate::catalog::{Admission, Audit, AuditAction, AuditOutcome, Lease};
+use crate::catalog::{Audit, AuditAction, AuditOutcome, Lease};
 use crate::copy::{Found, Way, of_day, ways};
 use crate::types::{BackupDate, CopyForm, DatabaseName, Manifest, ObjectKey, PlainFacts};
 
@@ -177,6 +177,17 @@ impl Grant {
         place: OwnedSemaphorePermit,
         part: Part,
     ) -> Result<Handed, Refusal> {
+        let (limits, now) = (&api.0.limits, self.call.wiring.clock.elapsed());
+        let share = limits.take(&self.client, self.call.address, now);
+        let share = share.map_err(|full| {
+            let (most, pause, of) = match full {
+                Full::Client(pause) => (DOWNLOADS.per_client, pause, "client"),
+                Full::Address(pause) => (DOWNLOADS.per_address, pause, "address"),
+            };
+            let message = format!("this {of} had its {most} downloads of the hour");
+            Refusal::too_many(message, pause).because("download_limit")
+        })?;
+        let (client, from) = (self.client.clone(), self.call.address);
         let row = self.row(AuditOutcome::Granted, 0);
         let archives = ways.iter().filter_map(|way| way.archive.as_ref());
         let mut keys: Vec<ObjectKey> = archives.map(|archive| archive.key().clone()).collect();
@@ -185,20 +196,21 @@ impl Grant {
         let until = row.at + LEASE;
         let wiring = Arc::clone(&self.call.wiring);
         let admitted = api.write(&wiring, move |catalog| {
-            Ok(match catalog.admit_download(&row, &DOWNLOADS)? {
-                Admission::Granted => {
-                    let mut handed = Handed::new(self, place, part);
-                    handed.keep(catalog.lease(&keys, HOLDER, until)?);
-                    Ok(handed)
-                }
-                Admission::ClientFull(pause) => Err((DOWNLOADS.per_client, pause, "client")),
-                Admission::AddressFull(pause) => Err((DOWNLOADS.per_address, pause, "address")),
-            })
+            catalog.audit(&row)?;
+            let mut handed = Handed::new(self, place, part);
+            handed.keep(catalog.lease(&keys, HOLDER, until)?);
+            Ok(handed)
         });
-        admitted.await?.map_err(|(most, pause, of)| {
-            let message = format!("this {of} had its {most} downloads of the hour");
-            Refusal::too_many(message, pause)
-        })
+        match admitted.await {
+            Ok(handed) => {
+                api.0.ledger.gave(&client);
+                Ok(handed)
+            }
+            Err(error) => {
+                limits.give_back(&client, from, share);
+                Err(error.into())
+            }
+        }
     }
 
     /// Tells the log, as the audit was told.

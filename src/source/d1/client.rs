@@ -349,7 +349,7 @@ impl Client {
             text = format!("{text}: {error}");
             cause = error.source();
         }
-        ApiError::Connection(shortened(&self.redacted(&text)))
+        ApiError::Connection(self.said(&text))
     }
 
     fn rest_where_little_remains(&self, headers: &HeaderMap) {
@@ -360,6 +360,11 @@ impl Client {
         {
             self.budget.rest(self.clock.elapsed(), pause);
         }
+    }
+
+    /// What the API says, without the token, in one short line in which nothing acts.
+    pub(super) fn said(&self, text: &str) -> String {
+        shortened(&self.redacted(text))
     }
 
     fn redacted(&self, text: &str) -> String {

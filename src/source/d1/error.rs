@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use super::answer::Fault;
+use crate::excerpt::foreign;
+
+/// Of what the API says so much is repeated.
+const MOST_CHARS: usize = 200;
 
 /// Why the API gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -165,7 +169,8 @@ impl ApiError {
     ) -> Self {
         let code = faults.first().map_or(0, |fault| fault.code);
         let message = match faults.first() {
-            Some(fault) => redact(&shortened(&fault.message)),
+            // A cut first could leave half of what is to be hidden.
+            Some(fault) => shortened(&redact(&fault.message)),
             None => format!("status {status}"),
         };
         let lower = message.to_lowercase();
@@ -193,10 +198,10 @@ impl ApiError {
     }
 }
 
-/// The first line, cut to what fits one.
+/// The first line, cut to what fits one, and with nothing in it that acts where it is shown.
 pub(super) fn shortened(text: &str) -> String {
     let line = text.lines().find(|line| !line.trim().is_empty());
-    line.unwrap_or_default().trim().chars().take(200).collect()
+    foreign(line.unwrap_or_default().trim(), MOST_CHARS)
 }
 
 #[cfg(test)]
@@ -209,6 +214,28 @@ mod tests {
             message: message.to_owned(),
         };
         ApiError::of_answer(status, &[fault], None, str::to_owned)
+    }
+
+    #[test]
+    fn what_the_api_says_is_masked_before_it_is_cut_and_nothing_in_it_acts() {
+        let token = "v1.0-secret-token-of-forty-characters-xyz";
+        let message = format!(
+            "\u{1b}[2J\u{9b}bad token {token}\u{202e}\r{}{token}",
+            "x".repeat(140)
+        );
+        let fault = Fault {
+            code: 1000,
+            message,
+        };
+        let redact = |text: &str| text.replace(token, "…");
+        let text = ApiError::of_answer(400, &[fault], None, redact).to_string();
+        assert!(
+            text.contains("\\u{1b}[2J\\u{9b}bad token …\\u{202e}\\r"),
+            "{text:?}"
+        );
+        assert!(!text.contains("v1.0"), "{text:?}");
+        let said = text.split("\nhint: ").next().unwrap();
+        assert!(!said.contains(char::is_control), "{text:?}");
     }
 
     #[test]

@@ -150,10 +150,8 @@ impl Client {
         loop {
             bookmark = state.at_bookmark.take().or(bookmark);
             let why = || {
-                state
-                    .error
-                    .clone()
-                    .unwrap_or("it gives no reason".to_owned())
+                let why = state.error.as_deref();
+                self.said(why.unwrap_or("it gives no reason"))
             };
             match state.status.as_deref() {
                 Some("complete") if state.success != Some(false) => return Ok(()),

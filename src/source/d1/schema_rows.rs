@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::answer::Cell;
-use super::error::ApiError;
+use super::error::{ApiError, shortened};
 use super::schema::Rows;
 use crate::source::describe::{Column, Entry, ForeignKey, KeyTerm, UniqueIndex};
 use crate::source::sqlite::{Trial, try_alone};
@@ -13,6 +13,7 @@ pub(super) fn read_entries(rows: &Rows) -> Result<Vec<Entry>, ApiError> {
         let (kind, name) = (text(row, 0)?, text(row, 1)?);
         let sql = match row.get(3) {
             Some(Cell::Text(bytes)) if std::str::from_utf8(bytes).is_err() => {
+                let (kind, name) = (shortened(&kind), shortened(&name));
                 let text = format!("the text of {kind} `{name}` is not UTF-8");
                 return Err(ApiError::Malformed(text));
             }

@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::StoreErrorKind;
 use super::bucket::Bucket;
+use crate::excerpt::foreign;
 
 /// The longest text of a service that is repeated to people.
 const MOST_CHARS: usize = 300;
@@ -244,7 +245,7 @@ impl Bucket {
         format!(": this machine is {minutes} {word} the service")
     }
 
-    /// A text of somebody else without our credentials, without control characters, and of bounded length.
+    /// A text of somebody else without our credentials, with nothing in it that acts, and of bounded length.
     fn clean(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for secret in [&self.secret_access_key, &self.access_key_id] {
@@ -252,8 +253,7 @@ impl Bucket {
                 text = text.replace(secret.expose(), "…");
             }
         }
-        let text = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-        text.take(MOST_CHARS).collect()
+        foreign(&text, MOST_CHARS)
     }
 }
 

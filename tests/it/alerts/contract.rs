@@ -90,6 +90,20 @@ async fn an_answer_that_repeats_the_address_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn what_a_sink_says_around_its_address_cannot_act_where_it_is_shown() {
+    let said = "\u{1b}[2J\u{9b}31m/tOkEn-of-the-address\u{202e}\u{7f}\nERROR forged";
+    for (kind, error) in answers(Manner::Status(403, &[], said)).await {
+        let text = error.to_string();
+        assert!(!text.contains("tOkEn"), "{kind}: {text:?}");
+        assert!(
+            !text.contains(char::is_control) && !text.contains('\u{202e}'),
+            "{kind}: {text:?}"
+        );
+        assert!(text.contains("\\u{1b}[2J"), "{kind}: {text:?}");
+    }
+}
+
+#[tokio::test]
 async fn retry_after_is_given_on() {
     let manner = Manner::Status(429, &[("retry-after", "17")], "");
     let expected = NotifyError::Limited {

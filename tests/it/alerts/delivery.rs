@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use patina::catalog::{Event, EventKind};
+use patina::catalog::{Event, EventKind, News, Raised};
 use patina::config::AlertLevel;
 use patina::engine::deliver;
 use tokio_util::sync::CancellationToken;
@@ -376,4 +376,64 @@ async fn a_heartbeat_says_good_only_of_what_a_storage_shows() {
     world.night().await;
     world.pass(TimeDelta::hours(2));
     assert!(world.told("ops").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_and_is_set_back_holds_no_alert_back() {
+    let world = World::new(&["blog"], &one("webhook", "")).await;
+    // A year ahead: six are sent, which is a storm, and one waits for a sink that is down.
+    world.pass(days(365));
+    let ahead = |number| Event {
+        at: "2027-11-22T03:00:00Z".parse().unwrap(),
+        ..event(number)
+    };
+    for number in 0..5 {
+        world.wiring.catalog.tell(&[ahead(number)]).unwrap();
+    }
+    assert_eq!(world.told("ops").await.len(), 5);
+    world.server.behave(DOWN);
+    world.wiring.catalog.tell(&[ahead(5)]).unwrap();
+    world.deliver().await;
+    world.server.behave(FINE);
+    world.pass(-days(365));
+    world.server.forget();
+    assert_eq!(world.told("ops").await.len(), 1, "what was put off is due");
+    world.wiring.catalog.tell(&[event(6)]).unwrap();
+    assert_eq!(
+        world.told("ops").await.len(),
+        1,
+        "what was sent in the future is no storm"
+    );
+}
+
+#[tokio::test]
+async fn what_was_told_in_the_future_does_not_keep_the_same_from_being_told() {
+    let world = World::new(&["blog"], &one("webhook", "")).await;
+    let catalog = &world.wiring.catalog;
+    let ahead = Event {
+        at: "2027-11-22T03:00:00Z".parse().unwrap(),
+        ..event(1)
+    };
+    let raised = |event: &Event| News {
+        raised: vec![Raised {
+            again: Some(TimeDelta::hours(24)),
+            ..Raised::once(event.clone(), "blog")
+        }],
+        ..News::default()
+    };
+    assert!(catalog.announce(&raised(&ahead)).unwrap());
+    assert!(catalog.announce(&raised(&event(1))).unwrap());
+    assert!(!catalog.announce(&raised(&event(1))).unwrap());
+    let other = Event {
+        message: "other".to_owned(),
+        ..event(2)
+    };
+    let later = Event {
+        at: ahead.at,
+        ..other.clone()
+    };
+    let since = other.at - TimeDelta::hours(1);
+    assert!(catalog.tell_unless_told(&later, later.at).unwrap());
+    assert!(catalog.tell_unless_told(&other, since).unwrap());
+    assert!(!catalog.tell_unless_told(&other, since).unwrap());
 }

@@ -183,7 +183,7 @@ async fn a_row_of_the_audit_that_is_changed_taken_out_or_put_in_is_found() {
         }
         let catalog = world.catalog();
         let whole = catalog.verify_audit().unwrap();
-        let AuditVerdict::Whole { rows: 6, head: Some(_) } = whole else {
+        let AuditVerdict::Whole { rows: 6, head: Some(_), begin: None } = whole else {
             panic!("{whole:?}");
         };
         let db = Connection::open(catalog.path()).unwrap();

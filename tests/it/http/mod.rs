@@ -6,7 +6,9 @@ mod auth;
 mod downloads;
 mod limits;
 mod process;
+mod site;
 mod triggers;
+mod unusual;
 
 use std::fs;
 use std::net::SocketAddr;

@@ -13,6 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::alerts::server::Server;
+
 use super::{ALL, database, full_key, json, key, key_text};
 
 /// Nothing here takes nearly so long.
@@ -74,9 +76,14 @@ impl Site {
     }
 
     fn start(&mut self) {
+        let run = self.command(&["run"]);
+        self.start_as(run);
+    }
+
+    fn start_as(&mut self, mut run: Command) {
         self.starts += 1;
         let log = File::create(self.log_path()).unwrap();
-        let process = self.command(&["run"]).stderr(log).spawn().unwrap();
+        let process = run.stderr(log).spawn().unwrap();
         self.process = Some(process);
         let begun = Instant::now();
         self.address = loop {
@@ -360,4 +367,174 @@ async fn an_address_in_use_and_one_open_to_all_are_refused_with_the_way_out() {
     let (code, said) = run("192.0.2.1:8787", &key("a", "\"read\"", ""));
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("cannot listen on `192.0.2.1:8787`"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn key_list_shows_age_and_last_use_and_check_warns_of_an_old_key() {
+    let old = key("old", r#""read""#, "created = \"2020-01-01\"");
+    let site = Site::new(100, &format!("{}{old}", full_key()));
+    site.get("/status").await;
+    let list = || {
+        let listed = site.command(&["--json", "key", "list"]).output().unwrap();
+        let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+        listed["keys"].as_array().unwrap().clone()
+    };
+    let begun = Instant::now();
+    while list()[0]["last_used_from"] != "127.0.0.1" {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", list());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let keys = list();
+    assert_eq!(
+        (&keys[0]["id"], &keys[0]["state"]),
+        (&"all".into(), &"good".into())
+    );
+    assert_eq!(
+        (&keys[1]["state"], &keys[1]["last_used_at"]),
+        (&"replace it".into(), &Value::Null)
+    );
+    let shown = site.command(&["key", "list"]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(
+        shown.contains("replace it") && shown.contains("hint: `patina key new`"),
+        "{shown}"
+    );
+    let checked = site.command(&["check"]).output().unwrap();
+    let checked = String::from_utf8(checked.stderr).unwrap();
+    assert!(
+        checked.contains("the key `old` is") && checked.contains("`rotate_after` is 90d"),
+        "{checked}"
+    );
+    // Refused requests are shown with the others.
+    let refused = reqwest::get(format!("http://{}/list", site.address)).await;
+    assert_eq!(refused.unwrap().status(), StatusCode::UNAUTHORIZED);
+    let begun = Instant::now();
+    loop {
+        let audit = site.command(&["audit", "list"]).output().unwrap();
+        let audit = String::from_utf8(audit.stdout).unwrap();
+        if audit.contains("refused 401") && audit.contains("GET /list") {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{audit}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(
+        site.log()
+            .contains("refused with 401 (unauthorized): GET /list"),
+        "{}",
+        site.log()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alert_config_holds_the_sinks_in_force_and_follows_a_reload() {
+    let site = Site::new(100, &full_key());
+    let rows = || {
+        let path = site.path("state/catalog.db");
+        let db = rusqlite::Connection::open(path).unwrap();
+        let sql = "SELECT sink, kind, webhook_url, enabled, notify_on_success, notify_on_failure
+                   FROM alert_config JOIN alert_sinks ON config_id = alert_config.id ORDER BY sink";
+        let mut statement = db.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| {
+            let texts: (String, String, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let flags: (bool, bool, bool) = (row.get(3)?, row.get(4)?, row.get(5)?);
+            Ok(format!("{texts:?} {flags:?}"))
+        });
+        rows.unwrap().map(Result::unwrap).collect::<Vec<_>>()
+    };
+    assert_eq!(rows(), ["(\"\", \"\", None) (false, false, true)"]);
+    fs::write(
+        site.path("url"),
+        "https://discord.example/api/webhooks/1/very-secret",
+    )
+    .unwrap();
+    site.configure(&format!(
+        "{}\n[alerts]\non_success = true\n[[alerts.sink]]\nname = \"ops\"\ndiscord = \"file:url\"\nmin_severity = \"critical\"\n",
+        full_key()
+    ));
+    site.signal(Signal::HUP);
+    let begun = Instant::now();
+    while rows() != ["(\"ops\", \"discord\", Some(\"file:url\")) (true, true, true)"] {
+        assert!(begun.elapsed() < PATIENCE, "{:?} {}", rows(), site.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let bytes = fs::read(site.path("state/catalog.db")).unwrap();
+    assert!(!String::from_utf8_lossy(&bytes).contains("very-secret"));
+    site.configure(&full_key());
+    site.signal(Signal::HUP);
+    let begun = Instant::now();
+    while rows() != ["(\"\", \"\", None) (false, false, true)"] {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", rows());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_hold_every_connection_leave_a_backup_its_open_files() {
+    let mut site = Site::new(2_000, &full_key());
+    site.stop();
+    let program = env!("CARGO_BIN_EXE_patina");
+    let mut run = Command::new("sh");
+    let limited = format!("ulimit -n 64; exec {program} run");
+    run.current_dir(site.folder.path()).args(["-c", &limited]);
+    site.start_as(run);
+    let begun = Instant::now();
+    while !site.log().contains("clients are answered at once") {
+        assert!(begun.elapsed() < PATIENCE, "{}", site.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // One connection that goes on; what it needs is there before the others come.
+    let client = reqwest::Client::new();
+    let ask = |method: Method, path: &str| {
+        let request = client.request(method, format!("http://{}{path}", site.address));
+        request.header("X-Patina-Key", key_text(ALL.0))
+    };
+    json(ask(Method::GET, "/status")).await;
+    let held: Vec<_> = (0..100)
+        .map(|_| std::net::TcpStream::connect(&site.address).unwrap())
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (status, body) = json(ask(Method::POST, "/trigger")).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+    let job = body["jobId"].as_str().unwrap();
+    let begun = Instant::now();
+    loop {
+        let (_, found) = json(ask(Method::GET, &format!("/jobs/{job}"))).await;
+        if found["status"] == "completed" {
+            break;
+        }
+        assert!(
+            found["status"] != "failed" && begun.elapsed() < PATIENCE,
+            "{found} {}",
+            site.log()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_usual_reaches_the_sinks_at_once() {
+    let sink = Server::start().await;
+    let site = Site::new(100, &full_key());
+    fs::write(site.path("url"), sink.url("ops")).unwrap();
+    site.configure(&format!(
+        "allow_ips = [\"127.0.0.1\"]\n{}[alerts]\n[[alerts.sink]]\nname = \"ops\"\nwebhook = \"file:url\"\n\
+         only = [\"unusual_access\"]\nallow_private = true\n",
+        full_key()
+    ));
+    site.signal(Signal::HUP);
+    let begun = Instant::now();
+    while !site.log().contains("the configuration is reloaded") {
+        assert!(begun.elapsed() < PATIENCE, "{}", site.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let client = reqwest::Client::new();
+    let list = client.get(format!("http://{}/list", site.address));
+    let rebound = list.header("Host", "evil.example").send().await.unwrap();
+    assert_eq!(rebound.status(), StatusCode::MISDIRECTED_REQUEST);
+    let got = sink.wait_for("ops", 1).await;
+    let body = got[0].json();
+    assert_eq!(body["type"], "unusual_access", "{body}");
+    assert!(body.to_string().contains("page of another site"), "{body}");
 }

@@ -73,7 +73,7 @@ impl Job<'_> {
             let state = self.ask(bookmark.as_deref()).await?;
             if state.success == Some(false) {
                 let why = state.error.as_deref().unwrap_or("it gives no reason");
-                return Err(ApiError::of_export(why));
+                return Err(ApiError::of_export(&self.client.said(why)));
             }
             bookmark = state.at_bookmark.or(bookmark);
             match (state.status.as_deref(), state.result) {
@@ -81,10 +81,10 @@ impl Job<'_> {
                 (Some("active"), _) if bookmark.is_some() => {}
                 (Some("error"), _) => {
                     let why = state.error.as_deref().unwrap_or("it gives no reason");
-                    return Err(ApiError::of_export(why));
+                    return Err(ApiError::of_export(&self.client.said(why)));
                 }
                 (status, _) => {
-                    let status = status.unwrap_or("none");
+                    let status = self.client.said(status.unwrap_or("none"));
                     let text = format!("an export with status `{status}` and no file or bookmark");
                     return Err(ApiError::Malformed(text));
                 }

@@ -1,0 +1,200 @@
+//! Says what of all that is not usual. Invariant: an event names who and whence, and holds no text that a client chose.
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::catalog::{AuditAction, Catalog, CatalogError, Event, EventKind, Refused, Visit};
+use crate::config::{AlertLevel, Config};
+use crate::excerpt::foreign;
+use crate::http::limits::DOWNLOADS;
+use crate::types::{KeyKind, ObjectKey};
+
+/// Something to tell, once within a time.
+pub(super) struct Unusual {
+    /// What tells it from others.
+    pub(super) what: String,
+    pub(super) event: Event,
+    /// The same is not told again within this time.
+    pub(super) quiet: TimeDelta,
+}
+
+const DAY: TimeDelta = TimeDelta::days(1);
+const WEEK: TimeDelta = TimeDelta::days(7);
+
+/// What counts as a short time for fetching everything: that of the limits.
+const SHORT: TimeDelta = TimeDelta::hours(1);
+
+/// Who fetches the copies of so many databases, and has no more, fetched everything. Of one it is no wonder.
+const LEAST_COPIES: usize = 2;
+
+/// Guides are read in passing; two of two say nothing.
+const LEAST_GUIDES: usize = 3;
+
+/// A user's name is kept to so many characters.
+const MOST_NAME_CHARS: usize = 100;
+
+const LOOK: &str = "\nhint: `patina audit list` shows what it asked for";
+const LEAKED: &str = "\nhint: where nobody of yours did that, the key has leaked: the README says what to do (\"A key has leaked\")";
+
+/// What refusals say.
+pub(super) fn refused(refused: &[Refused], storm: Option<u64>, now: DateTime<Utc>) -> Vec<Unusual> {
+    let mut found: Vec<Unusual> = refused.iter().filter_map(|one| of_one(one, now)).collect();
+    if let Some(count) = storm {
+        let text =
+            format!("{count} requests with wrong credentials, or none, within five minutes{LOOK}");
+        found.push(unusual("storm", AlertLevel::Warning, text, (DAY, now)));
+    }
+    found
+}
+
+fn of_one(refused: &Refused, now: DateTime<Utc>) -> Option<Unusual> {
+    let address = refused.address;
+    let client = refused.client.as_deref().unwrap_or("somebody");
+    let client = foreign(client, MOST_NAME_CHARS);
+    let (who, severity, text, quiet) = match refused.why.as_str() {
+        "too_many_wrong" => {
+            let text = format!(
+                "somebody at {address} tries credentials: more than 20 wrong ones within five minutes{LOOK}"
+            );
+            (address.to_string(), AlertLevel::Warning, text, DAY)
+        }
+        "key_elsewhere" => {
+            let text = format!(
+                "`{client}` came with the right secret from {address}, where `allow_ips` does not let it be used{LEAKED}"
+            );
+            (client, AlertLevel::Critical, text, DAY)
+        }
+        "expired_key" => {
+            let text = format!(
+                "`{client}` is still used at {address} and has expired\nhint: give that client a new key: `patina key new`"
+            );
+            (client, AlertLevel::Warning, text, WEEK)
+        }
+        "wrong_host" | "other_site" => {
+            let text = format!(
+                "a page of another site, or a name that does not lead here, came by way of {address} and was refused\n\
+                 hint: where the name is yours, add it to `hosts` in [http]; else a browser there opened a page that \
+                 tried to read this API"
+            );
+            (address.to_string(), AlertLevel::Warning, text, DAY)
+        }
+        "download_limit" => {
+            let text = format!(
+                "`{client}` at {address} had all downloads of the hour and asked for more{LEAKED}"
+            );
+            (client, AlertLevel::Warning, text, DAY)
+        }
+        "key_in_address" => {
+            let text = format!(
+                "a key came in an address, where logs and histories keep it, from {address}\nhint: replace that key: `patina key new`"
+            );
+            (address.to_string(), AlertLevel::Warning, text, DAY)
+        }
+        _ => return None,
+    };
+    let what = format!("{} {who}", refused.why);
+    Some(unusual(&what, severity, text, (quiet, now)))
+}
+
+/// What it says that a client came, by what was known of it before.
+pub(super) fn came(
+    client: &str,
+    address: IpAddr,
+    visit: Visit,
+    now: DateTime<Utc>,
+) -> Option<Unusual> {
+    let (name, from) = (foreign(client, MOST_NAME_CHARS), text(address));
+    let is_key = client.starts_with("key:");
+    let text = match visit {
+        Visit {
+            is_new_client: false,
+            is_new_address: true,
+            ..
+        } if is_key => format!("`{name}` was used from {from} for the first time{LEAKED}"),
+        Visit {
+            is_new_client: true,
+            others: 1..,
+            ..
+        } if !is_key => {
+            format!("`{name}` came in for the first time, from {from}{LOOK}")
+        }
+        _ => return None,
+    };
+    let what = format!("came {name} {from}");
+    Some(unusual(&what, AlertLevel::Warning, text, (DAY, now)))
+}
+
+/// What it says that a client was given something, by all that it was given within a short time.
+pub(super) fn gave(
+    catalog: &Catalog,
+    client: &str,
+    config: &Config,
+    now: DateTime<Utc>,
+) -> Result<Vec<Unusual>, CatalogError> {
+    let databases = config.databases();
+    let all = databases.len();
+    let mut found = Vec::new();
+    for (action, least, did) in [
+        (AuditAction::Download, LEAST_COPIES, "fetched copies of"),
+        (
+            AuditAction::RestoreGuide,
+            LEAST_GUIDES,
+            "read the restore guides of",
+        ),
+    ] {
+        let given = catalog.given(client, action, now - SHORT)?;
+        let is_given = |name: &str| {
+            given.iter().any(|subject| match action {
+                AuditAction::Download => is_copy_of(subject, name),
+                AuditAction::Head | AuditAction::RestoreGuide => subject == name,
+            })
+        };
+        let count = databases
+            .iter()
+            .filter(|database| is_given(database.name.as_str()))
+            .count();
+        if count >= least && count >= all.min(DOWNLOADS.per_client) {
+            let name = foreign(client, MOST_NAME_CHARS);
+            let text = format!("`{name}` {did} {count} of {all} databases within an hour{LEAKED}");
+            let what = format!("everything {} {name}", action.as_str());
+            found.push(unusual(&what, AlertLevel::Warning, text, (WEEK, now)));
+        }
+    }
+    Ok(found)
+}
+
+fn is_copy_of(key: &str, name: &str) -> bool {
+    let key = key.parse::<ObjectKey>();
+    key.is_ok_and(|key| match key.kind() {
+        KeyKind::Daily { database, .. } => database.as_str() == name,
+        KeyKind::Weekly { .. } | KeyKind::Manifest { .. } => false,
+    })
+}
+
+fn unusual(
+    what: &str,
+    severity: AlertLevel,
+    message: String,
+    (quiet, at): (TimeDelta, DateTime<Utc>),
+) -> Unusual {
+    Unusual {
+        what: what.to_owned(),
+        event: Event {
+            kind: EventKind::UnusualAccess,
+            severity,
+            database: None,
+            message,
+            at,
+        },
+        quiet,
+    }
+}
+
+/// An address as it is remembered: that of a household.
+pub(super) fn text(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("{address}/64"),
+    }
+}
