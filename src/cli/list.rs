@@ -48,18 +48,21 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Exit> {
     match (copies.is_empty(), archives.is_empty()) {
         (true, true) => return Err(nothing(args).into()),
         (false, true) => {
-            let (table, suspects) = (table(&copies, now), about_suspects(&copies));
-            context.print(format_args!("{table}{suspects}"))?;
+            context.print(shown(&copies, now))?;
         }
         (true, false) => context.print(archive_table(&archives, now))?,
         (false, false) => context.print(format_args!(
-            "{}{}\n\n{}",
-            table(&copies, now),
-            about_suspects(&copies),
+            "{}\n\n{}",
+            shown(&copies, now),
             archive_table(&archives, now)
         ))?,
     }
     Ok(Exit::Ok)
+}
+
+/// What a person sees of these copies.
+pub(super) fn shown(copies: &[StoredCopy], now: DateTime<Utc>) -> String {
+    format!("{}{}", table(copies, now), about_suspects(copies))
 }
 
 /// The weekly archives that hold what was asked for.

@@ -43,11 +43,11 @@ fn verified_placements(all: &[Placement]) -> Vec<Value> {
     documents
 }
 
-fn text(copy: &Found) -> String {
+pub(super) fn text(copy: &Found) -> String {
     let manifest = copy.manifest();
     let mut text = String::new();
     for (label, value) in facts(copy) {
-        let _ = writeln!(text, "{label:10}  {value}");
+        let _ = writeln!(text, "{label:10}  {}", printable(&value));
     }
     let now = SystemClock::new().now();
     for placement in copy.placements() {

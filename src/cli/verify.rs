@@ -27,7 +27,8 @@ pub(super) async fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<
         false => Scope::Keys(&keys),
     };
     let targets = verify::select(&wiring, scope)?;
-    let all_bytes = targets.iter().map(|target| target.size_bytes).sum();
+    let sizes = targets.iter().map(|target| target.size_bytes);
+    let all_bytes = sizes.fold(0, u64::saturating_add);
     let meter = ByteMeter::start(context, all_bytes);
     let never = CancellationToken::new();
     let findings = verify::run(&wiring, targets, &meter.progress, &never).await;
@@ -118,7 +119,8 @@ fn show(
         return in_spite_of(context.print_json(&json!({ "findings": all })), exit);
     }
     let right = findings.iter().filter(|finding| finding.found.is_ok());
-    let bytes = ByteCount(right.clone().map(|finding| finding.target.size_bytes).sum());
+    let sizes = right.clone().map(|finding| finding.target.size_bytes);
+    let bytes = ByteCount(sizes.fold(0, u64::saturating_add));
     let (right, all) = (right.count(), findings.len());
     let shown = context.print(format_args!(
         "{}\n\n{right} of {all} right: {bytes} read, every size, hash and trailer compared",

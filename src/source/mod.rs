@@ -14,7 +14,9 @@ use crate::dump::{Header, Sink};
 use crate::progress::Progress;
 use crate::types::{EvidenceClass, Exception, SourceEvidence, SourceFacts};
 
-pub use sqlite::{SqliteSource, content_by, content_of, lift_limits, open_scratch, sqlite_message};
+pub use sqlite::{
+    Cap, SqliteSource, content_by, content_of, lift_limits, open_scratch, sqlite_message,
+};
 pub use witness::{Testimony, Witness};
 
 /// A database that can be dumped.

@@ -22,6 +22,7 @@ pub use self::verdict::Verdict;
 use super::spool::{Partial, Ready};
 use crate::dump::{ReadError, SplitError};
 use crate::progress::Progress;
+use crate::quote::{self, line};
 use crate::source::{DumpForm, SourceError, Witness, content_of, sqlite_message};
 use crate::types::{
     EvidenceClass, Exception, PlainFacts, SourceEvidence, StoredFacts, TableEvidence,
@@ -281,7 +282,7 @@ pub(in crate::engine) fn check_integrity(
     };
     match check() {
         Ok(verdict) if verdict == "ok" => Ok(()),
-        Ok(verdict) => Err(DrillError::Inconsistent(verdict)),
+        Ok(verdict) => Err(DrillError::Inconsistent(line(&verdict).into_owned())),
         Err(error) => Err(scratch_error(error)),
     }
 }
@@ -348,7 +349,9 @@ fn difference(source: &SourceEvidence, copy: &SourceEvidence) -> Option<String> 
 fn names_differ(source: &[String], copy: &[String]) -> Option<String> {
     let only_in = |one: &[String], other: &[String]| {
         let missing = one.iter().filter(|name| !other.contains(name));
-        let missing: Vec<String> = missing.map(|name| format!("`{name}`")).collect();
+        let missing: Vec<String> = missing
+            .map(|name| format!("`{}`", quote::name(name)))
+            .collect();
         let shown = missing[..missing.len().min(MOST_NAMED)].join(", ");
         match missing.len().saturating_sub(MOST_NAMED) {
             0 => shown,
@@ -374,7 +377,7 @@ fn violations_differ(source: &SourceEvidence, copy: &SourceEvidence) -> Option<S
 }
 
 fn table_difference(source: &TableEvidence, copy: &TableEvidence) -> Option<String> {
-    let name = &source.name;
+    let name = quote::name(&source.name);
     if source.rows != copy.rows {
         let (a, b) = (source.rows, copy.rows);
         return Some(format!("table `{name}` has {a} rows, restored {b}"));
@@ -411,7 +414,7 @@ mod tests {
     use super::*;
     use crate::dump::Header;
     use crate::engine::spool::Writing;
-    use crate::source::{DumpRequest, Dumped, Look, Source, SqliteSource, open_scratch};
+    use crate::source::{Cap, DumpRequest, Dumped, Look, Source, SqliteSource, open_scratch};
     use crate::types::{Compression, JobId};
 
     const SCHEMA: &str = "
@@ -591,7 +594,8 @@ mod tests {
             "PRAGMA writable_schema=ON;",
         ] {
             let path = case.folder.path().join("permit.db");
-            let connection = open_scratch(&path, 0, &CancellationToken::new()).unwrap();
+            let connection =
+                open_scratch(&path, &Cap::for_text(0), &CancellationToken::new()).unwrap();
             assert!(connection.execute_batch(sql).is_err(), "{sql}");
         }
         assert!(!case.folder.path().join("elsewhere.db").exists());

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::answer::Fault;
+use crate::excerpt::excerpt;
+use crate::quote;
 
 /// Why the API gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -193,10 +195,14 @@ impl ApiError {
     }
 }
 
+/// Cloudflare's words are kept to so many characters.
+const MOST_CHARS: usize = 200;
+
 /// The first line, cut to what fits one.
 pub(super) fn shortened(text: &str) -> String {
     let line = text.lines().find(|line| !line.trim().is_empty());
-    line.unwrap_or_default().trim().chars().take(200).collect()
+    let line = quote::line(line.unwrap_or_default().trim());
+    excerpt(&line, MOST_CHARS).into_owned()
 }
 
 #[cfg(test)]

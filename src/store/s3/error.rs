@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::StoreErrorKind;
 use super::bucket::Bucket;
+use crate::quote;
 
 /// The longest text of a service that is repeated to people.
 const MOST_CHARS: usize = 300;
@@ -252,7 +253,9 @@ impl Bucket {
                 text = text.replace(secret.expose(), "…");
             }
         }
-        let text = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let text = text
+            .chars()
+            .map(|c| if quote::is_hidden(c) { ' ' } else { c });
         text.take(MOST_CHARS).collect()
     }
 }
