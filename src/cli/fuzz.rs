@@ -278,7 +278,10 @@ fn no_manifest_makes_a_printer_panic() {
             }],
         };
         assert!(list::document(&copy).is_object());
-        assert_seen(number, &list::shown(&[copy.clone()], copy.created_at));
+        assert_seen(
+            number,
+            &list::shown(std::slice::from_ref(&copy), copy.created_at),
+        );
         assert_seen(number, &show::text(&Found::Daily(Box::new(copy))));
         let guide = Guide {
             database: manifest.database.clone(),

@@ -81,25 +81,21 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-/// Prints help, version or a mistake in the arguments, the last with [`Exit::Usage`]; colours only where an argument hides
-/// nothing.
+/// Prints help, version or a mistake in the arguments, the last with [`Exit::Usage`]; an argument is repeated without what
+/// is hidden in it.
 fn refused(error: &clap::Error) -> ExitCode {
-    let mut text = error.render().to_string();
-    let mut is_hidden = false;
-    for argument in std::env::args_os().skip(1) {
-        let argument = argument.to_string_lossy();
-        let value = argument
-            .split_once('=')
-            .map_or(&*argument, |(_, value)| value);
-        if !quote::is_plain(value) {
-            is_hidden = true;
-            text = text.replace(value, &quote::line(value));
-        }
-    }
-    if !is_hidden {
+    let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+    let arguments: Vec<String> = arguments.collect();
+    if arguments.iter().all(|argument| quote::is_plain(argument)) {
         error.exit();
     }
-    tell(text.trim_end());
+    let shown = arguments
+        .iter()
+        .map(|argument| quote::line(argument).into_owned());
+    match Arguments::try_parse_from(shown) {
+        Err(error) => error.exit(),
+        Ok(_) => tell("error: an argument holds a character that cannot be seen"),
+    }
     Exit::Usage.into()
 }
 

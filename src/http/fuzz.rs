@@ -92,5 +92,5 @@ fn no_parameter_and_no_range_makes_the_api_panic() {
             parts += u64::from(matches!(asked, Asked::Part(_)));
         }
     }
-    assert!(read > 100 && parts > 100, "{read} {parts}");
+    assert!(read > 100 && parts > 20, "{read} {parts}");
 }
