@@ -23,7 +23,7 @@ use crate::types::{
 use crate::{excerpt, quote};
 
 /// Each a run of its own; together with those of `http::fuzz` more than 100,000.
-const TEXTS: usize = 30_000;
+const TEXTS: usize = 25_000;
 const ADDRESSES: usize = 40_000;
 const MANIFESTS: usize = 6_000;
 
