@@ -43,28 +43,6 @@ pub fn cut(text: &str, most: usize, measure: impl Fn(&str) -> usize) -> Cow<'_, 
     }
 }
 
-/// Text that came from outside, as one line in which nothing acts: control characters, ends of lines, marks that turn the
-/// direction of text and those that nobody sees are spelled out. At most so many characters.
-pub fn foreign(text: &str, most_chars: usize) -> String {
-    let mut safe = String::new();
-    // Whatever is spelled out grows: no more than this can be left of it.
-    for character in text.chars().take(most_chars.saturating_add(1)) {
-        match acts(character) {
-            true => safe.extend(character.escape_default()),
-            false => safe.push(character),
-        }
-    }
-    excerpt(&safe, most_chars).into_owned()
-}
-
-/// Whether a character does something, or hides, where it is shown.
-fn acts(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
 /// An error's message and its way out, each of bounded length.
 pub fn error(text: &str) -> String {
     let (message, hint) = split_hint(text);
@@ -120,17 +98,6 @@ mod tests {
         ] {
             assert_eq!(excerpt(text, most), expected, "{text} {most}");
         }
-    }
-
-    #[test]
-    fn text_from_outside_is_one_line_in_which_nothing_acts() {
-        let text = "a\u{1b}[2J\r\nERROR forged\u{202e}\u{9b}\u{7f}\0é👩‍👧";
-        assert_eq!(
-            foreign(text, 200),
-            "a\\u{1b}[2J\\r\\nERROR forged\\u{202e}\\u{9b}\\u{7f}\\u{0}é👩‍👧"
-        );
-        assert_eq!(foreign(&"\u{1b}".repeat(1_000), 10), "\\u{1b}\\u{…");
-        assert_eq!(foreign("short", 5), "short");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 #![warn(missing_docs)]
 
 // The order is the law: a module imports only modules declared above it (tests/it/tidy.rs).
-pub mod types;
 pub mod excerpt;
+pub mod quote;
+pub mod types;
 pub mod dump;
 pub mod retention;
 pub mod schedule;

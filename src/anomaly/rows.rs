@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{ROWS_DAYS, RowLimits, Sample, is_less};
+use crate::quote;
 use crate::types::grouped;
 
 /// A table that lost more of its rows than it may, or is gone.
@@ -21,7 +22,7 @@ pub struct RowDrop {
 
 impl fmt::Display for RowDrop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (table, before) = (&self.table, grouped(self.before));
+        let (table, before) = (quote::name(&self.table), grouped(self.before));
         let when = match self.is_sudden {
             true => "in the copy before".to_owned(),
             false => format!("within the last {ROWS_DAYS} days"),

@@ -75,7 +75,8 @@ impl FromStr for When {
         }
         text.parse().map(Self::Day).map_err(|_| {
             Unreadable(format!(
-                "`@{text}` names no copy: write `@latest`, `@latest~1` or `@YYYY-MM-DD`"
+                "`@{}` names no copy: write `@latest`, `@latest~1` or `@YYYY-MM-DD`",
+                crate::quote::name(text)
             ))
         })
     }

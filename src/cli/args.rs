@@ -21,7 +21,7 @@ Addresses of copies: `blog` or `blog@latest` (the newest), `blog@latest~2` (two 
 `blog@2026-11-20` (the newest of that day), or an object's key.
 
 Exit codes: 0 done; 1 failed, nothing done; 2 wrong arguments or configuration; 3 some databases failed; \
-4 damage found; 5 stale; 75 skipped by a hook. `patina diff` ends as diff does: 0 equal, 1 different, 2 trouble.")]
+4 damage found; 5 stale; 70 a bug of Patina; 75 skipped by a hook. `patina diff` ends as diff does: 0 equal, 1 different, 2 trouble.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) global: Global,

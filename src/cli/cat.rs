@@ -1,8 +1,10 @@
 //! `patina cat`: the plain SQL of one copy on stdout.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::FileType;
 
 use super::address::resolve;
 use super::args::CatArgs;
@@ -21,6 +23,13 @@ pub(super) async fn run(context: &Context, args: &CatArgs) -> anyhow::Result<Exi
     let manifest = copy.manifest();
     let wiring = app::wiring_to_read(config, catalog).await?;
     let ways = ways_to(&copy, &wiring, args.storage.as_deref())?;
+    if manifest.is_image() && is_handed_on() {
+        tell(format_args!(
+            "note: this copy is a database file, not SQL text: `sqlite3` cannot execute it\nhint: keep it, and open it: \
+             `patina cat {} > {}.sqlite`",
+            manifest.key, manifest.database
+        ));
+    }
     let (mut troubles, unseen) = (Vec::new(), Arc::<Progress>::default());
     for way in &ways {
         let written = Arc::new(AtomicU64::new(0));
@@ -59,6 +68,12 @@ pub(super) async fn run(context: &Context, args: &CatArgs) -> anyhow::Result<Exi
         texts.join("\nerror: ")
     );
     Err(refusal(&troubles, text).into())
+}
+
+/// Whether what is written goes to a terminal or to another program, not into a file.
+fn is_handed_on() -> bool {
+    let kind = rustix::fs::fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    io::stdout().is_terminal() || matches!(kind, Ok(FileType::Fifo | FileType::Socket))
 }
 
 fn refusal(troubles: &[ReadingError], text: String) -> Refusal {

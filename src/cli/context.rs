@@ -12,6 +12,7 @@ use super::exit::{Exit, Refusal};
 use crate::app;
 use crate::catalog::Catalog;
 use crate::config::{Config, Loaded, Problems};
+use crate::quote;
 use crate::wiring::Wiring;
 
 /// What the global options say.
@@ -65,7 +66,7 @@ impl Context {
                 let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
                 problems.pretty(color).trim_end().to_owned()
             }
-            Format::Short => problems.short(),
+            Format::Short => quote::lines(&problems.short()).into_owned(),
         }
     }
 
@@ -133,13 +134,14 @@ impl Context {
 
     /// Writes lines to stdout.
     pub(super) fn print(&self, text: impl Display) -> io::Result<()> {
-        write_stdout(|out| writeln!(out, "{text}"))
+        // What is hidden in a name has no place in lines of ours, whoever forgot it there.
+        write_stdout(|out| writeln!(out, "{}", quote::lines(&text.to_string())))
     }
 
     /// Writes one JSON document to stdout.
     pub(super) fn print_json(&self, document: &(impl Serialize + ?Sized)) -> io::Result<()> {
         write_stdout(|out| {
-            serde_json::to_writer_pretty(&mut *out, document)?;
+            quote::write_json(&mut *out, document)?;
             writeln!(out)
         })
     }
@@ -170,17 +172,15 @@ pub(super) fn in_spite_of(shown: io::Result<()>, exit: Exit) -> Exit {
 
 /// Writes a line to stderr; where that is closed, nobody wants to know.
 pub(super) fn tell(text: impl Display) {
+    tell_drawn(quote::lines(&text.to_string()));
+}
+
+/// The same for text with colours of ours.
+pub(super) fn tell_drawn(text: impl Display) {
     let _ = super::meter::aside(|| writeln!(io::stderr().lock(), "{text}"));
 }
 
 /// Text from a database or file, made safe for a terminal.
 pub(super) fn printable(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character.is_control() {
-            true => safe.extend(character.escape_default()),
-            false => safe.push(character),
-        }
-    }
-    safe
+    quote::line(text).into_owned()
 }

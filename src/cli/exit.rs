@@ -17,6 +17,8 @@ pub enum Exit {
     Damage = 4,
     /// A database has had no good copy for too long.
     Stale = 5,
+    /// A bug of Patina ended the work; the message says where to report it. `EX_SOFTWARE` of sysexits.
+    Bug = 70,
     /// A hook said to skip; `EX_TEMPFAIL` of sysexits.
     Skipped = 75,
 }

@@ -54,24 +54,27 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Exit> {
     match (copies.is_empty(), archives.is_empty()) {
         (true, true) => return Err(nothing(args).into()),
         (false, true) => {
-            let table = table(&copies, &doubts, now);
-            let (suspects, doubtful) = (about_suspects(&copies), doubts.about(&copies));
-            context.print(format_args!("{table}{suspects}{doubtful}"))?;
+            context.print(shown(&copies, &doubts, now))?;
         }
         (true, false) => context.print(archive_table(&archives, now))?,
         (false, false) => context.print(format_args!(
-            "{}{}{}\n\n{}",
-            table(&copies, &doubts, now),
-            about_suspects(&copies),
-            doubts.about(&copies),
+            "{}\n\n{}",
+            shown(&copies, &doubts, now),
             archive_table(&archives, now)
         ))?,
     }
     Ok(Exit::Ok)
 }
 
+/// What a person sees of these copies.
+pub(super) fn shown(copies: &[StoredCopy], doubts: &Doubts, now: DateTime<Utc>) -> String {
+    let (suspects, doubtful) = (about_suspects(copies), doubts.about(copies));
+    format!("{}{suspects}{doubtful}", table(copies, doubts, now))
+}
+
 /// What makes a copy another one than the next restore would take.
-struct Doubts {
+#[derive(Default)]
+pub(super) struct Doubts {
     /// Those that are dated later than they can have been made.
     ahead: BTreeSet<ObjectKey>,
     /// This installation's id.

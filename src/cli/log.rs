@@ -6,6 +6,7 @@ use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 
 use super::args::{Command, Global, LogFormat};
+use crate::quote;
 
 /// Warnings, but for those of the engine that end up in a command's own report.
 const QUIET: &str = "warn,patina::engine::backup=off,patina::engine::backup::one=warn,\
@@ -29,12 +30,13 @@ pub(super) fn start(global: &Global, command: &Command) {
     };
     let has_color =
         is_daemon && io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let format = global.log_format;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(global.verbose > 1)
         .with_ansi(has_color)
         .log_internal_errors(false)
-        .with_writer(|| Beside);
+        .with_writer(move || Beside { format, has_color });
     // The journal has its own times.
     let has_time = is_daemon && std::env::var_os("JOURNAL_STREAM").is_none();
     match global.log_format {
@@ -52,12 +54,28 @@ fn install(subscriber: impl Subscriber + Send + Sync) {
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
-/// Stderr, beside the progress bars.
-struct Beside;
+/// Stderr, beside the progress bars. Each write is one event: it stays one line, whatever a name in it holds.
+struct Beside {
+    format: LogFormat,
+    has_color: bool,
+}
+
+impl Beside {
+    fn one_line(&self, event: &str) -> String {
+        match self.format {
+            LogFormat::Json => quote::json(event).into_owned(),
+            LogFormat::Text if self.has_color => quote::log_drawn(event),
+            LogFormat::Text => quote::log(event),
+        }
+    }
+}
 
 impl Write for Beside {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        super::meter::aside(|| io::stderr().lock().write_all(bytes))?;
+        let event = String::from_utf8_lossy(bytes);
+        let mut line = self.one_line(event.trim_end_matches('\n'));
+        line.push('\n');
+        super::meter::aside(|| io::stderr().lock().write_all(line.as_bytes()))?;
         Ok(bytes.len())
     }
 

@@ -6,6 +6,7 @@ mod alert;
 mod args;
 mod audit;
 mod backup;
+mod bug;
 mod cat;
 mod check;
 mod context;
@@ -16,6 +17,8 @@ mod discover;
 mod drill;
 mod edit;
 mod exit;
+#[cfg(test)]
+mod fuzz;
 mod generate;
 mod guide;
 mod handover;
@@ -50,10 +53,11 @@ use std::time::Duration;
 use clap::Parser;
 
 use self::args::{AlertCommand, Arguments, Command, ConfigCommand, KeyCommand, LogFormat};
-use self::context::{Context, tell};
+use self::context::{Context, tell, tell_drawn};
 use self::exit::Refusal;
 use crate::app::AppError;
 use crate::config::Problems;
+use crate::quote;
 
 pub use self::exit::Exit;
 
@@ -62,18 +66,40 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
 /// Runs the command that the process's arguments name.
 pub fn main() -> ExitCode {
-    // Prints help, version and usage errors itself, the latter with `Exit::Usage`.
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refused(&error),
+    };
     if let Command::HookCall { inside } = arguments.command {
         return crate::hook::answer_call(inside);
     }
     log::start(&arguments.global, &arguments.command);
+    let is_daemon = matches!(arguments.command, Command::Run);
+    bug::watch(arguments.global.log_format, is_daemon);
     let context = Context::new(&arguments.global);
-    let exit = match run(&context, arguments.command) {
+    let exit = bug::guarded(|| match run(&context, arguments.command) {
         Ok(exit) => exit,
         Err(error) => report(&context, &error),
-    };
+    });
     exit.into()
+}
+
+/// Prints help, version or a mistake in the arguments, the last with [`Exit::Usage`]; an argument is repeated without what
+/// is hidden in it.
+fn refused(error: &clap::Error) -> ExitCode {
+    let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+    let arguments: Vec<String> = arguments.collect();
+    if arguments.iter().all(|argument| quote::is_plain(argument)) {
+        error.exit();
+    }
+    let shown = arguments
+        .iter()
+        .map(|argument| quote::line(argument).into_owned());
+    match Arguments::try_parse_from(shown) {
+        Err(error) => error.exit(),
+        Ok(_) => tell("error: an argument holds a character that cannot be seen"),
+    }
+    Exit::Usage.into()
 }
 
 fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
@@ -160,7 +186,7 @@ fn tell_problems(context: &Context, problems: &Problems) {
         let _ = context.print_json(&problems.json());
         return;
     }
-    tell(context.shown(problems));
+    tell_drawn(context.shown(problems));
     if problems.has_errors() {
         let errors = problems
             .iter()

@@ -56,11 +56,11 @@ fn read(placement: &Placement, size_bytes: u64, now: DateTime<Utc>) -> String {
     }
 }
 
-fn text(copy: &Found) -> String {
+pub(super) fn text(copy: &Found) -> String {
     let manifest = copy.manifest();
     let mut text = String::new();
     for (label, value) in facts(copy) {
-        let _ = writeln!(text, "{label:10}  {value}");
+        let _ = writeln!(text, "{label:10}  {}", printable(&value));
     }
     let now = SystemClock::new().now();
     for placement in copy.placements() {

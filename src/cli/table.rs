@@ -1,6 +1,9 @@
-//! Lays out columns. Invariant: no cell is cut; who needs narrow output takes `--json`.
+//! Lays out columns. Invariant: no cell is cut; a very long one moves its own line, and who needs narrow output takes
+//! `--json`.
 
 use std::fmt;
+
+use crate::quote::blanks;
 
 /// Which side a column's text leans to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +43,11 @@ impl<const N: usize> fmt::Display for Table<N> {
         for (number, row) in std::iter::once(&heading).chain(&self.rows).enumerate() {
             let mut line = String::new();
             for ((cell, (_, side)), width) in row.iter().zip(&self.columns).zip(widths) {
-                let cell = match side {
-                    Side::Left => format!("{cell:width$}"),
-                    Side::Right => format!("{cell:>width$}"),
-                };
-                line.push_str(&cell);
+                let blanks = blanks(cell, width);
+                match side {
+                    Side::Left => line.extend([cell.as_str(), blanks.as_str()]),
+                    Side::Right => line.extend([blanks.as_str(), cell.as_str()]),
+                }
                 line.push_str("  ");
             }
             let newline = if number == 0 { "" } else { "\n" };
@@ -57,6 +60,18 @@ impl<const N: usize> fmt::Display for Table<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_longer_than_any_column_moves_its_own_line_alone() {
+        let mut table = Table::new([("name", Side::Left), ("rows", Side::Right)]);
+        let long = "x".repeat(70_000);
+        table.row([long.clone(), "1".to_owned()]);
+        table.row(["b".to_owned(), long.clone()]);
+        let text = table.to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].starts_with(&long) && lines[1].len() < 71_000);
+        assert!(lines[2].ends_with(&long) && lines[2].len() < 71_000);
+    }
 
     #[test]
     fn words_stand_left_and_numbers_right() {

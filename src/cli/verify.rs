@@ -51,7 +51,8 @@ pub(super) async fn read(
     stop: &CancellationToken,
 ) -> anyhow::Result<Shown> {
     let targets = verify::select(wiring, keys.map_or(Scope::All, Scope::Keys))?;
-    let all_bytes = targets.iter().map(|target| target.size_bytes).sum();
+    let sizes = targets.iter().map(|target| target.size_bytes);
+    let all_bytes = sizes.fold(0, u64::saturating_add);
     let progress = Arc::<Progress>::default();
     watch(Watched::Bytes(Arc::clone(&progress), all_bytes));
     let findings = verify::run(wiring, targets, &progress, stop).await?;
@@ -144,7 +145,8 @@ fn shown(json: bool, findings: &[Finding], manifests: &BTreeMap<ObjectKey, Manif
         return Shown::document(exit, &json!({ "findings": all }));
     }
     let right = findings.iter().filter(|finding| finding.found.is_ok());
-    let bytes = ByteCount(right.clone().map(|finding| finding.target.size_bytes).sum());
+    let sizes = right.clone().map(|finding| finding.target.size_bytes);
+    let bytes = ByteCount(sizes.fold(0, u64::saturating_add));
     let (right, all) = (right.count(), findings.len());
     let mut shown = Shown::text(
         exit,

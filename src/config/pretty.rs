@@ -7,6 +7,7 @@ use miette::{
 };
 
 use super::problem::{Mark, Problem, Problems, Severity};
+use crate::quote;
 
 /// Wide enough for a schedule and its hint, narrow enough for a split terminal.
 const WIDTH_COLUMNS: usize = 100;
@@ -32,6 +33,19 @@ pub(super) fn render(problems: &Problems, color: bool) -> String {
     text
 }
 
+/// The text with a question mark for each byte of what is hidden: the places in it stay.
+fn seen(text: &str) -> String {
+    let is_hidden = |c: &char| !matches!(c, '\n' | '\r' | '\t') && quote::is_hidden(*c);
+    let mut seen = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_hidden(&c) {
+            true => seen.extend(std::iter::repeat_n('?', c.len_utf8())),
+            false => seen.push(c),
+        }
+    }
+    seen
+}
+
 struct Report<'a> {
     problem: &'a Problem,
     source: NamedSource<String>,
@@ -47,8 +61,15 @@ impl<'a> Report<'a> {
             let end = mark.span.end.min(source.text.len());
             LabeledSpan::new(note, start, end - start)
         };
-        let mut labels = vec![label(&problem.mark, problem.path.clone())];
-        let mut help = problem.hint.clone();
+        let path = problem
+            .path
+            .as_deref()
+            .map(|path| quote::line(path).into_owned());
+        let mut labels = vec![label(&problem.mark, path)];
+        let mut help = problem
+            .hint
+            .as_deref()
+            .map(|hint| quote::lines(hint).into_owned());
         if let (Some(mark), Some(other)) = (&problem.other_mark, &problem.other) {
             if mark.source == problem.mark.source {
                 labels.push(label(mark, Some(other.note.clone())));
@@ -65,7 +86,7 @@ impl<'a> Report<'a> {
         }
         Self {
             problem,
-            source: NamedSource::new(&source.name, source.text.clone()),
+            source: NamedSource::new(quote::line(&source.name), seen(&source.text)),
             labels,
             help,
         }
@@ -80,7 +101,7 @@ impl fmt::Debug for Report<'_> {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem.message)
+        f.write_str(&quote::lines(&self.problem.message))
     }
 }
 

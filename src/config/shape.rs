@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeString, DeTable, DeValue};
 
 use super::finding::Findings;
+use crate::quote;
 
 /// Reports what does not fit the schema and takes it out of the tree.
 pub(super) fn prune(root: &mut DeTable<'_>, schema: &Value, findings: &mut Findings) {
@@ -327,7 +328,7 @@ pub(crate) fn did_you_mean<'w>(
         .map(|known| (strsim::jaro_winkler(&lower, &known.to_lowercase()), known))
         .filter(|(score, _)| *score >= NEAR)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| format!("did you mean `{known}`?"))
+        .map(|(_, known)| format!("did you mean `{}`?", quote::name(known)))
 }
 
 /// `` `a`, `b` or `c` ``.

@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 
 use super::duration_text;
 use super::model::{Config, Database, StorageKind};
+use crate::quote::padded;
 use crate::schedule::Schedule;
 
 impl Config {
@@ -79,8 +80,8 @@ impl fmt::Display for Summary<'_> {
         let runs = config.next_runs(self.now);
         let widest = longest(runs.iter().map(|run| run.name));
         for run in &runs {
-            let (name, at) = (run.name, local(run.at, tz));
-            writeln!(f, "  {name:widest$}  {at}  ({})", run.schedule)?;
+            let (name, at) = (padded(run.name, widest), local(run.at, tz));
+            writeln!(f, "  {name}  {at}  ({})", run.schedule)?;
         }
         self.write_storages(f)?;
         self.write_sinks(f)?;
@@ -107,7 +108,8 @@ impl Summary<'_> {
                 }
             };
             let primary = if index == 0 { "  (primary)" } else { "" };
-            writeln!(f, "  {:widest$}  {place}{primary}", storage.name)?;
+            let name = padded(&storage.name, widest);
+            writeln!(f, "  {name}  {place}{primary}")?;
         }
         Ok(())
     }
@@ -120,20 +122,21 @@ impl Summary<'_> {
         }
         let widest = longest(sinks.iter().map(|sink| sink.name.as_str()));
         for sink in sinks {
-            let (name, kind, origin) = (&sink.name, sink.kind.as_str(), sink.url.origin());
-            writeln!(f, "  {name:widest$}  {kind} ({origin})")?;
+            let (kind, origin) = (sink.kind.as_str(), sink.url.origin());
+            let name = padded(&sink.name, widest);
+            writeln!(f, "  {name}  {kind} ({origin})")?;
         }
         Ok(())
     }
 }
 
 fn write_database(f: &mut fmt::Formatter<'_>, database: &Database, widest: usize) -> fmt::Result {
-    let (name, priority) = (&database.name, database.priority);
+    let (name, priority) = (padded(database.name.as_str(), widest), database.priority);
     let (kind, place) = (database.source.kind(), database.source.location());
     let timeout = duration_text(database.export.timeout);
     writeln!(
         f,
-        "  {name:widest$}  {priority:8}  {kind} {place}, at most {timeout}"
+        "  {name}  {priority:8}  {kind} {place}, at most {timeout}"
     )
 }
 

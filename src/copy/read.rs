@@ -204,6 +204,8 @@ fn decode(
     };
     {
         let mut text = decoder(manifest.stored.compression, &mut *stored).map_err(damaged)?;
+        let size_bytes = manifest.plain.size_bytes;
+        let mut left_bytes = size_bytes;
         loop {
             let mut block = Vec::with_capacity(BLOCK_BYTES);
             (&mut text)
@@ -213,6 +215,12 @@ fn decode(
             if block.is_empty() {
                 break;
             }
+            // A few bytes can become any number.
+            left_bytes = left_bytes.checked_sub(block.len() as u64).ok_or_else(|| {
+                ReadingError::Damaged(format!(
+                    "is damaged: it unpacks to more than the {size_bytes} bytes that its manifest says"
+                ))
+            })?;
             take(block)?;
         }
     }

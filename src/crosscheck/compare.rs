@@ -13,6 +13,8 @@ pub struct Difference {
     pub object: String,
     /// In which way.
     pub kind: ExceptionKind,
+    /// Whether it is an exception that is declared and is no difference.
+    pub is_unneeded: bool,
     /// What was found, as a sentence without its end.
     pub text: String,
 }
@@ -54,6 +56,7 @@ pub(super) fn settle(
     left.extend(unused.map(|(exception, _)| Difference {
         object: exception.object.clone(),
         kind: exception.kind,
+        is_unneeded: true,
         text: format!("`{}` is declared to differ, and does not", exception.object),
     }));
     left
@@ -197,6 +200,7 @@ pub(super) fn difference(object: &str, kind: ExceptionKind, text: String) -> Dif
     Difference {
         object: object.to_owned(),
         kind,
+        is_unneeded: false,
         text,
     }
 }

@@ -291,7 +291,8 @@ async fn verify(errand: Errand) -> Result<Ended, JobError> {
         return Ok(Ended::Early);
     };
     let targets = verify::select(errand.wiring(), Scope::Share)?;
-    let all_bytes = ByteCount(targets.iter().map(|target| target.size_bytes).sum());
+    let sizes = targets.iter().map(|target| target.size_bytes);
+    let all_bytes = ByteCount(sizes.fold(0, u64::saturating_add));
     let progress = Arc::<Progress>::default();
     let findings = verify::run(errand.wiring(), targets, &progress, &errand.stop).await?;
     if errand.stop.is_cancelled() {

@@ -1,6 +1,6 @@
 //! Writes a dump in its canonical form.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -202,8 +202,11 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
         if at_most > MAX_STATEMENT_BYTES && !self.fits_alone(payload, values) {
             self.close_statement();
             self.hand_on()?;
+            // Past the block: a large value's text is never held as a whole.
+            let mut out = BufWriter::with_capacity(BLOCK_BYTES, &mut *self.sink);
             self.stage
-                .write_row(&mut self.block, &self.literals, &self.insert, values)?;
+                .write_row(&mut out, &self.literals, &self.insert, values)?;
+            out.flush()?;
         } else {
             self.write_small_row(values);
         }
@@ -235,6 +238,7 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
         if has_checks(database) {
             writeln!(self.block, "PRAGMA ignore_check_constraints=OFF;")?;
         }
+        writeln!(self.block, "PRAGMA foreign_keys=ON;")?;
         self.block.push(b'\n');
         self.hand_on()?;
         let (sha256, size_bytes) = self.sink.digest()?;
@@ -301,7 +305,11 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
             let name = database.encoding.pragma_name();
             writeln!(block, "PRAGMA encoding='{name}';")?;
         }
-        writeln!(block, "PRAGMA defer_foreign_keys=TRUE;")?;
+        // The first has no effect inside a transaction, such as every one of D1; the second has none outside.
+        writeln!(
+            block,
+            "PRAGMA foreign_keys=OFF;\nPRAGMA defer_foreign_keys=TRUE;"
+        )?;
         if has_checks(database) {
             writeln!(block, "PRAGMA ignore_check_constraints=ON;")?;
         }

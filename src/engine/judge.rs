@@ -13,6 +13,7 @@ use crate::catalog::{
 use crate::config::AlertLevel;
 use crate::copy::by_key;
 use crate::excerpt::excerpt;
+use crate::quote;
 use crate::types::{DatabaseName, EvidenceClass, Manifest};
 use crate::wiring::Wiring;
 
@@ -324,7 +325,7 @@ fn tables(added: &[String], removed: &[String]) -> String {
         let named: Vec<String> = tables
             .iter()
             .take(MOST_NAMED)
-            .map(|table| format!("`{table}`"))
+            .map(|table| format!("`{}`", quote::name(table)))
             .collect();
         if !named.is_empty() {
             let rest = tables.len() - named.len();

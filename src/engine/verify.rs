@@ -152,7 +152,7 @@ fn tell(findings: &[Finding]) {
     let read_bytes: u64 = findings
         .iter()
         .map(|finding| finding.target.size_bytes)
-        .sum();
+        .fold(0, u64::saturating_add);
     tracing::info!(
         objects = all,
         wrong,

@@ -4,18 +4,19 @@ use std::path::Path;
 
 use super::Step;
 use crate::config::Config;
+use crate::quote::shell;
 
 /// The name that the configuration has where nobody says another.
 const USUAL_CONFIG: &str = "patina.toml";
 
-/// A word as a shell takes it back.
-pub(super) fn quoted(word: &str) -> String {
-    // It refuses a NUL alone, which neither a path nor a name holds.
-    shlex::try_quote(word).map_or_else(|_| String::new(), |word| word.into_owned())
-}
-
+/// A file's name as an argument.
 pub(super) fn path(path: &Path) -> String {
-    quoted(&path.to_string_lossy())
+    let path = path.to_string_lossy();
+    match path.starts_with('-') {
+        // No program takes it for an option.
+        true => shell(&format!("./{path}")),
+        false => shell(&path),
+    }
 }
 
 /// `patina`, and the configuration it reads.

@@ -1,8 +1,9 @@
 //! The ways to get a database back from an image: it is the database file itself, so nothing is executed.
 
-use super::command::{identifier, path, quoted};
+use super::command::{identifier, path};
 use super::ways::About;
 use super::{Step, Way};
+use crate::quote::{markdown, shell};
 use crate::types::grouped;
 
 /// What is left to do where the schema needs its program.
@@ -53,7 +54,10 @@ impl About<'_> {
 
     fn why_image(&self) -> String {
         match &self.manifest().source.method_reason {
-            Some(why) => format!("The copy is an image of the file's pages, not SQL text: {why}"),
+            Some(why) => format!(
+                "The copy is an image of the file's pages, not SQL text: {}",
+                markdown(why)
+            ),
             None => "The copy is an image of the file's pages, not SQL text.".to_owned(),
         }
     }
@@ -78,7 +82,7 @@ impl About<'_> {
                 format!("Verify: {} rows", grouped(rows)),
                 format!(
                     "sqlite3 {file} {} || echo 'only its own program can read this table'",
-                    quoted(&sql)
+                    shell(&sql)
                 ),
             ));
         }
@@ -95,7 +99,7 @@ impl About<'_> {
         let steps = vec![
             Step::run(
                 "Look at rows of the copy; nothing is restored for it",
-                format!("{patina} query {address} {}", quoted(&sql)),
+                format!("{patina} query {address} {}", shell(&sql)),
             ),
             Step::run(
                 "Write the copy to a file of its own",
@@ -105,7 +109,7 @@ impl About<'_> {
                 "Take from it what you need, such as a table's SQL",
                 format!(
                     "sqlite3 {file} {} > {}-table.sql",
-                    quoted(&format!(".dump {}", identifier(table))),
+                    shell(&format!(".dump {}", identifier(table))),
                     self.database()
                 ),
             ),

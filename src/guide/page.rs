@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{Chosen, Guide, Home, Way};
+use crate::excerpt::excerpt;
+use crate::quote::{NAME_CHARS, block, code, code_cell, line, markdown};
 use crate::types::{ByteCount, EvidenceClass, counted, grouped};
 
 /// So many copies are listed; more than a year of weeks and days has no place on a page that is read in a hurry.
@@ -69,8 +71,8 @@ impl Guide {
 
     fn about(&self, page: &mut String) {
         let home = match &self.home {
-            Home::D1(id) => format!("D1 database `{id}`"),
-            Home::Sqlite(path) => format!("SQLite file `{}`", path.display()),
+            Home::D1(id) => format!("D1 database {}", code(id)),
+            Home::Sqlite(path) => format!("SQLite file {}", code(&path.to_string_lossy())),
         };
         let standing = match self.priority {
             Some(priority) => format!("priority {priority}"),
@@ -78,7 +80,7 @@ impl Guide {
         };
         let _ = writeln!(page, "{home}, {standing}.");
         if !self.description.is_empty() {
-            let _ = writeln!(page, "{}", self.description);
+            let _ = writeln!(page, "{}", markdown(&self.description));
         }
         page.push('\n');
     }
@@ -99,23 +101,29 @@ impl Chosen {
             ByteCount(manifest.plain.size_bytes),
             counted(manifest.evidence.total_rows(), "row"),
             counted(manifest.evidence.tables.len() as u64, "table"),
-            manifest.started_at,
+            line(&manifest.started_at),
             manifest.proof(),
         );
         if let Some(archive) = &self.archive {
             let _ = writeln!(page, "It lies in the archive `{archive}`.\n");
         }
         for exception in &manifest.exceptions {
-            let _ = writeln!(page, "**Exception:** {exception}\n");
+            let _ = writeln!(
+                page,
+                "**Exception:** {}\n",
+                markdown(&exception.to_string())
+            );
         }
         for warning in &manifest.warnings {
-            let _ = writeln!(page, "**Note:** {warning}\n");
+            let _ = writeln!(page, "**Note:** {}\n", markdown(warning));
         }
         page.push_str("| table | rows |\n|---|---|\n");
         for table in &manifest.evidence.tables {
-            let name = table.name.replace('|', "\\|");
+            let name = code_cell(&excerpt(&table.name, NAME_CHARS));
             let omitted = table.omitted.as_ref();
-            let omitted = omitted.map_or(String::new(), |why| format!(" (not in the copy: {why})"));
+            let omitted = omitted.map_or(String::new(), |why| {
+                format!(" (not in the copy: {})", markdown(why))
+            });
             let _ = writeln!(page, "| {name} | {}{omitted} |", grouped(table.rows));
         }
         page.push('\n');
@@ -133,7 +141,7 @@ impl Chosen {
              as damaged.\n\n",
         );
         for line in self.manifest.damage() {
-            let _ = writeln!(page, "- {}", line.trim());
+            let _ = writeln!(page, "- {}", markdown(line));
         }
         if !self.manifest.damage().is_empty() {
             page.push('\n');
@@ -151,7 +159,7 @@ impl Way {
             let number = index + 1;
             let _ = match &step.command {
                 Some(command) => {
-                    writeln!(page, "{number}. {}:\n\n```sh\n{command}\n```\n", step.say)
+                    writeln!(page, "{number}. {}:\n\n{}", step.say, block(command))
                 }
                 None => writeln!(page, "{number}. {}.\n", step.say),
             };

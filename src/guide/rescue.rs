@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::config::{Config, S3, Secret, SecretOrigin, StorageKind};
+use crate::quote;
 
 /// The file's name; another than the usual one, so that it replaces none.
 pub(super) const FILE: &str = "rescue.toml";
@@ -57,5 +58,5 @@ fn from(secret: &Secret, usual: &str) -> String {
 
 /// A value as TOML quotes it.
 fn string(value: &str) -> String {
-    toml_edit::Value::from(value).to_string()
+    quote::toml(value)
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::command::{identifier, path, patina, quoted};
+use super::command::{identifier, path, patina};
 use super::keys::LEAKED;
 use super::{Guide, Home, rescue};
 use crate::catalog::{Catalog, CatalogError, Rehearsal, RehearsalOutcome};
 use crate::config::{Config, StorageKind};
+use crate::quote::{self, code, line, markdown, shell};
 use crate::types::{ByteCount, DatabaseName, Manifest, Priority, counted, grouped};
 
 /// What to do when more than one database is lost.
@@ -105,10 +106,10 @@ impl Runbook {
         let at = self.at.format("%Y-%m-%d %H:%M UTC");
         let _ = writeln!(
             page,
-            "# Disaster recovery runbook: {}\n\nWritten by Patina {} on {at}. `{} runbook` writes it anew.\n",
-            self.name,
+            "# Disaster recovery runbook: {}\n\nWritten by Patina {} on {at}. {} writes it anew.\n",
+            markdown(&self.name),
             env!("CARGO_PKG_VERSION"),
-            self.patina
+            code(&format!("{} runbook", self.patina))
         );
     }
 
@@ -151,7 +152,7 @@ impl Runbook {
             page.push_str("- [ ] Wrangler, logged in (`wrangler whoami`)\n");
         }
         for (name, place) in &self.storages {
-            let _ = writeln!(page, "- [ ] Storage `{name}`: {place}");
+            let _ = writeln!(page, "- [ ] Storage {}: {place}", code(name));
         }
         page.push('\n');
     }
@@ -171,10 +172,10 @@ impl Runbook {
                     let name = &guide.database;
                     format!(
                         "wrangler d1 execute {name} --remote --command={}",
-                        quoted(sql)
+                        shell(sql)
                     )
                 }
-                Home::Sqlite(file) => format!("sqlite3 {} {}", path(file), quoted(sql)),
+                Home::Sqlite(file) => format!("sqlite3 {} {}", path(file), shell(sql)),
             };
             block(page, &command);
         }
@@ -208,7 +209,7 @@ impl Runbook {
     fn restore(&self, page: &mut String) {
         page.push_str("## Step 3: restore in this order\n\n| order | database | priority | what it holds |\n|---|---|---|---|\n");
         for (index, guide) in self.guides.iter().enumerate() {
-            let (name, holds) = (&guide.database, guide.description.replace('|', "\\|"));
+            let (name, holds) = (&guide.database, markdown(&guide.description));
             let priority = guide.priority.map(|priority| priority.to_string());
             let priority = priority.unwrap_or_default();
             let _ = writeln!(page, "| {} | `{name}` | {priority} | {holds} |", index + 1);
@@ -221,16 +222,16 @@ impl Runbook {
                 _ => {
                     let _ = writeln!(
                         page,
-                        "There is no copy of it; `{} guide {}` says what is left.\n",
-                        self.patina, guide.database
+                        "There is no copy of it; {} says what is left.\n",
+                        code(&format!("{} guide {}", self.patina, guide.database))
                     );
                 }
             }
         }
         let _ = writeln!(
             page,
-            "Every other way to restore a database, and its older copies, are in its guide: `{} guide NAME`.\n",
-            self.patina
+            "Every other way to restore a database, and its older copies, are in its guide: {}.\n",
+            code(&format!("{} guide NAME", self.patina))
         );
     }
 
@@ -241,7 +242,7 @@ impl Runbook {
             if let Some(chosen) = &guide.chosen
                 && let Some(table) = chosen.manifest.evidence.tables.first()
             {
-                let (name, table) = (&guide.database, identifier(&table.name));
+                let (name, table) = (&guide.database, code(&identifier(&table.name)));
                 let _ = writeln!(
                     page,
                     "- [ ] What reads `{name}` works again, and shows what stands in {table}"
@@ -286,8 +287,8 @@ impl Runbook {
         let Some(rehearsal) = &self.rehearsal else {
             let _ = write!(
                 page,
-                "\nNothing was rehearsed yet; `{} drill` does it.\n",
-                self.patina
+                "\nNothing was rehearsed yet; {} does it.\n",
+                code(&format!("{} drill", self.patina))
             );
             return;
         };
@@ -325,7 +326,11 @@ impl Runbook {
         block(page, &format!("{patina} restore --all --to back"));
         page.push_str("5. Put them where they belong, by the guide of each.\n\nWithout Patina: every object is plain SQL text, the file of a SQLite database (`.sqlite`), or a `.tar.gz` of such files with their `SHA256SUMS` and this page. They lie in\n\n");
         for (name, place) in &self.storages {
-            let _ = writeln!(page, "- `{name}`: {place}, under `daily/` and `weekly/`");
+            let _ = writeln!(
+                page,
+                "- {}: {place}, under `daily/` and `weekly/`",
+                code(name)
+            );
         }
         page.push('\n');
     }
@@ -340,8 +345,8 @@ impl Runbook {
             );
         }
         ways.push(format!(
-            "Look at every copy there is, in every storage: `{} verify --all`.",
-            self.patina
+            "Look at every copy there is, in every storage: {}.",
+            code(&format!("{} verify --all", self.patina))
         ));
         ways.push(
             "Take an older day; the archives under `weekly/` hold every day of their week."
@@ -387,15 +392,19 @@ fn proof(manifest: &Manifest) -> String {
 }
 
 fn block(page: &mut String, command: &str) {
-    let _ = writeln!(page, "```sh\n{command}\n```\n");
+    let _ = writeln!(page, "{}", quote::block(command));
 }
 
 fn place(kind: &StorageKind) -> String {
     match kind {
-        StorageKind::Directory(folder) => format!("the directory `{}`", folder.display()),
+        StorageKind::Directory(folder) => {
+            format!("the directory {}", code(&folder.to_string_lossy()))
+        }
         StorageKind::S3(bucket) => format!(
-            "the bucket `{}` at {}, prefix `{}`",
-            bucket.bucket, bucket.endpoint, bucket.prefix
+            "the bucket {} at {}, prefix {}",
+            code(&bucket.bucket),
+            line(&bucket.endpoint),
+            code(&bucket.prefix)
         ),
     }
 }

@@ -1,13 +1,17 @@
 //! Lists the ways to get a database back. Invariant: the best one for this database comes first.
 
-use super::command::{identifier, path, patina, quoted};
+use super::command::{identifier, path, patina};
 use super::copies::Known;
 use super::{Home, Step, Way};
 use crate::config::{Config, S3, StorageKind};
+use crate::quote::{code, is_plain, shell, toml};
 use crate::types::{Compression, DatabaseName, EvidenceClass, Manifest, grouped};
 
 /// So many tables are counted afterwards, those with the most rows; the guide lists the rows of all.
 const TABLES_COUNTED: usize = 3;
+
+/// A longer name stands in no command: it would hide what the command does.
+const MOST_NAME_BYTES: usize = 200;
 
 /// For how long D1 keeps what Time Travel goes back to, on a paid plan.
 const TIME_TRAVEL: &str = "30 days";
@@ -112,7 +116,7 @@ impl About<'_> {
     pub(super) fn download(&self) -> Vec<Step> {
         let (dump, date) = (self.dump(), self.manifest().date);
         let url = &self.config.http().public_url;
-        let url = quoted(&format!("{url}/download/{date}/{}", self.database));
+        let url = shell(&format!("{url}/download/{date}/{}", self.database));
         let mut steps = vec![
             Step::run(
                 "Write the copy to a file, on the host of Patina",
@@ -148,11 +152,11 @@ impl About<'_> {
         )
     }
 
-    /// The tables with the most rows, and how many.
+    /// The tables with the most rows, and how many. A name that no command line shows is in the guide's list alone.
     pub(super) fn counted(&self) -> Vec<(&str, u64)> {
         let tables = self.manifest().evidence.tables.iter();
         let mut tables: Vec<_> = tables
-            .filter(|table| table.omitted.is_none())
+            .filter(|table| table.omitted.is_none() && is_shown_in_commands(&table.name))
             .map(|table| (table.name.as_str(), table.rows))
             .collect();
         tables.sort_by_key(|(_, rows)| std::cmp::Reverse(*rows));
@@ -177,7 +181,7 @@ impl About<'_> {
                 format!("Verify: {} rows", grouped(rows)),
                 format!(
                     "wrangler d1 execute {name} --remote --command={}",
-                    quoted(&sql)
+                    shell(&sql)
                 ),
             ));
         }
@@ -199,9 +203,10 @@ impl About<'_> {
 
     fn patina_d1(&self, id: &str) -> Way {
         let command = format!(
-            "{} restore {} --to d1:{id} --replace --yes",
+            "{} restore {} --to {} --replace --yes",
             self.patina(),
-            self.address()
+            self.address(),
+            shell(&format!("d1:{id}"))
         );
         Way {
             key: "patina".to_owned(),
@@ -262,7 +267,7 @@ impl About<'_> {
             let sql = format!("SELECT count(*) FROM {}", identifier(table));
             steps.push(Step::run(
                 format!("Verify: {} rows", grouped(rows)),
-                format!("sqlite3 {target} {}", quoted(&sql)),
+                format!("sqlite3 {target} {}", shell(&sql)),
             ));
         }
         steps
@@ -317,20 +322,21 @@ impl About<'_> {
         let mut steps = vec![
             Step::run(
                 "Look at rows of the copy; nothing is restored for it",
-                format!("{patina} query {address} {}", quoted(&sql)),
+                format!("{patina} query {address} {}", shell(&sql)),
             ),
             Step::run(
                 "Restore a table, with its indexes and triggers, into a file of its own",
                 format!(
-                    "{patina} restore {address} --table {} --to {file}",
-                    quoted(table)
+                    "{patina} restore {address} --table{}{} --to {file}",
+                    if table.starts_with('-') { '=' } else { ' ' },
+                    shell(table)
                 ),
             ),
         ];
         let dump = format!(".dump {}", identifier(table));
         let take = format!(
             "sqlite3 {file} {} > {}-table.sql",
-            quoted(&dump),
+            shell(&dump),
             self.database
         );
         steps.push(Step::run(
@@ -341,7 +347,7 @@ impl About<'_> {
             let sql = format!("SELECT count(*) FROM {}", identifier(table));
             steps.push(Step::run(
                 "Compare with what the database has now",
-                format!("sqlite3 {} {}", path(home), quoted(&sql)),
+                format!("sqlite3 {} {}", path(home), shell(&sql)),
             ));
         }
         Way {
@@ -373,7 +379,7 @@ impl About<'_> {
                         .to_owned();
                     let fetch = rclone(bucket, &self.object(), &file);
                     let note = "rclone takes the keys of the bucket from `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.";
-                    (Some(fetch), quoted(&file), Some(note.to_owned()))
+                    (Some(fetch), shell(&file), Some(note.to_owned()))
                 }
             };
             let mut steps = Vec::from_iter(fetch);
@@ -388,7 +394,7 @@ impl About<'_> {
             }
             Way {
                 key: format!("storage_{}", storage.name),
-                name: format!("Storage `{}` alone, without Patina", storage.name),
+                name: format!("Storage {} alone, without Patina", code(&storage.name)),
                 steps,
                 warning: None,
                 note,
@@ -405,7 +411,15 @@ impl About<'_> {
     fn unpack(&self, object: &str) -> String {
         let dump = self.dump();
         if self.copy.archive.is_some() {
-            return format!("tar -xzOf {object} {} > {dump}", self.copy.path);
+            let (path, end) = (
+                &self.copy.path,
+                if self.copy.path.starts_with('-') {
+                    "-- "
+                } else {
+                    ""
+                },
+            );
+            return format!("tar -xzOf {object} {end}{} > {dump}", shell(path));
         }
         match self.manifest().stored.compression {
             Compression::None => format!("cat {object} > {dump}"),
@@ -422,8 +436,13 @@ fn rclone(bucket: &S3, object: &str, file: &str) -> Step {
     );
     Step::run(
         "Fetch the object",
-        format!("rclone copyto {} {}", quoted(&remote), quoted(file)),
+        format!("rclone copyto {} {}", shell(&remote), shell(file)),
     )
+}
+
+/// Whether a person can read the name in a command, and copy it.
+fn is_shown_in_commands(name: &str) -> bool {
+    is_plain(name) && name.len() <= MOST_NAME_BYTES
 }
 
 /// What `PRAGMA foreign_key_check` must answer.
@@ -436,13 +455,14 @@ fn violations(manifest: &Manifest) -> String {
 
 fn wrangler_file(config: &Config, name: &DatabaseName, id: &str) -> Step {
     let account = config.cloudflare().map_or(String::new(), |cloudflare| {
-        format!("account_id = \"{}\"\n", cloudflare.account_id)
+        format!("account_id = {}\n", toml(&cloudflare.account_id))
     });
     Step::run(
         "Say which database wrangler means, in an empty folder or one of your own",
         format!(
             "cat > wrangler.toml <<'END'\nname = \"restore\"\ncompatibility_date = \"{COMPATIBILITY_DATE}\"\n{account}\
-             [[d1_databases]]\nbinding = \"DB\"\ndatabase_name = \"{name}\"\ndatabase_id = \"{id}\"\nEND"
+             [[d1_databases]]\nbinding = \"DB\"\ndatabase_name = \"{name}\"\ndatabase_id = {}\nEND",
+            toml(id)
         ),
     )
 }
@@ -466,7 +486,7 @@ fn time_travel(
             "Restore to the state that the copy was made of",
             format!(
                 "wrangler d1 time-travel restore {name} --bookmark={}",
-                quoted(bookmark)
+                shell(bookmark)
             ),
         ));
     }
@@ -475,7 +495,7 @@ fn time_travel(
             "Or restore to a moment, such as when the copy was begun",
             format!(
                 "wrangler d1 time-travel restore {name} --timestamp={}",
-                quoted(moment)
+                shell(moment)
             ),
         ));
     }

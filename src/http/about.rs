@@ -1,10 +1,10 @@
 //! `GET /`: what this is, and what it answers.
 
-use axum::Json;
 use axum::extract::Extension;
 use chrono_tz::Tz;
 use serde_json::{Map, Value, json};
 
+use super::answer::Json;
 use super::call::Call;
 use super::router::endpoints;
 use crate::schedule::Schedule;

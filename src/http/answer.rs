@@ -3,13 +3,29 @@
 
 use std::time::Duration;
 
-use axum::Json;
-use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
 use crate::catalog::CatalogError;
+use crate::quote;
+
+/// A JSON answer in which nothing is hidden: safe to show in a terminal, and the same document.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: serde::Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        let json = HeaderValue::from_static("application/json");
+        match serde_json::to_string(&self.0) {
+            Ok(text) => ([(CONTENT_TYPE, json)], quote::json(&text).into_owned()).into_response(),
+            Err(error) => {
+                tracing::error!("an answer cannot be written as JSON: {error}");
+                StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            }
+        }
+    }
+}
 
 /// Why a request is not answered as it was meant: `{"error": …, "message": …}`.
 #[derive(Debug)]

@@ -1,13 +1,12 @@
 //! `GET /restore-guide/{db}` and `GET /runbook`: how to get databases back, as JSON or Markdown. Invariant: who read one
 //! stands in the audit before the answer leaves.
 
-use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::header::{CONTENT_TYPE, HeaderMap, VARY};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use super::answer::Refusal;
+use super::answer::{Json, Refusal};
 use super::auth::Caller;
 use super::call::Call;
 use super::dashboard::prefers;

@@ -1,11 +1,10 @@
 //! `GET /jobs/{id}`: one job, whether it waits, runs or ended.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
 use super::Api;
-use super::answer::Refusal;
+use super::answer::{Json, Refusal};
 use super::call::Call;
 use super::list::moment;
 use super::params::shown;

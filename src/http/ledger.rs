@@ -19,7 +19,7 @@ use super::limits::household;
 use crate::catalog::{Catalog, CatalogError, Refused};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::excerpt::foreign;
+use crate::quote::foreign;
 
 /// What comes within this time is written down in one transaction.
 const PAUSE: Duration = Duration::from_millis(300);

@@ -1,12 +1,11 @@
 //! `GET /list`: what can be downloaded, the newest day first.
 
-use axum::Json;
 use axum::extract::{Extension, RawQuery, State};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::Api;
-use super::answer::Refusal;
+use super::answer::{Json, Refusal};
 use super::call::Call;
 use super::jobs::refuse_unknown;
 use super::kept::Kept;

@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use crate::catalog::Rehearsal;
 use crate::config::{Config, Database};
 use crate::overview::{DatabaseOverview, Overview, Staleness};
+use crate::quote;
 use crate::types::EvidenceClass;
 
 /// The `Content-Type` of the text.
@@ -60,7 +61,7 @@ pub fn render(overview: &Overview, config: &Config, vitals: &Vitals) -> String {
     process(&mut registry, vitals);
     let mut text = String::new();
     text::encode(&mut text, &registry).expect("a string takes everything that is written to it");
-    text
+    quote::lines(&text).into_owned()
 }
 
 /// The five names that were promised first, whether a job runs, and the last rehearsal.

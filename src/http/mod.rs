@@ -11,6 +11,8 @@ mod connection;
 mod dashboard;
 mod download;
 mod events;
+#[cfg(test)]
+mod fuzz;
 mod guides;
 mod jobs;
 mod kept;

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use super::answer::Refusal;
+use crate::quote;
 
 /// The parameters of one request.
 #[derive(Debug)]
@@ -58,7 +59,9 @@ impl Params {
 /// A client's own text in an answer: its beginning, without control characters.
 pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 80;
-    let plain = text.chars().filter(|character| !character.is_control());
+    let plain = text
+        .chars()
+        .filter(|character| !quote::is_hidden(*character));
     plain.take(MOST).collect()
 }
 

@@ -1,15 +1,15 @@
 //! Lists every route on one page. Invariant: a route says what it needs, and what says nothing is not there.
 
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use axum::{Json, Router};
 use serde_json::json;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::answer::Refusal;
+use super::answer::{Json, Refusal};
 use super::auth::{self, Needs};
 use super::call::MOST_BODY_BYTES;
 use super::{Api, call, dashboard, download, events, guides, jobs, list, openapi, status, trigger};

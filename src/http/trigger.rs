@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
@@ -12,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Api;
-use super::answer::Refusal;
+use super::answer::{Json, Refusal};
 use super::auth::Caller;
 use super::call::{Call, MOST_BODY_BYTES, body_too_long, closing};
 use super::jobs::no_database;

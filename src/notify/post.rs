@@ -11,7 +11,7 @@ use reqwest::{Method, Url, redirect};
 
 use super::address::is_private;
 use crate::config::{Secret, Sink};
-use crate::excerpt::foreign;
+use crate::quote::foreign;
 
 /// A sink that needs longer for a few kilobytes is down.
 const TIMEOUT: Duration = Duration::from_secs(10);

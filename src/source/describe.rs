@@ -8,6 +8,7 @@ use crate::dump::{
     Content, Rowid, SchemaObject, SequenceRow, Table, TextEncoding, TextEnd, early_end,
     parents_first, quoted_name, text_end,
 };
+use crate::quote;
 use crate::types::{ContentHash, Exception, ExceptionKind, Hasher, Sha256, TableEvidence};
 
 /// One row of `sqlite_schema`.
@@ -266,15 +267,17 @@ pub(super) fn apply_skip_data(
                 chosen.push(exception(&table.name, ExceptionKind::Rows, SKIP_DATA));
             }
             None => warnings.push(format!(
-                "skip_data names table `{name}`, which does not exist"
+                "skip_data names table `{}`, which does not exist",
+                quote::name(name)
             )),
         }
     }
     for table in tables {
         if let Content::Omitted(reason) = &table.content {
             warnings.push(format!(
-                "the rows of table `{}` are left out: {reason}",
-                table.name
+                "the rows of table `{}` are left out: {}",
+                quote::name(&table.name),
+                quote::line(reason)
             ));
         }
         // Such an index is built over whatever table or view it names.
@@ -446,6 +449,7 @@ pub(super) fn warn_of_schema_text(entries: &[Entry], warnings: &mut Vec<String>)
         kind, name, sql, ..
     } in entries
     {
+        let name = quote::name(name);
         if sql.contains("\r\n") {
             warnings.push(format!(
                 "the text of {kind} `{name}` has CRLF line ends, which the `sqlite3` shell turns into LF"

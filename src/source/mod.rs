@@ -15,7 +15,7 @@ use crate::progress::Progress;
 use crate::types::{EvidenceClass, Exception, SourceEvidence, SourceFacts};
 
 pub use sqlite::{
-    Claim, SqliteSource, content_by, content_of, lift_limits, open_scratch, sqlite_message,
+    Cap, Claim, SqliteSource, content_by, content_of, lift_limits, open_scratch, sqlite_message,
 };
 pub use witness::{Testimony, Witness};
 

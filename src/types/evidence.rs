@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{ContentHash, Sha256};
+use crate::quote::line;
 
 /// What one table held.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -39,7 +40,9 @@ pub struct SourceEvidence {
 impl SourceEvidence {
     /// The rows of all tables.
     pub fn total_rows(&self) -> u64 {
-        self.tables.iter().map(|table| table.rows).sum()
+        // A manifest may say anything.
+        let rows = self.tables.iter().map(|table| table.rows);
+        rows.fold(0, u64::saturating_add)
     }
 
     /// One digest over the whole evidence: equal for equal content, whenever it was dumped.
@@ -104,6 +107,7 @@ impl fmt::Display for Exception {
             kind,
             reason,
         } = self;
+        let (object, reason) = (line(object), line(reason));
         write!(f, "`{object}` {}: {reason}", kind.meaning())
     }
 }

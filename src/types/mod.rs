@@ -26,6 +26,8 @@ pub use size::{ByteCount, counted, grouped};
 
 use chrono::{DateTime, Utc};
 
+use crate::quote;
+
 /// How the bytes of a stored dump are compressed.
 #[derive(
     Debug,
@@ -64,7 +66,7 @@ impl Compression {
 
 /// A value that was refused, with the rule it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} `{value}` is not valid: {rule}")]
+#[error("{what} `{}` is not valid: {rule}", quote::name(.value))]
 pub struct Refused {
     /// The kind of value, such as `database name`.
     pub what: &'static str,

@@ -45,9 +45,12 @@ fn check_drill(workshop: &Workshop, database: &Path, compressions: &[Compression
     }
 }
 
-fn without_keys() -> Vec<Shell> {
+/// The dump itself turns keys off, which has no effect inside a transaction: rows that violate a key need one or the
+/// other to be absent.
+fn for_violations() -> Vec<Shell> {
     let all = Shell::all().into_iter();
-    all.filter(|shell| !shell.foreign_keys).collect()
+    all.filter(|shell| !(shell.foreign_keys && shell.wrapped))
+        .collect()
 }
 
 #[test]
@@ -57,7 +60,7 @@ fn the_torture_database_comes_back_whole_through_every_shell() {
     let features = torture::build(&database);
     assert!(features.len() >= torture::LEAST_FEATURES, "fixtures moved?");
     let dump = workshop.dump(&database, "a.sql").unwrap();
-    check_shells(&workshop, &database, &dump, &without_keys());
+    check_shells(&workshop, &database, &dump, &for_violations());
 }
 
 #[test]
@@ -69,17 +72,12 @@ fn the_torture_database_comes_back_whole_through_the_drill_in_every_compression(
 }
 
 #[test]
-fn a_dump_that_violates_no_key_restores_with_foreign_keys_on_in_one_transaction() {
+fn a_dump_that_violates_no_key_restores_with_foreign_keys_on_with_and_without_a_transaction() {
     let workshop = Workshop::new();
     let database = workshop.path("a.db");
     torture::build_for_d1(&database);
     let dump = workshop.dump(&database, "a.sql").unwrap();
-    let shells = Shell::all().into_iter();
-    let shells: Vec<Shell> = shells
-        .filter(|shell| shell.wrapped || !shell.foreign_keys)
-        .collect();
-    assert_eq!(shells.len(), 6);
-    check_shells(&workshop, &database, &dump, &shells);
+    check_shells(&workshop, &database, &dump, &Shell::all());
     check_drill(&workshop, &database, &[Compression::None]);
 }
 
@@ -111,7 +109,7 @@ fn random_databases_come_back_whole_through_shell_and_drill() {
         rows += torture::random_database(&database, seed);
         println!("seed {seed}");
         let dump = workshop.dump(&database, "a.sql").unwrap();
-        let mut shells = without_keys();
+        let mut shells = for_violations();
         if seed % 10 > 0 {
             // Without a transaction the shell waits for the disk after each statement.
             shells.retain(|shell| shell.wrapped);
@@ -128,7 +126,7 @@ fn a_utf_16_database_stays_one() {
     let database = workshop.path("a.db");
     torture::build_utf16(&database);
     let dump = workshop.dump(&database, "a.sql").unwrap();
-    check_shells(&workshop, &database, &dump, &without_keys());
+    check_shells(&workshop, &database, &dump, &for_violations());
     check_drill(&workshop, &database, &COMPRESSIONS);
 }
 
@@ -157,7 +155,7 @@ fn a_comment_that_schema_text_leaves_open_is_closed_and_declared() {
     let first = workshop.dump(&database, "first.sql").unwrap();
     let again = workshop.dump(&restored, "again.sql").unwrap();
     assert_same_text(&body(&first), &body(&again), "a dump of the restored copy");
-    for (at, shell) in without_keys().into_iter().enumerate() {
+    for (at, shell) in for_violations().into_iter().enumerate() {
         let by_shell = workshop.path(&format!("{at}.db"));
         shell.restore(&first, &by_shell).unwrap();
         assert_same(&restored, &by_shell, "by the shell");
@@ -190,7 +188,7 @@ fn the_word_autoincrement_alone_makes_no_sequence() {
     .unwrap();
     drop(db);
     let dump = workshop.dump(&database, "a.sql").unwrap();
-    check_shells(&workshop, &database, &dump, &without_keys());
+    check_shells(&workshop, &database, &dump, &for_violations());
     check_drill(&workshop, &database, &[Compression::None]);
 }
 

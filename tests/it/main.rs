@@ -27,6 +27,7 @@ mod hooks;
 mod images;
 mod killed;
 mod live;
+mod measures;
 mod night;
 mod overview;
 mod package;

@@ -184,7 +184,8 @@ fn summary(report: &Report) -> String {
         ));
     }
     let stored = manifests().count();
-    let bytes = manifests().map(|manifest| manifest.stored.size_bytes).sum();
+    let sizes = manifests().map(|manifest| manifest.stored.size_bytes);
+    let bytes = sizes.fold(0, u64::saturating_add);
     let took = seconds(report.job.duration_ms.unwrap_or_default());
     let all = report.databases.len();
     let databases = if all == 1 { "database" } else { "databases" };

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::args::{Format, HookCommand, HookRunArgs};
-use super::context::{Context, printable, tell};
+use super::context::{Context, printable, tell, tell_drawn};
 use super::exit::{Exit, Refusal};
 use super::names::hint_for;
 use super::table::{Side, Table};
@@ -156,11 +156,13 @@ fn show(context: &Context, hook: HookName, watched: &Watched) -> anyhow::Result<
         context.print(format_args!("{level}: {}", printable(&line.text)))?;
     }
     match &watched.returned {
-        Ok(Some(Value::String(text))) => context.print(text)?,
+        Ok(Some(Value::String(text))) => context.print(printable(text))?,
         Ok(Some(value)) => context.print_json(value)?,
         Ok(None) => context.print("()")?,
         Err(error) => match &watched.shown {
-            Some(problems) if context.format() == Format::Pretty => tell(context.shown(problems)),
+            Some(problems) if context.format() == Format::Pretty => {
+                tell_drawn(context.shown(problems));
+            }
             _ => tell(format_args!("error: {error}")),
         },
     }

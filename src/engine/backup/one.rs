@@ -374,8 +374,10 @@ impl Attempt<'_> {
                 }
             }
         });
-        let proven = self.within(DRILL_TIMEOUT, &stop, work).await?;
-        let proven = proven.ok_or(Failure::DrillTimeout(DRILL_TIMEOUT))?;
+        // What may be read for longer may be restored for as long.
+        let timeout = DRILL_TIMEOUT.max(self.database.config.export.timeout);
+        let proven = self.within(timeout, &stop, work).await?;
+        let proven = proven.ok_or(Failure::DrillTimeout(timeout))?;
         Ok(proven?)
     }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::object::object_in;
 use super::statements::Statements;
 use super::{DrillError, scratch_error};
-use crate::source::{lift_limits, open_scratch, sqlite_message};
+use crate::source::{Cap, lift_limits, open_scratch, sqlite_message};
 
 /// Where a dump is executed.
 pub(in crate::engine) struct Place<'a> {
@@ -42,13 +42,18 @@ impl Place<'_> {
         statements: &mut Statements,
         mut choose: impl FnMut(&Connection, &[u8]) -> Result<Step, DrillError>,
     ) -> Result<Connection, DrillError> {
-        let opened = open_scratch(self.path, self.text_bytes, self.stop);
+        let mut cap = Cap::for_text(self.text_bytes);
+        let opened = open_scratch(self.path, &cap, self.stop);
         let mut connection = opened.map_err(scratch_error)?;
         connection.execute_batch("BEGIN").map_err(scratch_error)?;
         while let Some(block) = statements.next_block()? {
             for (at_bytes, statement) in block.statements() {
                 match choose(&connection, statement)? {
-                    Step::Run => execute(&connection, at_bytes, statement)?,
+                    Step::Run => {
+                        cap.make_room(&mut connection, statement)
+                            .map_err(scratch_error)?;
+                        execute(&connection, at_bytes, statement)?;
+                    }
                     Step::Skip => {}
                     Step::Instead(sql) => execute(&connection, at_bytes, sql.as_bytes())?,
                 }

@@ -22,6 +22,7 @@ pub use self::verdict::Verdict;
 use super::spool::{Partial, Ready, create_private};
 use crate::dump::{ReadError, SplitError};
 use crate::progress::Progress;
+use crate::quote::{self, line};
 use crate::source::{DumpForm, SourceError, Witness, content_of, sqlite_message};
 use crate::types::{
     EvidenceClass, Exception, PlainFacts, SourceEvidence, StoredFacts, TableEvidence,
@@ -281,7 +282,7 @@ pub(in crate::engine) fn check_integrity(
     };
     match check() {
         Ok(verdict) if verdict == "ok" => Ok(()),
-        Ok(verdict) => Err(DrillError::Inconsistent(verdict)),
+        Ok(verdict) => Err(DrillError::Inconsistent(line(&verdict).into_owned())),
         Err(error) => Err(scratch_error(error)),
     }
 }
@@ -348,7 +349,8 @@ fn difference(source: &SourceEvidence, copy: &SourceEvidence) -> Option<String> 
 fn names_differ(source: &[String], copy: &[String]) -> Option<String> {
     let only_in = |one: &[String], other: &[String]| {
         let missing = one.iter().filter(|name| !other.contains(name));
-        let missing: Vec<String> = missing.map(|name| format!("`{name}`")).collect();
+        let missing = missing.map(|name| format!("`{}`", quote::name(name)));
+        let missing: Vec<String> = missing.collect();
         let shown = missing[..missing.len().min(MOST_NAMED)].join(", ");
         match missing.len().saturating_sub(MOST_NAMED) {
             0 => shown,
@@ -374,9 +376,8 @@ fn violations_differ(source: &SourceEvidence, copy: &SourceEvidence) -> Option<S
 }
 
 fn table_difference(source: &TableEvidence, copy: &TableEvidence) -> Option<String> {
-    let name = &source.name;
-    if source.rows != copy.rows {
-        let (a, b) = (source.rows, copy.rows);
+    let (name, a, b) = (quote::name(&source.name), source.rows, copy.rows);
+    if a != b {
         return Some(format!("table `{name}` has {a} rows, restored {b}"));
     }
     (source != copy).then(|| format!("table `{name}` has other values"))
@@ -411,7 +412,7 @@ mod tests {
     use super::*;
     use crate::dump::Header;
     use crate::engine::spool::Writing;
-    use crate::source::{DumpRequest, Dumped, Look, Source, SqliteSource, open_scratch};
+    use crate::source::{Cap, DumpRequest, Dumped, Look, Source, SqliteSource, open_scratch};
     use crate::types::{Compression, JobId};
 
     const SCHEMA: &str = "
@@ -590,8 +591,8 @@ mod tests {
             "CREATE TEMP TABLE t(x);",
             "PRAGMA writable_schema=ON;",
         ] {
-            let path = case.folder.path().join("permit.db");
-            let connection = open_scratch(&path, 0, &CancellationToken::new()).unwrap();
+            let (path, cap) = (case.folder.path().join("permit.db"), Cap::for_text(0));
+            let connection = open_scratch(&path, &cap, &CancellationToken::new()).unwrap();
             assert!(connection.execute_batch(sql).is_err(), "{sql}");
         }
         assert!(!case.folder.path().join("elsewhere.db").exists());

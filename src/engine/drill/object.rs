@@ -1,6 +1,7 @@
 //! Names what a statement is about, for errors. Invariant: nothing of the statement but a kind and a name gets out.
 
 use crate::excerpt::excerpt;
+use crate::quote::line;
 
 /// A longer name is cut in a message.
 const MOST_NAME_CHARS: usize = 120;
@@ -78,7 +79,7 @@ impl Words<'_> {
             self.rest = rest;
             name = self.next()?;
         }
-        Some(excerpt(&name, MOST_NAME_CHARS).into_owned())
+        Some(excerpt(&line(&name), MOST_NAME_CHARS).into_owned())
     }
 
     /// The next word, or name without its quotes; `None` where something else follows.

@@ -6,6 +6,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::{DrillError, Trial, open_to_read, scratch_error};
 use crate::crosscheck::{CloudError, Difference, Findings, Inventory, compare, message};
+use crate::quote::line;
 use crate::source::{DumpForm, Testimony, Witness};
 use crate::types::{CheckFacts, EvidenceClass, Exception, ExceptionKind, Health};
 
@@ -140,6 +141,7 @@ fn confirmed(
             found.push(Difference {
                 object: exception.object.clone(),
                 kind: exception.kind,
+                is_unneeded: false,
                 text: format!("the copy cannot be shown to have the index of {exception}"),
             });
         }
@@ -147,7 +149,7 @@ fn confirmed(
     let is_unused = |difference: &Difference, exception: &Exception| {
         difference.object == exception.object
             && difference.kind == exception.kind
-            && difference.text.contains("is declared to differ")
+            && difference.is_unneeded
     };
     let exceptions: Vec<Exception> = trial
         .exceptions
@@ -174,7 +176,8 @@ fn confirmed(
 }
 
 fn named(found: &[Difference]) -> String {
-    let texts = found.iter().take(MOST_NAMED).map(ToString::to_string);
+    let texts = found.iter().take(MOST_NAMED);
+    let texts = texts.map(|difference| line(&difference.text).into_owned());
     let mut text = texts.collect::<Vec<_>>().join("; ");
     if found.len() > MOST_NAMED {
         text.push_str(&format!("; and {} more", found.len() - MOST_NAMED));

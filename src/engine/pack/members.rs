@@ -178,7 +178,7 @@ pub(super) async fn write(
         .members
         .iter()
         .map(|member| member.manifest.plain.size_bytes)
-        .sum();
+        .fold(0, u64::saturating_add);
     progress.enter(Stage::Export, total_bytes);
     let stores: Vec<Arc<dyn Store>> = sources
         .iter()

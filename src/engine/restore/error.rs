@@ -6,6 +6,7 @@ use std::path::Path;
 use super::proof::Proof;
 use crate::copy::ReadingError;
 use crate::engine::drill::DrillError;
+use crate::quote;
 use crate::source::d1::ApiError;
 use crate::source::{SourceError, sqlite_message};
 
@@ -16,7 +17,7 @@ pub enum RestoreError {
     #[error("{}", all(.0))]
     Unreadable(Vec<ReadingError>),
     /// A file's text is not what it should be.
-    #[error("`{path}` {why}")]
+    #[error("`{}` {why}", quote::line(path))]
     File {
         /// The file.
         path: String,
@@ -30,7 +31,7 @@ pub enum RestoreError {
     #[error("the restored database differs from what was backed up: {}", .0.first_difference())]
     Differs(Box<Proof>),
     /// A table was asked for that the copy does not have.
-    #[error("the copy has no table `{name}`\nhint: {hint}")]
+    #[error("the copy has no table `{}`\nhint: {hint}", quote::name(name))]
     NoTable {
         /// What was asked for.
         name: String,
@@ -159,7 +160,7 @@ impl RestoreError {
 
 /// A path for a message.
 pub(super) fn shown(path: &Path) -> String {
-    format!("`{}`", path.display())
+    format!("`{}`", quote::line(&path.to_string_lossy()))
 }
 
 fn all(troubles: &[ReadingError]) -> String {

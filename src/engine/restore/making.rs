@@ -18,11 +18,15 @@ use crate::config::did_you_mean;
 use crate::dump::quoted_name;
 use crate::engine::drill::{Place, Statements, check_integrity};
 use crate::progress::Progress;
+use crate::quote;
 use crate::source::content_by;
 use crate::types::{MANIFEST_FORMAT, Manifest, SourceEvidence};
 
 /// What a private database may take where nobody knows how much text there is.
 pub(super) const UNKNOWN_TEXT_BYTES: u64 = 1 << 40;
+
+/// So many tables are named in a message; the rest are counted.
+const MOST_NAMED: usize = 20;
 
 /// What to make of a copy.
 pub struct Job<'a> {
@@ -88,8 +92,21 @@ pub(super) fn refuse_unknown(tables: &[String], known: &[&str]) -> Result<(), Re
     let hint = did_you_mean(name, known.iter().copied());
     Err(RestoreError::NoTable {
         name: name.clone(),
-        hint: hint.unwrap_or_else(|| format!("there are {}", known.join(", "))),
+        hint: hint.unwrap_or_else(|| format!("there are {}", some_of(known))),
     })
+}
+
+/// The first of these names, and how many more there are.
+fn some_of(names: &[&str]) -> String {
+    let shown = names
+        .iter()
+        .take(MOST_NAMED)
+        .map(|name| format!("`{}`", quote::name(name)));
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MOST_NAMED) {
+        0 => shown,
+        more => format!("{shown} and {more} more: `patina show` lists all"),
+    }
 }
 
 struct Maker {

@@ -1,6 +1,7 @@
 //! Holds a restored database against what is known of its copy, table by table. Pure. Invariant: what could not be
 //! compared is never called equal.
 
+use crate::quote;
 use crate::types::{SourceEvidence, TableEvidence};
 
 use super::sieve::folded;
@@ -101,13 +102,14 @@ impl Proof {
 
     /// The rows of all tables.
     pub fn total_rows(&self) -> u64 {
-        self.tables.iter().map(|table| table.rows).sum()
+        let rows = self.tables.iter().map(|table| table.rows);
+        rows.fold(0, u64::saturating_add)
     }
 
     /// The first difference, as a sentence.
     pub fn first_difference(&self) -> String {
         let differing = |table: &TableProof| match &table.verdict {
-            Verdict::Differs(how) => Some(format!("table `{}` {how}", table.name)),
+            Verdict::Differs(how) => Some(format!("table `{}` {how}", quote::name(&table.name))),
             _ => None,
         };
         let in_tables = self.tables.iter().find_map(differing);
@@ -136,7 +138,7 @@ impl Proof {
         if let Against::Manifest(source) = against {
             for table in source.tables.iter().filter(|table| is_wanted(&table.name)) {
                 if !found.tables.iter().any(|other| other.name == table.name) {
-                    let text = format!("table `{}` is missing", table.name);
+                    let text = format!("table `{}` is missing", quote::name(&table.name));
                     proof.differences.push(text);
                 }
             }

@@ -26,7 +26,7 @@ use super::sieve::Sieve;
 use crate::dump::Value;
 use crate::engine::drill::{Place, Statements, Step};
 use crate::progress::Progress;
-use crate::source::{lift_limits, open_scratch, sqlite_message};
+use crate::source::{Cap, lift_limits, open_scratch, sqlite_message};
 
 /// SQLite instructions between two looks at the time.
 const INSTRUCTIONS_PER_CHECK: i32 = 100_000;
@@ -191,7 +191,12 @@ impl Loader {
 /// The tables that `sql` reads in a database of this schema; `None` where it cannot be prepared there.
 fn tables_read(schema: &str, sql: &str) -> Option<Vec<String>> {
     let never = CancellationToken::new();
-    let mut connection = open_scratch(Path::new(":memory:"), 0, &never).ok()?;
+    let mut connection = open_scratch(
+        Path::new(":memory:"),
+        &Cap::for_text(schema.len() as u64),
+        &never,
+    )
+    .ok()?;
     connection.execute_batch(schema).ok()?;
     lift_limits(&mut connection).ok()?;
     let read = Arc::new(Mutex::new(BTreeSet::new()));

@@ -11,13 +11,16 @@ use rusqlite::{
 use tokio_util::sync::CancellationToken;
 
 use super::query::value_of;
-use crate::dump::{Literals, TextEncoding, quoted_name};
+use crate::dump::{Literals, TextEncoding, Value, quoted_name};
 
 /// SQLite instructions between two looks at the request to stop.
 const INSTRUCTIONS_PER_CHECK: i32 = 100_000;
 
 /// Keys are for people: longer ones are cut.
 const MAX_KEY_CHARS: usize = 120;
+
+/// So many characters have at most four bytes each.
+const MAX_KEY_BYTES: usize = 4 * MAX_KEY_CHARS;
 
 /// What differs in one table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -334,12 +337,28 @@ fn key_text(key: &[ValueRef<'_>]) -> String {
         if at > 0 {
             text.push(b',');
         }
-        literals.write(&mut text, value_of(*value));
+        literals.write(&mut text, beginning(value_of(*value)));
     }
     let text = String::from_utf8_lossy(&text);
     match text.char_indices().nth(MAX_KEY_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.into_owned(),
+    }
+}
+
+/// As much of a value as a key shows, so that a long one is not written out to be cut.
+fn beginning(value: Value<'_>) -> Value<'_> {
+    match value {
+        Value::Text(bytes) if bytes.len() > MAX_KEY_BYTES => {
+            let start = &bytes[..MAX_KEY_BYTES];
+            let end = match std::str::from_utf8(start) {
+                Err(error) if error.error_len().is_none() => error.valid_up_to(),
+                _ => start.len(),
+            };
+            Value::Text(&start[..end])
+        }
+        Value::Blob(bytes) if bytes.len() > MAX_KEY_BYTES => Value::Blob(&bytes[..MAX_KEY_BYTES]),
+        short => short,
     }
 }
 

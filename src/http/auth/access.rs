@@ -16,7 +16,8 @@ use tokio::sync::Mutex;
 use super::{only, ring_provider};
 use crate::clock::Clock;
 use crate::config::Access;
-use crate::excerpt::{ERROR_CHARS, foreign};
+use crate::excerpt::ERROR_CHARS;
+use crate::quote::foreign;
 use crate::store::install_tls;
 
 const HEADER: &str = "cf-access-jwt-assertion";

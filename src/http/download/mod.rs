@@ -3,7 +3,7 @@
 //!
 //! In this order: a place, the copy, the audit and the limits in one transaction, the storage's first bytes, the answer.
 
-mod range;
+pub(super) mod range;
 mod text;
 
 use std::sync::Arc;

@@ -4,9 +4,9 @@ use axum::http::header::{HeaderMap, IF_RANGE, RANGE};
 
 /// A part of a text, in bytes: the first one, and the one behind the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Part {
-    pub(super) from: u64,
-    pub(super) until: u64,
+pub(in crate::http) struct Part {
+    pub(in crate::http) from: u64,
+    pub(in crate::http) until: u64,
 }
 
 impl Part {
@@ -26,7 +26,7 @@ impl Part {
 
 /// What is to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(in crate::http) enum Asked {
     /// All of it.
     Whole(Part),
     /// One part.
@@ -38,7 +38,7 @@ impl Asked {
     ///
     /// Several parts at once, or what is no range, is answered with the whole, as the RFC allows; so is a part of
     /// another text than `etag` names.
-    pub(super) fn read(headers: &HeaderMap, etag: &str, size_bytes: u64) -> Option<Self> {
+    pub(in crate::http) fn read(headers: &HeaderMap, etag: &str, size_bytes: u64) -> Option<Self> {
         let whole = Self::Whole(Part {
             from: 0,
             until: size_bytes,
@@ -53,7 +53,7 @@ impl Asked {
         }
     }
 
-    pub(super) fn part(self) -> Part {
+    pub(in crate::http) fn part(self) -> Part {
         match self {
             Self::Whole(part) | Self::Part(part) => part,
         }

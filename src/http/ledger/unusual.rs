@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::catalog::{AuditAction, Catalog, CatalogError, Event, EventKind, Refused, Visit};
 use crate::config::{AlertLevel, Config};
-use crate::excerpt::foreign;
 use crate::http::limits::DOWNLOADS;
+use crate::quote::foreign;
 use crate::types::{KeyKind, ObjectKey};
 
 /// Something to tell, once within a time.

@@ -9,6 +9,7 @@ mod view;
 use askama::Template as _;
 
 use crate::overview::Overview;
+use crate::quote;
 
 pub use assets::{Asset, asset};
 
@@ -18,7 +19,9 @@ pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; base-uri 'none'; 
 
 /// The dashboard as one HTML document.
 pub fn render(overview: &Overview) -> String {
-    view::Page::of(overview)
+    let page = view::Page::of(overview)
         .render()
-        .expect("a string takes everything that is written to it")
+        .expect("a string takes everything that is written to it");
+    // Its signs were escaped as HTML; what is hidden is not HTML's concern.
+    quote::lines(&page).into_owned()
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::answer::Fault;
-use crate::excerpt::foreign;
+use crate::quote::foreign;
 
 /// Of what the API says so much is repeated.
 const MOST_CHARS: usize = 200;

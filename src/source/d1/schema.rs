@@ -10,6 +10,7 @@ use super::schema_rows::{
 };
 pub(super) use super::schema_rows::{misshapen, text};
 use crate::dump::{Content, Database, SequenceRow, Statistics, Table, TextEncoding, quoted_name};
+use crate::quote;
 use crate::source::describe::{
     self, Column, Entry, Extent, RowKey, apply_skip_data, close_texts, exception, in_dump_order,
     indexes_for_keys, is_cloudflare, known_numbers, loss_of_module, objects_of, ordinary_table,
@@ -183,7 +184,8 @@ impl Schema {
             if let Some(module) = module.as_ref().filter(|m| !MODULES.contains(&&*m.name)) {
                 schema.warnings.push(format!(
                     "table `{}` is left out: its module `{}` is not one of D1's, so its schema cannot be read",
-                    entry.name, module.name
+                    quote::name(&entry.name),
+                    quote::name(&module.name)
                 ));
                 schema.missing.push(entry.name.clone());
                 let reason = format!("its module `{}` is not one of D1's", module.name);

@@ -10,6 +10,7 @@ use super::schema::{Described, Pulse, Rows, Schema, misshapen};
 use super::select::{Begin, Limit, Reader};
 use crate::crosscheck::{CloudError, CloudPlan};
 use crate::dump::{Content, ContentHasher, DumpWriter, Sink};
+use crate::quote;
 use crate::source::describe::evidence_of;
 use crate::source::{Dumped, SourceError};
 use crate::types::EvidenceClass;
@@ -223,7 +224,8 @@ impl Reading<'_> {
             if has_rows && count != table.rows {
                 let text = format!(
                     "table `{}` counts {} rows but gave {count}",
-                    table.name, table.rows
+                    quote::name(&table.name),
+                    table.rows
                 );
                 return Err(self.source.told(ApiError::Malformed(text)));
             }

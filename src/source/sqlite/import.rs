@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio_util::sync::CancellationToken;
 
 use super::message::sqlite_message;
-use super::scratch::{lift_limits, open_scratch};
+use super::scratch::{Cap, lift_limits, open_scratch};
 use crate::dump::{SplitError, Splitter};
 
 /// No statement of an export is longer than a row can be, twice as long in hexadecimal.
@@ -54,7 +54,8 @@ impl Imported {
     ) -> Result<Self, ImportError> {
         let unreadable = |error: std::io::Error| ImportError::Scratch(error.to_string());
         let text_bytes = fs::metadata(sql).map_err(unreadable)?.len();
-        let mut connection = open_scratch(into, text_bytes, stop).map_err(of_scratch)?;
+        let mut cap = Cap::for_text(text_bytes);
+        let mut connection = open_scratch(into, &cap, stop).map_err(of_scratch)?;
         connection.execute_batch("BEGIN").map_err(of_scratch)?;
         let file = File::open(sql).map_err(unreadable)?;
         let mut splitter = Splitter::new(file, MAX_STATEMENT_BYTES);
@@ -62,6 +63,8 @@ impl Imported {
             if stop.is_cancelled() {
                 return Err(ImportError::Stopped);
             }
+            cap.make_room(&mut connection, statement)
+                .map_err(of_scratch)?;
             execute(&connection, at_bytes, statement)?;
         }
         if connection.is_autocommit() {

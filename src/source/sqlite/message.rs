@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::excerpt::excerpt;
+use crate::quote::line;
 
 /// SQLite's messages are one sentence; what is longer quotes something.
 const MOST_CHARS: usize = 300;
@@ -23,7 +24,7 @@ pub fn sqlite_message(error: &rusqlite::Error) -> String {
         rusqlite::Error::SqlInputError { msg, .. } => Cow::Borrowed(msg.as_str()),
         other => Cow::Owned(other.to_string()),
     };
-    excerpt(&without_token(&message), MOST_CHARS).into_owned()
+    excerpt(&line(&without_token(&message)), MOST_CHARS).into_owned()
 }
 
 fn without_token(message: &str) -> Cow<'_, str> {

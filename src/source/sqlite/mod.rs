@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode};
 use tokio_util::sync::CancellationToken;
@@ -27,13 +28,18 @@ use super::describe::evidence_of;
 use super::virtual_table::Module;
 use super::{DumpForm, DumpRequest, Dumped, Look, Source, SourceError};
 use crate::dump::{Content, ContentHasher, Database, RowBlock, Sink, Table, Value};
-use crate::types::{EvidenceClass, MANIFEST_FORMAT, SourceEvidence, SourceFacts};
+use crate::quote;
+use crate::types::{ByteCount, EvidenceClass, MANIFEST_FORMAT, SourceEvidence, SourceFacts};
 
 pub(crate) use import::{ImportError, Imported};
 pub use message::sqlite_message;
 pub use open::Claim;
-pub use scratch::{lift_limits, open_scratch};
+pub use scratch::{Cap, lift_limits, open_scratch};
 pub(super) use shadow::{Trial, try_alone};
+
+/// A row of more bytes is not written as SQL text where the form is left to Patina: text holds it several times over in
+/// memory, here and wherever it is restored; an image holds none of it. D1 takes rows of 2 MB.
+pub(super) const MAX_ROW_BYTES: usize = 32 * 1024 * 1024;
 
 /// How long a lock of another process is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -191,7 +197,11 @@ impl SqliteSource {
         for (index, table) in database.tables.iter().enumerate() {
             outbox.put(Step::Begin(index))?;
             if table.content == Content::Rows {
-                self.send_rows(connection, table, request, &mut outbox)?;
+                let sent = self.send_rows(connection, table, request, &mut outbox);
+                sent.map_err(|failure| match failure {
+                    Failure::Sqlite(error) if is_too_big(&error) => self.too_large(table),
+                    other => other,
+                })?;
             }
             outbox.put(Step::End)?;
         }
@@ -210,8 +220,15 @@ impl SqliteSource {
     ) -> Result<(), Failure> {
         let mut block = RowBlock::default();
         let (mut rows, mut counted) = (0, 0);
-        let mut is_wanted = true;
+        let (mut is_wanted, mut is_too_large) = (true, false);
+        let most_bytes = most_row_bytes(request.form);
+        let _limit = ValueLimit::set(connection, request.form)?;
         each_row(connection, table, |values| {
+            let row_bytes: usize = values.iter().map(|value| value.bytes().len()).sum();
+            if row_bytes > most_bytes {
+                is_too_large = true;
+                return false;
+            }
             block.push_row(values);
             rows += 1;
             if block.len() >= BLOCK_BYTES {
@@ -222,6 +239,9 @@ impl SqliteSource {
             }
             is_wanted
         })?;
+        if is_too_large {
+            return Err(self.too_large(table));
+        }
         if request.stop.is_cancelled() {
             return Err(Failure::Told(SourceError::Stopped));
         }
@@ -232,14 +252,25 @@ impl SqliteSource {
         request.progress.add_rows(rows - counted);
         if rows != table.rows {
             let (name, count) = (&table.name, table.rows);
+            let name = quote::name(name);
             let why = format!("table `{name}` counts {count} rows but holds {rows}");
             return Err(Failure::Told(self.damaged(why)));
         }
         Ok(())
     }
 
+    fn too_large(&self, table: &Table) -> Failure {
+        let (name, most) = (quote::name(&table.name), ByteCount(MAX_ROW_BYTES as u64));
+        Failure::Told(SourceError::NotAsSql {
+            what: self.what(),
+            why: format!(
+                "table `{name}` has a row of more than {most}, the most that is written as SQL text"
+            ),
+        })
+    }
+
     fn what(&self) -> String {
-        format!("`{}`", self.path.display())
+        format!("`{}`", quote::line(&self.path.to_string_lossy()))
     }
 
     fn damaged(&self, why: String) -> SourceError {
@@ -278,6 +309,42 @@ impl SqliteSource {
                 retryable: code == Some(ErrorCode::SystemIoFailure),
             },
         }
+    }
+}
+
+/// The longest row that a dump of this form holds.
+fn most_row_bytes(form: DumpForm) -> usize {
+    match form {
+        DumpForm::WholeSql => MAX_ROW_BYTES,
+        DumpForm::Sql | DumpForm::Image => usize::MAX,
+    }
+}
+
+fn is_too_big(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::TooBig)
+}
+
+/// Has SQLite refuse longer values before it reads them, until it is dropped.
+struct ValueLimit<'a> {
+    connection: &'a Connection,
+    usual: i32,
+}
+
+impl<'a> ValueLimit<'a> {
+    fn set(connection: &'a Connection, form: DumpForm) -> rusqlite::Result<Self> {
+        let usual = connection.limit(Limit::SQLITE_LIMIT_LENGTH)?;
+        let most = i32::try_from(most_row_bytes(form)).unwrap_or(usual);
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, most.min(usual))?;
+        Ok(Self { connection, usual })
+    }
+}
+
+impl Drop for ValueLimit<'_> {
+    fn drop(&mut self) {
+        // It was in force before.
+        let _ = self
+            .connection
+            .set_limit(Limit::SQLITE_LIMIT_LENGTH, self.usual);
     }
 }
 
@@ -501,5 +568,5 @@ fn count_violations(connection: &Connection, database: &Database) -> rusqlite::R
 
 /// Reads the path of a file for the messages of this room.
 fn shown(path: &Path) -> String {
-    format!("`{}`", path.display())
+    format!("`{}`", quote::line(&path.to_string_lossy()))
 }

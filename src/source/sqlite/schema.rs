@@ -9,6 +9,7 @@ use super::shadow::{Trial, try_alone};
 use crate::dump::{
     Content, Database, FileSettings, SequenceRow, Statistics, Table, TextEncoding, quoted_name,
 };
+use crate::quote;
 use crate::source::describe::{
     self, Column, Entry, Extent, KeyTerm, RowKey, apply_skip_data, close_texts, content_of_module,
     exception, in_dump_order, known_numbers, loss_of_module, objects_of, warn_of_schema_text,
@@ -56,7 +57,8 @@ pub(super) fn describe(connection: &Connection, skip_data: &[String]) -> Result<
     let mut missing = Vec::new();
     for (name, why) in virtuals.refused {
         warnings.push(format!(
-            "table `{name}` is left out: SQLite cannot make it ({why}), so its schema cannot be read"
+            "table `{}` is left out: SQLite cannot make it ({why}), so its schema cannot be read",
+            quote::name(&name)
         ));
         losses.push(exception(&name, ExceptionKind::Missing, why));
         missing.push(name);

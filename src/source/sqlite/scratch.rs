@@ -11,11 +11,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::stop_when_asked;
 
-/// A restored database may be this many times its text, for its indexes.
+/// Rows may take this many times their text; each index may take them once more.
 const MAX_GROWTH: u64 = 16;
 
 /// What a scratch database may take in any case.
 const MIN_CAP_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Each table and index has a page of its own, however empty, and no text names one in fewer bytes: `a UNIQUE,`.
+const LEAST_BYTES_PER_ROOT: u64 = 8;
+
+/// SQLite counts pages in 32 bits.
+const MOST_PAGES: u64 = 0xffff_fffe;
 
 /// The text may choose another one.
 const PAGE_BYTES: u64 = 4096;
@@ -27,17 +33,84 @@ const CAPPED_PAGE_BYTES: u64 = 1024;
 /// The allocator keeps what the cache took, and an upload to S3 takes 24 MiB after it: together less than 64 MiB.
 const CACHE_KB: u32 = 4_000;
 
-/// Opens the database at `path` to execute `text_bytes` bytes of SQL in; nothing of it is durable.
+/// How far a database may grow for its text: as far as rows, indexes and empty tables can, and not without end.
+#[derive(Debug, Clone, Copy)]
+pub struct Cap {
+    text_bytes: u64,
+    /// Indexes that the text made so far.
+    indexes: u64,
+}
+
+impl Cap {
+    /// The cap for so much SQL text.
+    pub fn for_text(text_bytes: u64) -> Self {
+        Self {
+            text_bytes,
+            indexes: 0,
+        }
+    }
+
+    fn pages(&self) -> u64 {
+        let growth = MAX_GROWTH.saturating_add(self.indexes);
+        let content_bytes = self.text_bytes.saturating_mul(growth).max(MIN_CAP_BYTES);
+        let roots = self.text_bytes / LEAST_BYTES_PER_ROOT;
+        let pages = (content_bytes / CAPPED_PAGE_BYTES).saturating_add(roots);
+        pages.min(MOST_PAGES)
+    }
+
+    /// Makes room for the indexes that `statement`, which is executed next, makes.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn make_room(
+        &mut self,
+        connection: &mut Connection,
+        statement: &[u8],
+    ) -> rusqlite::Result<()> {
+        let made = indexes_in(statement);
+        if made == 0 {
+            return Ok(());
+        }
+        self.indexes = self.indexes.saturating_add(made);
+        connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)?;
+        let pages = self.pages();
+        connection.execute_batch(&format!("PRAGMA max_page_count={pages}"))?;
+        connection.authorizer(Some(permit))
+    }
+}
+
+/// How many indexes a statement makes, at most: those it says, and those that its keys need.
+fn indexes_in(statement: &[u8]) -> u64 {
+    let mut rest = statement.trim_ascii_start();
+    while rest.starts_with(b"--") {
+        let end = rest.iter().position(|byte| *byte == b'\n');
+        rest = rest[end.unwrap_or(rest.len())..].trim_ascii_start();
+    }
+    let is_create = rest
+        .get(..6)
+        .is_some_and(|word| word.eq_ignore_ascii_case(b"create"));
+    if !is_create {
+        return 0;
+    }
+    let words = rest.split(|byte| !byte.is_ascii_alphabetic());
+    let keys = ["index", "unique", "primary"];
+    let is_key = |word: &&[u8]| {
+        keys.iter()
+            .any(|key| word.eq_ignore_ascii_case(key.as_bytes()))
+    };
+    words.filter(is_key).count() as u64
+}
+
+/// Opens the database at `path` to execute SQL text in, within `cap`; nothing of it is durable.
 ///
 /// # Errors
 /// SQLite's; and `SQLITE_INTERRUPT` from any statement once `stop` is cancelled.
 pub fn open_scratch(
     path: &Path,
-    text_bytes: u64,
+    cap: &Cap,
     stop: &CancellationToken,
 ) -> rusqlite::Result<Connection> {
-    let cap_bytes = text_bytes.saturating_mul(MAX_GROWTH).max(MIN_CAP_BYTES);
-    let pages = cap_bytes / CAPPED_PAGE_BYTES;
+    let pages = cap.pages();
     let mut connection = Connection::open(path)?;
     connection.execute_batch(&format!(
         "PRAGMA page_size={PAGE_BYTES}; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;
@@ -87,5 +160,41 @@ fn permit(context: AuthContext<'_>) -> Authorization {
         Authorization::Allow
     } else {
         Authorization::Deny
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cap_grows_with_text_tables_and_indexes_and_has_an_end() {
+        let pages = |bytes| Cap::for_text(bytes).pages();
+        assert_eq!(pages(0), MIN_CAP_BYTES / CAPPED_PAGE_BYTES);
+        // 20,000 tables of 8 indexes in 2 MB of text.
+        assert!(pages(2_000_000) > 180_000);
+        assert_eq!(pages(u64::MAX), MOST_PAGES);
+        let connection = &mut Connection::open_in_memory().unwrap();
+        let mut cap = Cap::for_text(100_000_000);
+        let before = cap.pages();
+        cap.make_room(connection, b"INSERT INTO t VALUES('create unique index')")
+            .unwrap();
+        assert_eq!(cap.pages(), before);
+        cap.make_room(connection, b"-- x\nCREATE UNIQUE INDEX i ON t(x)")
+            .unwrap();
+        assert!(cap.pages() >= before + 100_000_000 / CAPPED_PAGE_BYTES);
+    }
+
+    #[test]
+    fn indexes_are_counted_as_a_statement_makes_them() {
+        for (sql, count) in [
+            ("CREATE TABLE t(a UNIQUE, b, c PRIMARY KEY)", 2),
+            ("\n-- Table: a\n\ncreate index i on t(a)", 1),
+            ("SELECT 'create index'", 0),
+            ("", 0),
+            ("-- only", 0),
+        ] {
+            assert_eq!(indexes_in(sql.as_bytes()), count, "{sql}");
+        }
     }
 }

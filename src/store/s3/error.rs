@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::StoreErrorKind;
 use super::bucket::Bucket;
-use crate::excerpt::foreign;
+use crate::quote::foreign;
 
 /// The longest text of a service that is repeated to people.
 const MOST_CHARS: usize = 300;

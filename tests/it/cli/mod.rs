@@ -3,6 +3,7 @@
 mod config;
 pub(crate) mod demo;
 mod discover;
+pub(crate) mod hostile;
 mod night;
 mod online;
 mod others;

@@ -31,6 +31,7 @@ enum Places {
 const PURE: Places = Places::NotIn(&[
     "types",
     "excerpt",
+    "quote",
     "dump",
     "retention",
     "schedule",

@@ -1,0 +1,70 @@
+//! Tells of a panic, which is always a bug of ours. Invariant: the process ends with [`Exit::Bug`], and the message says
+//! where the bug is and where to report it.
+
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::args::LogFormat;
+use super::exit::Exit;
+use crate::quote;
+
+/// Where bugs are reported.
+const REPORTS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/issues");
+
+/// Whether some thread panicked: what it did may have been told as an error.
+static SEEN: AtomicBool = AtomicBool::new(false);
+
+/// Has every panic told from now on; as an event where a machine reads the log, or where the log is all there is.
+pub(super) fn watch(log_format: LogFormat, is_daemon: bool) {
+    let is_logged = is_daemon || log_format == LogFormat::Json;
+    std::panic::set_hook(Box::new(move |panic| {
+        SEEN.store(true, Ordering::Relaxed);
+        let text = text(panic);
+        match is_logged {
+            true => tracing::error!("{text}"),
+            // Not beside the progress bars: they may be what panicked.
+            false => drop(writeln!(io::stderr(), "error: {text}")),
+        }
+        let trace = std::backtrace::Backtrace::capture();
+        if trace.status() == std::backtrace::BacktraceStatus::Captured {
+            let _ = writeln!(io::stderr(), "{trace}");
+        }
+    }));
+}
+
+/// Runs `work`; a panic in it, or one that it tells as a failure, ends as a bug.
+pub(super) fn guarded(work: impl FnOnce() -> Exit) -> Exit {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Exit::Failed) if SEEN.load(Ordering::Relaxed) => Exit::Bug,
+        Ok(exit) => exit,
+        Err(_) => Exit::Bug,
+    }
+}
+
+fn text(panic: &PanicHookInfo<'_>) -> String {
+    let what = match panic.payload_as_str() {
+        Some(what) => quote::name(what),
+        None => "it gave no reason".to_owned(),
+    };
+    let place = panic.location().map_or_else(
+        || "an unknown place".to_owned(),
+        |place| format!("{}:{}", place.file(), place.line()),
+    );
+    format!(
+        "this is a bug in Patina {} at {place}: {what}\nhint: no copy was replaced or half stored by it; `patina list` shows \
+         what there is. Please report these lines, and the command, at {REPORTS}",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_as_a_bug_and_not_as_a_failure() {
+        assert_eq!(guarded(|| Exit::Partly), Exit::Partly);
+        assert_eq!(guarded(|| panic!("on purpose")), Exit::Bug);
+    }
+}
