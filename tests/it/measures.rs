@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -143,36 +143,6 @@ fn a_row_of_many_values_that_are_too_large_together_is_kept_as_an_image() {
     assert!(site.object().to_string_lossy().ends_with(".sqlite.zst"));
     // The row is read once by each of both readers.
     assert!(most < MOST_MEMORY_BYTES + 2 * 60_000_000, "{most}");
-}
-
-#[test]
-fn a_database_with_far_more_pages_than_text_comes_back() {
-    let workshop = Workshop::new();
-    let database = workshop.path("a.db");
-    let db = Connection::open(&database).unwrap();
-    db.execute_batch("PRAGMA page_size=512; PRAGMA synchronous=OFF; BEGIN")
-        .unwrap();
-    // Empty: each table and each index has a page, and the text is a hundredth of them.
-    let columns: Vec<String> = (0..460).map(|number| format!("c{number} UNIQUE")).collect();
-    for number in 0..150 {
-        let table = format!("CREATE TABLE t{number}({})", columns.join(","));
-        db.execute_batch(&table).unwrap();
-    }
-    db.execute_batch("COMMIT").unwrap();
-    drop(db);
-    let source = workshop.source(&database);
-    let (partial, dumped) = workshop
-        .spool(&source, "a.partial", Compression::None)
-        .unwrap();
-    drop(dumped.witness);
-    let restored = workshop.restore(&partial, "restored.db").unwrap();
-    let pages = |path: &Path| -> u64 {
-        let db = Connection::open(path).unwrap();
-        db.pragma_query_value(None, "page_count", |row| row.get(0))
-            .unwrap()
-    };
-    assert!(pages(&database) > 68_000);
-    assert_eq!(pages(&restored), pages(&database));
 }
 
 #[test]
