@@ -24,7 +24,7 @@ const READING: [&str; 14] = [
     "next",
     "verify blog",
     "drill blog",
-    "restore blog back.db",
+    "restore blog --to back.db",
     "audit verify",
 ];
 
@@ -149,7 +149,8 @@ fn a_damaged_catalog_is_kept_aside_and_made_anew_and_nothing_expires_for_a_day()
         let kept = kept_aside(&place);
         assert_eq!(kept.len(), 1, "{damage}: {kept:?}");
         let aside = fs::read(place.path("state").join(&kept[0])).unwrap();
-        assert_eq!(aside, bytes, "{damage}");
+        // Of an emptied file nothing is left to keep.
+        assert!(damage == "emptied" || aside == bytes, "{damage}");
         let after = keys(place.json(&["list"]));
         assert_eq!(after.len(), 3, "{damage}");
         assert!(before.iter().all(|key| after.contains(key)), "{damage}");
