@@ -164,7 +164,7 @@ async fn assemble(
             Some(error) if !known.is_empty() => Unopened::until(again(), error),
             _ => opened(storage, &known, again(), unfinished).await,
         };
-        pruners.push(Owned::new(store, &catalog));
+        pruners.push(Owned::wrap(store, &catalog));
     }
     let tally = old.map_or_else(Arc::default, |old| old.hooks.tally());
     let wiring = Wiring {

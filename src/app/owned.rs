@@ -31,7 +31,7 @@ pub(super) struct Owned {
 
 impl Owned {
     /// Whose is it? The first `create` asks.
-    pub(super) fn new(inner: Arc<dyn Prune>, catalog: &Catalog) -> Arc<dyn Prune> {
+    pub(super) fn wrap(inner: Arc<dyn Prune>, catalog: &Catalog) -> Arc<dyn Prune> {
         Arc::new(Self {
             inner,
             catalog: catalog.clone(),

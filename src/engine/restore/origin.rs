@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -126,7 +126,7 @@ pub(super) async fn on_thread<T: Send + 'static>(
 }
 
 fn open_file(
-    path: &PathBuf,
+    path: &Path,
     compression: Compression,
     progress: &Arc<Progress>,
 ) -> Result<Feed, RestoreError> {

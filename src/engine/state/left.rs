@@ -110,13 +110,11 @@ fn is_our_name(name: &str, is_folder: bool) -> bool {
     let Some((id, rest)) = name.split_at_checked(ID_LENGTH) else {
         return false;
     };
-    let ends_as_ours = |log: &&str| {
-        let stem = rest.strip_suffix(*log);
+    let ends_as_ours = |log: &str| {
+        let stem = rest.strip_suffix(log);
         stem.is_some_and(|stem| SUFFIXES.iter().any(|suffix| stem.ends_with(suffix)))
     };
-    id.parse::<JobId>().is_ok()
-        && rest.starts_with('-')
-        && LOGS.iter().any(|log| ends_as_ours(&log))
+    id.parse::<JobId>().is_ok() && rest.starts_with('-') && LOGS.iter().any(|log| ends_as_ours(log))
 }
 
 #[cfg(test)]
