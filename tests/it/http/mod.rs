@@ -3,9 +3,11 @@
 mod access;
 mod answers;
 mod auth;
+mod copies;
 mod downloads;
 mod limits;
 mod process;
+mod property;
 mod triggers;
 
 use std::fs;
