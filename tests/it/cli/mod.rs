@@ -5,6 +5,7 @@ pub(crate) mod demo;
 mod discover;
 mod night;
 mod online;
+mod order;
 mod reading;
 mod storages;
 mod trouble;
