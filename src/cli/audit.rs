@@ -8,7 +8,7 @@ use super::context::{Context, printable};
 use super::exit::{Exit, Refusal};
 use super::table::{Side, Table};
 use crate::catalog::{AuditRow, AuditVerdict};
-use crate::types::ByteCount;
+use crate::types::{ByteCount, counted, either};
 
 /// Runs `patina audit …`.
 pub(super) fn run(context: &Context, command: &AuditCommand) -> anyhow::Result<Exit> {
@@ -90,7 +90,9 @@ fn verify(context: &Context, verdict: &AuditVerdict) -> anyhow::Result<Exit> {
     match head {
         None => context.print("the audit has no row yet")?,
         Some(head) => context.print(format_args!(
-            "all {rows} rows are as they were written; the last one's hash, which stands for all before it, is\n{head}"
+            "{} {} written; the last one's hash, which stands for all before it, is\n{head}",
+            counted(*rows, "row"),
+            either(*rows, "is as it was", "are as they were")
         ))?,
     }
     Ok(Exit::Ok)

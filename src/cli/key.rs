@@ -44,7 +44,8 @@ pub(super) fn new(context: &Context, args: &KeyArgs) -> anyhow::Result<Exit> {
     lines.extend(expires.map(|day| format!("expires = \"{day}\"")));
     context.print(format_args!(
         "The key, shown this once; clients send it as the header X-Patina-Key:\n\n  {key}\n\n\
-         For patina.toml, which keeps its digest alone; a running daemon takes it within a second of `kill -HUP`:\n\n{}",
+         For patina.toml, which keeps its digest alone; a running daemon takes it within a second of saving the file, and \
+         `patina reload` says whether it did:\n\n{}",
         lines.join("\n")
     ))?;
     Ok(Exit::Ok)

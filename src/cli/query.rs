@@ -17,6 +17,7 @@ use super::ways::{Stored, private_folder};
 use crate::dump::{Literals, TextEncoding, Value};
 use crate::engine::restore::query::{Question, Taker, query};
 use crate::engine::restore::{Job, RestoreError};
+use crate::types::{counted, either};
 
 /// Runs `patina query`.
 pub(super) async fn run(context: &Context, args: &QueryArgs) -> anyhow::Result<Exit> {
@@ -62,8 +63,9 @@ async fn ask(
         return Ok(Exit::Ok);
     }
     tell(format_args!(
-        "warning: there are more than these {} rows\nhint: `--limit 0` shows all",
-        answered.rows
+        "warning: there are more than {} {}\nhint: `--limit 0` shows all",
+        either(answered.rows, "this", "these"),
+        counted(answered.rows, "row")
     ));
     Ok(Exit::Partly)
 }

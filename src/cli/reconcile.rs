@@ -13,7 +13,7 @@ use crate::engine::presence::Presence;
 use crate::engine::reconcile::{self, Patience, StorageReport};
 use crate::engine::state::StateDir;
 use crate::engine::{rebuild, reconcile::SECOND_LOOK};
-use crate::types::ObjectKey;
+use crate::types::{ObjectKey, counted, either};
 
 /// Runs `patina reconcile`.
 pub(super) async fn run(context: &Context, args: &ReconcileArgs) -> anyhow::Result<Exit> {
@@ -71,10 +71,11 @@ async fn replaced(context: &Context, name: &str) -> anyhow::Result<Exit> {
     context.print(format_args!(
         "storage `{name}` is taken as empty; {} missing there from now on\n\
          hint: the next backup uses it again; nothing of these databases expires until `patina ack DB`",
-        match keys.len() {
-            1 => "1 object is".to_owned(),
-            count => format!("{count} objects are"),
-        }
+        format_args!(
+            "{} {}",
+            counted(keys.len(), "object"),
+            either(keys.len(), "is", "are")
+        )
     ))?;
     Ok(Exit::Ok)
 }
@@ -106,9 +107,9 @@ pub(super) async fn rebuild(context: &Context, args: &RebuildArgs) -> anyhow::Re
         });
         return Ok(in_spite_of(context.print_json(&document), exit));
     }
-    let quiet = rebuild::QUIET.num_hours();
+    let quiet = counted(rebuild::QUIET.num_hours(), "hour");
     let shown = context.print(format_args!(
-        "{}\n\nThe catalog knows what the storages hold. Nothing is deleted for {quiet} hours.\n\
+        "{}\n\nThe catalog knows what the storages hold. Nothing is deleted for {quiet}.\n\
          `patina verify --all` reads every byte; until then no copy counts as verified.",
         table(&report.storages)
     ));
@@ -184,9 +185,9 @@ fn details(report: &StorageReport) {
     );
     each("warning: absent", &report.absent, storage);
     if !report.absent.is_empty() {
-        let minutes = SECOND_LOOK.as_secs() / 60;
+        let later = counted(SECOND_LOOK.as_secs() / 60, "minute");
         tell(format_args!(
-            "hint: what is still absent at a look {minutes} minutes later is missing: run this again, or with `--wait`"
+            "hint: what is still absent at a look {later} later is missing: run this again, or with `--wait`"
         ));
     }
     for (key, why) in &report.untracked {

@@ -17,7 +17,7 @@ use crate::engine::pack::{self, Outcome};
 use crate::engine::state::StateDir;
 use crate::engine::{deliver, expire, recover};
 use crate::retention::{Fate, Guards, Plan, Verdict};
-use crate::types::ByteCount;
+use crate::types::{ByteCount, counted, share};
 
 /// Runs `patina archive`.
 pub(super) async fn archive(context: &Context) -> anyhow::Result<Exit> {
@@ -45,7 +45,7 @@ pub(super) async fn archive(context: &Context) -> anyhow::Result<Exit> {
     match packed {
         Outcome::Skipped(skip) => context.print(format_args!("nothing was packed: {skip}"))?,
         Outcome::Packed { manifest, degraded } => {
-            let (count, key) = (manifest.members.len(), &manifest.key);
+            let (copies, key) = (counted(manifest.members.len(), "copy"), &manifest.key);
             let size = ByteCount(manifest.stored.size_bytes);
             for one in &manifest.left_out {
                 tell(format_args!("warning: left out: {}: {}", one.key, one.why));
@@ -54,7 +54,7 @@ pub(super) async fn archive(context: &Context) -> anyhow::Result<Exit> {
                 tell(format_args!("warning: {why}"));
             }
             context.print(format_args!(
-                "packed {count} copies into {key}, {size}; every member was read back\n\
+                "packed {copies} into {key}, {size}; every member was read back\n\
                  hint: `patina plan` shows which daily copies may go now"
             ))?;
         }
@@ -166,7 +166,8 @@ fn show_plan(context: &Context, plan: &Plan) -> anyhow::Result<()> {
         .collect();
     let refused = refused.concat();
     context.print(format_args!(
-        "{table}\n\n{gone} of {all} objects may go{refused}"
+        "{table}\n\n{} may go{refused}",
+        share(gone, all, "object")
     ))?;
     Ok(())
 }

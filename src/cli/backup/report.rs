@@ -12,7 +12,7 @@ use crate::cli::list::{add_proof, proof};
 use crate::cli::table::{Side, Table};
 use crate::engine::backup::{DatabaseReport, Outcome, Report, SizeFinding};
 use crate::engine::recover::Recovery;
-use crate::types::{ByteCount, DatabaseName, EvidenceClass, Manifest, counted, grouped};
+use crate::types::{ByteCount, DatabaseName, EvidenceClass, Manifest, counted, grouped, share};
 
 /// How a job's end looks to the shell.
 fn exit(report: &Report) -> Exit {
@@ -151,9 +151,9 @@ fn summary(report: &Report) -> String {
     let bytes = manifests().map(|manifest| manifest.stored.size_bytes).sum();
     let took = seconds(report.job.duration_ms.unwrap_or_default());
     let all = report.databases.len();
-    let databases = if all == 1 { "database" } else { "databases" };
     let bytes = ByteCount(bytes);
-    format!("{text}{stored} of {all} {databases} backed up in {took}, {bytes} stored")
+    let done = share(stored, all, "database");
+    format!("{text}{done} backed up in {took}, {bytes} stored")
 }
 
 fn manifest(entry: &DatabaseReport) -> Option<&Manifest> {

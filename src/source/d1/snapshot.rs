@@ -12,7 +12,7 @@ use crate::crosscheck::{CloudError, CloudPlan};
 use crate::dump::{Content, ContentHasher, DumpWriter, Sink};
 use crate::source::describe::evidence_of;
 use crate::source::{Dumped, SourceError};
-use crate::types::EvidenceClass;
+use crate::types::{EvidenceClass, counted};
 
 /// Everything a database holds.
 pub(super) struct Snapshot {
@@ -222,8 +222,9 @@ impl Reading<'_> {
             let has_rows = table.content == Content::Rows;
             if has_rows && count != table.rows {
                 let text = format!(
-                    "table `{}` counts {} rows but gave {count}",
-                    table.name, table.rows
+                    "table `{}` counts {} but gave {count}",
+                    table.name,
+                    counted(table.rows, "row")
                 );
                 return Err(self.source.told(ApiError::Malformed(text)));
             }
