@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests call, and only what is missing: Debian packages, an S3 server, the D1 engine, a browser and
-# cargo-deb.
+# Installs what the tests call, and only what is missing: Debian packages, an S3 server, the D1 engine, a browser,
+# Schemathesis and cargo-deb.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -8,11 +8,12 @@ install_servers() {
     bash scripts/seaweedfs.sh
     bash scripts/d1-engine.sh
     bash scripts/browser.sh
+    bash scripts/schemathesis.sh
     bash scripts/cargo-deb.sh
 }
 
 # command:package — curl downloads as a guide says, sqlite3 restores our dumps, zstd unpacks them, strace counts durable
-# steps, python3 installs the S3 server, npm the D1 engine and the browser's driver, setpriv ends both servers with the
+# steps, python3 installs the S3 server and Schemathesis, npm the D1 engine and the browser's driver, setpriv ends both servers with the
 # test, rclone fetches from a bucket as a guide says, chromium shows the dashboard, and promtool (of prometheus) reads
 # the metrics; script is a terminal, vim saves files as people do, and systemd judges the unit and makes the package's
 # user.

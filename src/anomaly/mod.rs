@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 pub use self::changes::{Changes, changes};
 pub use self::rows::RowDrop;
-use crate::types::{BackupDate, ByteCount, Sha256};
+use crate::types::{BackupDate, ByteCount, Sha256, counted};
 
 /// So many days before today give the usual size.
 pub const SIZE_DAYS: u64 = 7;
@@ -109,10 +109,10 @@ impl fmt::Display for SizeChange {
             0 => 0,
             mean => u128::from(self.size_bytes) * 100 / u128::from(mean),
         };
-        let samples = self.samples;
+        let samples = counted(self.samples, "copy");
         write!(
             f,
-            "the copy has {size}, which is {percent} % of the mean of the last {SIZE_DAYS} days, {mean} over {samples} copies"
+            "the copy has {size}, which is {percent} % of the mean of the last {SIZE_DAYS} days, {mean} over {samples}"
         )
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{ROWS_DAYS, RowLimits, Sample, is_less};
 use crate::quote;
-use crate::types::grouped;
+use crate::types::{counted, grouped};
 
 /// A table that lost more of its rows than it may, or is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,16 +22,19 @@ pub struct RowDrop {
 
 impl fmt::Display for RowDrop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (table, before) = (quote::name(&self.table), grouped(self.before));
+        let table = quote::name(&self.table);
         let when = match self.is_sudden {
             true => "in the copy before".to_owned(),
             false => format!("within the last {ROWS_DAYS} days"),
         };
         match self.now {
-            None => write!(f, "table `{table}` is gone; it had {before} rows {when}"),
+            None => {
+                let before = counted(self.before, "row");
+                write!(f, "table `{table}` is gone; it had {before} {when}")
+            }
             Some(now) => {
-                let now = grouped(now);
-                write!(f, "table `{table}` has {now} rows; it had {before} {when}")
+                let (now, before) = (counted(now, "row"), grouped(self.before));
+                write!(f, "table `{table}` has {now}; it had {before} {when}")
             }
         }
     }

@@ -13,7 +13,7 @@ pub use write::{Contents, Writer};
 
 use std::io;
 
-use crate::types::{PlainFacts, Sha256};
+use crate::types::{PlainFacts, Sha256, counted};
 
 /// The entry that says what the archive holds.
 pub const MANIFEST_NAME: &str = "MANIFEST.json";
@@ -76,6 +76,6 @@ impl Facts {
 impl std::fmt::Display for Facts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let PlainFacts { sha256, size_bytes } = self.0;
-        write!(f, "{size_bytes} bytes with SHA-256 {sha256}")
+        write!(f, "{} with SHA-256 {sha256}", counted(size_bytes, "byte"))
     }
 }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use super::write::{manifest, sums};
 use super::{ArchiveError, Contents, Facts, MANIFEST_NAME, RUNBOOK_NAME, SUMS_NAME};
 use crate::dump::decoder;
-use crate::types::{ArchiveManifest, ArchiveMember, Compression, Hasher, ObjectKey};
+use crate::types::{ArchiveManifest, ArchiveMember, Compression, Hasher, ObjectKey, counted};
 
 /// How much text is handed on at a time.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -143,8 +143,9 @@ fn places(expected: &ArchiveManifest) -> Vec<Place<'_>> {
 impl Place<'_> {
     fn describe(&self) -> String {
         format!(
-            "a file `{}` of {} bytes",
-            self.path, self.facts.0.size_bytes
+            "a file `{}` of {}",
+            self.path,
+            counted(self.facts.0.size_bytes, "byte")
         )
     }
 
@@ -188,7 +189,9 @@ fn describe(entry: &tar::Entry<'_, impl Read>) -> String {
         entry.size(),
     );
     match entry.header().entry_type() {
-        tar::EntryType::Regular => format!("a file `{path}` of {size_bytes} bytes"),
+        tar::EntryType::Regular => {
+            format!("a file `{path}` of {}", counted(size_bytes, "byte"))
+        }
         other => format!("`{path}`, a {other:?}"),
     }
 }

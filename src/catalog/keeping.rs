@@ -98,7 +98,7 @@ impl Catalog {
                     "SELECT r2_key FROM leases WHERE until > ?",
                     params![now],
                 )?,
-                frozen: by_database(connection, "SELECT * FROM freezes", |row| row.get("reason"))?,
+                frozen: by_database(connection, "SELECT * FROM freezes", cause)?,
                 acknowledged: by_database(connection, "SELECT * FROM acknowledged", |row| {
                     time(row, "at")
                 })?,
@@ -508,6 +508,18 @@ fn delete_removal(connection: &Connection, (key, storage): &Removal) -> Result<(
         .prepare_cached(sql)?
         .execute([key.as_str(), storage])?;
     Ok(())
+}
+
+/// Why nothing of a database expires: the row has the whole message, which says first that it is so and at the end what to
+/// do, as does everyone who tells the cause.
+fn cause(row: &Row<'_>) -> rusqlite::Result<String> {
+    let (database, reason): (String, String) = (row.get("database_name")?, row.get("reason")?);
+    let said = format!("nothing of `{database}` expires: ");
+    let mut cause = reason.split("\nhint: ").next().unwrap_or_default();
+    while let Some(rest) = cause.strip_prefix(&said) {
+        cause = rest;
+    }
+    Ok(cause.to_owned())
 }
 
 /// One value for each database that `sql` gives a row of.

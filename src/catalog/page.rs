@@ -11,7 +11,8 @@ use crate::types::{BackupDate, DatabaseName, EvidenceClass, Exception, Manifest,
 use super::Catalog;
 use super::error::{CatalogError, Stop};
 use super::record::StoredArchive;
-use super::row::{integer, number, optional_number, parsed, time};
+use super::row::{integer, number, optional_number, optional_parsed, parsed, time};
+use super::states::{ARCHIVES, DOUBTFUL, ListedState, OWN_RANK, SOUND_ARCHIVE, StateFilter};
 
 /// Which copies a page is about, and where it begins.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,6 +23,8 @@ pub struct PageFilter {
     pub date: Option<BackupDate>,
     /// Only those behind this key: the last one of the page before.
     pub after: Option<ObjectKey>,
+    /// Only those in such a state.
+    pub states: StateFilter,
     /// At most so many.
     pub limit: usize,
 }
@@ -41,12 +44,14 @@ pub struct Listed {
     pub table_count: u64,
     /// How many rows they have.
     pub row_count: u64,
-    /// When it was committed, to the second; of one inside an archive, when the archive was.
+    /// When the copy was made, to the second, wherever it lies now.
     pub created_at: DateTime<Utc>,
     /// From when on expiry may look at it, or at the archive.
     pub expires_at: DateTime<Utc>,
-    /// The archive that alone holds it; `None`: it is an object of its own.
+    /// The archive that alone holds it undamaged, or at all; `None`: it is an object of its own.
     pub archive: Option<ObjectKey>,
+    /// What it is worth.
+    pub state: ListedState,
     /// How well it is proven. `None`: its record is not known.
     pub proof: Option<ListedProof>,
 }
@@ -107,13 +112,12 @@ const OWN_OF_ALL_DAYS: &str = "
     FROM backup_inventory AS item INDEXED BY idx_inventory_page
     WHERE deleted_at IS NULL AND r2_key >= ? AND r2_key < ?";
 
+/// What only archives hold. It needs [`ARCHIVES`].
 const INSIDE: &str = "
-    FROM archive_members AS member
-    WHERE r2_key >= ? AND r2_key < ?
+    FROM archive_members AS member CROSS JOIN ranks ON ranks.r2_key = member.archive_key
+    WHERE member.r2_key >= ? AND member.r2_key < ?
         AND NOT EXISTS (SELECT 1 FROM backup_inventory AS own
-            WHERE own.r2_key = member.r2_key AND own.deleted_at IS NULL)
-        AND EXISTS (SELECT 1 FROM backup_inventory AS whole
-            WHERE whole.r2_key = member.archive_key AND whole.deleted_at IS NULL)";
+            WHERE own.r2_key = member.r2_key AND own.deleted_at IS NULL)";
 
 impl Catalog {
     /// One page of what can be downloaded, the newest day first: each copy once, whether as an object of its own or
@@ -134,19 +138,14 @@ impl Catalog {
         Ok(copies)
     }
 
-    /// How many copies there are on all pages of this database and day; `None`: of all. It looks at each of them.
+    /// How many copies there are on all pages of this filter, whatever its `after` and `limit`. It looks at each of them.
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub fn count(
-        &self,
-        database: Option<&DatabaseName>,
-        date: Option<BackupDate>,
-    ) -> Result<u64, CatalogError> {
+    pub fn count(&self, filter: &PageFilter) -> Result<u64, CatalogError> {
         let bounds = Bounds::of(&PageFilter {
-            database: database.cloned(),
-            date,
-            ..PageFilter::default()
+            after: None,
+            ..filter.clone()
         });
         self.read(|connection| bounds.count(connection))
     }
@@ -169,10 +168,16 @@ impl Catalog {
                 copy.table_count = manifest.evidence.tables.len() as u64;
                 copy.row_count = manifest.evidence.total_rows();
                 copy.proof = Some(ListedProof::of(manifest));
+                copy.created_at = manifest.completed().unwrap_or(copy.created_at);
             }
         }
         Ok(())
     }
+}
+
+/// How many copies a restore takes there are, of all databases and days.
+pub(super) fn count_restorable(connection: &Connection) -> Result<u64, Stop> {
+    Bounds::of(&PageFilter::default()).count(connection)
 }
 
 /// The keys a query is about. They begin with the day, so that their order is that of days.
@@ -181,6 +186,7 @@ struct Bounds {
     from: String,
     until: String,
     database: Option<String>,
+    states: StateFilter,
 }
 
 impl Bounds {
@@ -199,6 +205,7 @@ impl Bounds {
                 .min()
                 .unwrap_or(until),
             database: filter.database.as_ref().map(ToString::to_string),
+            states: filter.states,
         }
     }
 
@@ -214,56 +221,97 @@ impl Bounds {
     }
 
     fn count(&self, connection: &Connection) -> Result<u64, Stop> {
-        let mut sum = 0;
-        let own = match self.from.as_str() {
+        let own = match self.states {
+            StateFilter::All => self.count_own(connection, "")?,
+            // Most are good, and those that are not are quickly found.
+            StateFilter::Restorable => {
+                let all = self.count_own(connection, "")?;
+                all.saturating_sub(self.count_doubtful(connection)?)
+            }
+            StateFilter::One(_) => {
+                let condition = format!("AND {} IN ({})", rank(), self.states.ranks());
+                self.count_own(connection, &condition)?
+            }
+        };
+        let (inside, arguments) = self.narrowed(INSIDE);
+        let inside = format!(
+            "{ARCHIVES} SELECT count(*) AS number FROM (
+                 SELECT member.r2_key {inside} GROUP BY member.r2_key HAVING min(rank) IN ({}))",
+            self.states.ranks()
+        );
+        Ok(own + connection.query_row(&inside, params_from_iter(arguments), counted)?)
+    }
+
+    fn count_own(&self, connection: &Connection, condition: &str) -> Result<u64, Stop> {
+        let (from, arguments) = self.narrowed(match self.from.as_str() {
             ALL_DAYS => OWN_OF_ALL_DAYS,
             _ => OWN,
-        };
-        for (what, from) in [("count(*)", own), ("count(DISTINCT r2_key)", INSIDE)] {
-            let (from, arguments) = self.narrowed(from);
-            let sql = format!("SELECT {what} AS number {from}");
-            sum += connection.query_row(&sql, params_from_iter(arguments), |row| {
-                number(row, "number")
-            })?;
-        }
-        Ok(sum)
+        });
+        let sql = format!("{ARCHIVES} SELECT count(*) AS number {from} {condition}");
+        Ok(connection.query_row(&sql, params_from_iter(arguments), counted)?)
     }
+
+    /// Those that no restore takes.
+    fn count_doubtful(&self, connection: &Connection) -> Result<u64, Stop> {
+        let (from, arguments) = self.narrowed(&format!(
+            "FROM {DOUBTFUL} CROSS JOIN backup_inventory AS item ON item.r2_key = doubtful.r2_key
+             WHERE deleted_at IS NULL AND item.r2_key >= ? AND item.r2_key < ?"
+        ));
+        let (rank, ranks) = (rank(), StateFilter::Restorable.ranks());
+        let sql =
+            format!("{ARCHIVES} SELECT count(*) AS number {from} AND {rank} NOT IN ({ranks})");
+        Ok(connection.query_row(&sql, params_from_iter(arguments), counted)?)
+    }
+}
+
+fn counted(row: &Row<'_>) -> rusqlite::Result<u64> {
+    number(row, "number")
+}
+
+/// The rank of the copy `item`: an undamaged archive makes up for an object that is not.
+fn rank() -> String {
+    format!("iif({OWN_RANK} >= 3 AND {SOUND_ARCHIVE} IS NOT NULL, 0, {OWN_RANK})")
 }
 
 fn own(connection: &Connection, bounds: &Bounds, limit: usize) -> Result<Vec<Listed>, Stop> {
     let (from, mut arguments) = bounds.narrowed(OWN);
+    let (rank, ranks) = (rank(), bounds.states.ranks());
     let sql = format!(
-        "SELECT *, (SELECT row_count FROM copies WHERE copies.r2_key = item.r2_key LIMIT 1) AS row_count,
-            (SELECT {PROOF} FROM copies WHERE copies.r2_key = item.r2_key LIMIT 1) AS proof
-         {from} ORDER BY r2_key DESC LIMIT ?"
+        "{ARCHIVES} SELECT found.*, coalesce(whole.expires_at, found.own_expires_at) AS expires_at FROM (
+             SELECT r2_key, database_name, backup_date, size_bytes, table_count, created_at,
+                 expires_at AS own_expires_at, {rank} AS rank,
+                 iif({OWN_RANK} >= 3, {SOUND_ARCHIVE}, NULL) AS archive_key,
+                 (SELECT row_count FROM copies WHERE copies.r2_key = item.r2_key LIMIT 1) AS row_count,
+                 (SELECT {PROOF} FROM copies WHERE copies.r2_key = item.r2_key LIMIT 1) AS proof
+             {from} AND {rank} IN ({ranks}) ORDER BY r2_key DESC LIMIT ?) AS found
+         LEFT JOIN backup_inventory AS whole ON whole.r2_key = found.archive_key"
     );
     let limit = integer(limit as u64);
     arguments.push(&limit);
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(arguments), |row| {
         Ok(Listed {
-            key: parsed(row, "r2_key")?,
-            database: parsed(row, "database_name")?,
-            date: parsed(row, "backup_date")?,
+            archive: optional_parsed(row, "archive_key")?,
             size_bytes: number(row, "size_bytes")?,
             table_count: optional_number(row, "table_count")?.unwrap_or_default(),
             row_count: optional_number(row, "row_count")?.unwrap_or_default(),
-            created_at: time(row, "created_at")?,
-            expires_at: time(row, "expires_at")?,
-            archive: None,
             proof: ListedProof::read(row)?,
+            ..listed(row)?
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Sizes and counts are filled in later.
+/// Sizes, counts and moments are filled in later. Of several archives it is in an undamaged one, and there the newest.
 fn inside(connection: &Connection, bounds: &Bounds, limit: usize) -> Result<Vec<Listed>, Stop> {
     let (from, mut arguments) = bounds.narrowed(INSIDE);
+    let ranks = bounds.states.ranks();
     let sql = format!(
-        "SELECT found.*, item.created_at, item.expires_at FROM (
-             SELECT r2_key, database_name, backup_date, max(archive_key) AS archive_key
-             {from} GROUP BY r2_key ORDER BY r2_key DESC LIMIT ?) AS found
+        "{ARCHIVES} SELECT found.*, item.created_at, item.expires_at FROM (
+             SELECT member.r2_key, member.database_name, member.backup_date,
+                 substr(max((4 - rank) || archive_key), 2) AS archive_key, min(rank) AS rank
+             {from} GROUP BY member.r2_key HAVING min(rank) IN ({ranks})
+             ORDER BY member.r2_key DESC LIMIT ?) AS found
          JOIN backup_inventory AS item ON item.r2_key = found.archive_key"
     );
     let limit = integer(limit as u64);
@@ -271,17 +319,26 @@ fn inside(connection: &Connection, bounds: &Bounds, limit: usize) -> Result<Vec<
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(arguments), |row| {
         Ok(Listed {
-            key: parsed(row, "r2_key")?,
-            database: parsed(row, "database_name")?,
-            date: parsed(row, "backup_date")?,
-            size_bytes: 0,
-            table_count: 0,
-            row_count: 0,
-            created_at: time(row, "created_at")?,
-            expires_at: time(row, "expires_at")?,
             archive: Some(parsed(row, "archive_key")?),
-            proof: None,
+            ..listed(row)?
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What every row has.
+fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
+    Ok(Listed {
+        key: parsed(row, "r2_key")?,
+        database: parsed(row, "database_name")?,
+        date: parsed(row, "backup_date")?,
+        size_bytes: 0,
+        table_count: 0,
+        row_count: 0,
+        created_at: time(row, "created_at")?,
+        expires_at: time(row, "expires_at")?,
+        archive: None,
+        state: ListedState::ranked(number(row, "rank")?),
+        proof: None,
+    })
 }

@@ -11,6 +11,7 @@ use crate::types::{BackupDate, DatabaseName, ObjectKey};
 use super::Catalog;
 use super::archives::ALL_DATABASES;
 use super::error::{CatalogError, Stop};
+use super::page::count_restorable;
 use super::query::{SELECT_JOB, result_of, select_jobs};
 use super::record::{CopyState, Job, JobResult, JobStatus, ResultStatus};
 use super::row::{CopyStateWord, integer, number, optional_time, parsed};
@@ -52,9 +53,12 @@ pub struct Work {
     pub failures: u64,
 }
 
-/// Objects, each counted once however many storages hold it.
+/// What is stored, each thing counted once however many storages hold it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
+    /// Backups of single databases that a restore takes, whether as an object or inside an archive: what
+    /// [`count`](Catalog::count) says of the usual list.
+    pub backups: u64,
     /// How many daily copies.
     pub dailies: u64,
     /// How many weekly archives.
@@ -186,6 +190,7 @@ fn select_totals(connection: &Connection) -> Result<Totals, Stop> {
                    SELECT min(backup_date), max(backup_date) FROM archive_members)";
     let days = connection.query_row(sql, [], days_of)?;
     Ok(Totals {
+        backups: count_restorable(connection)?,
         dailies: objects - archives,
         archives,
         size_bytes,

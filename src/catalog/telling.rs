@@ -10,7 +10,9 @@ use super::query::select_results;
 use super::record::{Damage, Event, EventKind, Job, JobStatus, NewJob, ResultStatus};
 use crate::config::AlertLevel;
 use crate::excerpt::split_hint;
-use crate::types::{ArchiveManifest, ByteCount, DatabaseName, KeyKind, ObjectKey};
+use crate::types::{
+    ArchiveManifest, ByteCount, DatabaseName, KeyKind, ObjectKey, counted, either, share,
+};
 
 /// So many failed databases are named in a message; the rest are counted.
 const MOST_NAMED: usize = 20;
@@ -24,7 +26,7 @@ pub(super) fn tell_started(connection: &Connection, job: &NewJob) -> Result<(), 
         kind: EventKind::BackupStarted,
         severity: AlertLevel::Info,
         database: None,
-        message: format!("a backup of {} databases begins", job.databases),
+        message: format!("a backup of {} begins", counted(job.databases, "database")),
         at: job.started_at,
     };
     let job = Some(job.id);
@@ -74,10 +76,15 @@ pub(super) fn tell_ended(
 }
 
 fn completed(job: &Job) -> String {
-    let (good, all, size) = (job.successful, job.total, ByteCount(job.total_size_bytes));
-    let mut message = format!("{good} of {all} databases are backed up, {size}");
+    let size = ByteCount(job.total_size_bytes);
+    let (good, are) = (
+        share(job.successful, job.total, "database"),
+        either(job.successful, "is", "are"),
+    );
+    let mut message = format!("{good} {are} backed up, {size}");
     if job.skipped > 0 {
-        message.push_str(&format!("; {} were skipped", job.skipped));
+        let were = either(job.skipped, "was", "were");
+        message.push_str(&format!("; {} {were} skipped", job.skipped));
     }
     for why in &job.degraded {
         message.push_str(&format!("; not stored everywhere: {why}"));
@@ -88,7 +95,7 @@ fn completed(job: &Job) -> String {
 fn failed(connection: &Connection, job: &Job) -> Result<String, Stop> {
     let mut message = match &job.error_message {
         Some(why) => format!("the job failed: {why}"),
-        None => format!("{} of {} databases failed", job.failed, job.total),
+        None => format!("{} failed", share(job.failed, job.total, "database")),
     };
     let results = select_results(connection, job.id)?;
     let failed: Vec<_> = results

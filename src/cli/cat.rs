@@ -14,6 +14,7 @@ use super::ways::ways_to;
 use crate::app;
 use crate::copy::{ReadingError, read_copy, read_member};
 use crate::progress::Progress;
+use crate::types::{counted, either};
 
 /// Runs `patina cat`.
 pub(super) async fn run(context: &Context, args: &CatArgs) -> anyhow::Result<Exit> {
@@ -55,8 +56,10 @@ pub(super) async fn run(context: &Context, args: &CatArgs) -> anyhow::Result<Exi
         let written = written.load(Ordering::Relaxed);
         if written > 0 {
             let text = format!(
-                "{trouble}\nhint: do not use the {written} bytes that were written; the rest was withheld. \
-                 `patina list` shows other copies"
+                "{trouble}\nhint: do not use the {} that {} written; the rest was withheld. \
+                 `patina list` shows other copies",
+                counted(written, "byte"),
+                either(written, "was", "were")
             );
             return Err(refusal(&[trouble], text).into());
         }

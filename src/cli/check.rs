@@ -90,6 +90,7 @@ fn databases(config: &Config) -> serde_json::Value {
             json!({
                 "name": database.name,
                 "priority": database.priority,
+                "restore_after": database.restore_after,
                 "kind": database.source.kind(),
                 "location": database.source.location(),
             })

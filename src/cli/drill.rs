@@ -24,7 +24,7 @@ use crate::engine::rehearse::{self, Ask, Details, Knowledge, Plan, RehearseError
 use crate::engine::restore::Workshop;
 use crate::overview;
 use crate::progress::Board;
-use crate::types::{ByteCount, Trigger, grouped};
+use crate::types::{ByteCount, Trigger, grouped, share};
 use crate::wiring::Wiring;
 
 /// Runs `patina drill`.
@@ -287,14 +287,14 @@ fn totals(report: &Report) -> (u64, u64) {
 fn sum(report: &Report) -> String {
     let rehearsal = &report.rehearsal;
     let (proven, all) = (rehearsal.proven(), rehearsal.results.len());
-    let databases = if all == 1 { "database" } else { "databases" };
     let (read, plain) = totals(report);
     let known = match rehearsal.is_cold {
         true => "from the manifests in storage alone",
         false => "from the copies that the catalog names",
     };
     format!(
-        "{proven} of {all} {databases} came back in {}: {} fetched, {} restored and compared, {}; {known}",
+        "{} came back in {}: {} fetched, {} restored and compared, {}; {known}",
+        share(proven, all, "database"),
         overview::duration(rehearsal.duration_ms),
         ByteCount(read),
         ByteCount(plain),

@@ -118,7 +118,7 @@ fn no_text_makes_a_printer_panic() {
             quote::shell(&text),
             quote::toml(&text),
             quote::padded(&quote::name(&text), most * 1000),
-            counted(random.random(), &quote::name(&text)),
+            counted(random.random::<u64>(), &quote::name(&text)),
             grouped(random.random()),
         ] {
             assert_seen(number, &shown);
@@ -289,6 +289,8 @@ fn no_manifest_makes_a_printer_panic() {
         assert_seen(number, &show::text(&Found::Daily(Box::new(copy))));
         let guide = Guide {
             lacks_rows: false,
+            restore_after: Vec::new(),
+            reason: name.clone(),
             database: manifest.database.clone(),
             home: Home::Sqlite(name.clone().into()),
             description: name,

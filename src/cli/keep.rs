@@ -7,7 +7,7 @@ use super::args::{ForgetArgs, PinArgs};
 use super::context::{Context, tell};
 use super::exit::{Exit, Refusal};
 use crate::clock::{Clock, SystemClock};
-use crate::types::DatabaseName;
+use crate::types::{DatabaseName, counted, either};
 
 /// Runs `patina pin`.
 pub(super) fn pin(context: &Context, args: &PinArgs) -> anyhow::Result<Exit> {
@@ -91,9 +91,11 @@ pub(super) fn forget(context: &Context, args: &ForgetArgs) -> anyhow::Result<Exi
         return Err(unknown(name, &catalog, &config)?.into());
     }
     tell(format_args!(
-        "{} copies of `{name}`, the newest of {}, expire by their age from now on, the last one too.",
-        held.len(),
-        held[0].date
+        "{} of `{name}`, the newest of {}, {} by {} age from now on, the last one too.",
+        counted(held.len(), "copy"),
+        held[0].date,
+        either(held.len(), "expires", "expire"),
+        either(held.len(), "its", "their"),
     ));
     if !args.yes && !is_confirmed(name)? {
         return Err(Refusal::failed("nothing was changed").into());

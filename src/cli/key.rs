@@ -52,7 +52,8 @@ pub(super) fn new(context: &Context, args: &KeyArgs) -> anyhow::Result<Exit> {
     lines.extend(expires.map(|day| format!("expires = \"{day}\"")));
     context.print(format_args!(
         "The key, shown this once; clients send it as the header X-Patina-Key:\n\n  {key}\n\n\
-         For patina.toml, which keeps its digest alone; a running daemon takes it as soon as the file is saved:\n\n{}\n\n\
+         For patina.toml, which keeps its digest alone; a running daemon takes it within a second of saving the file, and \
+         `patina reload` says whether it did:\n\n{}\n\n\
          To replace a key, leave the old entry until every client has this one: `patina key list` shows when each was \
          used last.",
         lines.join("\n")

@@ -278,7 +278,7 @@ pub(super) fn age(passed: TimeDelta) -> String {
         0..60 => "just now".to_owned(),
         60..3600 => format!("{} min ago", seconds / 60),
         3600..172_800 => format!("{} h ago", seconds / 3600),
-        _ => format!("{} days ago", seconds / 86_400),
+        _ => format!("{} ago", counted(seconds / 86_400, "day")),
     }
 }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::context::{Context, tell};
 use crate::daemon::wish::Watched;
 use crate::progress::{Board, Progress, Reading, Stage};
-use crate::types::{ByteCount, DatabaseName, counted, grouped};
+use crate::types::{ByteCount, DatabaseName, counted, grouped, share};
 
 /// Between two looks at the counters.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -357,12 +357,12 @@ fn beginning(reading: &Reading) -> String {
 
 /// One reading in words; `elapsed` is the time in this stage.
 fn text(reading: &Reading, elapsed: Duration) -> String {
-    let (rows, bytes) = (grouped(reading.rows), ByteCount(reading.bytes));
+    let bytes = ByteCount(reading.bytes);
     let mut text = match reading.stage {
         Stage::Waiting | Stage::Ended => return beginning(reading),
         Stage::Export if reading.total_rows > 0 => {
-            let total = grouped(reading.total_rows);
-            format!("exporting {rows} of {total} rows, {bytes}")
+            let rows = share(reading.rows, reading.total_rows, "row");
+            format!("exporting {rows}, {bytes}")
         }
         Stage::Export if reading.bytes == 0 => beginning(reading),
         Stage::Export => format!("exporting, {bytes}"),

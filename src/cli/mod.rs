@@ -192,9 +192,9 @@ fn tell_problems(context: &Context, problems: &Problems) {
             .iter()
             .filter(|problem| problem.severity == crate::config::Severity::Error)
             .count();
-        let plural = if errors == 1 { "" } else { "s" };
+        let mistakes = crate::types::counted(errors, "mistake");
         tell(format_args!(
-            "error: the configuration has {errors} mistake{plural}; nothing was done"
+            "error: the configuration has {mistakes}; nothing was done"
         ));
     }
     let _ = io::stderr().flush();

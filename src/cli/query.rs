@@ -20,7 +20,7 @@ use crate::engine::restore::query::{Question, Taker, query};
 use crate::engine::restore::{Job, RestoreError};
 use crate::excerpt::{REST, excerpt};
 use crate::quote::{self, padded};
-use crate::types::ByteCount;
+use crate::types::{ByteCount, counted, either};
 
 /// A cell of a table shows so much of a value; CSV and JSON have all of it.
 const CELL_CHARS: usize = 200;
@@ -89,8 +89,9 @@ async fn ask(
         return Ok(Exit::Ok);
     }
     tell(format_args!(
-        "warning: there are more than these {} rows\nhint: `--limit 0` shows all",
-        answered.rows
+        "warning: there are more than {} {}\nhint: `--limit 0` shows all",
+        either(answered.rows, "this", "these"),
+        counted(answered.rows, "row")
     ));
     Ok(Exit::Partly)
 }

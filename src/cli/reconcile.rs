@@ -15,7 +15,7 @@ use crate::engine::presence::Presence;
 use crate::engine::reconcile::{self, Patience, StorageReport};
 use crate::engine::state::StateDir;
 use crate::engine::{rebuild, reconcile::SECOND_LOOK};
-use crate::types::ObjectKey;
+use crate::types::{ObjectKey, counted, either};
 use crate::wiring::Wiring;
 
 /// Runs `patina reconcile`.
@@ -91,10 +91,11 @@ async fn replaced(context: &Context, name: &str) -> anyhow::Result<Exit> {
     context.print(format_args!(
         "storage `{name}` is taken as empty; {} missing there from now on\n\
          hint: the next backup uses it again; nothing of these databases expires until `patina ack DB`",
-        match keys.len() {
-            1 => "1 object is".to_owned(),
-            count => format!("{count} objects are"),
-        }
+        format_args!(
+            "{} {}",
+            counted(keys.len(), "object"),
+            either(keys.len(), "is", "are")
+        )
     ))?;
     Ok(Exit::Ok)
 }
@@ -133,11 +134,11 @@ pub(super) async fn rebuild(context: &Context, args: &RebuildArgs) -> anyhow::Re
         });
         return Ok(in_spite_of(context.print_json(&document), exit));
     }
-    let quiet = rebuild::QUIET.num_hours();
+    let quiet = counted(rebuild::QUIET.num_hours(), "hour");
     let mut shown = Shown::text(
         exit,
         format_args!(
-            "{}\n\nThe catalog knows what the storages hold. Nothing is deleted for {quiet} hours.\n\
+            "{}\n\nThe catalog knows what the storages hold. Nothing is deleted for {quiet}.\n\
          `patina verify --all` reads every byte; until then no copy counts as verified.",
             table(&report.storages)
         ),
@@ -220,19 +221,17 @@ fn details(report: &StorageReport, shown: &mut Shown) {
     );
     each("warning: absent", &report.absent, storage, shown);
     if !report.absent.is_empty() {
-        let minutes = SECOND_LOOK.as_secs() / 60;
+        let later = counted(SECOND_LOOK.as_secs() / 60, "minute");
         shown.line(format_args!(
-            "hint: what is still absent at a look {minutes} minutes later is missing: run this again, or with `--wait`"
+            "hint: what is still absent at a look {later} later is missing: run this again, or with `--wait`"
         ));
     }
     if report.others > 0 {
         shown.line(format_args!(
-            "note: {} left alone in {storage}: another installation wrote what lies there\n\
+            "note: {} {} left alone in {storage}: another installation wrote what lies there\n\
              hint: if this installation lost its state folder, `patina rebuild` takes them in",
-            match report.others {
-                1 => "1 object is".to_owned(),
-                count => format!("{count} objects are"),
-            }
+            counted(report.others, "object"),
+            either(report.others, "is", "are")
         ));
     }
     for (key, why) in &report.untracked {

@@ -176,7 +176,11 @@ fn checked(check: &CheckFacts) -> String {
 fn size(size_bytes: u64) -> String {
     match size_bytes {
         0..1024 => ByteCount(size_bytes).to_string(),
-        _ => format!("{} ({} bytes)", ByteCount(size_bytes), grouped(size_bytes)),
+        _ => format!(
+            "{} ({})",
+            ByteCount(size_bytes),
+            counted(size_bytes, "byte")
+        ),
     }
 }
 

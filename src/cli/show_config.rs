@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::context::Context;
 use super::exit::Exit;
 use crate::config::{
-    Config, Database, Http, S3, Secret, Sink, SourceSpec, Storage, StorageKind, Thresholds,
+    Config, Database, Http, S3, Secret, Sink, SourceSpec, Storage, StorageKind, Thresholds, WayIn,
     duration_text,
 };
 
@@ -121,6 +121,8 @@ fn database(database: &Database) -> Value {
         "name": database.name,
         "priority": database.priority,
         "description": database.description,
+        "restore_after": database.restore_after,
+        "reason": database.reason,
         "timeout": duration_text(export.timeout),
         "retries": export.retries,
         "compression": export.compression,
@@ -190,7 +192,7 @@ fn http(http: &Http) -> Value {
     });
     object(json!({
         "listen": http.listen,
-        "public_url": http.public_url,
+        "public_url": (http.way_in() != WayIn::Unknown).then_some(&http.public_url),
         "trusted_proxies": texts(&http.trusted_proxies),
         "client_ip_header": http.client_ip_header,
         "hosts": http.hosts,

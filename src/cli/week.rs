@@ -21,7 +21,7 @@ use crate::engine::state::StateDir;
 use crate::engine::{deliver, expire, recover};
 use crate::progress::Progress;
 use crate::retention::{Fate, Guards, Plan, Verdict};
-use crate::types::ByteCount;
+use crate::types::{ByteCount, counted, share};
 use crate::wiring::Wiring;
 
 /// Runs `patina archive`.
@@ -68,13 +68,12 @@ pub(super) async fn pack(
     Ok(match packed {
         Outcome::Skipped(skip) => Shown::text(exit, format_args!("nothing was packed: {skip}")),
         Outcome::Packed { manifest, degraded } => {
-            let (count, key) = (manifest.members.len(), &manifest.key);
-            let copies = if count == 1 { "copy" } else { "copies" };
+            let (copies, key) = (counted(manifest.members.len(), "copy"), &manifest.key);
             let size = ByteCount(manifest.stored.size_bytes);
             let mut shown = Shown::text(
                 exit,
                 format_args!(
-                    "packed {count} {copies} into {key}, {size}; every member was read back\n\
+                    "packed {copies} into {key}, {size}; every member was read back\n\
                      hint: `patina plan` shows which daily copies may go now"
                 ),
             );
@@ -232,7 +231,8 @@ fn show_plan(context: &Context, plan: &Plan) -> anyhow::Result<()> {
         .collect();
     let refused = refused.concat();
     context.print(format_args!(
-        "{table}\n\n{gone} of {all} objects may go{refused}"
+        "{table}\n\n{} may go{refused}",
+        share(gone, all, "object")
     ))?;
     Ok(())
 }

@@ -84,6 +84,9 @@ fn database_changes(old: &Database, new: &Database) -> Vec<String> {
     note(old.script != new.script, "script".to_owned());
     let rules = |database: &Database| (database.alerts, database.table_rows_below.clone());
     note(rules(old) != rules(new), "alert thresholds".to_owned());
+    note(old.form != new.form, "method".to_owned());
+    let place = |database: &Database| (database.restore_after.clone(), database.reason.clone());
+    note(place(old) != place(new), "order of restore".to_owned());
     note(old.description != new.description, "description".to_owned());
     what
 }

@@ -11,8 +11,10 @@ pub mod edit;
 mod environment;
 mod expand;
 mod finding;
+mod foreign;
 mod model;
 mod network;
+mod order;
 mod pretty;
 mod problem;
 mod raw;
@@ -24,6 +26,7 @@ mod shape;
 mod summary;
 mod template;
 mod validate;
+mod way_in;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +47,7 @@ pub(crate) use shape::did_you_mean;
 pub use summary::{NextRun, Summary};
 pub use template::template;
 pub use validate::events;
+pub use way_in::WayIn;
 
 use std::path::Path;
 

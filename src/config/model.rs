@@ -245,6 +245,10 @@ pub struct Database {
     pub priority: Priority,
     /// What it holds, for people; may be empty.
     pub description: String,
+    /// Those of the other databases that are restored before it; never in a circle.
+    pub restore_after: Vec<DatabaseName>,
+    /// Why it has its place in the order of restore, for people; may be empty.
+    pub reason: String,
     /// How it is exported.
     pub export: ExportValues,
     /// A schedule of its own; `None` means it belongs to the nightly job.

@@ -208,6 +208,10 @@ pub(super) struct RawDatabase {
     pub(super) priority: Maybe<Priority>,
     /// What it holds, for people. Default: empty.
     pub(super) description: Maybe<String>,
+    /// Databases that are restored before this one, whatever its priority. Default: none.
+    pub(super) restore_after: Vec<At<String>>,
+    /// Why it has its place in the order of restore, for people. Default: empty.
+    pub(super) reason: Maybe<String>,
     /// Cron text to follow instead of `nightly`.
     pub(super) schedule: Maybe<String>,
     /// Tables whose schema is kept and whose rows are left out. Default: none.

@@ -10,12 +10,13 @@ use toml::Spanned;
 use toml::de::{DeArray, DeString, DeTable, DeValue};
 
 use super::finding::Findings;
+use super::foreign;
 use crate::quote;
 
 /// Reports what does not fit the schema and takes it out of the tree.
 pub(super) fn prune(root: &mut DeTable<'_>, schema: &Value, findings: &mut Findings) {
     let pass = Pass { schema };
-    pass.table(root, 0, schema, findings);
+    pass.table("", root, 0, schema, findings);
 }
 
 struct Pass<'a> {
@@ -23,7 +24,15 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn table(&self, table: &mut DeTable<'_>, start: usize, schema: &Value, found: &mut Findings) {
+    /// `place` is the section's name as it is written, without brackets; empty: the file itself.
+    fn table(
+        &self,
+        place: &str,
+        table: &mut DeTable<'_>,
+        start: usize,
+        schema: &Value,
+        found: &mut Findings,
+    ) {
         let Some(known) = schema.get("properties").and_then(Value::as_object) else {
             return;
         };
@@ -34,11 +43,23 @@ impl Pass<'_> {
         for (key, span) in keys {
             let fits = match known.get(&key) {
                 None => {
-                    self.unknown_key(&key, span, known, found);
+                    self.unknown_key(place, &key, span, known, found);
+                    let value = table.get(key.as_str());
+                    self.foreign_keys(
+                        &key,
+                        value.and_then(|value| value.get_ref().as_table()),
+                        found,
+                    );
                     false
                 }
                 Some(schema) => match table.get_mut(key.as_str()) {
-                    Some(value) => self.value(&key, value, self.resolved(schema), found),
+                    Some(value) => {
+                        let place = match place {
+                            "" => key.clone(),
+                            place => format!("{place}.{key}"),
+                        };
+                        self.value(&place, &key, value, self.resolved(schema), found)
+                    }
                     None => true,
                 },
             };
@@ -52,6 +73,7 @@ impl Pass<'_> {
     /// True where the value, or what is left of it, fits.
     fn value(
         &self,
+        place: &str,
         key: &str,
         value: &mut Spanned<DeValue<'_>>,
         schema: &Value,
@@ -65,11 +87,11 @@ impl Pass<'_> {
         }
         match (wanted, value.get_mut()) {
             (Wanted::Table, DeValue::Table(table)) => {
-                self.table(table, span.start, schema, found);
+                self.table(place, table, span.start, schema, found);
                 true
             }
             (Wanted::List, DeValue::Array(items)) => {
-                self.list(key, items, schema, found);
+                self.list(place, key, items, schema, found);
                 true
             }
             (Wanted::List, DeValue::Table(_)) if self.items_are_tables(schema) => {
@@ -79,7 +101,7 @@ impl Pass<'_> {
                 let table = std::mem::replace(value.get_mut(), DeValue::Boolean(false));
                 let mut items = DeArray::new();
                 items.push(Spanned::new(span, table));
-                self.list(key, &mut items, schema, found);
+                self.list(place, key, &mut items, schema, found);
                 *value.get_mut() = DeValue::Array(items);
                 true
             }
@@ -99,7 +121,14 @@ impl Pass<'_> {
         }
     }
 
-    fn list<'i>(&self, key: &str, items: &mut DeArray<'i>, schema: &Value, found: &mut Findings) {
+    fn list<'i>(
+        &self,
+        place: &str,
+        key: &str,
+        items: &mut DeArray<'i>,
+        schema: &Value,
+        found: &mut Findings,
+    ) {
         let Some(item_schema) = schema.get("items") else {
             return;
         };
@@ -107,7 +136,7 @@ impl Pass<'_> {
         let mut fitting = DeArray::new();
         let all: DeArray<'i> = std::mem::replace(items, DeArray::new());
         for mut item in all {
-            if self.value(key, &mut item, item_schema, found) {
+            if self.value(place, key, &mut item, item_schema, found) {
                 fitting.push(item);
             }
         }
@@ -122,16 +151,28 @@ impl Pass<'_> {
 
     fn unknown_key(
         &self,
+        place: &str,
         key: &str,
         span: Range<usize>,
         known: &Map<String, Value>,
         found: &mut Findings,
     ) {
         let names: Vec<&str> = known.keys().map(String::as_str).collect();
-        let hint = did_you_mean(key, names.iter().copied())
+        let hint = foreign::hint(place, key)
+            .or_else(|| did_you_mean(key, names.iter().copied()))
             .or_else(|| self.elsewhere(key))
             .unwrap_or_else(|| format!("the keys here are {}", listed(&names)));
         found.error(span, format!("unknown key `{key}`")).hint(hint);
+    }
+
+    /// A section of another program's file holds words that have a place here: each is told where it stands.
+    fn foreign_keys(&self, section: &str, table: Option<&DeTable<'_>>, found: &mut Findings) {
+        for key in table.into_iter().flat_map(DeTable::keys) {
+            if let Some(hint) = foreign::hint(section, key.get_ref()) {
+                let message = format!("unknown key `{section}.{}`", key.get_ref());
+                found.error(key.span(), message).hint(hint);
+            }
+        }
     }
 
     /// Where the key would be right.
@@ -239,9 +280,9 @@ fn wrong_type_hint(
     schema: &Value,
 ) -> Option<String> {
     match (wanted, found) {
-        (Wanted::Text, DeValue::Integer(number)) if schema.get("x-duration").is_some() => Some(
-            format!("write a duration with its unit, such as `{key} = \"{number}s\"`"),
-        ),
+        (Wanted::Text, DeValue::Integer(number)) if schema.get("x-duration").is_some() => {
+            Some(duration_hint(key, number.as_str()))
+        }
         (Wanted::Text, _) => Some(format!("put it in quotes: `{key} = \"…\"`")),
         (Wanted::List, DeValue::String(text)) => {
             Some(format!("put it in brackets: `{key} = [\"{text}\"]`"))
@@ -256,6 +297,19 @@ fn wrong_type_hint(
         }
         (Wanted::Table, _) => Some(format!("write a `[{key}]` section")),
         _ => None,
+    }
+}
+
+/// A large round number is one of milliseconds, as other programs count.
+fn duration_hint(key: &str, number: &str) -> String {
+    let milliseconds = number.parse::<u64>().ok();
+    let whole = milliseconds.filter(|number| *number >= 1_000 && number.is_multiple_of(1_000));
+    match whole {
+        Some(number) => format!(
+            "write a duration with its unit: {number} milliseconds are `{key} = \"{}s\"`",
+            number / 1_000
+        ),
+        None => format!("write a duration with its unit, such as `{key} = \"{number}s\"`"),
     }
 }
 

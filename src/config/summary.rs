@@ -9,6 +9,7 @@ use super::duration_text;
 use super::model::{Config, Database, StorageKind};
 use crate::quote::padded;
 use crate::schedule::Schedule;
+use crate::types::counted;
 
 impl Config {
     /// What the file means, with the next runs after `now` in the agent's time zone.
@@ -76,6 +77,7 @@ impl fmt::Display for Summary<'_> {
         for database in &config.databases {
             write_database(f, database, widest)?;
         }
+        self.write_order(f)?;
         writeln!(f, "\nnext runs")?;
         let runs = config.next_runs(self.now);
         let widest = longest(runs.iter().map(|run| run.name));
@@ -87,13 +89,26 @@ impl fmt::Display for Summary<'_> {
         self.write_sinks(f)?;
         write!(
             f,
-            "\nkept: daily copies {} days, weekly archives {} weeks, never fewer than {} verified",
-            config.retention.daily_days, config.retention.weekly_weeks, config.retention.min_copies
+            "\nkept: daily copies {}, weekly archives {}, never fewer than {} verified",
+            counted(config.retention.daily_days, "day"),
+            counted(config.retention.weekly_weeks, "week"),
+            config.retention.min_copies
         )
     }
 }
 
 impl Summary<'_> {
+    /// Only where it is not the order of export.
+    fn write_order(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let databases = &self.config.databases;
+        if databases.iter().all(|one| one.restore_after.is_empty()) {
+            return Ok(());
+        }
+        let order = self.config.restore_order();
+        let names: Vec<&str> = order.iter().map(|one| one.name.as_str()).collect();
+        writeln!(f, "\nrestored in the order\n  {}", names.join(", "))
+    }
+
     fn write_storages(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nstorages")?;
         let storages = self.config.storages();

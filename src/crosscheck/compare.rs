@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::inventory::{Inventory, SchemaEntry, TableFacts};
-use crate::types::{Exception, ExceptionKind};
+use crate::types::{Exception, ExceptionKind, counted};
 
 /// Something in which a copy differs from its source, or an exception that is none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,8 +98,9 @@ fn differences(source: &Inventory, copy: &Inventory) -> BTreeSet<Difference> {
             let text = match index.rows == restored.rows {
                 true => format!("the search index `{name}` has other entries"),
                 false => format!(
-                    "the search index `{name}` has {} entries, restored {}",
-                    index.rows, restored.rows
+                    "the search index `{name}` has {}, restored {}",
+                    counted(index.rows, "entry"),
+                    restored.rows
                 ),
             };
             found.insert(difference(name, ExceptionKind::Index, text));
@@ -154,7 +155,10 @@ fn told(kind: &str, name: &str, source: &SchemaEntry, copy: &SchemaEntry) -> Str
     let (before, after) = (length(source), length(copy));
     match before == after {
         true => format!("the text of {kind} `{name}` is another one"),
-        false => format!("the text of {kind} `{name}` has {before} bytes, restored {after}"),
+        false => {
+            let before = counted(before, "byte");
+            format!("the text of {kind} `{name}` has {before}, restored {after}")
+        }
     }
 }
 
@@ -187,7 +191,8 @@ fn of_table(name: &str, source: &TableFacts, copy: &TableFacts) -> Option<Differ
     }
     let (a, b) = (source.content, copy.content);
     if a.rows != b.rows {
-        let text = format!("table `{name}` has {} rows, restored {}", a.rows, b.rows);
+        let rows = counted(a.rows, "row");
+        let text = format!("table `{name}` has {rows}, restored {}", b.rows);
         return Some(difference(owner, kind(ExceptionKind::Rows), text));
     }
     (a != b).then(|| {

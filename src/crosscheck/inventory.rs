@@ -317,7 +317,7 @@ impl Look<'_> {
 
 /// The names of a query's columns.
 fn names<'a>(query: &'a Statement<'_>) -> impl Iterator<Item = String> + 'a {
-    query.column_names().into_iter().map(str::to_owned)
+    query.column_names().map(str::to_owned)
 }
 
 /// Rowids of SQLite's own tables mean nothing.

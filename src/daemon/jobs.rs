@@ -24,7 +24,7 @@ use crate::overview::{ALERT_TEST, DISCOVER, STALE};
 use crate::progress::{Board, Live, Progress};
 use crate::retention::Guards;
 use crate::schedule::{Because, Schedule};
-use crate::types::{ByteCount, DatabaseName, Trigger};
+use crate::types::{ByteCount, DatabaseName, Trigger, counted, either, share};
 use crate::wiring::Wiring;
 
 /// Something that is run by schedule.
@@ -206,14 +206,14 @@ async fn weekly(errand: Errand) -> Result<Ended, JobError> {
         return Ok(Ended::Early);
     }
     errand.read_sampled_soon();
-    let gone = expired.deleted.len();
+    let gone = counted(expired.deleted.len(), "object");
     let told = match &packed {
         Ok(Outcome::Packed { manifest, .. }) => {
-            let (count, week) = (manifest.members.len(), manifest.week);
-            format!("{count} copies packed into {week}, {gone} objects expired")
+            let (copies, week) = (counted(manifest.members.len(), "copy"), manifest.week);
+            format!("{copies} packed into {week}, {gone} expired")
         }
-        Ok(Outcome::Skipped(skip)) => format!("{skip}; {gone} objects expired"),
-        Err(error) => format!("{error}; {gone} objects expired"),
+        Ok(Outcome::Skipped(skip)) => format!("{skip}; {gone} expired"),
+        Err(error) => format!("{error}; {gone} expired"),
     };
     let is_well = match &packed {
         Ok(Outcome::Packed { manifest, degraded }) => {
@@ -241,7 +241,9 @@ async fn discover(errand: Errand) -> Result<Ended, JobError> {
     Ok(match found? {
         0 => Ended::Well("every database of the account is backed up".to_owned()),
         count => Ended::Badly(format!(
-            "{count} databases of the account are not backed up"
+            "{} of the account {} not backed up",
+            counted(count, "database"),
+            either(count, "is", "are")
         )),
     })
 }
@@ -255,7 +257,11 @@ async fn stale(errand: Errand) -> Result<Ended, JobError> {
     }
     Ok(match stale::run(errand.wiring())? {
         0 => Ended::Well("every database has a fresh copy".to_owned()),
-        count => Ended::Badly(format!("{count} databases have no fresh copy")),
+        count => Ended::Badly(format!(
+            "{} {} no fresh copy",
+            counted(count, "database"),
+            either(count, "has", "have")
+        )),
     })
 }
 
@@ -263,7 +269,11 @@ async fn stale(errand: Errand) -> Result<Ended, JobError> {
 async fn alert_test(errand: Errand) -> Result<Ended, JobError> {
     deliver::tell_test(errand.wiring())?;
     let count = errand.wiring().config.alerts().sinks.len();
-    Ok(Ended::Well(format!("{count} sinks are sent a test")))
+    Ok(Ended::Well(format!(
+        "{} {} sent a test",
+        counted(count, "sink"),
+        either(count, "is", "are")
+    )))
 }
 
 /// Compares what every storage holds with what the catalog knows.
@@ -278,9 +288,15 @@ async fn reconcile(errand: Errand) -> Result<Ended, JobError> {
     let unclean = reports.iter().filter(|report| !report.is_clean()).count();
     let all = reports.len();
     Ok(match unclean {
-        0 => Ended::Well(format!("{all} of {all} storages are as the catalog says")),
+        0 => Ended::Well(format!(
+            "{} {} as the catalog says",
+            share(all, all, "storage"),
+            either(all, "is", "are")
+        )),
         _ => Ended::Badly(format!(
-            "{unclean} of {all} storages are not as the catalog says"
+            "{} {} not as the catalog says",
+            share(unclean, all, "storage"),
+            either(unclean, "is", "are")
         )),
     })
 }
@@ -302,9 +318,15 @@ async fn verify(errand: Errand) -> Result<Ended, JobError> {
     let (wrong, all) = (wrong.count(), findings.len());
     Ok(match wrong {
         0 => Ended::Well(format!(
-            "{all} objects, {all_bytes}, are as they were stored"
+            "{}, {all_bytes}, {} stored",
+            counted(all, "object"),
+            either(all, "is as it was", "are as they were")
         )),
-        _ => Ended::Badly(format!("{wrong} of {all} objects are not right")),
+        _ => Ended::Badly(format!(
+            "{} {} not right",
+            share(wrong, all, "object"),
+            either(wrong, "is", "are")
+        )),
     })
 }
 
@@ -333,7 +355,7 @@ async fn drill(errand: Errand) -> Result<Ended, JobError> {
     rehearse::record(wiring, &report)?;
     let rehearsal = &report.rehearsal;
     let (proven, all) = (rehearsal.proven(), rehearsal.results.len());
-    let told = format!("{proven} of {all} databases came back from storage");
+    let told = format!("{} came back from storage", share(proven, all, "database"));
     Ok(match rehearsal.is_good() && !report.is_damage() {
         true => Ended::Well(told),
         false => Ended::Badly(told),
@@ -378,10 +400,8 @@ async fn back_up(
         .await?
         .job;
     errand.read_sampled_soon();
-    let summary = format!(
-        "job {}: {} of {} databases",
-        job.id, job.successful, job.total
-    );
+    let done = share(job.successful, job.total, "database");
+    let summary = format!("job {}: {done}", job.id);
     Ok(match job.status {
         JobStatus::Completed => Ended::Well(summary),
         _ if stop.is_cancelled() => Ended::Early,

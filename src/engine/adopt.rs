@@ -10,7 +10,7 @@ use crate::anomaly::CLOCK_TOLERANCE;
 use crate::catalog::{Adoption, CatalogError, Record, is_dated_ahead};
 use crate::copy::MAX_MANIFEST_BYTES;
 use crate::store::{ObjectStat, Store, read_small};
-use crate::types::{ARCHIVE_FORMAT, KeyKind, MANIFEST_FORMAT, ObjectKey};
+use crate::types::{ARCHIVE_FORMAT, KeyKind, MANIFEST_FORMAT, ObjectKey, counted, grouped};
 use crate::wiring::Wiring;
 
 /// How many manifests are read at once: a storage far away answers each one late.
@@ -128,7 +128,9 @@ async fn read(
     if stat.size_bytes != size_bytes {
         let found = stat.size_bytes;
         return Err(Refusal::Wrong(format!(
-            "its object has {found} bytes instead of {size_bytes}"
+            "its object has {} instead of {}",
+            counted(found, "byte"),
+            grouped(size_bytes)
         )));
     }
     if let (Record::Daily(manifest), KeyKind::Daily { date, database, .. }) = (&record, key.kind())

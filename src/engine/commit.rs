@@ -16,7 +16,7 @@ use crate::copy::MAX_MANIFEST_BYTES;
 use crate::excerpt;
 use crate::progress::Progress;
 use crate::store::{Body, Digest, Store, StoreError, digest, read_small};
-use crate::types::{ObjectKey, StoredFacts};
+use crate::types::{ObjectKey, StoredFacts, counted, grouped};
 
 /// Up to this size the whole object is read back; of a larger one samples, and the rest by `verify`.
 const WHOLE_READ_BACK_BYTES: u64 = 256 * 1024 * 1024;
@@ -178,7 +178,11 @@ async fn read_back<M: Sync>(store: &dyn Store, proven: &Proven<'_, M>) -> Result
     let size_bytes = store.stat(key).await?.map(|stat| stat.size_bytes);
     if size_bytes != Some(expected.size_bytes) {
         let what = match size_bytes {
-            Some(found) => format!("has {found} bytes instead of {}", expected.size_bytes),
+            Some(found) => format!(
+                "has {} instead of {}",
+                counted(found, "byte"),
+                grouped(expected.size_bytes)
+            ),
             None => "is not there when looked at".to_owned(),
         };
         return Err(error(what));

@@ -14,7 +14,7 @@ use crate::catalog::{Care, CatalogError, CopyState, Event, EventKind, Item, Plac
 use crate::config::AlertLevel;
 use crate::retention::{Guards, Hold, Plan, decide};
 use crate::store::{Operation, Prune, StoreError};
-use crate::types::ObjectKey;
+use crate::types::{ObjectKey, counted};
 use crate::wiring::Wiring;
 
 /// A longer `grace` is left to a later run.
@@ -170,8 +170,8 @@ fn tell(report: &Report) {
         deleted = report.deleted.len(),
         failed = report.failed.len(),
         freed_bytes = report.freed_bytes,
-        "expiry: {} objects deleted, {} failed",
-        report.deleted.len(),
+        "expiry: {} deleted, {} failed",
+        counted(report.deleted.len(), "object"),
         report.failed.len()
     );
 }
@@ -371,9 +371,14 @@ async fn doubt(wiring: &Wiring, items: &[Item]) -> Option<String> {
     let ran = TimeDelta::from_std(elapsed.saturating_sub(wiring.built_at.elapsed)).ok()?;
     let drift = now - wiring.built_at.wall - ran;
     if drift.abs() > MOST_DRIFT {
-        let minutes = drift.num_minutes();
+        let minutes = counted(drift.num_minutes().unsigned_abs(), "minute");
+        let way = if drift < TimeDelta::zero() {
+            "back"
+        } else {
+            "ahead"
+        };
         return Some(format!(
-            "it moved by {minutes} minutes against the running time since Patina started"
+            "it moved {way} by {minutes} against the running time since Patina started"
         ));
     }
     let newest = items.iter().max_by_key(|item| item.created_at)?;

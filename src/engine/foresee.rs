@@ -9,7 +9,7 @@ use super::scales::Scales;
 use crate::catalog::{Catalog, CatalogError, Item, ItemContent};
 use crate::config::Config;
 use crate::retention::{Guards, decide};
-use crate::types::{ByteCount, DatabaseName, ObjectKey};
+use crate::types::{ByteCount, DatabaseName, ObjectKey, counted};
 
 /// What may go under a configuration and stays under another.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
@@ -116,18 +116,15 @@ impl Foreseen {
 /// Such as ``20 daily copies and 2 weekly archives of 60 may go, 1.2 MB: 15 of `blog`, 7 of `orders` ``.
 impl fmt::Display for Foreseen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let some = |count: usize, one: &str, many: &str| match count {
-            0 => None,
-            1 => Some(format!("1 {one}")),
-            count => Some(format!("{count} {many}")),
-        };
+        let some = |count: usize, one: &str| (count > 0).then(|| counted(count, one));
         let kinds = [
-            some(self.daily, "daily copy", "daily copies"),
-            some(self.weekly, "weekly archive", "weekly archives"),
+            some(self.daily, "daily copy"),
+            some(self.weekly, "weekly archive"),
         ];
         let kinds: Vec<String> = kinds.into_iter().flatten().collect();
         let (kinds, all, bytes) = (kinds.join(" and "), self.all, ByteCount(self.bytes));
-        write!(f, "{kinds} of {all} objects may go, {bytes}: ")?;
+        let all = counted(all, "object");
+        write!(f, "{kinds} of {all} may go, {bytes}: ")?;
         let databases = self.databases.iter();
         let databases: Vec<String> = databases
             .map(|(name, count)| format!("{count} of `{name}`"))

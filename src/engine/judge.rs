@@ -14,7 +14,7 @@ use crate::config::AlertLevel;
 use crate::copy::by_key;
 use crate::excerpt::excerpt;
 use crate::quote;
-use crate::types::{DatabaseName, EvidenceClass, Manifest};
+use crate::types::{DatabaseName, EvidenceClass, Manifest, counted};
 use crate::wiring::Wiring;
 
 /// So many tables are named in a message; the rest are counted.
@@ -166,7 +166,10 @@ pub fn of_failure(wiring: &Wiring, name: &DatabaseName, why: &str) -> Result<New
     };
     let count = 1 + anomaly::failures_in_a_row(wiring.catalog.endings(name)?);
     if count >= database.alerts.consecutive_failures {
-        let message = format!("`{name}` failed {count} times in a row: {why}");
+        let message = match count {
+            1 => format!("`{name}` failed: {why}"),
+            count => format!("`{name}` failed {count} times in a row: {why}"),
+        };
         let kind = EventKind::ConsecutiveFailures;
         news.raised
             .push(raised(kind, AlertLevel::Critical, name, message, at));
@@ -314,7 +317,8 @@ fn told(drops: &[RowDrop]) -> String {
     let named = drops.iter().take(MOST_NAMED);
     let mut text: Vec<String> = named.map(RowDrop::to_string).collect();
     if drops.len() > MOST_NAMED {
-        text.push(format!("and {} more tables", drops.len() - MOST_NAMED));
+        let more = counted(drops.len() - MOST_NAMED, "more table");
+        text.push(format!("and {more}"));
     }
     text.join("; ")
 }

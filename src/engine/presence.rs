@@ -14,7 +14,7 @@ use crate::catalog::{
 use crate::config::AlertLevel;
 use crate::copy::MAX_MANIFEST_BYTES;
 use crate::store::{Operation, Store, StoreError, StoreErrorKind, read_small};
-use crate::types::{KeyKind, ObjectKey};
+use crate::types::{KeyKind, ObjectKey, counted};
 use crate::wiring::Wiring;
 
 /// So many of the newest objects are asked for before all are listed.
@@ -81,7 +81,10 @@ impl Lost {
     fn cause(&self) -> String {
         match self.objects {
             1 => "the object that it should hold is not there".to_owned(),
-            objects => format!("none of the {objects} objects that it should hold is there"),
+            objects => {
+                let objects = counted(objects, "object");
+                format!("none of the {objects} that it should hold is there")
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use crate::catalog::{
 };
 use crate::config::AlertLevel;
 use crate::store::{Listing, ObjectStat, Store, StoreError};
-use crate::types::{KeyKind, ObjectKey};
+use crate::types::{KeyKind, ObjectKey, counted, grouped};
 use crate::wiring::Wiring;
 
 /// An object is missing when it was absent at two looks at least this far apart.
@@ -254,8 +254,9 @@ async fn look_again(
         }
         Ok(Seen::Changed(size_bytes)) => {
             let text = format!(
-                "storage `{storage}`: `{key}` has {size_bytes} bytes instead of {}",
-                item.size_bytes
+                "storage `{storage}`: `{key}` has {} instead of {}",
+                counted(size_bytes, "byte"),
+                grouped(item.size_bytes)
             );
             report.changed.push(key.clone());
             damaged(wiring, key, storage, Damage::Corrupt, &text)

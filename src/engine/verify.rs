@@ -13,7 +13,7 @@ use crate::catalog::{CatalogError, Damage, Event, EventKind, Item, Placement};
 use crate::config::AlertLevel;
 use crate::copy::{ReadingError, check_manifest, read_archive, read_copy};
 use crate::progress::Progress;
-use crate::types::{DatabaseName, ObjectKey};
+use crate::types::{DatabaseName, ObjectKey, counted};
 use crate::wiring::Wiring;
 
 /// Each night reads this part of all stored bytes, so that a week reads every byte.
@@ -157,7 +157,8 @@ fn tell(findings: &[Finding]) {
         objects = all,
         wrong,
         read_bytes,
-        "verification: {all} objects read, {wrong} of them not right"
+        "verification: {} read, {wrong} of them not right",
+        counted(all, "object")
     );
 }
 

@@ -28,6 +28,8 @@ impl Guide {
             "databaseId": self.home.id(),
             "description": self.description,
             "priority": self.priority.map(|priority| priority.to_string()),
+            "restoreAfter": self.restore_after,
+            "reason": self.reason,
             "availableBackups": copies.collect::<Vec<_>>(),
             "copy": self.copy(),
             "restoreInstructions": ways,

@@ -1,10 +1,10 @@
 //! The ways to get a database back from an image: it is the database file itself, so nothing is executed.
 
 use super::command::{identifier, path};
-use super::ways::About;
+use super::ways::{About, WayKey};
 use super::{Step, Way};
 use crate::quote::{markdown, shell};
-use crate::types::grouped;
+use crate::types::counted;
 
 /// What is left to do where the schema needs its program.
 const LEFT_TO_DO: &str = "If the program sorts with collations of its own and is another version than when the copy was \
@@ -24,7 +24,7 @@ impl About<'_> {
         steps.push(Step::by_hand(LEFT_TO_DO));
         steps.push(Step::by_hand("Start the programs again"));
         Way {
-            key: "image".to_owned(),
+            key: WayKey::Image.text(),
             name: "cp, without Patina".to_owned(),
             steps,
             warning: Some("This exchanges the database.".to_owned()),
@@ -41,7 +41,7 @@ impl About<'_> {
             "Open it with its program, or take what you need out of it with sqlite3",
         ));
         Way {
-            key: "image".to_owned(),
+            key: WayKey::Image.text(),
             name: "The database file".to_owned(),
             steps,
             warning: Some(
@@ -79,7 +79,7 @@ impl About<'_> {
         for (table, rows) in self.counted() {
             let sql = format!("SELECT count(*) FROM {} NOT INDEXED", identifier(table));
             steps.push(Step::run(
-                format!("Verify: {} rows", grouped(rows)),
+                format!("Verify: {}", counted(rows, "row")),
                 format!(
                     "sqlite3 {file} {} || echo 'only its own program can read this table'",
                     shell(&sql)
@@ -115,7 +115,7 @@ impl About<'_> {
             ),
         ];
         Way {
-            key: "one_table".to_owned(),
+            key: WayKey::OneTable.text(),
             name: "One table, or one row".to_owned(),
             steps,
             warning: None,

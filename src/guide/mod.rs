@@ -31,10 +31,14 @@ pub struct Guide {
     pub home: Home,
     /// What it holds, for people; may be empty.
     pub description: String,
-    /// Its place among the others; `None`: it left the configuration.
+    /// How urgent it is; `None`: it left the configuration.
     pub priority: Option<Priority>,
     /// Whether its tables lost rows, and no person has said yet that this is right.
     pub lacks_rows: bool,
+    /// The databases that are restored before it.
+    pub restore_after: Vec<DatabaseName>,
+    /// Why it has its place in the order of restore; may be empty.
+    pub reason: String,
     /// Every copy there is, the newest first.
     pub copies: Vec<Available>,
     /// The copy that the commands name: the one asked for, or the newest good one; `None`: there is none.
@@ -122,6 +126,8 @@ impl Guide {
             home,
             description: configured.map_or(String::new(), |database| database.description.clone()),
             priority: configured.map(|database| database.priority),
+            restore_after: configured.map_or(Vec::new(), |one| one.restore_after.clone()),
+            reason: configured.map_or(String::new(), |one| one.reason.clone()),
             chosen: chosen.map(|copy| Chosen {
                 manifest: copy.manifest.clone(),
                 archive: copy.archive.as_ref().map(ToString::to_string),

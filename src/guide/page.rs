@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{Chosen, Guide, Home, Way};
 use crate::excerpt::excerpt;
 use crate::quote::{NAME_CHARS, block, code, code_cell, line, markdown};
-use crate::types::{ByteCount, EvidenceClass, counted, grouped};
+use crate::types::{ByteCount, EvidenceClass, counted, either, grouped};
 
 /// So many copies are listed; more than a year of weeks and days has no place on a page that is read in a hurry.
 const COPIES_SHOWN: usize = 40;
@@ -52,8 +52,9 @@ impl Guide {
         if let Some(more) = self.copies.len().checked_sub(COPIES_SHOWN + 1) {
             let _ = writeln!(
                 page,
-                "\n{} older ones are not shown.",
-                grouped(more as u64 + 1)
+                "\n{} {} not shown.",
+                counted(more + 1, "older copy"),
+                either(more + 1, "is", "are")
             );
         }
         page
@@ -82,7 +83,24 @@ impl Guide {
         if !self.description.is_empty() {
             let _ = writeln!(page, "{}", markdown(&self.description));
         }
+        let reason = markdown(&self.reason);
+        let order = match (self.restore_after.is_empty(), reason.as_str()) {
+            (true, "") => String::new(),
+            (true, reason) => format!("Its place in the order of restore: {reason}"),
+            (false, "") => format!("Restore it after {}.", self.after()),
+            (false, reason) => format!("Restore it after {}: {reason}", self.after()),
+        };
+        if !order.is_empty() {
+            let _ = writeln!(page, "\n{order}");
+        }
         page.push('\n');
+    }
+
+    /// The databases that are restored before it, as Markdown.
+    pub(super) fn after(&self) -> String {
+        let names = self.restore_after.iter();
+        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        names.join(", ")
     }
 }
 

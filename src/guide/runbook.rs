@@ -11,9 +11,9 @@ use super::command::{identifier, path, patina};
 use super::keys::LEAKED;
 use super::{Guide, Home, rescue};
 use crate::catalog::{Catalog, CatalogError, Rehearsal, RehearsalOutcome};
-use crate::config::{Config, StorageKind};
+use crate::config::{Config, StorageKind, WayIn};
 use crate::quote::{self, code, line, markdown, shell};
-use crate::types::{ByteCount, DatabaseName, Manifest, Priority, counted, grouped};
+use crate::types::{ByteCount, DatabaseName, Manifest, Priority, counted, grouped, share};
 
 /// What to do when more than one database is lost.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub struct Runbook {
     rescue: String,
     /// This installation's id, where it has one.
     instance: Option<String>,
-    public_url: String,
+    way_in: WayIn,
     /// Where copies lie: the storage's name, and what a person needs to look there.
     storages: Vec<(String, String)>,
 }
@@ -61,7 +61,7 @@ impl Runbook {
             rehearsal: catalog.last_rehearsal()?,
             rescue: rescue::command(config),
             instance: catalog.known_instance()?,
-            public_url: config.http().public_url.clone(),
+            way_in: config.http().way_in(),
             storages: storages
                 .map(|storage| (storage.name.clone(), place(&storage.kind)))
                 .collect(),
@@ -142,11 +142,17 @@ impl Runbook {
             "- [ ] Tell the others that you are at it, and where you write what you do\n",
         );
         page.push_str("- [ ] Stop what still writes wrong data; switch no backup off\n");
-        let _ = writeln!(
-            page,
-            "- [ ] A shell on the host of Patina, or an API key for {} in `PATINA_KEY`",
-            self.public_url
-        );
+        let _ = match &self.way_in {
+            WayIn::Anywhere(url) => writeln!(
+                page,
+                "- [ ] A shell on the host of Patina, or an API key for {url} in `PATINA_KEY`"
+            ),
+            WayIn::ThisHost(url) => writeln!(
+                page,
+                "- [ ] A shell on the host of Patina, where {url} answers, too, with an API key in `PATINA_KEY`"
+            ),
+            WayIn::Unknown => writeln!(page, "- [ ] A shell on the host of Patina"),
+        };
         if self.has_d1() {
             page.push_str("- [ ] The Cloudflare dashboard as owner or administrator\n");
             page.push_str("- [ ] Wrangler, logged in (`wrangler whoami`)\n");
@@ -207,12 +213,17 @@ impl Runbook {
     }
 
     fn restore(&self, page: &mut String) {
-        page.push_str("## Step 3: restore in this order\n\n| order | database | priority | what it holds |\n|---|---|---|---|\n");
+        page.push_str("## Step 3: restore in exactly this order\n\nEach database stands behind those it depends on.\n\n| order | database | priority | after | reason | what it holds |\n|---|---|---|---|---|---|\n");
         for (index, guide) in self.guides.iter().enumerate() {
-            let (name, holds) = (&guide.database, markdown(&guide.description));
+            let (name, after) = (&guide.database, guide.after());
+            let (reason, holds) = (markdown(&guide.reason), markdown(&guide.description));
             let priority = guide.priority.map(|priority| priority.to_string());
             let priority = priority.unwrap_or_default();
-            let _ = writeln!(page, "| {} | `{name}` | {priority} | {holds} |", index + 1);
+            let _ = writeln!(
+                page,
+                "| {} | `{name}` | {priority} | {after} | {reason} | {holds} |",
+                index + 1
+            );
         }
         page.push('\n');
         for (index, guide) in self.guides.iter().enumerate() {
@@ -297,7 +308,8 @@ impl Runbook {
         let at = rehearsal.started_at.format("%Y-%m-%d %H:%M UTC");
         let _ = write!(
             page,
-            "\nThe rehearsal of {at} brought {proven} of {all} databases back from storage in {seconds:.1} s.\n"
+            "\nThe rehearsal of {at} brought {} back from storage in {seconds:.1} s.\n",
+            share(proven, all, "database")
         );
     }
 
@@ -369,9 +381,9 @@ const AFTERWARDS: &str = "## Step 5: afterwards\n\n\
     - [ ] Write down what happened, when, and what it cost\n\
     - [ ] Correct what was wrong or missing in this page\n\n";
 
-/// The configured databases by priority; where there is none, all of which copies are left.
+/// The configured databases in the order of restore; where there is none, all of which copies are left.
 fn names(config: &Config, catalog: &Catalog) -> Result<Vec<DatabaseName>, CatalogError> {
-    let configured = config.databases().iter();
+    let configured = config.restore_order().into_iter();
     let configured: Vec<DatabaseName> = configured.map(|one| one.name.clone()).collect();
     match configured.is_empty() {
         true => Ok(catalog.stored_databases()?.into_iter().collect()),

@@ -1,11 +1,12 @@
-//! Lists the ways to get a database back. Invariant: the best one for this database comes first.
+//! Lists the ways to get a database back. Invariant: the best one for this database comes first, and a key always means
+//! the same way, whichever others there are.
 
 use super::command::{identifier, path, patina};
 use super::copies::Known;
 use super::{Home, Step, Way};
-use crate::config::{Config, S3, StorageKind};
+use crate::config::{Config, S3, StorageKind, WayIn};
 use crate::quote::{code, is_plain, shell, toml};
-use crate::types::{Compression, DatabaseName, EvidenceClass, Manifest, grouped};
+use crate::types::{Compression, DatabaseName, EvidenceClass, Manifest, counted};
 
 /// So many tables are counted afterwards, those with the most rows; the guide lists the rows of all.
 const TABLES_COUNTED: usize = 3;
@@ -61,10 +62,35 @@ pub(super) fn all(
             time_travel(config, database, id, bookmark, moment),
         );
     }
-    for (number, way) in ways.iter_mut().enumerate() {
-        way.key = format!("method{}_{}", number + 1, way.key);
-    }
     ways
+}
+
+/// The key of a way in the JSON document. The first two are the specification's; each other one keeps its number, too, so
+/// that what reads the document finds a way by its key, whichever others there are.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum WayKey<'a> {
+    Wrangler,
+    TimeTravel,
+    Patina,
+    Shell,
+    Image,
+    OneTable,
+    /// A storage's object, by the storage's name.
+    Storage(&'a str),
+}
+
+impl WayKey<'_> {
+    pub(super) fn text(self) -> String {
+        match self {
+            Self::Wrangler => "method1_wrangler".to_owned(),
+            Self::TimeTravel => "method2_timetravel".to_owned(),
+            Self::Patina => "method3_patina".to_owned(),
+            Self::Shell => "method4_sqlite3".to_owned(),
+            Self::Image => "method5_image".to_owned(),
+            Self::OneTable => "method6_one_table".to_owned(),
+            Self::Storage(name) => format!("method7_storage_{name}"),
+        }
+    }
 }
 
 pub(super) struct About<'a> {
@@ -115,17 +141,32 @@ impl About<'_> {
 
     pub(super) fn download(&self) -> Vec<Step> {
         let (dump, date) = (self.dump(), self.manifest().date);
-        let url = &self.config.http().public_url;
-        let url = shell(&format!("{url}/download/{date}/{}", self.database));
+        let path = format!("/download/{date}/{}", self.database);
+        let curl = |url: &str| {
+            let url = shell(&format!("{url}{path}"));
+            format!("curl -fsS -H \"X-Patina-Key: $PATINA_KEY\" -o {dump} {url}")
+        };
         let mut steps = vec![
             Step::run(
                 "Write the copy to a file, on the host of Patina",
                 format!("{} cat {} > {dump}", self.patina(), self.address()),
             ),
-            Step::run(
-                "Or download it, on any other host, with an API key in `PATINA_KEY`",
-                format!("curl -fsS -H \"X-Patina-Key: $PATINA_KEY\" -o {dump} {url}"),
-            ),
+            match self.config.http().way_in() {
+                WayIn::Anywhere(url) => Step::run(
+                    "Or download it, on any other host, with an API key in `PATINA_KEY`",
+                    curl(&url),
+                ),
+                WayIn::ThisHost(url) => Step::run(
+                    "Or download it on the host of Patina, with an API key in `PATINA_KEY`; `[http] public_url` would \
+                     say how other hosts reach it",
+                    curl(&url),
+                ),
+                WayIn::Unknown => Step::by_hand(format!(
+                    "Or download `{path}` from the address that the daemon logged when it began to listen (`listen` takes \
+                     any free port; `[http] public_url` would say an address that stays), with an API key in the header \
+                     `X-Patina-Key`"
+                )),
+            },
             self.check_dump(),
         ];
         match self.manifest().is_image() {
@@ -178,7 +219,7 @@ impl About<'_> {
         for (table, rows) in self.counted() {
             let sql = format!("SELECT count(*) FROM {}", identifier(table));
             steps.push(Step::run(
-                format!("Verify: {} rows", grouped(rows)),
+                format!("Verify: {}", counted(rows, "row")),
                 format!(
                     "wrangler d1 execute {name} --remote --command={}",
                     shell(&sql)
@@ -190,7 +231,7 @@ impl About<'_> {
             format!("wrangler d1 execute {name} --remote --command='PRAGMA foreign_key_check'"),
         ));
         Way {
-            key: "wrangler".to_owned(),
+            key: WayKey::Wrangler.text(),
             name: "Wrangler CLI (Recommended)".to_owned(),
             steps,
             warning: Some(
@@ -209,7 +250,7 @@ impl About<'_> {
             shell(&format!("d1:{id}"))
         );
         Way {
-            key: "patina".to_owned(),
+            key: WayKey::Patina.text(),
             name: "Patina, with proof".to_owned(),
             steps: vec![
                 Step::run("See what would be done", format!("{command} --dry-run")),
@@ -242,7 +283,7 @@ impl About<'_> {
         }
         steps.push(Step::by_hand("Start the programs again"));
         Way {
-            key: "patina".to_owned(),
+            key: WayKey::Patina.text(),
             name: "Patina (Recommended)".to_owned(),
             steps,
             warning: Some(
@@ -266,7 +307,7 @@ impl About<'_> {
         for (table, rows) in self.counted() {
             let sql = format!("SELECT count(*) FROM {}", identifier(table));
             steps.push(Step::run(
-                format!("Verify: {} rows", grouped(rows)),
+                format!("Verify: {}", counted(rows, "row")),
                 format!("sqlite3 {target} {}", shell(&sql)),
             ));
         }
@@ -291,7 +332,7 @@ impl About<'_> {
         ));
         steps.push(Step::by_hand("Start the programs again"));
         Way {
-            key: "sqlite3".to_owned(),
+            key: WayKey::Shell.text(),
             name: "sqlite3, without Patina".to_owned(),
             steps,
             warning: Some("The last two commands exchange the database.".to_owned()),
@@ -351,7 +392,7 @@ impl About<'_> {
             ));
         }
         Way {
-            key: "one_table".to_owned(),
+            key: WayKey::OneTable.text(),
             name: "One table, or one row".to_owned(),
             steps,
             warning: None,
@@ -393,7 +434,7 @@ impl About<'_> {
                 steps.extend(self.verify_image(&self.dump()));
             }
             Way {
-                key: format!("storage_{}", storage.name),
+                key: WayKey::Storage(&storage.name).text(),
                 name: format!("Storage {} alone, without Patina", code(&storage.name)),
                 steps,
                 warning: None,
@@ -449,7 +490,7 @@ fn is_shown_in_commands(name: &str) -> bool {
 fn violations(manifest: &Manifest) -> String {
     match manifest.evidence.foreign_key_violations {
         0 => "Verify: no row must come".to_owned(),
-        count => format!("Verify: {} rows, as in the source", grouped(count)),
+        count => format!("Verify: {}, as in the source", counted(count, "row")),
     }
 }
 
@@ -499,9 +540,16 @@ fn time_travel(
             ),
         ));
     }
+    if bookmark.is_none() && moment.is_none() {
+        // Wrangler takes seconds since 1970, too, and every shell can subtract.
+        steps.push(Step::run(
+            "Restore to a moment before the loss, here one hour ago (3600 seconds)",
+            format!("wrangler d1 time-travel restore {name} --timestamp=$(( $(date +%s) - 3600 ))"),
+        ));
+    }
     steps.push(Step::by_hand("Verify restoration"));
     Way {
-        key: "timetravel".to_owned(),
+        key: WayKey::TimeTravel.text(),
         name: format!("D1 Time Travel (Last {TIME_TRAVEL})"),
         steps,
         warning: None,

@@ -8,6 +8,7 @@ use super::answer::Json;
 use super::call::Call;
 use super::router::endpoints;
 use crate::schedule::Schedule;
+use crate::types::counted;
 
 /// Everything is computed from the configuration in force.
 pub(super) async fn about(Extension(call): Extension<Call>) -> Json<Value> {
@@ -27,7 +28,7 @@ pub(super) async fn about(Extension(call): Extension<Call>) -> Json<Value> {
         "version": env!("CARGO_PKG_VERSION"),
         "description": format!("Automated D1 and SQLite database backup system for {name}"),
         "schedule": in_words(&config.schedule().nightly, config.agent().timezone),
-        "retention": format!("{weeks} {}", if weeks == 1 { "week" } else { "weeks" }),
+        "retention": counted(weeks, "week"),
         "databases": config.databases().len(),
         "endpoints": endpoints,
     }))

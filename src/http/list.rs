@@ -10,19 +10,19 @@ use super::call::Call;
 use super::jobs::refuse_unknown;
 use super::kept::Kept;
 use super::params::Params;
-use crate::catalog::{Catalog, CatalogError, Listed, PageFilter};
-use crate::types::{BackupDate, ByteCount, DatabaseName};
+use crate::catalog::{Catalog, CatalogError, Listed, PageFilter, STATES, StateFilter};
+use crate::types::{BackupDate, ByteCount, DatabaseName, KeyKind, ObjectKey};
 
 /// What a page holds where nobody says, and at most.
 const USUAL_LIMIT: usize = 20;
 const MOST_LIMIT: usize = 1000;
 
-/// How many copies an unchanged catalog has, and how many of one database or day.
+/// Which copies are counted: their states, and the database and day where one is asked for.
+type Counted = (StateFilter, Option<DatabaseName>, Option<BackupDate>);
+
+/// How many copies an unchanged catalog has.
 #[derive(Default)]
-pub(super) struct Counts {
-    all: Kept<i64, u64>,
-    some: Kept<(i64, Option<DatabaseName>, Option<BackupDate>), u64>,
-}
+pub(super) struct Counts(Kept<(i64, Counted), u64>);
 
 /// Some copies, and how many there are on all pages.
 struct Page {
@@ -36,7 +36,8 @@ pub(super) async fn list(
     Extension(call): Extension<Call>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Refusal> {
-    let params = Params::read(query.as_deref(), &["database", "date", "limit", "after"])?;
+    let known = ["database", "date", "state", "limit", "after"];
+    let params = Params::read(query.as_deref(), &known)?;
     let limit = params.get("limit", "use a number from 1 to 1000")?;
     let limit: usize = limit.unwrap_or(USUAL_LIMIT);
     if !(1..=MOST_LIMIT).contains(&limit) {
@@ -45,7 +46,8 @@ pub(super) async fn list(
     let filter = PageFilter {
         database: params.get("database", "it is not a database's name")?,
         date: params.get("date", "use a day, such as 2026-11-22")?,
-        after: params.get("after", "use the `next` of the page before")?,
+        after: after(&params)?,
+        states: params.get("state", STATES)?.unwrap_or_default(),
         limit,
     };
     let database = filter.database.clone();
@@ -62,6 +64,16 @@ pub(super) async fn list(
     })))
 }
 
+/// The copy that the page before ended with: what is no copy's key was never one's `next`.
+fn after(params: &Params) -> Result<Option<ObjectKey>, Refusal> {
+    const RULE: &str = "use the `next` of the page before";
+    let key: Option<ObjectKey> = params.get("after", RULE)?;
+    match key.as_ref().map(ObjectKey::kind) {
+        None | Some(KeyKind::Daily { .. }) => Ok(key),
+        Some(_) => Err(Refusal::bad(format!("`after` is no copy's key: {RULE}"))),
+    }
+}
+
 async fn page(api: &Api, filter: PageFilter) -> Result<Page, Refusal> {
     let shared = api.clone();
     let asked = api.ask(move |catalog| {
@@ -76,22 +88,20 @@ async fn page(api: &Api, filter: PageFilter) -> Result<Page, Refusal> {
 }
 
 impl Counts {
-    /// Of all copies, and of those that are asked for.
+    /// Of all copies in these states, and of those that are asked for.
     fn of(&self, catalog: &Catalog, filter: &PageFilter) -> Result<(u64, u64), CatalogError> {
         let changes = catalog.changes()?;
-        let total = self.all.get_or(
-            changes,
-            |known| *known == changes,
-            || catalog.count(None, None),
-        )?;
-        let (database, date) = (filter.database.clone(), filter.date);
-        if database.is_none() && date.is_none() {
-            return Ok((total, total));
-        }
-        let count = || catalog.count(filter.database.as_ref(), date);
-        let key = (changes, database, date);
-        let filtered = self.some.get_or(key, |known| known.0 == changes, count)?;
-        Ok((total, filtered))
+        let count = |filter: &PageFilter| {
+            let counted = (filter.states, filter.database.clone(), filter.date);
+            let is_current = |known: &(i64, Counted)| known.0 == changes;
+            self.0
+                .get_or((changes, counted), is_current, || catalog.count(filter))
+        };
+        let total = count(&PageFilter {
+            states: filter.states,
+            ..PageFilter::default()
+        })?;
+        Ok((total, count(filter)?))
     }
 }
 
@@ -108,6 +118,7 @@ fn document(copy: &Listed) -> Value {
         "createdAt": moment(copy.created_at),
         "expiresAt": moment(copy.expires_at),
         "archive": copy.archive,
+        "state": copy.state.as_str(),
         "form": copy.key.form().as_str(),
         "formReason": proof.and_then(|proof| proof.method_reason.as_deref()),
         "evidence": proof.map(|proof| proof.class),

@@ -54,7 +54,9 @@ fn document(overview: &Overview) -> Value {
         "nextScheduled": overview.next_backup().map(|run| moment(run.at)),
         "recentJobs": overview.jobs.iter().map(|past| recent(past, overview)).collect::<Vec<_>>(),
         "storage": {
-            "totalBackups": totals.dailies + totals.archives,
+            "totalBackups": totals.backups,
+            "dailyCopies": totals.dailies,
+            "weeklyArchives": totals.archives,
             "totalSize": ByteCount(totals.size_bytes).to_string(),
             "totalSizeBytes": totals.size_bytes,
             "oldestBackup": oldest,

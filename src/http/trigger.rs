@@ -16,7 +16,7 @@ use super::auth::Caller;
 use super::call::{Call, MOST_BODY_BYTES, body_too_long, closing};
 use super::jobs::no_database;
 use crate::catalog::{Asked, BackupRequest};
-use crate::types::{DatabaseName, JobId};
+use crate::types::{DatabaseName, JobId, counted};
 
 /// A body of 64 KiB takes a moment on any line.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,12 +61,17 @@ async fn read(body: Body) -> Result<Wish, Refusal> {
     if bytes.trim_ascii().is_empty() {
         return Ok(Wish::default());
     }
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Refusal::bad(format!("the body is not what is asked for: {error}")).with(
+    let refused = |why: String| {
+        Refusal::bad(format!("the body is not what is asked for: {why}")).with(
             "example",
             json!({ "databases": ["blog"], "reason": "before the deployment" }),
         )
-    })
+    };
+    // serde takes a list for an object's fields in their order.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(refused("it is no JSON object".to_owned()));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| refused(error.to_string()))
 }
 
 async fn ask(api: &Api, call: &Call, caller: &Caller, wish: Wish) -> Result<Response, Refusal> {
@@ -102,7 +107,8 @@ async fn ask(api: &Api, call: &Call, caller: &Caller, wish: Wish) -> Result<Resp
     }
     api.0.sources.activator.activate();
     let (request, client) = (&call.id, &caller.name);
-    tracing::info!(%job, %request, %client, "{client} asked for a backup of {count} databases: job {job}");
+    tracing::info!(%job, %request, %client, "{client} asked for a backup of {}: job {job}",
+        counted(count, "database"));
     let answer = json!({
         "jobId": job,
         "status": "started",

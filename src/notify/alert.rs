@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 
 use super::fit::{Item, Parts};
 use crate::config::AlertLevel;
-use crate::types::{ByteCount, DatabaseName, EventKind, JobId};
+use crate::types::{ByteCount, DatabaseName, EventKind, JobId, either, share};
 
 /// The version of the shape.
 pub const ALERT_VERSION: u32 = 1;
@@ -242,11 +242,12 @@ impl Alert {
         });
         let message = match &job {
             Some(job) if job.failed > 0 => {
-                format!("{} of {} databases failed", job.failed, job.total)
+                format!("{} failed", share(job.failed, job.total, "database"))
             }
             Some(job) => format!(
-                "{} of {} databases are backed up",
-                job.successful, job.total
+                "{} {} backed up",
+                share(job.successful, job.total, "database"),
+                either(job.successful, "is", "are")
             ),
             None => self.title(),
         };

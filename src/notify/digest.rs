@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::alert::{ALERT_VERSION, Alert, JobFacts, timestamp};
 use super::fit::{Item, Parts};
 use crate::config::AlertLevel;
+use crate::types::counted;
 
 /// A database that is named behind so much text is named in front of it as well.
 const MOST_BEFORE_NAME: usize = 120;
@@ -26,7 +27,7 @@ pub struct Digest {
 impl Digest {
     /// How many there are, for people.
     pub fn title(&self) -> String {
-        format!("{} alerts", self.alerts.len())
+        counted(self.alerts.len(), "alert")
     }
 
     /// How grave the gravest is.

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::words::{age, at_most, listed};
 use super::{DatabaseOverview, Role, Staleness};
 use crate::config::AlertLevel;
-use crate::types::DatabaseName;
+use crate::types::{DatabaseName, counted};
 
 /// Whether everything is safe right now, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,25 +129,30 @@ impl Safety {
             Self::Nothing { .. } => "Nothing is backed up yet.".to_owned(),
             Self::Unprotected { databases } => match &databases[..] {
                 [one] => format!("{one} has no backup."),
-                many => format!("{} databases have no backup.", many.len()),
+                many => format!("{} have no backup.", counted(many.len(), "database")),
             },
             Self::Stale { databases, .. } => match &databases[..] {
                 [one] => format!("{one} is not safe."),
-                many => format!("{} databases are not safe.", many.len()),
+                many => format!("{} are not safe.", counted(many.len(), "database")),
             },
             Self::Suspect { databases, .. } => match &databases[..] {
                 [one] => format!("{one} is damaged."),
-                many => format!("{} databases are damaged.", many.len()),
+                many => format!("{} are damaged.", counted(many.len(), "database")),
             },
             Self::Damaged { objects: 1 } => "A stored copy is damaged.".to_owned(),
-            Self::Damaged { objects } => format!("{objects} stored copies are damaged."),
+            Self::Damaged { objects } => {
+                format!("{} are damaged.", counted(*objects, "stored copy"))
+            }
             Self::Late { databases, .. } => match &databases[..] {
                 [one] => format!("{one} is late."),
-                many => format!("{} databases are late.", many.len()),
+                many => format!("{} are late.", counted(many.len(), "database")),
             },
             Self::Failing { databases, .. } => match &databases[..] {
                 [one] => format!("The last backup of {one} failed."),
-                many => format!("The last backups of {} databases failed.", many.len()),
+                many => format!(
+                    "The last backups of {} failed.",
+                    counted(many.len(), "database")
+                ),
             },
             Self::Safe { .. } => "Everything is safe.".to_owned(),
         }
@@ -160,7 +165,10 @@ impl Safety {
                 "The one database waits for its first copy.".to_owned()
             }
             Self::Nothing { databases } => {
-                format!("{databases} databases wait for their first copy.")
+                format!(
+                    "{} wait for their first copy.",
+                    counted(*databases, "database")
+                )
             }
             Self::Unprotected { databases } => format!(
                 "Of {} there is no copy that was restored and compared.",
@@ -196,7 +204,8 @@ impl Safety {
                 age(*oldest)
             ),
             Self::Safe { databases, oldest } => format!(
-                "All {databases} databases have a copy that was restored and compared, none older than {}.",
+                "All {} have a copy that was restored and compared, none older than {}.",
+                counted(*databases, "database"),
                 at_most(*oldest)
             ),
         }

@@ -12,7 +12,7 @@ pub use reason::{Because, Fate, Guard, Guards, Kept};
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::types::{BackupDate, DatabaseName, IsoWeek, ObjectKey};
+use crate::types::{BackupDate, DatabaseName, IsoWeek, ObjectKey, counted};
 use holdings::Holdings;
 
 /// How long copies stay.
@@ -355,10 +355,8 @@ impl<'a> Round<'a> {
             .filter(|loss| 2 * loss.lost > loss.before && is_free(loss.database));
         halved
             .map(|loss| {
-                let why = format!(
-                    "{} of its {} copies would go at once",
-                    loss.lost, loss.before
-                );
+                let its = counted(loss.before, "copy");
+                let why = format!("{} of its {its} would go at once", loss.lost);
                 (loss.database.clone(), why)
             })
             .collect()

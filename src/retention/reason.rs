@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::types::DatabaseName;
+use crate::types::{DatabaseName, counted};
 
 /// What becomes of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,7 +162,8 @@ impl fmt::Display for Kept {
                 min_copies,
             } => write!(
                 f,
-                "{left} verified copies of `{database}` would be left, and {min_copies} must stay"
+                "{} of `{database}` would be left, and {min_copies} must stay",
+                counted(*left, "verified copy")
             ),
             Self::Newer { database } => {
                 write!(f, "there is no newer verified copy of `{database}`")
@@ -181,8 +182,7 @@ impl fmt::Display for Kept {
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of_age = |f: &mut fmt::Formatter<'_>, count: u32, unit| {
-            let plural = if count == 1 { "" } else { "s" };
-            write!(f, "it is older than {count} {unit}{plural}")
+            write!(f, "it is older than {}", counted(count, unit))
         };
         match *self {
             Self::Daily { daily_days } => of_age(f, daily_days, "day"),

@@ -5,7 +5,7 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::types::{Hasher, ObjectKey, Sha256};
+use crate::types::{Hasher, ObjectKey, Sha256, counted};
 
 use super::{Operation, Store, StoreError, StoreErrorKind};
 
@@ -32,7 +32,8 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes with SHA-256 {}", self.size_bytes, self.sha256)
+        let size = counted(self.size_bytes, "byte");
+        write!(f, "{size} with SHA-256 {}", self.sha256)
     }
 }
 
@@ -78,7 +79,7 @@ pub async fn read_small<S: Store + ?Sized>(
     let bytes = read_up_to(reader, max_bytes.saturating_add(1)).await;
     let bytes = bytes.map_err(|cause| broken(store, key, &cause))?;
     if bytes.len() as u64 > max_bytes {
-        let cause = format!("it is longer than {max_bytes} bytes");
+        let cause = format!("it is longer than {}", counted(max_bytes, "byte"));
         let kind = StoreErrorKind::Other { cause };
         return Err(StoreError::new(
             store.name(),

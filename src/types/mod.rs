@@ -22,7 +22,7 @@ pub use job::{JobId, Trigger};
 pub use key::{CopyForm, KeyKind, ObjectKey};
 pub use manifest::{MANIFEST_FORMAT, Manifest, PlainFacts, SourceFacts, StoredFacts};
 pub use name::{DatabaseName, Priority};
-pub use size::{ByteCount, counted, grouped};
+pub use size::{ByteCount, counted, either, grouped, share};
 
 use chrono::{DateTime, Utc};
 

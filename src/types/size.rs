@@ -48,17 +48,64 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// A number of things as a person writes it: `1 table`, `1,234 tables`.
-pub fn counted(count: u64, unit: &str) -> String {
-    match count {
+/// A number of things as a person writes it: `1 table`, `1,234 tables`, `2 daily copies`. Every message that counts
+/// asks here.
+pub fn counted(count: impl TryInto<u64>, unit: &str) -> String {
+    match whole(count) {
         1 => format!("1 {unit}"),
-        _ => format!("{} {unit}s", grouped(count)),
+        count => format!("{} {}", grouped(count), plural(unit)),
+    }
+}
+
+/// So many of all: `1 of 1 database`, `2 of 6 databases`.
+pub fn share(part: impl TryInto<u64>, all: impl TryInto<u64>, unit: &str) -> String {
+    format!("{} of {}", grouped(whole(part)), counted(all, unit))
+}
+
+/// The word that goes with so many: `either(1, "is", "are")`.
+pub fn either<'a>(count: impl TryInto<u64>, one: &'a str, many: &'a str) -> &'a str {
+    match whole(count) {
+        1 => one,
+        _ => many,
+    }
+}
+
+/// What is beyond a `u64` is no count of anything.
+fn whole(count: impl TryInto<u64>) -> u64 {
+    count.try_into().unwrap_or(u64::MAX)
+}
+
+/// More than one of it, by the rules of the words that are counted here.
+fn plural(unit: &str) -> String {
+    let consonant_before_y = unit
+        .strip_suffix('y')
+        .filter(|stem| !stem.ends_with(['a', 'e', 'i', 'o', 'u']));
+    match consonant_before_y {
+        Some(stem) => format!("{stem}ies"),
+        None if unit.ends_with('s') || unit.ends_with('x') || unit.ends_with("ch") => {
+            format!("{unit}es")
+        }
+        None => format!("{unit}s"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_and_words_agree_with_what_they_count() {
+        assert_eq!(counted(1_usize, "daily copy"), "1 daily copy");
+        assert_eq!(counted(2_u32, "daily copy"), "2 daily copies");
+        assert_eq!(counted(0, "day"), "0 days");
+        assert_eq!(counted(1_200, "index"), "1,200 indexes");
+        assert_eq!(counted(2, "entry"), "2 entries");
+        assert_eq!(counted(3, "switch"), "3 switches");
+        assert_eq!(share(1, 1, "database"), "1 of 1 database");
+        assert_eq!(share(0, 6, "database"), "0 of 6 databases");
+        let verbs = [0, 1, 2].map(|count| either(count, "is", "are"));
+        assert_eq!(verbs, ["are", "is", "are"]);
+    }
 
     #[test]
     fn one_thing_is_not_things() {

@@ -212,6 +212,27 @@ fn what_a_person_decided_about_expiry_is_kept() {
 }
 
 #[test]
+fn why_nothing_of_a_database_expires_is_told_without_saying_twice_that_it_is_so() {
+    let (_folder, catalog) = fresh();
+    let told = "nothing of `orders` expires: ";
+    let mut refused = event(EventKind::ExpiryRefused, Some("orders"));
+    refused.message =
+        format!("{told}3 of its 4 copies would go at once\nhint: look at `patina plan`");
+    catalog.freeze(&name("orders"), &refused).unwrap();
+    let mut doubled = event(EventKind::ExpiryRefused, Some("users"));
+    doubled.message = "nothing of `users` expires: nothing of `users` expires: it is so".to_owned();
+    catalog.freeze(&name("users"), &doubled).unwrap();
+    let care = catalog.care(noon()).unwrap();
+    assert_eq!(
+        care.frozen[&name("orders")],
+        "3 of its 4 copies would go at once"
+    );
+    assert_eq!(care.frozen[&name("users")], "it is so");
+    let again = format!("{told}{}", care.frozen[&name("orders")]);
+    assert_eq!(again.matches("nothing of").count(), 1);
+}
+
+#[test]
 fn an_absence_remembers_when_it_was_first_seen() {
     let (_folder, catalog) = fresh();
     let monday = backup(&catalog, "orders", "2026-11-23", |_| ());

@@ -12,6 +12,7 @@ mod catalog_kill;
 mod catalog_week;
 mod cli;
 mod config;
+mod config_words;
 mod crosscheck;
 mod d1;
 mod daemon;

@@ -13,7 +13,7 @@ use crate::cli::shown::Shown;
 use crate::cli::table::{Side, Table};
 use crate::engine::backup::{DatabaseReport, Outcome, Report, SizeFinding};
 use crate::engine::recover::Recovery;
-use crate::types::{ByteCount, DatabaseName, EvidenceClass, Manifest, counted, grouped};
+use crate::types::{ByteCount, DatabaseName, EvidenceClass, Manifest, counted, grouped, share};
 
 /// Of more databases than this only those are listed that a person should look at.
 const MOST_LISTED: usize = 100;
@@ -188,9 +188,9 @@ fn summary(report: &Report) -> String {
     let bytes = sizes.fold(0, u64::saturating_add);
     let took = seconds(report.job.duration_ms.unwrap_or_default());
     let all = report.databases.len();
-    let databases = if all == 1 { "database" } else { "databases" };
     let bytes = ByteCount(bytes);
-    format!("{text}{stored} of {all} {databases} backed up in {took}, {bytes} stored")
+    let done = share(stored, all, "database");
+    format!("{text}{done} backed up in {took}, {bytes} stored")
 }
 
 fn manifest(entry: &DatabaseReport) -> Option<&Manifest> {

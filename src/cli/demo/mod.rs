@@ -23,7 +23,7 @@ use super::hands::Hands;
 use crate::config::{Config, read_text};
 use crate::daemon;
 use crate::engine::backup::Request;
-use crate::types::Trigger;
+use crate::types::{Trigger, counted};
 
 /// The configuration of the demo, paths relative to its folder.
 const CONFIG: &str = include_str!("patina.toml");
@@ -94,8 +94,14 @@ fn introduce(context: &Context, folder: &Path, made: &[Made]) -> std::io::Result
     let place = folder.display();
     let new = made.iter().filter(|made| made.is_new).count();
     context.print(match new {
-        0 => format!("The {} databases in {place} are there already.", made.len()),
-        _ => format!("Made {new} SQLite databases in {place}, and a patina.toml that names them."),
+        0 => format!(
+            "The {} in {place} are there already.",
+            counted(made.len(), "database")
+        ),
+        _ => format!(
+            "Made {} in {place}, and a patina.toml that names them.",
+            counted(new, "SQLite database")
+        ),
     })?;
     context.print("Each is now exported, restored into a scratch database, compared row by row, and stored:\n")
 }

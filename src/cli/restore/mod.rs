@@ -252,14 +252,10 @@ async fn all(
     })
 }
 
-/// The configured databases by priority, then those that have copies alone.
+/// The configured databases in the order of restore, then those that have copies alone.
 fn databases(stored: &Stored) -> anyhow::Result<Vec<DatabaseName>> {
-    let mut configured: Vec<_> = stored.config.databases().iter().collect();
-    configured.sort_by_key(|database| database.priority);
-    let mut names: Vec<DatabaseName> = configured
-        .into_iter()
-        .map(|known| known.name.clone())
-        .collect();
+    let configured = stored.config.restore_order().into_iter();
+    let mut names: Vec<DatabaseName> = configured.map(|known| known.name.clone()).collect();
     for name in stored.catalog().stored_databases()? {
         if !names.contains(&name) {
             names.push(name);

@@ -9,6 +9,7 @@ use crate::config::model::{
     CopyMethod, D1Method, Database, ExportValues, MethodWord, SourceSpec, Thresholds,
 };
 use crate::config::raw::{At, RawConfig, RawDatabase};
+use crate::types::DatabaseName;
 
 /// What to say of a file that is to be worked with and names no database: the mistake, and the way out.
 pub(crate) const NO_DATABASE: (&str, &str) = (
@@ -77,6 +78,11 @@ impl Checker<'_> {
             priority: number(&raw.priority, Default::default()),
             description: raw
                 .description
+                .as_ref()
+                .map_or(String::new(), |text| text.value.clone()),
+            restore_after: named(&raw.restore_after),
+            reason: raw
+                .reason
                 .as_ref()
                 .map_or(String::new(), |text| text.value.clone()),
             export,
@@ -197,4 +203,15 @@ impl Checker<'_> {
         self.error(&d1.span, "a `d1` database needs a `[cloudflare]` section")
             .hint("add `[cloudflare]` with `account_id` and `api_token`");
     }
+}
+
+/// Names of databases, each once; whether they are any is checked with all of them at hand.
+fn named(list: &[At<String>]) -> Vec<DatabaseName> {
+    let mut names: Vec<DatabaseName> = Vec::new();
+    for name in list.iter().filter_map(|item| item.value.parse().ok()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }

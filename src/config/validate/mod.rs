@@ -6,6 +6,7 @@ mod alerts;
 mod basics;
 mod database;
 mod http;
+mod order;
 mod secrets;
 mod storage;
 
@@ -53,6 +54,7 @@ pub(super) fn validate(
     let hooks = checker.hooks(&raw.hooks);
     let thresholds = checker.thresholds(&raw.alerts);
     let databases = checker.databases(&raw, export.defaults, thresholds);
+    checker.restore_order(&raw);
     let alerts = checker.alerts(&raw, thresholds, &hooks);
     let remains = Remains {
         agent: agent.clone(),

@@ -22,7 +22,7 @@ use super::compare::{Difference, difference, of_schema, settle};
 use super::inventory::SchemaEntry;
 use super::module::Virtual;
 use super::rows::RowDigest;
-use crate::types::{Exception, ExceptionKind, Hasher, Sha256};
+use crate::types::{Exception, ExceptionKind, Hasher, Sha256, counted};
 
 /// The rows that one statement gave: text, without the `t` that stands before each.
 pub type Texts = Vec<Vec<String>>;
@@ -157,8 +157,8 @@ impl CloudTable {
             return Some((ExceptionKind::Schema, text));
         }
         if self.rows != copy.rows {
-            let (a, b) = (self.rows, copy.rows);
-            let text = format!("table `{name}` has {a} rows, restored {b}");
+            let (a, b) = (counted(self.rows, "row"), copy.rows);
+            let text = format!("table `{name}` has {a}, restored {b}");
             return Some((ExceptionKind::Rows, text));
         }
         let mut pairs = self.sums.iter().zip(&copy.sums);

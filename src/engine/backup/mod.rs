@@ -18,7 +18,7 @@ use crate::catalog::{CatalogError, Job, JobStatus, NewJob, Run};
 use crate::config::did_you_mean;
 use crate::excerpt;
 use crate::progress::{Board, Stage};
-use crate::types::{DatabaseName, EvidenceClass, Manifest, Trigger};
+use crate::types::{DatabaseName, EvidenceClass, Manifest, Trigger, share};
 use crate::wiring::{WiredDatabase, Wiring};
 
 /// Of more databases than this the log names those that a person should look at.
@@ -216,8 +216,9 @@ pub async fn run(
         warnings.push(warning);
     }
     let job = run.finish(wiring.clock.now())?;
-    let summary = (job.successful, job.total, job.status.as_str());
-    tracing::info!(job = %job.id, "backup job {}: {} of {} databases, {}", job.id, summary.0, summary.1, summary.2);
+    let done = share(job.successful, job.total, "database");
+    let summary = (done, job.status.as_str());
+    tracing::info!(job = %job.id, "backup job {}: {}, {}", job.id, summary.0, summary.1);
     hooks::after_job(wiring, &job, &databases, stop).await;
     Ok(Report {
         job,

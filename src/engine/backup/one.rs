@@ -22,7 +22,8 @@ use crate::progress::{Progress, Stage};
 use crate::source::{DumpForm, DumpRequest, Dumped, Look, SourceError};
 use crate::store::StoreError;
 use crate::types::{
-    BackupDate, ByteCount, Compression, CopyForm, MANIFEST_FORMAT, Manifest, ObjectKey, SourceFacts,
+    BackupDate, ByteCount, Compression, CopyForm, MANIFEST_FORMAT, Manifest, ObjectKey,
+    SourceFacts, counted,
 };
 use crate::wiring::{WiredDatabase, Wiring};
 
@@ -58,9 +59,9 @@ enum Failure {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(
-        "the export took longer than {timeout}; it had read {rows} rows\nhint: raise `timeout` of this database"
+        "the export took longer than {timeout}; it had read {rows}\nhint: raise `timeout` of this database"
     )]
-    Timeout { timeout: String, rows: u64 },
+    Timeout { timeout: String, rows: String },
     #[error(transparent)]
     Drill(#[from] DrillError),
     #[error("the drill took longer than {0:?}")]
@@ -332,7 +333,7 @@ impl Attempt<'_> {
         self.within(timeout, &stop, work).await?.unwrap_or_else(|| {
             Err(Failure::Timeout {
                 timeout: humantime::format_duration(timeout).to_string(),
-                rows: self.progress.read().rows,
+                rows: counted(self.progress.read().rows, "row"),
             })
         })
     }

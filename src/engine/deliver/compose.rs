@@ -7,7 +7,7 @@ use crate::config::Sink;
 use crate::excerpt;
 use crate::hook::HookName;
 use crate::notify::{Alert, Body, DatabaseFacts, JobFacts, Message};
-use crate::types::EventKind;
+use crate::types::{EventKind, either, share};
 use crate::wiring::Wiring;
 
 /// The alert of an event, as this sink may see it.
@@ -92,10 +92,11 @@ fn failures(first: Option<&str>, job: &JobFacts) -> String {
     let mut message = match (first, job.failed) {
         (Some(first), _) => first.to_owned(),
         (None, 0) => format!(
-            "{} of {} databases are backed up",
-            job.successful, job.total
+            "{} {} backed up",
+            share(job.successful, job.total, "database"),
+            either(job.successful, "is", "are")
         ),
-        (None, failed) => format!("{failed} of {} databases failed", job.total),
+        (None, failed) => format!("{} failed", share(failed, job.total, "database")),
     };
     for (database, error) in job.failed_databases() {
         message.push_str(&format!("\n`{database}`: {error}"));

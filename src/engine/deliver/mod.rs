@@ -19,7 +19,7 @@ use self::pace::{Pace, pace, retry_at};
 use crate::catalog::{Catalog, CatalogError, Due};
 use crate::config::{Sink, SinkKind};
 use crate::notify::{Digest, Message, Notifier, NotifyError};
-use crate::types::Sha256;
+use crate::types::{Sha256, counted};
 use crate::wiring::Wiring;
 
 /// What a sink did not take within this time it will not take.
@@ -151,7 +151,8 @@ impl Delivery<'_> {
             let given_up = catalog.give_up(name, now - self.patience(), now)?;
             if given_up > 0 && self.sink.kind != SinkKind::Heartbeat {
                 let hours = self.patience().num_hours();
-                tracing::error!(sink = %name, given_up, "sink {name} did not take {given_up} alerts within {hours} hours; they are given up");
+                tracing::error!(sink = %name, given_up, "sink {name} did not take {} within {}: given up",
+                    counted(given_up, "alert"), counted(hours, "hour"));
             }
             let due = catalog.due(name, now, MOST_AT_ONCE)?;
             if due.is_empty() {

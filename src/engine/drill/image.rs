@@ -16,7 +16,7 @@ use super::{
 use crate::crosscheck::page_digest;
 use crate::dump::decoder;
 use crate::source::{Testimony, Witness};
-use crate::types::{CheckFacts, Hasher, PlainFacts};
+use crate::types::{CheckFacts, Hasher, PlainFacts, counted};
 
 /// How much of an image is read at a time.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -41,8 +41,11 @@ pub(super) fn prove(
     let source = pages.ok_or_else(unseen)?;
     if source != copy {
         let text = format!(
-            "{} pages of {} bytes, stored {} of {}, or other bytes in them",
-            source.pages, source.page_bytes, copy.pages, copy.page_bytes
+            "{} of {}, stored {} of {}, or other bytes in them",
+            counted(source.pages, "page"),
+            counted(source.page_bytes, "byte"),
+            copy.pages,
+            copy.page_bytes
         );
         return Err(DrillError::Differs(text));
     }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a dump is executed with no right to touch anything but the scratch database.
 
+mod difference;
 mod image;
 mod load;
 mod object;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio_util::sync::CancellationToken;
 
+use self::difference::{difference, violations_differ};
 pub(in crate::engine) use self::image::{load_image, open_image};
 pub(in crate::engine) use self::load::{Place, Step};
 pub(in crate::engine) use self::statements::Statements;
@@ -22,20 +24,15 @@ pub use self::verdict::Verdict;
 use super::spool::{Partial, Ready, create_private};
 use crate::dump::{ReadError, SplitError};
 use crate::progress::Progress;
-use crate::quote::{self, line};
+use crate::quote::line;
 use crate::source::{DumpForm, SourceError, Witness, content_of, sqlite_message};
-use crate::types::{
-    EvidenceClass, Exception, PlainFacts, SourceEvidence, StoredFacts, TableEvidence,
-};
+use crate::types::{EvidenceClass, Exception, PlainFacts, SourceEvidence, StoredFacts};
 
 /// SQLite instructions between two looks at the request to stop.
 const INSTRUCTIONS_PER_CHECK: i32 = 100_000;
 
 /// The page cache of each connection that reads the scratch database beside the comparison, in KiB.
 const READER_CACHE_KB: u32 = 4_000;
-
-/// So many tables are named in a message; the rest are counted.
-const MOST_NAMED: usize = 10;
 
 /// A dump's file and what its bytes must be.
 #[derive(Debug, Clone, Copy)]
@@ -312,75 +309,6 @@ pub(in crate::engine) fn scratch_error(error: rusqlite::Error) -> DrillError {
 fn stop_when_asked(connection: &mut Connection, stop: &CancellationToken) -> rusqlite::Result<()> {
     let stop = stop.clone();
     connection.progress_handler(INSTRUCTIONS_PER_CHECK, Some(move || stop.is_cancelled()))
-}
-
-/// The first difference, as a sentence; `None` where there is none.
-fn difference(source: &SourceEvidence, copy: &SourceEvidence) -> Option<String> {
-    if source == copy {
-        return None;
-    }
-    let names = |evidence: &SourceEvidence| -> Vec<String> {
-        evidence
-            .tables
-            .iter()
-            .map(|table| table.name.clone())
-            .collect()
-    };
-    if let Some(text) = names_differ(&names(source), &names(copy)) {
-        return Some(text);
-    }
-    let pairs = source.tables.iter().zip(&copy.tables);
-    if let Some(text) = pairs.filter_map(|(a, b)| table_difference(a, b)).next() {
-        return Some(text);
-    }
-    if source.schema != copy.schema {
-        return Some("the schema's text or sqlite_sequence".to_owned());
-    }
-    let pairs = [
-        ("user_version", source.user_version, copy.user_version),
-        ("application_id", source.application_id, copy.application_id),
-    ];
-    let mut pairs = pairs.into_iter();
-    let (what, a, b) = pairs.find(|(_, a, b)| a != b)?;
-    Some(format!("{what} {a}, restored {b}"))
-}
-
-/// Which tables one has and the other has not, by name as it is written.
-fn names_differ(source: &[String], copy: &[String]) -> Option<String> {
-    let only_in = |one: &[String], other: &[String]| {
-        let missing = one.iter().filter(|name| !other.contains(name));
-        let missing = missing.map(|name| format!("`{}`", quote::name(name)));
-        let missing: Vec<String> = missing.collect();
-        let shown = missing[..missing.len().min(MOST_NAMED)].join(", ");
-        match missing.len().saturating_sub(MOST_NAMED) {
-            0 => shown,
-            more => format!("{shown} and {more} more"),
-        }
-    };
-    let (lost, new) = (only_in(source, copy), only_in(copy, source));
-    match (source == copy, lost.is_empty(), new.is_empty()) {
-        (true, ..) => None,
-        (false, true, true) => Some("the order of its tables".to_owned()),
-        (false, false, true) => Some(format!("it lacks the tables {lost}")),
-        (false, true, false) => Some(format!("it has more tables: {new}")),
-        (false, false, false) => Some(format!("it lacks the tables {lost}, and has more: {new}")),
-    }
-}
-
-/// What foreign keys say of both, where that differs.
-fn violations_differ(source: &SourceEvidence, copy: &SourceEvidence) -> Option<String> {
-    let (a, b) = (source.foreign_key_violations, copy.foreign_key_violations);
-    // Rows that were left out may be parents of rows that were not.
-    let is_whole = source.tables.iter().all(|table| table.omitted.is_none());
-    (is_whole && a != b).then(|| format!("{a} rows violate a foreign key, restored {b}"))
-}
-
-fn table_difference(source: &TableEvidence, copy: &TableEvidence) -> Option<String> {
-    let (name, a, b) = (quote::name(&source.name), source.rows, copy.rows);
-    if a != b {
-        return Some(format!("table `{name}` has {a} rows, restored {b}"));
-    }
-    (source != copy).then(|| format!("table `{name}` has other values"))
 }
 
 /// The scratch database's file; removed when dropped, unless the path was taken out.

@@ -23,7 +23,9 @@ use crate::config::AlertLevel;
 use crate::excerpt;
 use crate::guide::Runbook;
 use crate::progress::{Progress, Stage};
-use crate::types::{ArchiveManifest, BackupDate, ByteCount, IsoWeek, JobId, LeftOut, ObjectKey};
+use crate::types::{
+    ArchiveManifest, BackupDate, ByteCount, IsoWeek, JobId, LeftOut, ObjectKey, counted, either,
+};
 use crate::wiring::Wiring;
 
 /// A backup that runs for longer hangs, and does not hold the archive up. Spec, "Timing Dependencies".
@@ -98,7 +100,8 @@ pub enum PackError {
     },
     /// None of the copies can be read.
     #[error(
-        "none of the {count} copies of {week} can be read: {first}\nhint: they are untouched; `patina verify` looks at each"
+        "of {} of {week}, none can be read: {first}\nhint: they are untouched; `patina verify` looks at each",
+        counted(*count, "copy")
     )]
     NothingReadable {
         /// The week.
@@ -371,7 +374,7 @@ pub(super) async fn settle(
         .catalog
         .commit_archive(manifest, &outcome.good, now, expires_at, &events)?;
     tracing::info!(%key, members = manifest.members.len(), left_out = manifest.left_out.len(),
-        size_bytes = manifest.stored.size_bytes, "{week} is packed: {} copies", manifest.members.len());
+        size_bytes = manifest.stored.size_bytes, "{week} is packed: {}", counted(manifest.members.len(), "copy"));
     // The archive is committed; a file that stays is swept at the next start.
     if let Err(error) = fs::remove_file(path) {
         tracing::warn!(%error, "the archive's file could not be removed from the spool");
@@ -381,8 +384,9 @@ pub(super) async fn settle(
 
 fn packed_event(wiring: &Wiring, manifest: &ArchiveManifest, failed: &[String]) -> Event {
     let (week, count) = (manifest.week, manifest.members.len());
+    let (copies, are) = (counted(count, "copy"), either(count, "is", "are"));
     let size = ByteCount(manifest.stored.size_bytes);
-    let mut message = format!("{week}: {count} copies are packed, {size}");
+    let mut message = format!("{week}: {copies} {are} packed, {size}");
     for one in &manifest.left_out {
         message.push_str(&format!("; left out: `{}`: {}", one.key, one.why));
     }

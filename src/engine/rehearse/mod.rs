@@ -20,7 +20,7 @@ use super::verify::freeze;
 use crate::catalog::{CatalogError, Damage, Rehearsal, RehearsalOutcome, Rehearsed};
 use crate::copy::{ReadingError, Way};
 use crate::progress::{Board, Progress, Stage};
-use crate::types::{DatabaseName, Manifest, ObjectKey, Trigger};
+use crate::types::{DatabaseName, Manifest, ObjectKey, Trigger, share};
 use crate::wiring::Wiring;
 
 /// What is to be rehearsed.
@@ -198,7 +198,8 @@ fn tell(report: &Report) {
         databases = all,
         proven,
         duration_ms,
-        "rehearsal: {proven} of {all} databases were restored from storage and proven"
+        "rehearsal: {} restored from storage and proven",
+        share(proven, all, "database")
     );
 }
 

@@ -208,9 +208,9 @@ fn newest(
     }))
 }
 
-/// The configured databases by priority, then those of which copies alone are left, by name.
+/// The configured databases in the order of restore, then those of which copies alone are left, by name.
 fn all(wiring: &Wiring) -> Result<Vec<DatabaseName>, CatalogError> {
-    let configured = wiring.config.databases().iter();
+    let configured = wiring.config.restore_order().into_iter();
     let mut names: Vec<DatabaseName> = configured.map(|known| known.name.clone()).collect();
     let stored = wiring.catalog.stored_databases()?.into_iter();
     let others: Vec<DatabaseName> = stored.filter(|name| !names.contains(name)).collect();

@@ -29,7 +29,7 @@ use crate::source::d1::{Client, D1Source, OnChange, SchemaEntry, name_for};
 use crate::source::{DumpForm, DumpRequest, Dumped, Look, Source, SourceError};
 use crate::types::{
     BackupDate, Compression, CopyForm, DatabaseName, Exception, ExceptionKind, JobId,
-    MANIFEST_FORMAT, Manifest, ObjectKey, SourceEvidence,
+    MANIFEST_FORMAT, Manifest, ObjectKey, SourceEvidence, counted, either,
 };
 
 /// The statements are ours, and ours are shorter than what D1 takes.
@@ -156,7 +156,11 @@ fn permit(
 fn refuse_what_d1_cannot_hold(made: &Made) -> Result<(), RestoreError> {
     let violations = made.evidence.foreign_key_violations;
     if violations > 0 {
-        let text = format!("{violations} rows violate a foreign key, which D1 refuses");
+        let text = format!(
+            "{} {} a foreign key, which D1 refuses",
+            counted(violations, "row"),
+            either(violations, "violates", "violate")
+        );
         return Err(RestoreError::NotForD1(text));
     }
     let encoding = || -> rusqlite::Result<String> {

@@ -20,7 +20,7 @@ use crate::engine::drill::{Place, Statements, check_integrity};
 use crate::progress::Progress;
 use crate::quote;
 use crate::source::content_by;
-use crate::types::{MANIFEST_FORMAT, Manifest, SourceEvidence};
+use crate::types::{MANIFEST_FORMAT, Manifest, SourceEvidence, counted, either};
 
 /// What a private database may take where nobody knows how much text there is.
 pub(super) const UNKNOWN_TEXT_BYTES: u64 = 1 << 40;
@@ -224,7 +224,11 @@ fn warnings(proof: &Proof, manifest: Option<&Manifest>, is_part: bool) -> Vec<St
         } else {
             ""
         };
-        warnings.push(format!("{count} rows violate a foreign key{cause}"));
+        warnings.push(format!(
+            "{} {} a foreign key{cause}",
+            counted(count, "row"),
+            either(count, "violates", "violate")
+        ));
     }
     warnings
 }

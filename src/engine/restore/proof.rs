@@ -2,7 +2,7 @@
 //! compared is never called equal.
 
 use crate::quote;
-use crate::types::{SourceEvidence, TableEvidence};
+use crate::types::{SourceEvidence, TableEvidence, counted};
 
 use super::sieve::folded;
 
@@ -213,7 +213,10 @@ fn judge(found: &TableEvidence, against: Against<'_>) -> TableProof {
 fn by_count(rows: u64, expected: u64) -> Verdict {
     match rows == expected {
         true => Verdict::Counted,
-        false => Verdict::Differs(format!("has {rows} rows, the dump says {expected}")),
+        false => Verdict::Differs(format!(
+            "has {}, the dump says {expected}",
+            counted(rows, "row")
+        )),
     }
 }
 
@@ -222,8 +225,8 @@ fn by_evidence(known: &TableEvidence, found: &TableEvidence) -> Verdict {
         (Some(reason), _) => Verdict::LeftOut(reason.clone()),
         (None, None) => Verdict::Rebuilt,
         (None, Some(_)) if known.rows != found.rows => {
-            let (a, b) = (known.rows, found.rows);
-            Verdict::Differs(format!("has {b} rows, backed up were {a}"))
+            let (a, b) = (known.rows, counted(found.rows, "row"));
+            Verdict::Differs(format!("has {b}, backed up were {a}"))
         }
         (None, hash) if *hash != found.hash => {
             Verdict::Differs("has other values than were backed up".to_owned())

@@ -32,7 +32,7 @@ use super::params::{Params, shown};
 use super::{Api, HOLDER, audit};
 use crate::catalog::{Audit, AuditAction, AuditOutcome, Lease};
 use crate::copy::{Found, Way, of_day, ways};
-use crate::types::{BackupDate, CopyForm, DatabaseName, Manifest, ObjectKey, PlainFacts};
+use crate::types::{BackupDate, CopyForm, DatabaseName, Manifest, ObjectKey, PlainFacts, counted};
 
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 const SHA256: HeaderName = HeaderName::from_static("x-patina-sha256");
@@ -283,7 +283,7 @@ fn etag(plain: &PlainFacts) -> String {
 }
 
 fn unsatisfiable(size_bytes: u64) -> Response {
-    let message = format!("the copy has {size_bytes} bytes");
+    let message = format!("the copy has {}", counted(size_bytes, "byte"));
     let status = StatusCode::RANGE_NOT_SATISFIABLE;
     let mut response = Refusal::new(status, "no_such_range", message).into_response();
     let range = HeaderValue::from_str(&format!("bytes */{size_bytes}"));

@@ -49,10 +49,13 @@ async function refresh() {
 /** The job that events tell of; null while none runs. */
 let live = null;
 
+/** So many of all databases, in words. */
+const share = (some, all) => `${some} of ${all} ${all === 1 ? "database" : "databases"}`;
+
 function showLive() {
   if (!live) return;
   const done = live.databases.filter((one) => one.stage === "done").length;
-  byId("doing").textContent = `A backup is running: ${done} of ${live.databases.length} databases are done.`;
+  byId("doing").textContent = `A backup is running: ${share(done, live.databases.length)} ${done === 1 ? "is" : "are"} done.`;
   byId("trigger").disabled = true;
 }
 
@@ -77,7 +80,7 @@ function showProgress(job) {
     if (typeof one.fraction === "number") bar.value = one.fraction;
     else if (one.stage === "waiting") bar.value = 0;
     else bar.removeAttribute("value");
-    const rows = one.stage === "exporting" && one.rows ? ` ${one.rows.toLocaleString("en")} rows` : "";
+    const rows = one.stage === "exporting" && one.rows ? ` ${one.rows.toLocaleString("en")} ${one.rows === 1 ? "row" : "rows"}` : "";
     stage.textContent = one.stage + rows;
   });
   showLive();
@@ -90,8 +93,8 @@ function ended(job) {
   const failed = counts.failed || 0;
   const well = failed === 0 && job.status === "completed";
   say(well
-    ? `Done: ${counts.successful} of ${counts.total} databases backed up.`
-    : `The backup ended as ${job.status}: ${failed} of ${counts.total} databases failed.`);
+    ? `Done: ${share(counts.successful, counts.total)} backed up.`
+    : `The backup ended as ${job.status}: ${share(failed, counts.total)} failed.`);
 }
 
 function idle() {

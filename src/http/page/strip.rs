@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::catalog::Holding;
 use crate::overview::Day;
+use crate::types::counted;
 
 /// The width of a day and the gap after it, of a week's gap, and the height, in units of the drawing.
 const DAY: usize = 8;
@@ -53,8 +54,8 @@ fn left_of(index: usize) -> usize {
 fn summary(days: &[Day]) -> String {
     let count = |holding| days.iter().filter(|day| day.holding == holding).count();
     let mut text = format!(
-        "The last {} days: {} as daily copies, {} in weekly archives, {} without a copy",
-        days.len(),
+        "The last {}: {} as daily copies, {} in weekly archives, {} without a copy",
+        counted(days.len(), "day"),
         count(Some(Holding::Daily)),
         count(Some(Holding::Archived)),
         count(None),

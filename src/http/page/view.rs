@@ -12,7 +12,9 @@ use crate::config::AlertLevel;
 use crate::overview::{
     DatabaseOverview, NextRun, Overview, Role, Safety, Staleness, StorageOverview, ago, duration,
 };
-use crate::types::{BackupDate, ByteCount, CopyForm, JobId, Priority, Trigger, counted, grouped};
+use crate::types::{
+    BackupDate, ByteCount, CopyForm, JobId, Priority, Trigger, counted, grouped, share,
+};
 
 /// So many troubles fit on a phone's first screen.
 const MOST_CONCERNS: usize = 5;
@@ -292,7 +294,7 @@ impl Words {
         GoodView {
             made: self.past(good.created_at),
             size: ByteCount(good.size_bytes).to_string(),
-            rows: grouped(good.rows),
+            rows: counted(good.rows, "row"),
             tables: counted(good.tables, "table"),
             proof: proof(good),
             form: form(good),
@@ -359,7 +361,7 @@ impl Words {
                 JobStatus::Failed => "critical",
                 JobStatus::Running => "running",
             },
-            counts: format!("{} of {}", job.successful, job.total),
+            counts: share(job.successful, job.total, "database"),
             details: details(job),
             troubles,
         }
@@ -434,10 +436,7 @@ fn totals(overview: &Overview) -> String {
         None => "Nothing is stored yet.".to_owned(),
         Some((first, _)) => format!(
             "{} and {}, {} in all, reach back to {first}.",
-            match totals.dailies {
-                1 => "1 daily copy".to_owned(),
-                count => format!("{} daily copies", grouped(count)),
-            },
+            counted(totals.dailies, "daily copy"),
             counted(totals.archives, "weekly archive"),
             ByteCount(totals.size_bytes)
         ),

@@ -15,6 +15,7 @@ use super::error::{ApiError, shortened};
 use super::listing::PER_PAGE;
 use crate::clock::Clock;
 use crate::config::{Cloudflare, Secret};
+use crate::types::counted;
 
 /// D1 itself ends a query after 30 seconds; the rest is the way there and back.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -204,7 +205,8 @@ impl Client {
         let answers = result_of(envelope.result)?;
         if answers.len() != statements.len() {
             let (got, asked) = (answers.len(), statements.len());
-            let text = format!("{got} results for {asked} statements");
+            let (got, asked) = (counted(got, "result"), counted(asked, "statement"));
+            let text = format!("{got} for {asked}");
             return Err(ApiError::Malformed(text));
         }
         if answers.iter().any(|answer| !answer.success) {

@@ -15,6 +15,7 @@ use super::answer::{Cell, Envelope};
 use super::client::{Client, result_of};
 use super::error::ApiError;
 use crate::dump::Splitter;
+use crate::types::counted;
 
 /// An import that nobody asks after for 15 seconds cancels itself.
 const POLL_EVERY: Duration = Duration::from_secs(1);
@@ -105,7 +106,8 @@ impl Client {
         let unreadable = |error: std::io::Error| ApiError::Scratch(error.to_string());
         let size_bytes = file.metadata().map_err(unreadable)?.len();
         if size_bytes > MAX_FILE_BYTES {
-            let text = format!("{size_bytes} bytes of SQL; it takes {MAX_FILE_BYTES} at most");
+            let size = counted(size_bytes, "byte");
+            let text = format!("{size} of SQL; it takes {MAX_FILE_BYTES} at most");
             return Err(ApiError::ImportFailed(text));
         }
         let etag = md5_of(file).map_err(unreadable)?;

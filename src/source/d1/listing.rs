@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer::Envelope;
 use super::client::{Client, result_of};
 use super::error::ApiError;
+use crate::types::counted;
 
 /// How many databases are asked for at once; the API's own default.
 pub(super) const PER_PAGE: usize = 1_000;
@@ -80,7 +81,8 @@ fn is_whole(
     }
     if found as u64 > total || on_page < per_page {
         return Err(odd(format!(
-            "the account has {total} databases but lists {found}"
+            "the account has {} but lists {found}",
+            counted(total, "database")
         )));
     }
     Ok(false)

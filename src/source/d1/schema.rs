@@ -17,7 +17,7 @@ use crate::source::describe::{
     virtual_table, warn_of_schema_text,
 };
 use crate::source::virtual_table::Module;
-use crate::types::{Exception, ExceptionKind, Sha256};
+use crate::types::{Exception, ExceptionKind, Sha256, counted, either};
 
 /// The modules that D1 has; `pragma_module_list` is closed there.
 const MODULES: &[&str] = &["fts5", "fts5vocab", "rtree", "rtree_i32"];
@@ -351,7 +351,9 @@ impl Schema {
         warn_of_schema_text(&self.entries, &mut warnings);
         if violations > 0 {
             warnings.push(format!(
-                "{violations} rows violate a foreign key: D1 refuses such rows on import"
+                "{} {} a foreign key: D1 refuses such rows on import",
+                counted(violations, "row"),
+                either(violations, "violates", "violate")
             ));
         }
         let (early_indexes, objects) = objects_of(&self.entries, &self.early);

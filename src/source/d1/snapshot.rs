@@ -13,7 +13,7 @@ use crate::dump::{Content, ContentHasher, DumpWriter, Sink};
 use crate::quote;
 use crate::source::describe::evidence_of;
 use crate::source::{Dumped, SourceError};
-use crate::types::EvidenceClass;
+use crate::types::{EvidenceClass, counted};
 
 /// Everything a database holds.
 pub(super) struct Snapshot {
@@ -223,9 +223,9 @@ impl Reading<'_> {
             let has_rows = table.content == Content::Rows;
             if has_rows && count != table.rows {
                 let text = format!(
-                    "table `{}` counts {} rows but gave {count}",
+                    "table `{}` counts {} but gave {count}",
                     quote::name(&table.name),
-                    table.rows
+                    counted(table.rows, "row")
                 );
                 return Err(self.source.told(ApiError::Malformed(text)));
             }

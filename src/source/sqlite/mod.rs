@@ -29,7 +29,9 @@ use super::virtual_table::Module;
 use super::{DumpForm, DumpRequest, Dumped, Look, Source, SourceError};
 use crate::dump::{Content, ContentHasher, Database, RowBlock, Sink, Table, Value};
 use crate::quote;
-use crate::types::{ByteCount, EvidenceClass, MANIFEST_FORMAT, SourceEvidence, SourceFacts};
+use crate::types::{
+    ByteCount, EvidenceClass, MANIFEST_FORMAT, SourceEvidence, SourceFacts, counted, either,
+};
 
 pub(crate) use import::{ImportError, Imported};
 pub use message::sqlite_message;
@@ -149,7 +151,9 @@ impl SqliteSource {
         })?;
         if violations > 0 {
             warnings.push(format!(
-                "{violations} rows violate a foreign key: D1 refuses such rows on import"
+                "{} {} a foreign key: D1 refuses such rows on import",
+                counted(violations, "row"),
+                either(violations, "violates", "violate")
             ));
         }
         Ok(Dumped {
@@ -252,8 +256,8 @@ impl SqliteSource {
         request.progress.add_rows(rows - counted);
         if rows != table.rows {
             let (name, count) = (&table.name, table.rows);
-            let name = quote::name(name);
-            let why = format!("table `{name}` counts {count} rows but holds {rows}");
+            let (name, count) = (quote::name(name), crate::types::counted(count, "row"));
+            let why = format!("table `{name}` counts {count} but holds {rows}");
             return Err(Failure::Told(self.damaged(why)));
         }
         Ok(())

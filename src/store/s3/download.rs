@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio_util::io::StreamReader;
 
-use crate::types::ObjectKey;
+use crate::types::{ObjectKey, counted};
 
 use super::super::Reader;
 use super::bucket::Bucket;
@@ -134,9 +134,9 @@ impl Download {
             return Err(io::Error::other(format!("{broken}, and there is no ETag")));
         };
         if self.resumes >= patience.resumes {
-            let times = self.resumes;
+            let times = counted(self.resumes, "time");
             return Err(io::Error::other(format!(
-                "{broken}, after it was taken up again {times} times"
+                "{broken}, after it was taken up again {times}"
             )));
         }
         let delay = patience.delay(self.resumes);

@@ -7,6 +7,7 @@ use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use super::super::Listing;
 use super::bucket::{Bucket, stat_of};
 use super::error::Refusal;
+use crate::types::counted;
 
 /// Ten million objects; a service that gives more pages goes in circles.
 const MOST_PAGES: usize = 10_000;
@@ -63,8 +64,8 @@ fn take(bucket: &Bucket, page: ListObjectsV2Output, listing: &mut Listing) -> Re
     let (said, found) = (page.key_count, page.contents().len());
     if said.is_some_and(|said| usize::try_from(said) != Ok(found)) {
         return Err(Refusal::odd(format!(
-            "a page of the listing says {} keys and has {found}",
-            said.unwrap_or_default()
+            "a page of the listing says {} and has {found}",
+            counted(said.unwrap_or_default(), "key")
         )));
     }
     for object in page.contents.into_iter().flatten() {

@@ -9,7 +9,7 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use crate::types::ObjectKey;
+use crate::types::{ObjectKey, counted, either};
 
 use super::super::{Body, Operation, StoreError, StoreErrorKind, digest};
 use super::S3Store;
@@ -146,7 +146,8 @@ impl S3Store {
         let odd = match found {
             None => "nothing is there".to_owned(),
             Some((found, _)) if found.size_bytes != size_bytes => {
-                format!("{} bytes are there, not {size_bytes}", found.size_bytes)
+                let (found, are) = (found.size_bytes, either(found.size_bytes, "is", "are"));
+                format!("{} {are} there, not {size_bytes}", counted(found, "byte"))
             }
             Some((_, found)) if etag.is_some() && found.is_some() && found != etag => {
                 "something else is there".to_owned()

@@ -7,6 +7,7 @@ pub(crate) mod hostile;
 mod night;
 mod online;
 mod others;
+mod order;
 mod reading;
 mod storages;
 mod trouble;

@@ -39,7 +39,7 @@ fn the_daemon_makes_the_missed_night_good_and_runs_own_schedules_and_ends_in_ord
         "started_at=",
         "duration_ms=",
         "result=\"well\"",
-        "1 of 1 databases",
+        "1 of 1 database",
     ] {
         assert!(end.contains(field), "`{field}` is not in {end}");
     }

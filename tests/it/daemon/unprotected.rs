@@ -48,7 +48,7 @@ fn the_daemon_tells_of_a_database_that_no_entry_names() {
     daemon.wait_for_log("task discover ended badly");
     let log = daemon.stop();
     assert!(
-        log.contains("1 databases of the account are not backed up"),
+        log.contains("1 database of the account is not backed up"),
         "{log}"
     );
     assert!(!log.contains(TOKEN), "{log}");

@@ -149,7 +149,7 @@ fn the_document_has_the_fields_of_the_specification() {
         assert!(!guide[field].is_null(), "{field}: {guide}");
     }
     assert_eq!(guide["priority"], "critical");
-    let way = &guide["restoreInstructions"]["method1_patina"];
+    let way = &guide["restoreInstructions"]["method3_patina"];
     assert!(
         way["steps"][0].as_str().unwrap().starts_with("1. "),
         "{way}"

@@ -1,6 +1,7 @@
 //! Takes every command out of guides and the runbook and runs it word for word: in the end the database is what it was.
 
 mod bucket;
+mod facts;
 mod file;
 mod image;
 mod stranger;

@@ -370,7 +370,7 @@ async fn a_guide_and_the_runbook_are_documents_or_markdown_and_reading_one_is_wr
         "restoreInstructions",
     ];
     has(&guide, &fields);
-    let way = &guide["restoreInstructions"]["method1_patina"];
+    let way = &guide["restoreInstructions"]["method3_patina"];
     has(way, &["name", "steps", "warning"]);
     let page = world
         .get("/restore-guide/blog")

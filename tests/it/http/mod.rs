@@ -3,10 +3,12 @@
 mod access;
 mod answers;
 mod auth;
+mod copies;
 mod downloads;
 mod limits;
 mod process;
 mod site;
+mod property;
 mod triggers;
 mod unusual;
 

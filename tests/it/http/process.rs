@@ -21,15 +21,15 @@ use super::{ALL, database, full_key, json, key, key_text};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An installation whose process comes and goes.
-struct Site {
+pub(super) struct Site {
     folder: TempDir,
     process: Option<Child>,
-    address: String,
+    pub(super) address: String,
     starts: u32,
 }
 
 impl Site {
-    fn new(rows: u32, http: &str) -> Self {
+    pub(super) fn new(rows: u32, http: &str) -> Self {
         // The clients of these tests need it as well.
         patina::store::install_tls();
         let folder = tempfile::tempdir().unwrap();
@@ -101,7 +101,7 @@ impl Site {
         self.path(&format!("log{}", self.starts))
     }
 
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         let mut text = String::new();
         let mut file = File::open(self.log_path()).unwrap();
         file.read_to_string(&mut text).unwrap();
@@ -140,14 +140,14 @@ impl Site {
     }
 
     /// Asks for a backup; gives the job.
-    async fn trigger(&self) -> String {
+    pub(super) async fn trigger(&self) -> String {
         let (status, body) = json(self.request(Method::POST, "/trigger")).await;
         assert_eq!(status, StatusCode::ACCEPTED, "{body}");
         body["jobId"].as_str().unwrap().to_owned()
     }
 
     /// Waits until a job stands so.
-    async fn wait_for(&self, job: &str, status: &str) -> Value {
+    pub(super) async fn wait_for(&self, job: &str, status: &str) -> Value {
         let begun = Instant::now();
         loop {
             let found = self.get(&format!("/jobs/{job}")).await;

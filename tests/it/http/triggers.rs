@@ -62,8 +62,13 @@ async fn a_wish_names_its_databases_and_one_that_is_unknown_starts_nothing() {
         (r#"{"databases": []}"#, 400, "`databases` is empty"),
         (r#"{"databases": "blog"}"#, 400, "line 1 column"),
         (r#"{"database": ["blog"]}"#, 400, "unknown field `database`"),
-        ("[1, 2", 400, "line 1 column"),
-        ("\u{0}", 400, "line 1 column"),
+        ("{1, 2", 400, "line 1 column"),
+        ("[1, 2", 400, "no JSON object"),
+        ("\u{0}", 400, "no JSON object"),
+        // A list would be taken for the fields of a wish, and all databases backed up.
+        ("[null, null]", 400, "no JSON object"),
+        (r#"[["blog"], "why"]"#, 400, "no JSON object"),
+        ("[]", 400, "no JSON object"),
     ] {
         let (found, answer) = trigger(&world, body).await;
         assert_eq!(found.as_u16(), status, "{body}: {answer}");

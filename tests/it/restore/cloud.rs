@@ -142,7 +142,7 @@ fn what_d1_refuses_leaves_it_as_it_was() {
     site.execute("PRAGMA foreign_keys=OFF; DROP TABLE wide; CREATE TABLE kid(p REFERENCES first(a)); INSERT INTO kid VALUES (1); CREATE UNIQUE INDEX u ON first(a);");
     site.night(0);
     site.ends(1, &args)
-        .complains("violate a foreign key, which D1 refuses");
+        .complains("violates a foreign key, which D1 refuses");
     fs::remove_file(site.path("source.db")).unwrap();
     build_utf16(&site.path("source.db"));
     site.night(0);

@@ -2,6 +2,7 @@
 //!
 //! Invariant: the checker works on a tree of texts, so every rule is also shown a tree that breaks it.
 
+mod counting;
 mod rules;
 mod tokens;
 

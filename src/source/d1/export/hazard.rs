@@ -9,7 +9,7 @@ use super::probe::{HAZARDS, Print};
 use crate::dump::{Rowid, Table};
 use crate::source::d1::schema::{Described, Schema};
 use crate::source::describe::RowKey;
-use crate::types::{Exception, ExceptionKind};
+use crate::types::{Exception, ExceptionKind, counted};
 
 /// D1 takes no statement longer than that, also not from its own export.
 const STATEMENT_BYTES: u64 = 100_000;
@@ -98,9 +98,9 @@ pub(super) fn of_rows(table: &Table, print: &Print) -> Vec<String> {
         }
     }
     if print.widest_bytes > STATEMENT_BYTES {
-        let bytes = print.widest_bytes;
+        let bytes = counted(print.widest_bytes, "byte");
         found.push(format!(
-            "table `{name}` has a row of {bytes} bytes, longer than the {STATEMENT_BYTES} of a statement"
+            "table `{name}` has a row of {bytes}, longer than the {STATEMENT_BYTES} of a statement"
         ));
     }
     found

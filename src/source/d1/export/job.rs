@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::source::d1::answer::Envelope;
 use crate::source::d1::client::{Client, result_of};
 use crate::source::d1::error::ApiError;
+use crate::types::share;
 
 /// An export that nobody asks after for 15 seconds cancels itself.
 const POLL_EVERY: Duration = Duration::from_secs(1);
@@ -166,7 +167,7 @@ impl Job<'_> {
         out.flush().map_err(unwritable)?;
         match length {
             Some(length) if length != written => {
-                let text = format!("{written} bytes of {length} came");
+                let text = format!("{} came", share(written, length, "byte"));
                 Err(ApiError::Connection(text))
             }
             _ => Ok(()),

@@ -22,7 +22,7 @@ use super::schema::{Described, Rows, Schema, misshapen, text};
 use crate::dump::{Sink, Table};
 use crate::source::sqlite::{ImportError, Imported};
 use crate::source::{Dumped, Source, SourceError, SqliteSource};
-use crate::types::{EvidenceClass, Sha256};
+use crate::types::{EvidenceClass, Sha256, counted, grouped};
 
 /// Rows looked through in one query, of 30 seconds at most; halved where that is too much.
 const ROWS_PER_QUERY: u64 = 50_000;
@@ -305,8 +305,9 @@ fn difference(tables: &[Table], source: &[Print], copy: &[Print]) -> Option<Stri
         let name = &table.name;
         Some(match source.difference(copy)? {
             None => format!(
-                "table `{name}` has {} rows, the export {}",
-                source.rows, copy.rows
+                "table `{name}` has {}, the export {}",
+                counted(source.rows, "row"),
+                grouped(copy.rows)
             ),
             Some(column) => {
                 let column = &table.columns[column];

@@ -13,6 +13,7 @@ use super::place::{Place, beside};
 use super::{Failure, Way, not_readable};
 use crate::source::SourceError;
 use crate::source::sqlite::{SqliteSource, shown};
+use crate::types::counted;
 
 /// A process that opens or closes a database holds its lock for a moment without a log.
 const LOOKS: u32 = 25;
@@ -209,8 +210,8 @@ fn other_name(source: &SqliteSource, names: &Names, log: &str) -> SourceError {
     } else {
         (
             format!(
-                "it has {} names (hard links), of which {} could be found; a {log} beside another one would be missed",
-                names.links,
+                "it has {} (hard links), of which {} could be found; a {log} beside another one would be missed",
+                counted(names.links, "name"),
                 names.known.len()
             ),
             format!(
