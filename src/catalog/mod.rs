@@ -123,7 +123,7 @@ impl Catalog {
     /// Opens the catalog for queries alone, also where nothing can be written. `None`: there is no such file.
     ///
     /// # Errors
-    /// As [`Catalog::open`], and [`CatalogError::Older`] where the file was not brought up to date yet and can be.
+    /// As [`Catalog::open`]. A file that an older version wrote is read as a copy that is up to date, and stays as it is.
     pub fn open_read_only(path: &Path) -> Result<Option<Self>, CatalogError> {
         if !path
             .try_exists()
@@ -136,6 +136,7 @@ impl Catalog {
             Ok(catalog)
         });
         let known = match opened {
+            Err(CatalogError::Older { .. }) => unwritable::brought_up_to_date(path)?,
             Err(error) if error.may_be_unwritable() => unwritable::open(path)?.ok_or(error)?,
             opened => opened?,
         };

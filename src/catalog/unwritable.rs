@@ -1,5 +1,5 @@
-//! Opens a catalog that lies where nothing can be written, as on a disk that its errors made read-only. Invariant: the
-//! file and its folder are only read, and what was committed is seen, also from a log that nobody folded back.
+//! Opens a catalog for reading that cannot be read as it lies: on a disk that its errors made read-only, or written by an
+//! older version. Invariant: the file and its folder are only read, and what was committed is seen, also from a log that nobody folded back.
 
 use std::fmt::Write;
 use std::fs;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::OpenFlags;
+use rusqlite::backup::Progress;
 use rustix::fs::{Access, access};
 use tempfile::TempDir;
 
@@ -36,6 +37,17 @@ pub(super) fn open(path: &Path) -> Result<Option<Catalog>, CatalogError> {
     copied(path).map(Some)
 }
 
+/// A private copy of what an older version wrote, brought up to date. The file stays as it is: a daemon of that version may
+/// work with it, and reading is no reason to change it.
+pub(super) fn brought_up_to_date(path: &Path) -> Result<Catalog, CatalogError> {
+    let denied = |cause: std::io::Error| CatalogError::denied(path, &cause);
+    let folder = TempDir::with_prefix("patina-catalog-").map_err(denied)?;
+    let copy = folder.path().join("catalog.db");
+    let older = Catalog::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    older.with(|connection| Ok(connection.backup("main", &copy, None::<fn(Progress)>)?))?;
+    prepared(path, &copy, folder)
+}
+
 /// Nobody can change it, so SQLite needs neither a log nor locks.
 fn immutable(path: &Path) -> Result<Catalog, CatalogError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
@@ -53,8 +65,12 @@ fn copied(path: &Path) -> Result<Catalog, CatalogError> {
     if log.exists() {
         fs::copy(&log, beside(&copy, "-wal")).map_err(denied)?;
     }
+    prepared(path, &copy, folder)
+}
+
+fn prepared(path: &Path, copy: &Path, folder: TempDir) -> Result<Catalog, CatalogError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
-    let catalog = Catalog::connect_as(path, &copy, flags, Some(Arc::new(folder)))?;
+    let catalog = Catalog::connect_as(path, copy, flags, Some(Arc::new(folder)))?;
     catalog.with(|connection| schema::prepare(connection, path))?;
     Ok(catalog)
 }

@@ -42,4 +42,5 @@ mod store_crash;
 mod systemd;
 mod tidy;
 mod torture;
+mod version_0_1;
 mod week;
