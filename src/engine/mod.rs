@@ -21,6 +21,7 @@ pub mod spool;
 pub mod stale;
 pub mod state;
 mod suspect;
+mod turns;
 pub mod verify;
 
 use chrono::{DateTime, Days, Utc};

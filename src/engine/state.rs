@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::turns::{Turn, Turns};
+use crate::types::DatabaseName;
+
 /// Second line of the lock of a process that reloads on SIGHUP; any other process it would end.
 const HEARS_HANGUPS: &str = "reloads on SIGHUP";
 
@@ -16,6 +19,7 @@ const HEARS_HANGUPS: &str = "reloads on SIGHUP";
 pub struct StateDir {
     path: PathBuf,
     lock: File,
+    turns: Turns,
 }
 
 /// The process that holds a state directory.
@@ -103,7 +107,13 @@ impl StateDir {
         Ok(Self {
             path: path.to_owned(),
             lock,
+            turns: Turns::default(),
         })
+    }
+
+    /// Waits until nobody in this process backs this database up; what is returned keeps others waiting.
+    pub(super) async fn turn(&self, database: &DatabaseName) -> Turn {
+        self.turns.take(database).await
     }
 
     /// Lets [`StateDir::holder`] know that SIGHUP makes this process reload; it must by then.
