@@ -71,15 +71,6 @@ impl Catalog {
         Ok(copies.into_iter().next())
     }
 
-    /// A database's newest copy that is live in a storage, complete, and of class A or B. `None`: there is
-    /// none.
-    ///
-    /// # Errors
-    /// Where the file cannot be read.
-    pub fn last_good(&self, database: &DatabaseName) -> Result<Option<StoredCopy>, CatalogError> {
-        self.read(|connection| select_last_good(connection, database))
-    }
-
     /// The last `limit` jobs, the newest first.
     ///
     /// # Errors
@@ -123,6 +114,8 @@ impl Catalog {
     }
 }
 
+/// The newest daily copy that is live in a storage, complete, and of class A or B. What lies in archives alone is
+/// [`newest_good`](Catalog::newest_good)'s.
 pub(super) fn select_last_good(
     connection: &Connection,
     database: &DatabaseName,

@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use super::error::{CatalogError, Stop};
 
 /// The steps in their order; the file's `user_version` is how many were taken.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("../../migrations/001_backup_metadata.sql"),
     include_str!("../../migrations/002_copies.sql"),
     include_str!("../../migrations/003_week.sql"),
@@ -22,6 +22,7 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("../../migrations/010_rehearsals.sql"),
     include_str!("../../migrations/011_items.sql"),
     include_str!("../../migrations/012_suspect.sql"),
+    include_str!("../../migrations/013_expiry.sql"),
 ];
 
 /// The last schema this program knows.
