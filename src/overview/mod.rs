@@ -12,9 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
+use crate::anomaly;
 use crate::catalog::{
-    Catalog, CatalogError, Good, Harm, Holding, Job, JobResult, Past, Point, Rehearsal, Shelf,
-    Standing, Stock, SuspectCopy, Totals,
+    Catalog, CatalogError, ExpiryRun, Good, Harm, Holding, Job, JobResult, Past, Point, Rehearsal,
+    Shelf, Standing, Stock, SuspectCopy, Totals,
 };
 use crate::config::{AlertLevel, Config, Database, StorageKind, Thresholds};
 use crate::types::{BackupDate, DatabaseName, Priority};
@@ -67,6 +68,8 @@ pub struct Overview {
     pub next_runs: Vec<NextRun>,
     /// The last rehearsal of the worst day; `None`: there never was one.
     pub rehearsal: Option<Rehearsal>,
+    /// The last run of expiry; `None`: there never was one.
+    pub expiry: Option<ExpiryRun>,
 }
 
 /// How one database stands.
@@ -137,17 +140,12 @@ impl Staleness {
         }
     }
 
-    /// Of a copy of this age; `None`: there is no copy.
-    fn of(age: Option<TimeDelta>, thresholds: &Thresholds) -> Self {
-        let Some(age) = age.map(|age| age.to_std().unwrap_or_default()) else {
-            return Self::Critical;
-        };
-        if age >= thresholds.stale_after {
-            Self::Critical
-        } else if age >= thresholds.warn_after {
-            Self::Warning
-        } else {
-            Self::Ok
+    /// Of a database whose last good copy was proven then, by the rule that raises the alerts; `None`: there is no copy.
+    fn of(proven: Option<DateTime<Utc>>, now: DateTime<Utc>, thresholds: &Thresholds) -> Self {
+        match proven.map(|proven| anomaly::staleness(proven, now, thresholds)) {
+            None | Some(anomaly::Staleness::Stale) => Self::Critical,
+            Some(anomaly::Staleness::Late) => Self::Warning,
+            Some(anomaly::Staleness::Fresh) => Self::Ok,
         }
     }
 }
@@ -232,6 +230,7 @@ impl Overview {
             harmed_count: standing.harmed_count,
             next_runs: runs::next(config, now),
             rehearsal: catalog.last_rehearsal()?,
+            expiry: catalog.last_expiry()?,
         })
     }
 
@@ -278,7 +277,7 @@ impl DatabaseOverview {
         now: DateTime<Utc>,
         today: BackupDate,
     ) -> Self {
-        let age = shelf.last_good.as_ref().map(|good| now - good.created_at);
+        let proven = shelf.last_good.as_ref().map(|good| good.created_at);
         Self {
             name: name.clone(),
             role: config.map_or(Role::Retired, |config| Role::Configured {
@@ -287,7 +286,7 @@ impl DatabaseOverview {
                 description: config.description.clone(),
             }),
             staleness: config.map_or(Staleness::Retired, |config| {
-                Staleness::of(age, &config.alerts)
+                Staleness::of(proven, now, &config.alerts)
             }),
             strip: strip(&shelf.days, today),
             history: shelf

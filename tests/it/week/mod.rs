@@ -3,6 +3,7 @@
 
 mod archives;
 pub(crate) mod damaged;
+mod held;
 pub(crate) mod kill;
 mod listing;
 mod reading;
