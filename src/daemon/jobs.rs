@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::turns::Turns;
+use super::night::Limit;
 use crate::app::Built;
 use crate::catalog::{CatalogError, CopyFilter, JobStatus};
 use crate::config::Config;
@@ -26,6 +26,9 @@ use crate::schedule::{Because, Schedule};
 use crate::types::{ByteCount, DatabaseName, Trigger};
 use crate::wiring::Wiring;
 
+/// The job that backs up every database without a schedule of its own.
+const NIGHTLY: &str = "nightly";
+
 /// Something that is run by schedule.
 #[derive(Clone)]
 pub struct Job {
@@ -35,21 +38,27 @@ pub struct Job {
     pub schedule: Schedule,
     run: fn(Errand) -> BoxFuture<'static, Result<Ended, JobError>>,
     database: Option<DatabaseName>,
+    /// How long it waits for a backup that is due or runs; `None`: it does not.
+    pub(super) waits: Option<Limit>,
 }
 
 /// What is run by schedule under this configuration.
 pub fn table(config: &Config) -> Vec<Job> {
     let when = config.schedule();
     let mut table = vec![
-        Job::new("nightly", &when.nightly, |errand| nightly(errand).boxed()),
-        Job::new("weekly", &when.weekly, |errand| weekly(errand).boxed()),
+        Job::new(NIGHTLY, &when.nightly, |errand| nightly(errand).boxed()),
+        Job::new("weekly", &when.weekly, |errand| weekly(errand).boxed())
+            .after_the_night(Limit::LongestNight),
         Job::new("reconcile", &when.reconcile, |errand| {
             reconcile(errand).boxed()
-        }),
-        Job::new("verify", &when.verify, |errand| verify(errand).boxed()),
+        })
+        .after_the_night(Limit::CatchUp),
+        Job::new("verify", &when.verify, |errand| verify(errand).boxed())
+            .after_the_night(Limit::CatchUp),
     ];
     if let Some(monthly) = &when.drill {
-        table.push(Job::new("drill", monthly, |errand| drill(errand).boxed()));
+        let drill = Job::new("drill", monthly, |errand| drill(errand).boxed());
+        table.push(drill.after_the_night(Limit::CatchUp));
     }
     if config.cloudflare().is_some() {
         let daily = DISCOVER.parse().expect("it is a valid schedule");
@@ -66,7 +75,7 @@ pub fn table(config: &Config) -> Vec<Job> {
         }));
     }
     if of_the_night(config).is_empty() {
-        table.retain(|job| job.name != "nightly");
+        table.retain(|job| job.name != NIGHTLY);
     }
     let own = config.databases().iter().filter_map(|database| {
         let (name, schedule) = (database.name.clone(), database.schedule.clone()?);
@@ -75,6 +84,7 @@ pub fn table(config: &Config) -> Vec<Job> {
             schedule,
             run: |errand| single(errand).boxed(),
             database: Some(name),
+            waits: None,
         })
     });
     table.extend(own);
@@ -92,7 +102,21 @@ impl Job {
             schedule: schedule.clone(),
             run,
             database: None,
+            waits: None,
         }
+    }
+
+    /// The same, begun when no backup is due or running.
+    fn after_the_night(self, limit: Limit) -> Self {
+        Self {
+            waits: Some(limit),
+            ..self
+        }
+    }
+
+    /// Whether it makes backups.
+    pub(super) fn is_backup(&self) -> bool {
+        self.name == NIGHTLY || self.database.is_some()
     }
 
     /// The database it is about; `None` where it is about more than one.
@@ -116,13 +140,14 @@ pub(super) struct Errand {
     /// The configuration and what was built from it, as they were when it began.
     pub(super) built: Arc<Built>,
     pub(super) state: Arc<StateDir>,
-    pub(super) turns: Arc<Turns>,
     pub(super) live: Live,
     /// Cancelled when the process is told to end.
     pub(super) stop: CancellationToken,
     /// The due moment it runs for, and why now.
     pub(super) slot: DateTime<Utc>,
     pub(super) because: Because,
+    /// Since when a backup runs that took longer than a night may and is not over; `None`: none does.
+    pub(super) night_since: Option<DateTime<Utc>>,
     /// The database it is about, where it is about one.
     pub(super) database: Option<DatabaseName>,
 }
@@ -176,7 +201,11 @@ async fn single(errand: Errand) -> Result<Ended, JobError> {
 /// Packs the week, then lets go what retention lets go.
 async fn weekly(errand: Errand) -> Result<Ended, JobError> {
     let (wiring, stop) = (errand.wiring(), &errand.stop);
-    let packed = match pack::run(wiring, &errand.state, &Arc::default(), stop).await {
+    let packed = match errand.night_since {
+        Some(since) => Ok(Outcome::Skipped(pack::skip_running(wiring, since)?)),
+        None => pack::run(wiring, &errand.state, &Arc::default(), stop).await,
+    };
+    let packed = match packed {
         Err(PackError::Stopped) => return Ok(Ended::Early),
         Err(PackError::Catalog(error)) => return Err(error.into()),
         packed => packed,
@@ -231,9 +260,10 @@ async fn discover(errand: Errand) -> Result<Ended, JobError> {
 
 /// Looks how old each database's last good copy is.
 async fn stale(errand: Errand) -> Result<Ended, JobError> {
-    Ok(match stale::run(errand.wiring())? {
-        0 => Ended::Well("every database has a fresh copy".to_owned()),
-        count => Ended::Badly(format!("{count} databases have no fresh copy")),
+    let report = stale::run(errand.wiring())?;
+    Ok(match report.stale {
+        0 => Ended::Well(report.to_string()),
+        _ => Ended::Badly(report.to_string()),
     })
 }
 
@@ -314,16 +344,12 @@ fn of_the_night(config: &Config) -> Vec<DatabaseName> {
     of_the_night.map(|database| database.name.clone()).collect()
 }
 
-/// Backs up these databases once nobody else does. What the died process had stored for this slot is not done again.
+/// Backs up these databases, each once nobody else does. What the died process had stored for this slot is not done again.
 async fn back_up(
     errand: &Errand,
     mut names: Vec<DatabaseName>,
     reason: &str,
 ) -> Result<Ended, JobError> {
-    let _turn = tokio::select! {
-        turn = errand.turns.take(&names) => turn,
-        () = errand.stop.cancelled() => return Ok(Ended::Early),
-    };
     if errand.because == Because::Interrupted {
         names = without_copy(errand, names)?;
     }

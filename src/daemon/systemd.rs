@@ -11,9 +11,6 @@ use crate::task::Standing;
 /// The watchdog is fed so many times within the time it waits: one beat may be late.
 const BEATS: u32 = 3;
 
-/// While starting takes long, the manager is asked for this much more time, again and again.
-const MORE_TIME: Duration = Duration::from_secs(60);
-
 /// The service manager, as `NOTIFY_SOCKET` and `WATCHDOG_USEC` name it; systemd, or one that speaks like it.
 #[derive(Debug, Default)]
 pub(super) struct Manager {
@@ -46,18 +43,6 @@ impl Manager {
             NotifyState::Stopping,
             NotifyState::Status("stopping: unfinished copies are dropped"),
         ]);
-    }
-
-    /// Asks for more time while the daemon brings in order what a dead process left; it does not return.
-    pub(super) async fn ask_for_time() {
-        loop {
-            let micros = u32::try_from(MORE_TIME.as_micros()).unwrap_or(u32::MAX);
-            tell(&[
-                NotifyState::ExtendTimeoutUsec(micros),
-                NotifyState::Status("bringing in order what the last process left"),
-            ]);
-            tokio::time::sleep(MORE_TIME / BEATS).await;
-        }
     }
 
     /// The scheduler's loop turned. Says also what it does and when it does more, where that changed.
