@@ -30,6 +30,7 @@ mod live;
 mod night;
 mod overview;
 mod package;
+mod simulated;
 mod sqlite_source;
 mod restore;
 mod sabotage;
