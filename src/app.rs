@@ -19,8 +19,8 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use self::owned::Owned;
-use self::unopened::{Again, Unopened};
-use crate::catalog::{Catalog, CatalogError, Item};
+use self::unopened::{Absent, Unopened};
+use crate::catalog::{Catalog, CatalogError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{
     Config, Database, Environment, Loaded, Problems, Sink, SinkKind, SourceSpec, Storage,
@@ -96,8 +96,8 @@ pub fn hooks(config: &Config) -> Result<RhaiHooks, Problems> {
     RhaiHooks::new(config, Path::new(OWN_PROGRAM))
 }
 
-/// Builds everything a job works on, under the lock of `state`. Storages are opened, and made where absent; what a
-/// dead process left unfinished in them is removed. A folder that held copies and is gone or empty is not worked with: an
+/// Builds everything a job works on, under the lock of `state`. No storage is asked for anything yet: each is opened by its
+/// first call, and made where absent; what a dead process left unfinished in it is removed then. A folder that held copies and is gone or empty is not worked with: an
 /// unmounted share would be filled on the local disk.
 ///
 /// # Errors
@@ -148,24 +148,17 @@ async fn assemble(
         None => Unfinished::Remove,
         Some(_) => Unfinished::Leave,
     };
-    let instance = catalog.instance()?;
     let client = client(&config, &clock)?;
     let wired = |database: &Database| WiredDatabase {
         config: database.clone(),
         source: source(database, client.as_ref(), &state.spool()),
     };
     let databases = config.databases().iter().map(wired).collect();
-    let known = Known::of(&catalog)?;
-    let mut pruners = Vec::with_capacity(config.storages().len());
-    for storage in config.storages() {
-        let known = known.in_storage(&storage.name);
-        let again = || Again::new(storage, &catalog, &instance, &clock);
-        let store = match absent_folder(storage) {
-            Some(error) if !known.is_empty() => Unopened::until(again(), error),
-            _ => opened(storage, &known, again(), unfinished).await,
-        };
-        pruners.push(Owned::wrap(store, &catalog));
-    }
+    let unopened = unopened(&config, &catalog, &clock, (unfinished, Absent::Made))?;
+    let pruners: Vec<Arc<dyn Prune>> = unopened
+        .into_iter()
+        .map(|store| Owned::wrap(store, &catalog))
+        .collect();
     let tally = old.map_or_else(Arc::default, |old| old.hooks.tally());
     let wiring = Wiring {
         databases,
@@ -253,16 +246,8 @@ pub fn known(config: &Config) -> Result<Option<Catalog>, AppError> {
 /// Where the catalog does not say who we are.
 pub async fn wiring_to_read(config: Arc<Config>, catalog: Catalog) -> Result<Wiring, AppError> {
     let clock = system_clock();
-    let (instance, known) = (catalog.instance()?, Known::of(&catalog)?);
-    let mut pruners = Vec::with_capacity(config.storages().len());
-    for storage in config.storages() {
-        let known = known.in_storage(&storage.name);
-        let again = Again::new(storage, &catalog, &instance, &clock);
-        pruners.push(match absent_folder(storage) {
-            Some(error) => Unopened::until(again, error),
-            None => opened(storage, &known, again, Unfinished::Leave).await,
-        });
-    }
+    let ways = (Unfinished::Leave, Absent::Refused);
+    let pruners = unopened(&config, &catalog, &clock, ways)?;
     Ok(Wiring {
         databases: Vec::new(),
         account: None,
@@ -304,59 +289,57 @@ enum Unfinished {
     Leave,
 }
 
+/// Every configured storage; each is opened by its first call.
+fn unopened(
+    config: &Config,
+    catalog: &Catalog,
+    clock: &Arc<dyn Clock>,
+    ways: (Unfinished, Absent),
+) -> Result<Vec<Arc<dyn Prune>>, CatalogError> {
+    let instance = catalog.instance()?;
+    let storages = config.storages().iter();
+    let storages = storages.map(|storage| -> Arc<dyn Prune> {
+        Arc::new(Unopened::new(storage, catalog, &instance, clock, ways))
+    });
+    Ok(storages.collect())
+}
+
 async fn store_or_reason(
     storage: &Storage,
     instance: &str,
     clock: &Arc<dyn Clock>,
     unfinished: Unfinished,
-) -> Arc<dyn Prune> {
-    let opened = match &storage.kind {
-        StorageKind::Directory(folder) => DirStore::open(&storage.name, folder, instance)
-            .map(|store| retrying(Arc::new(store), clock)),
-        StorageKind::S3(settings) => {
-            match S3Store::connect(&storage.name, settings, instance, Arc::clone(clock)) {
-                Ok(store) => Ok(prepared(store, clock, unfinished).await),
-                Err(error) => Err(error),
-            }
+) -> Result<Arc<dyn Prune>, StoreError> {
+    match &storage.kind {
+        StorageKind::Directory(folder) => {
+            let (name, folder) = (storage.name.clone(), folder.clone());
+            let instance = instance.to_owned();
+            let opened =
+                tokio::task::spawn_blocking(move || DirStore::open(&name, &folder, &instance));
+            let store = opened.await.expect("opening a folder does not panic")?;
+            Ok(retrying(Arc::new(store), clock))
         }
-    };
-    opened.unwrap_or_else(|error| Unopened::for_good(&storage.name, error))
+        StorageKind::S3(settings) => {
+            let store = S3Store::connect(&storage.name, settings, instance, Arc::clone(clock))?;
+            let store = Arc::new(store);
+            if let Unfinished::Remove = unfinished {
+                tokio::spawn(sweep(Arc::clone(&store)));
+            }
+            Ok(retrying(store, clock))
+        }
+    }
 }
 
-async fn prepared(
-    store: S3Store,
-    clock: &Arc<dyn Clock>,
-    unfinished: Unfinished,
-) -> Arc<dyn Prune> {
-    if let Unfinished::Remove = unfinished
-        && let Err(error) = store.sweep().await
-    {
+/// Removes unfinished uploads of dead processes, beside everything else: nobody waits for it.
+async fn sweep(store: Arc<S3Store>) {
+    if let Err(error) = store.sweep().await {
         // Whether it can be written shows when it is; what lies unfinished there is seen by nobody.
         tracing::warn!(storage = store.name(), %error, "unfinished uploads were not looked for");
     }
-    retrying(Arc::new(store), clock)
 }
 
 fn retrying(store: Arc<dyn Prune>, clock: &Arc<dyn Clock>) -> Arc<dyn Prune> {
     Arc::new(Retry::new(store, Arc::clone(clock), RetryPolicy::default()))
-}
-
-/// The storage, or why it is not worked with: a directory that holds nothing of what is `known` there is taken for a
-/// mount point without its disk.
-async fn opened(
-    storage: &Storage,
-    known: &[&Item],
-    again: Again,
-    unfinished: Unfinished,
-) -> Arc<dyn Prune> {
-    let store = again.open(unfinished).await;
-    // A bucket is not mounted: one that lost everything is told of when it is written to.
-    if let StorageKind::Directory(_) = storage.kind
-        && let Presence::Lost(lost) = presence::look(store.as_ref(), known).await
-    {
-        return Unopened::until(again, lost.not_mounted(Operation::Prepare));
-    }
-    store
 }
 
 /// What a configured storage holds of what the catalog knows there; one whose directory is gone lost it.
@@ -377,7 +360,10 @@ pub async fn presence_in(storage: &Storage, catalog: &Catalog) -> Result<Presenc
     }
     let clock = system_clock();
     let store = store_or_reason(storage, &instance, &clock, Unfinished::Leave).await;
-    Ok(presence::look(store.as_ref(), &known).await)
+    Ok(match store {
+        Ok(store) => presence::look(store.as_ref(), &known).await,
+        Err(error) => Presence::Unknown(error),
+    })
 }
 
 fn absent_folder(storage: &Storage) -> Option<StoreError> {

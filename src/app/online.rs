@@ -135,8 +135,13 @@ pub async fn try_all(config: &Config) -> Result<Vec<Trial>, AppError> {
         let tried = "connecting, without an alert";
         trials.push(timed(Subject::Sink, &sink.name, tried, work, &clock));
     }
-    let trials = stream::iter(trials).buffered(AT_ONCE);
-    Ok(trials.collect().await)
+    // Whoever ends lets the next one begin; the order of the answers is that of the file.
+    let numbered = trials.into_iter().enumerate();
+    let numbered = numbered.map(|(number, trial)| async move { (number, trial.await) });
+    let trials = stream::iter(Vec::from_iter(numbered)).buffer_unordered(AT_ONCE);
+    let mut trials: Vec<(usize, Trial)> = trials.collect().await;
+    trials.sort_by_key(|(number, _)| *number);
+    Ok(trials.into_iter().map(|(_, trial)| trial).collect())
 }
 
 fn timed<'a>(

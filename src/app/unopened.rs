@@ -1,95 +1,68 @@
-//! Stands for a storage that could not be opened. Invariant: every call fails with the reason, until what it waits for,
-//! such as the mount of a disk, has happened.
+//! Opens a storage when it is first worked with. Invariant: nothing is asked of it before, a storage that does not answer
+//! holds its caller up for a bounded time, and one that cannot be opened, such as a disk that is not mounted, is tried
+//! again by the next call.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
-use super::{Unfinished, absent_folder, store_or_reason};
+use super::{Unfinished, absent_folder, not_opened, store_or_reason};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::config::Storage;
+use crate::config::{Storage, StorageKind};
 use crate::engine::presence::{self, Known, Presence};
-use crate::store::{
-    Body, Listing, ObjectStat, Operation, Prune, Reader, Store, StoreError, StoreErrorKind,
-};
+use crate::store::{Body, Listing, ObjectStat, Operation, Prune, Reader, Store, StoreError};
 use crate::types::ObjectKey;
 
-/// How a storage is opened, and what must be there then.
-pub(super) struct Again {
+/// A storage that could not be opened by then hangs: a share whose server is gone, mostly.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One that hung is opened again after this: each try may leave a thread behind.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// What is done where a directory is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// It is made, unless it held copies.
+    Made,
+    /// It is an error: whoever only reads makes nothing.
+    Refused,
+}
+
+/// A storage that is opened by its first call.
+pub(super) struct Unopened {
     storage: Storage,
     catalog: Catalog,
     instance: String,
     clock: Arc<dyn Clock>,
+    unfinished: Unfinished,
+    absent: Absent,
     found: OnceCell<Arc<dyn Prune>>,
+    /// When it hung last, on the monotonic clock.
+    hung_at: Mutex<Option<Duration>>,
 }
 
-impl Again {
+impl Unopened {
     pub(super) fn new(
         storage: &Storage,
         catalog: &Catalog,
         instance: &str,
         clock: &Arc<dyn Clock>,
+        (unfinished, absent): (Unfinished, Absent),
     ) -> Self {
         Self {
             storage: storage.clone(),
             catalog: catalog.clone(),
             instance: instance.to_owned(),
             clock: Arc::clone(clock),
+            unfinished,
+            absent,
             found: OnceCell::new(),
+            hung_at: Mutex::new(None),
         }
-    }
-
-    /// Opens it now, whatever it holds.
-    pub(super) async fn open(&self, unfinished: Unfinished) -> Arc<dyn Prune> {
-        store_or_reason(&self.storage, &self.instance, &self.clock, unfinished).await
-    }
-
-    /// The storage, once its directory is there and holds what is known of it. A process outlives the order in which a
-    /// machine mounts its disks.
-    async fn store(&self) -> Option<&Arc<dyn Prune>> {
-        self.found.get_or_try_init(|| self.look()).await.ok()
-    }
-
-    async fn look(&self) -> Result<Arc<dyn Prune>, ()> {
-        if absent_folder(&self.storage).is_some() {
-            return Err(());
-        }
-        let known = Known::of(&self.catalog).map_err(drop)?;
-        let store = self.open(Unfinished::Leave).await;
-        match presence::look(store.as_ref(), &known.in_storage(&self.storage.name)).await {
-            Presence::There | Presence::New => Ok(store),
-            Presence::Lost(_) | Presence::Unknown(_) => Err(()),
-        }
-    }
-}
-
-/// A storage that could not be opened.
-pub(super) struct Unopened {
-    name: String,
-    reason: StoreErrorKind,
-    again: Option<Again>,
-}
-
-impl Unopened {
-    /// Until it can be.
-    pub(super) fn until(again: Again, error: StoreError) -> Arc<dyn Prune> {
-        Arc::new(Self {
-            name: again.storage.name.clone(),
-            reason: error.kind,
-            again: Some(again),
-        })
-    }
-
-    /// As long as this wiring is worked with.
-    pub(super) fn for_good(name: &str, error: StoreError) -> Arc<dyn Prune> {
-        Arc::new(Self {
-            name: name.to_owned(),
-            reason: error.kind,
-            again: None,
-        })
     }
 
     async fn store(
@@ -97,21 +70,62 @@ impl Unopened {
         operation: Operation,
         key: Option<&ObjectKey>,
     ) -> Result<&Arc<dyn Prune>, StoreError> {
-        let found = match &self.again {
-            Some(again) => again.store().await,
-            None => None,
-        };
-        found.ok_or_else(|| {
-            let reason = self.reason.clone();
-            StoreError::new(&self.name, operation, key, reason)
-        })
+        let found = self.found.get_or_try_init(|| self.open_in_time()).await;
+        found.map_err(|error| StoreError::new(&self.storage.name, operation, key, error.kind))
+    }
+
+    async fn open_in_time(&self) -> Result<Arc<dyn Prune>, StoreError> {
+        let hung_at = || self.hung_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.elapsed();
+        let hangs = hung_at().is_some_and(|at| now.saturating_sub(at) < AGAIN_AFTER);
+        if hangs {
+            return Err(self.hangs());
+        }
+        tokio::select! {
+            opened = self.open_now() => opened,
+            () = self.clock.sleep(OPEN_TIMEOUT) => {
+                *hung_at() = Some(self.clock.elapsed());
+                Err(self.hangs())
+            }
+        }
+    }
+
+    fn hangs(&self) -> StoreError {
+        let seconds = OPEN_TIMEOUT.as_secs();
+        let cause =
+            format!("it did not answer within {seconds} s\nhint: does its disk or server answer?");
+        not_opened(&self.storage, &cause)
+    }
+
+    /// Opens it where its directory is there and holds what is known of it: a directory that holds nothing of it is taken
+    /// for a mount point without its disk.
+    async fn open_now(&self) -> Result<Arc<dyn Prune>, StoreError> {
+        let known = Known::of(&self.catalog);
+        let known = known.map_err(|error| not_opened(&self.storage, &error.to_string()))?;
+        let known = known.in_storage(&self.storage.name);
+        let storage = self.storage.clone();
+        let absent = tokio::task::spawn_blocking(move || absent_folder(&storage)).await;
+        if let Some(error) = absent.expect("looking for a folder does not panic")
+            && (self.absent == Absent::Refused || !known.is_empty())
+        {
+            return Err(error);
+        }
+        let store = store_or_reason(&self.storage, &self.instance, &self.clock, self.unfinished);
+        let store = store.await?;
+        // A bucket is not mounted: one that lost everything is told of when it is written to.
+        if let StorageKind::Directory(_) = self.storage.kind
+            && let Presence::Lost(lost) = presence::look(store.as_ref(), &known).await
+        {
+            return Err(lost.not_mounted(Operation::Prepare));
+        }
+        Ok(store)
     }
 }
 
 #[async_trait]
 impl Store for Unopened {
     fn name(&self) -> &str {
-        &self.name
+        &self.storage.name
     }
 
     async fn create(&self, key: &ObjectKey, body: Body<'_>) -> Result<(), StoreError> {

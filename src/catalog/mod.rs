@@ -12,6 +12,7 @@ mod audit;
 mod conditions;
 mod error;
 mod events;
+mod expiry;
 mod keeping;
 mod labels;
 mod order;
@@ -42,15 +43,16 @@ pub use audit::{
 };
 pub use conditions::{Condition, Ended, News, Noted, Raised};
 pub use error::CatalogError;
+pub use expiry::{ExpiryRun, KeptByRule};
 pub use keeping::{Care, Lease, Removal};
 pub use order::is_dated_ahead;
 pub use others::Others;
 pub use outbox::{Due, Posted, Queue, Sent};
 pub use page::{Listed, ListedProof, PageFilter};
 pub use record::{
-    Adoption, Committed, CopyFilter, CopyState, Damage, Event, EventKind, Held, Item, ItemContent,
-    ItemMember, Job, JobResult, JobStatus, NewJob, Packed, Placement, Record, ResultStatus, Slot,
-    Spooled, StoredArchive, StoredCopy,
+    AddedStorages, Adoption, Committed, CopyFilter, CopyState, Damage, Event, EventKind, Held,
+    Item, ItemContent, ItemMember, Job, JobResult, JobStatus, NewJob, Packed, Placement, Record,
+    ResultStatus, Slot, Spooled, StoredArchive, StoredCopy,
 };
 pub use rehearsals::{Rehearsal, RehearsalOutcome, Rehearsed};
 pub use reloads::{Cause, Reload, ReloadOutcome};

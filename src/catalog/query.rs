@@ -73,15 +73,6 @@ impl Catalog {
         Ok(copies.into_iter().next())
     }
 
-    /// A database's newest copy of this installation that is live in a storage, complete, and of class A or B. `None`:
-    /// there is none.
-    ///
-    /// # Errors
-    /// Where the file cannot be read.
-    pub fn last_good(&self, database: &DatabaseName) -> Result<Option<StoredCopy>, CatalogError> {
-        self.read(|connection| select_last_good(connection, database, None))
-    }
-
     /// The last `limit` jobs, the newest first.
     ///
     /// # Errors
@@ -125,7 +116,9 @@ impl Catalog {
     }
 }
 
-/// `latest`: only of those whose date is believed and not after this Unix timestamp.
+/// The newest daily copy that is live in a storage, complete, and of class A or B. What lies in archives alone is
+/// [`newest_good`](Catalog::newest_good)'s. `latest`: only of those whose date is believed and not after this Unix
+/// timestamp.
 pub(super) fn select_last_good(
     connection: &Connection,
     database: &DatabaseName,

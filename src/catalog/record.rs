@@ -61,6 +61,21 @@ pub struct Committed<'a> {
     pub expires_at: DateTime<Utc>,
 }
 
+/// What became in more storages of a backup that counts already.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AddedStorages<'a> {
+    /// The commit record.
+    pub manifest: &'a Manifest,
+    /// The names of the storages that hold and returned it, too.
+    pub storages: &'a [String],
+    /// What went wrong with others.
+    pub degraded: &'a [String],
+    /// Whether every byte was read back there.
+    pub is_read_whole: bool,
+    /// When that was.
+    pub at: DateTime<Utc>,
+}
+
 /// How a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -6,7 +6,7 @@ use crate::types::{DatabaseName, JobId};
 
 use super::conditions::News;
 use super::record::{Committed, Job, NewJob, ResultStatus, Spooled};
-use super::write::{Outcome, commit, end_job, insert_job, insert_result, insert_spooled};
+use super::write::{Outcome, Rest, commit, end_job, insert_job, insert_result, insert_spooled};
 use super::{Catalog, CatalogError};
 
 impl Catalog {
@@ -69,7 +69,21 @@ impl Run {
     /// As [`Run::succeed`].
     pub fn succeed_with(&self, committed: &Committed<'_>, news: &News) -> Result<(), CatalogError> {
         self.catalog
-            .write(|transaction| commit(transaction, self.id, committed, news))
+            .write(|transaction| commit(transaction, self.id, committed, news, Rest::Nothing))
+    }
+
+    /// Lets a backup count that lies in some storages while others are still at it: as [`Run::succeed_with`], but its
+    /// `spooled` row stays until [`Catalog::end_spooled`]. [`Catalog::add_storages`] adds what the others come to.
+    ///
+    /// # Errors
+    /// As [`Run::succeed`].
+    pub fn succeed_first(
+        &self,
+        committed: &Committed<'_>,
+        news: &News,
+    ) -> Result<(), CatalogError> {
+        self.catalog
+            .write(|transaction| commit(transaction, self.id, committed, news, Rest::Waits))
     }
 
     /// Notes that a database has no new copy; its `spooled` row goes.
@@ -191,6 +205,7 @@ fn outcome<'a>(
         status,
         message: Some(message),
         copy: None,
+        rest: Rest::Nothing,
         started_at,
         completed_at,
     }

@@ -119,8 +119,8 @@ pub struct Point {
 }
 
 impl Catalog {
-    /// A database's newest good copy of this installation, as an object of its own or inside an archive. `None`: there is
-    /// none.
+    /// A database's newest good copy of this installation: live in a storage, complete, of class A or B, as an object of
+    /// its own or inside an archive. It is the one rule for alerts, status, metrics and heartbeats. `None`: there is none.
     ///
     /// # Errors
     /// Where the file cannot be read.

@@ -12,6 +12,9 @@ use super::row::{number, optional_time, time};
 /// So many slots of a task are known, those that were taken last: a clock that goes back by less meets none twice.
 const MOST_KNOWN: u32 = 4_000;
 
+/// Older ones are forgotten each time so many were taken: looking through all of them is not cheap.
+const FORGOTTEN_EACH: i64 = 101;
+
 impl Catalog {
     /// The last taken slot of a task that is not after `until`. `None`: there is none.
     ///
@@ -46,7 +49,9 @@ impl Catalog {
                       (SELECT rowid FROM slots WHERE task = ?1 ORDER BY rowid DESC LIMIT ?2)";
         self.write(|transaction| {
             let is_new = transaction.execute(insert, params![task, slot.timestamp()])? == 1;
-            transaction.execute(forget, params![task, MOST_KNOWN])?;
+            if is_new && transaction.last_insert_rowid() % FORGOTTEN_EACH == 0 {
+                transaction.execute(forget, params![task, MOST_KNOWN])?;
+            }
             Ok(is_new)
         })
     }

@@ -12,7 +12,9 @@ use super::conditions::{News, announce, end, raise};
 use super::error::{CatalogError, Stop};
 use super::order::{insert_committed, note_ahead};
 use super::query::select_job;
-use super::record::{Committed, CopyState, Damage, Job, JobStatus, NewJob, ResultStatus, Spooled};
+use super::record::{
+    AddedStorages, Committed, CopyState, Damage, Job, JobStatus, NewJob, ResultStatus, Spooled,
+};
 use super::row::{compression_word, integer, manifest_text, parsed};
 use super::samples::insert_sample;
 use super::telling;
@@ -64,8 +66,38 @@ impl Catalog {
     ) -> Result<(), CatalogError> {
         self.write(|transaction| {
             remove_spooled(transaction, job, &committed.manifest.database)?;
-            commit(transaction, job, committed, news)
+            commit(transaction, job, committed, news, Rest::Nothing)
         })
+    }
+
+    /// As [`Catalog::settle_spooled_with`], while other storages are still at it: the dump stays spooled until
+    /// [`Catalog::end_spooled`].
+    ///
+    /// # Errors
+    /// As [`Run::succeed`](super::Run::succeed).
+    pub fn settle_first(
+        &self,
+        job: JobId,
+        committed: &Committed<'_>,
+        news: &News,
+    ) -> Result<(), CatalogError> {
+        self.write(|transaction| commit(transaction, job, committed, news, Rest::Waits))
+    }
+
+    /// Writes what became in more storages of a backup that counts already.
+    ///
+    /// # Errors
+    /// [`CatalogError::Conflict`] where another content is known under the key, and where the rows cannot be written.
+    pub fn add_storages(&self, job: JobId, added: &AddedStorages<'_>) -> Result<(), CatalogError> {
+        self.write(|transaction| add_storages(transaction, job, added))
+    }
+
+    /// Forgets a dump whose copy lies in every storage that takes it. One that does not wait is forgotten already.
+    ///
+    /// # Errors
+    /// Where the row cannot be removed.
+    pub fn end_spooled(&self, job: JobId, database: &DatabaseName) -> Result<(), CatalogError> {
+        self.write(|transaction| delete_spooled(transaction, job, database).map(drop))
     }
 
     /// Forgets a dump that waits to be stored, because its file is gone or changed.
@@ -155,6 +187,8 @@ pub(super) struct Outcome<'a> {
     pub(super) status: ResultStatus,
     pub(super) message: Option<&'a str>,
     pub(super) copy: Option<&'a Manifest>,
+    /// Whether its dump stays spooled.
+    pub(super) rest: Rest,
     pub(super) started_at: DateTime<Utc>,
     pub(super) completed_at: DateTime<Utc>,
 }
@@ -199,12 +233,22 @@ pub(super) fn insert_spooled(
     Ok(())
 }
 
+/// Whether other storages are still to be heard of when a backup counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// All were.
+    Nothing,
+    /// The dump stays spooled for them.
+    Waits,
+}
+
 /// Writes everything that makes a backup count.
 pub(super) fn commit(
     connection: &Connection,
     job: JobId,
     committed: &Committed<'_>,
     news: &News,
+    rest: Rest,
 ) -> Result<(), Stop> {
     let manifest = committed.manifest;
     if committed.storages.is_empty() {
@@ -230,6 +274,7 @@ pub(super) fn commit(
         status: ResultStatus::Success,
         message: message.as_deref(),
         copy: Some(manifest),
+        rest,
         started_at: committed.started_at,
         completed_at: committed.completed_at,
     };
@@ -274,10 +319,33 @@ pub(super) fn insert_result(
             size_bytes.unwrap_or(0),
         ],
     )?;
-    if outcome.status != ResultStatus::Interrupted {
+    if outcome.status != ResultStatus::Interrupted && outcome.rest == Rest::Nothing {
         delete_spooled(connection, job, outcome.database)?;
     }
     announce(connection, news).map(drop)
+}
+
+/// Writes what became of a backup that counts in more storages. A message is added to its result.
+pub(super) fn add_storages(
+    connection: &Connection,
+    job: JobId,
+    added: &AddedStorages<'_>,
+) -> Result<(), Stop> {
+    let manifest = added.manifest;
+    let created = manifest.completed().unwrap_or(added.at);
+    let verified = added.is_read_whole.then_some(added.at);
+    for storage in added.storages {
+        insert_copy(connection, manifest, storage, created, verified)?;
+    }
+    let sql = "UPDATE backup_results
+               SET error_message = iif(error_message IS NULL, ?3, error_message || '; ' || ?3)
+               WHERE job_id = ?1 AND database_name = ?2 AND status = 'success'";
+    for message in added.degraded {
+        let database = &manifest.database;
+        insert_note(connection, job, Some(database), "degraded", message)?;
+        connection.execute(sql, params![job.to_string(), database.as_str(), message])?;
+    }
+    Ok(())
 }
 
 /// Ends a running job and returns it as it stands then.

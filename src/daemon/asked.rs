@@ -63,10 +63,6 @@ async fn make(daemon: &Daemon, request: &BackupRequest) -> Result<(), BackupErro
     let built = daemon.built();
     let (wiring, stop) = (&built.wiring, &daemon.stop);
     let names = configured(wiring, request);
-    let _turn = tokio::select! {
-        turn = daemon.turns.take(&names) => turn,
-        () = stop.cancelled() => return Ok(()),
-    };
     let Some(job) = take(wiring, request)? else {
         return Ok(());
     };

@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::night::Limit;
 use super::sampled;
 use super::turns::{Kind, Turn, Turns};
 use crate::app::Built;
@@ -27,6 +28,9 @@ use crate::schedule::{Because, Schedule};
 use crate::types::{ByteCount, DatabaseName, Trigger, counted, either, share};
 use crate::wiring::Wiring;
 
+/// The job that backs up every database without a schedule of its own.
+const NIGHTLY: &str = "nightly";
+
 /// Something that is run by schedule.
 #[derive(Clone)]
 pub struct Job {
@@ -36,21 +40,27 @@ pub struct Job {
     pub schedule: Schedule,
     run: fn(Errand) -> BoxFuture<'static, Result<Ended, JobError>>,
     database: Option<DatabaseName>,
+    /// How long it waits for a backup that is due or runs; `None`: it does not.
+    pub(super) waits: Option<Limit>,
 }
 
 /// What is run by schedule under this configuration.
 pub fn table(config: &Config) -> Vec<Job> {
     let when = config.schedule();
     let mut table = vec![
-        Job::new("nightly", &when.nightly, |errand| nightly(errand).boxed()),
-        Job::new("weekly", &when.weekly, |errand| weekly(errand).boxed()),
+        Job::new(NIGHTLY, &when.nightly, |errand| nightly(errand).boxed()),
+        Job::new("weekly", &when.weekly, |errand| weekly(errand).boxed())
+            .after_the_night(Limit::LongestNight),
         Job::new("reconcile", &when.reconcile, |errand| {
             reconcile(errand).boxed()
-        }),
-        Job::new("verify", &when.verify, |errand| verify(errand).boxed()),
+        })
+        .after_the_night(Limit::CatchUp),
+        Job::new("verify", &when.verify, |errand| verify(errand).boxed())
+            .after_the_night(Limit::CatchUp),
     ];
     if let Some(monthly) = &when.drill {
-        table.push(Job::new("drill", monthly, |errand| drill(errand).boxed()));
+        let drill = Job::new("drill", monthly, |errand| drill(errand).boxed());
+        table.push(drill.after_the_night(Limit::CatchUp));
     }
     if config.cloudflare().is_some() {
         let daily = DISCOVER.parse().expect("it is a valid schedule");
@@ -67,7 +77,7 @@ pub fn table(config: &Config) -> Vec<Job> {
         }));
     }
     if of_the_night(config).is_empty() {
-        table.retain(|job| job.name != "nightly");
+        table.retain(|job| job.name != NIGHTLY);
     }
     let own = config.databases().iter().filter_map(|database| {
         let (name, schedule) = (database.name.clone(), database.schedule.clone()?);
@@ -76,6 +86,7 @@ pub fn table(config: &Config) -> Vec<Job> {
             schedule,
             run: |errand| single(errand).boxed(),
             database: Some(name),
+            waits: None,
         })
     });
     table.extend(own);
@@ -93,7 +104,21 @@ impl Job {
             schedule: schedule.clone(),
             run,
             database: None,
+            waits: None,
         }
+    }
+
+    /// The same, begun when no backup is due or running.
+    fn after_the_night(self, limit: Limit) -> Self {
+        Self {
+            waits: Some(limit),
+            ..self
+        }
+    }
+
+    /// Whether it makes backups.
+    pub(super) fn is_backup(&self) -> bool {
+        self.name == NIGHTLY || self.database.is_some()
     }
 
     /// The database it is about; `None` where it is about more than one.
@@ -124,6 +149,8 @@ pub(super) struct Errand {
     /// The due moment it runs for, and why now.
     pub(super) slot: DateTime<Utc>,
     pub(super) because: Because,
+    /// Since when a backup runs that took longer than a night may and is not over; `None`: none does.
+    pub(super) night_since: Option<DateTime<Utc>>,
     /// The database it is about, where it is about one.
     pub(super) database: Option<DatabaseName>,
 }
@@ -141,7 +168,7 @@ impl Errand {
 
     /// Waits until no command has such work done. `None`: the process was told to end.
     async fn turn(&self, kind: Kind) -> Option<Turn> {
-        let turn = self.turns.take_kind(kind);
+        let turn = self.turns.take(kind);
         self.stop.run_until_cancelled(turn).await
     }
 }
@@ -192,7 +219,11 @@ async fn weekly(errand: Errand) -> Result<Ended, JobError> {
         return Ok(Ended::Early);
     };
     let (wiring, stop) = (errand.wiring(), &errand.stop);
-    let packed = match pack::run(wiring, &errand.state, &Arc::default(), stop).await {
+    let packed = match errand.night_since {
+        Some(since) => Ok(Outcome::Skipped(pack::skip_running(wiring, since)?)),
+        None => pack::run(wiring, &errand.state, &Arc::default(), stop).await,
+    };
+    let packed = match packed {
         Err(PackError::Stopped) => return Ok(Ended::Early),
         Err(PackError::Catalog(error)) => return Err(error.into()),
         packed => packed,
@@ -252,16 +283,13 @@ async fn discover(errand: Errand) -> Result<Ended, JobError> {
 async fn stale(errand: Errand) -> Result<Ended, JobError> {
     let old = keys::run(errand.wiring())?;
     if old > 0 {
-        let plural = if old == 1 { "key is" } else { "keys are" };
-        tracing::warn!("{old} {plural} older than `rotate_after`; `patina key list` shows which");
+        let keys = format!("{} {}", counted(old, "key"), either(old, "is", "are"));
+        tracing::warn!("{keys} older than `rotate_after`; `patina key list` shows which");
     }
-    Ok(match stale::run(errand.wiring())? {
-        0 => Ended::Well("every database has a fresh copy".to_owned()),
-        count => Ended::Badly(format!(
-            "{} {} no fresh copy",
-            counted(count, "database"),
-            either(count, "has", "have")
-        )),
+    let report = stale::run(errand.wiring())?;
+    Ok(match report.stale {
+        0 => Ended::Well(report.to_string()),
+        _ => Ended::Badly(report.to_string()),
     })
 }
 
@@ -368,16 +396,12 @@ fn of_the_night(config: &Config) -> Vec<DatabaseName> {
     of_the_night.map(|database| database.name.clone()).collect()
 }
 
-/// Backs up these databases once nobody else does. What the died process had stored for this slot is not done again.
+/// Backs up these databases, each once nobody else does. What the died process had stored for this slot is not done again.
 async fn back_up(
     errand: &Errand,
     mut names: Vec<DatabaseName>,
     reason: &str,
 ) -> Result<Ended, JobError> {
-    let _turn = tokio::select! {
-        turn = errand.turns.take(&names) => turn,
-        () = errand.stop.cancelled() => return Ok(Ended::Early),
-    };
     if errand.because == Because::Interrupted {
         names = without_copy(errand, names)?;
     }

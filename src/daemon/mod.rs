@@ -4,6 +4,7 @@
 mod asked;
 mod deliver;
 mod jobs;
+mod night;
 mod rejected;
 mod reload;
 mod sampled;
@@ -17,16 +18,20 @@ mod wishes;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::asked::Asked;
-use self::jobs::Errand;
+use self::jobs::{Ended, Errand, JobError};
+use self::night::{Night, Waited};
 use self::reload::Reloads;
-use self::scheduled::{Begun, Scheduled};
+use self::scheduled::{Begun, Scheduled, Slots};
 use self::systemd::Manager;
 use self::turns::Turns;
 use self::wish::CarryOut;
@@ -34,11 +39,13 @@ use self::wishes::Wishes;
 use crate::app::{self, AppError, Built};
 use crate::catalog::{CatalogError, ReloadOutcome};
 use crate::config::Config;
-use crate::engine::recover::{self, RecoverError};
+use crate::engine::pack::LONGEST_NIGHT;
+use crate::engine::recover::{self, Left, RecoverError};
 use crate::engine::state::{StateDir, StateError};
 use crate::http::metrics::Vitals;
 use crate::http::{AccessKeys, ServeError, Server, Sources};
 use crate::progress::Live;
+use crate::schedule::Because;
 use crate::task::{Activator, Driver, LONGEST_PAUSE, Standing, Task};
 use crate::wiring::Wiring;
 
@@ -160,8 +167,14 @@ struct Daemon {
     begun: Begun,
     live: Live,
     activator: Activator,
+    /// Whether copies that the last process left are still being stored.
+    recovering: Arc<AtomicBool>,
     stop: CancellationToken,
 }
+
+/// Tasks wait so long until the copies are stored that the last process left. A storage that does not answer holds them up
+/// no longer.
+const RECOVERY_FIRST: Duration = Duration::from_secs(10);
 
 impl Daemon {
     fn new(built: Built, state: Arc<StateDir>, stop: CancellationToken) -> Self {
@@ -172,11 +185,13 @@ impl Daemon {
             begun: Begun::default(),
             live: Live::default(),
             activator: Activator::default(),
+            recovering: Arc::default(),
             stop,
         }
     }
 
-    /// Brings the state in order, then drives the tasks until it is told to end and they have.
+    /// Brings the state in order, then drives the tasks until it is told to end and they have. Requests are answered, and
+    /// the service manager knows it, before any storage is asked for anything.
     async fn work(
         &self,
         reloads: Reloads,
@@ -185,12 +200,7 @@ impl Daemon {
     ) -> Result<(), DaemonError> {
         let built = self.built();
         let wiring = &built.wiring;
-        let recovered = tokio::select! {
-            recovered = recover::run(wiring, &self.state) => recovered,
-            () = Manager::ask_for_time() => return Ok(()),
-            () = self.stop.cancelled() => return Ok(()),
-        };
-        recovered?;
+        let left = recover::begin(wiring, &self.state)?;
         rejected::tell_started(wiring, &self.state);
         let tasks = self.tasks();
         let (name, count) = (&wiring.config.agent().name, tasks.len());
@@ -209,8 +219,12 @@ impl Daemon {
         let served = server.serve(self.sources());
         Manager::ready();
         let driven = async {
+            let work = async {
+                self.recover(left).await;
+                driver.run(&self.stop, replacements, beat).await;
+            };
             tokio::select! {
-                () = driver.run(&self.stop, replacements, beat) => {}
+                () = work => {}
                 () = reloads.serve(self, replace, asked) => {}
                 () = self.wake_on_events(self.activator.clone()) => {}
             }
@@ -223,6 +237,26 @@ impl Daemon {
         // All end when they are told to; a server that cannot begin ends the driver, too.
         tokio::try_join!(driven, served, carried_out)?;
         Ok(())
+    }
+
+    /// Stores the copies that the last process left. What takes longer than [`RECOVERY_FIRST`] goes on beside the tasks.
+    async fn recover(&self, left: Left) {
+        let (built, stop) = (self.built(), self.stop.clone());
+        let (recovering, activator) = (Arc::clone(&self.recovering), self.activator.clone());
+        recovering.store(true, Ordering::Release);
+        let work = tokio::spawn(async move {
+            let ended = stop.run_until_cancelled(recover::end(&built.wiring, left));
+            if let Some(Err(error)) = ended.await {
+                tracing::error!("what the last process left is not brought in order: {error}");
+            }
+            recovering.store(false, Ordering::Release);
+            activator.activate();
+        });
+        let clock = Arc::clone(&self.built().wiring.clock);
+        tokio::select! {
+            _ = work => {}
+            () = clock.sleep(RECOVERY_FIRST) => {}
+        }
     }
 
     /// What requests are answered from.
@@ -259,32 +293,80 @@ impl Daemon {
     }
 
     fn scheduled(&self, wiring: &Wiring, job: Job) -> Arc<dyn Task> {
-        let (daemon, config) = (self.clone(), &wiring.config);
+        let daemon = self.clone();
         Arc::new(Scheduled {
+            slots: self.slots(wiring, &job),
+            clock: Arc::clone(&wiring.clock),
+            told: Arc::default(),
+            job: Arc::new(move |slot, because| {
+                let (daemon, job) = (daemon.clone(), job.clone());
+                Box::pin(async move { daemon.run(job, slot, because).await })
+            }),
+        })
+    }
+
+    fn slots(&self, wiring: &Wiring, job: &Job) -> Slots {
+        let config = &wiring.config;
+        Slots {
             name: job.name.clone(),
             schedule: job.schedule.clone(),
             zone: config.agent().timezone,
             catch_up: config.schedule().catch_up,
             catalog: wiring.catalog.clone(),
-            clock: Arc::clone(&wiring.clock),
             begun: self.begun.clone(),
-            told: Arc::default(),
-            job: Arc::new(move |slot, because| {
-                let errand = Errand {
-                    built: daemon.built(),
-                    state: Arc::clone(&daemon.state),
-                    turns: Arc::clone(&daemon.turns),
-                    live: daemon.live.clone(),
-                    stop: daemon.stop.clone(),
-                    slot,
-                    because,
-                    database: None,
-                };
-                let job = job.clone();
-                Box::pin(async move { job.run(errand).await })
-            }),
-        })
+        }
     }
+
+    /// Runs a job for a slot, once the backups are made that it waits for.
+    async fn run(
+        &self,
+        job: Job,
+        slot: DateTime<Utc>,
+        because: Because,
+    ) -> Result<Ended, JobError> {
+        let waited = match job.waits {
+            Some(limit) => self.night().over(&job.name, limit, &self.stop).await?,
+            None => Waited::Over,
+        };
+        let night_since = match waited {
+            Waited::Over => None,
+            Waited::TooLong(since) => Some(since),
+            Waited::Stopped => return Ok(Ended::Early),
+        };
+        // Taken now: what was configured while it waited counts.
+        let errand = Errand {
+            built: self.built(),
+            state: Arc::clone(&self.state),
+            turns: Arc::clone(&self.turns),
+            live: self.live.clone(),
+            stop: self.stop.clone(),
+            slot,
+            because,
+            night_since,
+            database: None,
+        };
+        job.run(errand).await
+    }
+
+    /// The backups that others wait for, by the present configuration.
+    fn night(&self) -> Night {
+        let wiring = &self.built().wiring;
+        let jobs = table(&wiring.config).into_iter().filter(Job::is_backup);
+        let longest = LONGEST_NIGHT.to_std().unwrap_or_default();
+        Night {
+            backups: jobs.map(|job| self.slots(wiring, &job)).collect(),
+            catalog: wiring.catalog.clone(),
+            clock: Arc::clone(&wiring.clock),
+            recovering: Arc::clone(&self.recovering),
+            longest: wiring.config.schedule().catch_up.max(longest),
+        }
+    }
+}
+
+/// The tasks that a daemon of this wiring would drive, for simulations: no server, no signals, no reload.
+#[doc(hidden)]
+pub fn tasks(built: Built, state: StateDir, stop: CancellationToken) -> Vec<Arc<dyn Task>> {
+    Daemon::new(built, Arc::new(state), stop).tasks()
 }
 
 /// What the process knows of itself, for the metrics. A catalog that cannot be read shows in every other number.

@@ -22,10 +22,7 @@ pub(super) fn read_soon(built: Arc<Built>, turns: Arc<Turns>, stop: Cancellation
 
 async fn read(built: &Built, turns: &Turns, stop: &CancellationToken) -> Result<(), CatalogError> {
     let wiring = &built.wiring;
-    let Some(_turn) = stop
-        .run_until_cancelled(turns.take_kind(Kind::Verify))
-        .await
-    else {
+    let Some(_turn) = stop.run_until_cancelled(turns.take(Kind::Verify)).await else {
         return Ok(());
     };
     let targets = verify::select(wiring, Scope::Sampled)?;

@@ -28,16 +28,10 @@ pub(super) struct Begun(Arc<Mutex<BTreeSet<TaskSlot>>>);
 
 type TaskSlot = (String, DateTime<Utc>);
 
-impl Begun {
-    fn with<T>(&self, work: impl FnOnce(&mut BTreeSet<TaskSlot>) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// A job that a schedule runs.
+/// When a task is due, and which of its slots were taken.
 #[derive(Clone)]
-pub(super) struct Scheduled {
-    /// Its name, under which its slots are kept.
+pub(super) struct Slots {
+    /// The task's name, under which its slots are kept.
     pub(super) name: String,
     /// When it runs, and where that is.
     pub(super) schedule: Schedule,
@@ -45,60 +39,25 @@ pub(super) struct Scheduled {
     /// How old a missed slot may be to be made good.
     pub(super) catch_up: Duration,
     pub(super) catalog: Catalog,
-    pub(super) clock: Arc<dyn Clock>,
     pub(super) begun: Begun,
-    pub(super) job: Job,
-    /// The slot that was last said to be skipped, so that it is said once.
-    pub(super) told: Arc<Mutex<Option<Skipped>>>,
 }
 
-impl Task for Scheduled {
-    fn name(&self) -> &str {
-        &self.name
+impl Slots {
+    /// Whether it has work to begin at `now`, or is at work.
+    ///
+    /// # Errors
+    /// Where the catalog cannot be read.
+    pub(super) fn is_due_or_at_work(&self, now: DateTime<Utc>) -> Result<bool, CatalogError> {
+        let is_at_work = self
+            .begun
+            .with(|begun| begun.iter().any(|(name, _)| *name == self.name));
+        Ok(is_at_work || matches!(self.verdict(now)?, Verdict::Run { .. }))
     }
 
-    fn activate(&self, now: DateTime<Utc>) -> Next {
-        self.next(now).unwrap_or_else(|error| {
-            let task = &self.name;
-            tracing::error!(%task, "task {task} does not know what it ran: {error}");
-            Next::Rest(Some(now + ASK_AGAIN))
-        })
-    }
-}
-
-impl Scheduled {
-    fn next(&self, now: DateTime<Utc>) -> Result<Next, CatalogError> {
+    fn verdict(&self, now: DateTime<Utc>) -> Result<Verdict, CatalogError> {
         let last = self.catalog.last_slot(&self.name, now)?;
         let taken = last.map(|slot| self.taken(slot));
-        match self.schedule.verdict(self.zone, taken, now, self.catch_up) {
-            Verdict::Wait { until, skipped } => {
-                self.tell_skipped(skipped);
-                Ok(Next::Rest(until))
-            }
-            Verdict::Run {
-                slot,
-                because,
-                missed,
-            } => {
-                let is_ours = match because {
-                    Because::Interrupted => self.catalog.retake_slot(&self.name, slot)?,
-                    Because::OnTime | Because::Missed => {
-                        self.catalog.take_slot(&self.name, slot)?
-                    }
-                };
-                if !is_ours {
-                    let next = self.schedule.next_after(self.zone, now);
-                    return Ok(Next::Rest(next));
-                }
-                if let Some(first) = missed {
-                    let (task, first) = (&self.name, self.local(first));
-                    tracing::warn!(%task, "task {task} missed its runs since {first}; it runs once for all");
-                }
-                self.begun
-                    .with(|begun| begun.insert((self.name.clone(), slot)));
-                Ok(Next::Work(Box::pin(self.clone().work(slot, because))))
-            }
-        }
+        Ok(self.schedule.verdict(self.zone, taken, now, self.catch_up))
     }
 
     fn taken(&self, slot: Slot) -> Taken {
@@ -114,9 +73,78 @@ impl Scheduled {
         let slot = slot.at;
         Taken { slot, end }
     }
+}
+
+impl Begun {
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeSet<TaskSlot>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A job that a schedule runs.
+#[derive(Clone)]
+pub(super) struct Scheduled {
+    /// When it runs.
+    pub(super) slots: Slots,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) job: Job,
+    /// The slot that was last said to be skipped, so that it is said once.
+    pub(super) told: Arc<Mutex<Option<Skipped>>>,
+}
+
+impl Task for Scheduled {
+    fn name(&self) -> &str {
+        &self.slots.name
+    }
+
+    fn activate(&self, now: DateTime<Utc>) -> Next {
+        self.next(now).unwrap_or_else(|error| {
+            let task = &self.slots.name;
+            tracing::error!(%task, "task {task} does not know what it ran: {error}");
+            Next::Rest(Some(now + ASK_AGAIN))
+        })
+    }
+}
+
+impl Scheduled {
+    fn next(&self, now: DateTime<Utc>) -> Result<Next, CatalogError> {
+        let slots = &self.slots;
+        match slots.verdict(now)? {
+            Verdict::Wait { until, skipped } => {
+                self.tell_skipped(skipped);
+                Ok(Next::Rest(until))
+            }
+            Verdict::Run {
+                slot,
+                because,
+                missed,
+            } => {
+                let is_ours = match because {
+                    Because::Interrupted => {
+                        self.slots.catalog.retake_slot(&self.slots.name, slot)?
+                    }
+                    Because::OnTime | Because::Missed => {
+                        self.slots.catalog.take_slot(&self.slots.name, slot)?
+                    }
+                };
+                if !is_ours {
+                    let next = self.slots.schedule.next_after(self.slots.zone, now);
+                    return Ok(Next::Rest(next));
+                }
+                if let Some(first) = missed {
+                    let (task, first) = (&self.slots.name, self.local(first));
+                    tracing::warn!(%task, "task {task} missed its runs since {first}; it runs once for all");
+                }
+                self.slots
+                    .begun
+                    .with(|begun| begun.insert((self.slots.name.clone(), slot)));
+                Ok(Next::Work(Box::pin(self.clone().work(slot, because))))
+            }
+        }
+    }
 
     async fn work(self, slot: DateTime<Utc>, because: Because) {
-        let (task, at) = (&self.name, self.local(slot));
+        let (task, at) = (&self.slots.name, self.local(slot));
         let (started_at, started) = (self.clock.now(), self.clock.elapsed());
         tracing::info!(%task, slot = %at, "task {task} begins: due {at}, {because}");
         let ended = (self.job)(slot, because).await;
@@ -150,13 +178,16 @@ impl Scheduled {
         ended: &Result<Ended, JobError>,
     ) -> Result<(), CatalogError> {
         match ended {
-            Ok(Ended::Early) => return self.catalog.leave_slot(&self.name, slot),
+            Ok(Ended::Early) => return self.slots.catalog.leave_slot(&self.slots.name, slot),
             Ok(Ended::Well(_) | Ended::Badly(_)) | Err(_) => {
-                self.catalog.end_slot(&self.name, slot, self.clock.now())?;
+                self.slots
+                    .catalog
+                    .end_slot(&self.slots.name, slot, self.clock.now())?;
             }
         }
-        self.begun
-            .with(|begun| begun.remove(&(self.name.clone(), slot)));
+        self.slots
+            .begun
+            .with(|begun| begun.remove(&(self.slots.name.clone(), slot)));
         Ok(())
     }
 
@@ -165,14 +196,14 @@ impl Scheduled {
         if let Some(Skipped { slot, why }) = skipped
             && *told != skipped
         {
-            let (task, slot) = (&self.name, self.local(slot));
+            let (task, slot) = (&self.slots.name, self.local(slot));
             tracing::warn!(%task, %slot, "task {task} does not run for {slot}: {why}");
         }
         *told = skipped;
     }
 
     fn local(&self, moment: DateTime<Utc>) -> String {
-        let local = moment.with_timezone(&self.zone);
+        let local = moment.with_timezone(&self.slots.zone);
         local.format("%Y-%m-%d %H:%M:%S %Z").to_string()
     }
 }

@@ -8,11 +8,11 @@ use sd_notify::NotifyState;
 
 use crate::task::Standing;
 
-/// The watchdog is fed so many times within the time it waits: one beat may be late.
-const BEATS: u32 = 3;
-
 /// While starting takes long, the manager is asked for this much more time, again and again.
 const MORE_TIME: Duration = Duration::from_secs(60);
+
+/// The watchdog is fed so many times within the time it waits: one beat may be late.
+const BEATS: u32 = 3;
 
 /// The service manager, as `NOTIFY_SOCKET` and `WATCHDOG_USEC` name it; systemd, or one that speaks like it.
 #[derive(Debug, Default)]
@@ -21,6 +21,18 @@ pub(super) struct Manager {
 }
 
 impl Manager {
+    /// Asks for more time while a damaged catalog is made anew; it does not return.
+    pub(super) async fn ask_for_time() {
+        loop {
+            let micros = u32::try_from(MORE_TIME.as_micros()).unwrap_or(u32::MAX);
+            tell(&[
+                NotifyState::ExtendTimeoutUsec(micros),
+                NotifyState::Status("making a damaged catalog anew from the storages"),
+            ]);
+            tokio::time::sleep(MORE_TIME / BEATS).await;
+        }
+    }
+
     /// How long the scheduler may go without a beat; `None`: no watchdog waits for one.
     pub(super) fn beat_every() -> Option<Duration> {
         let waits = sd_notify::watchdog_enabled().filter(|waits| !waits.is_zero());
@@ -46,18 +58,6 @@ impl Manager {
             NotifyState::Stopping,
             NotifyState::Status("stopping: unfinished copies are dropped"),
         ]);
-    }
-
-    /// Asks for more time while the daemon brings in order what a dead process left; it does not return.
-    pub(super) async fn ask_for_time() {
-        loop {
-            let micros = u32::try_from(MORE_TIME.as_micros()).unwrap_or(u32::MAX);
-            tell(&[
-                NotifyState::ExtendTimeoutUsec(micros),
-                NotifyState::Status("bringing in order what the last process left"),
-            ]);
-            tokio::time::sleep(MORE_TIME / BEATS).await;
-        }
     }
 
     /// The scheduler's loop turned. Says also what it does and when it does more, where that changed.

@@ -1,19 +1,13 @@
-//! Gives each database's backup, and each kind of other work, its turn. Invariant: one database is never backed up twice
-//! at once, and no two weeks are packed at once.
+//! Gives each kind of work its turn. Invariant: no two weeks are packed at once. Backups have turns of their own, one per
+//! database, in the engine.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::types::DatabaseName;
-
-/// One turn per database, and one per kind of other work.
+/// One turn per kind of work.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
-    databases: Mutex<BTreeMap<DatabaseName, Arc<tokio::sync::Mutex<()>>>>,
-    kinds: [Arc<tokio::sync::Mutex<()>>; 4],
-}
+pub(super) struct Turns([Arc<Mutex<()>>; 4]);
 
 /// Work that is not done twice at once, whether the schedule or a command wants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,43 +22,19 @@ pub(super) enum Kind {
     Drill,
 }
 
-/// The turn of some databases, until it is dropped.
+/// The turn of one kind of work, until it is dropped.
 #[derive(Debug)]
+#[must_use = "the turn ends when this is dropped"]
 pub(super) struct Turn {
-    _guards: Vec<OwnedMutexGuard<()>>,
+    _guard: OwnedMutexGuard<()>,
 }
 
 impl Turns {
-    /// Waits until nobody works on any of these databases.
-    pub(super) async fn take(&self, names: &[DatabaseName]) -> Turn {
-        let mut guards = Vec::with_capacity(names.len());
-        for turn in self.of(names) {
-            guards.push(turn.lock_owned().await);
-        }
-        Turn { _guards: guards }
-    }
-
     /// Waits until nobody does work of this kind.
-    pub(super) async fn take_kind(&self, kind: Kind) -> Turn {
-        let guard = Arc::clone(&self.kinds[kind as usize]).lock_owned().await;
+    pub(super) async fn take(&self, kind: Kind) -> Turn {
         Turn {
-            _guards: vec![guard],
+            _guard: Arc::clone(&self.0[kind as usize]).lock_owned().await,
         }
-    }
-
-    /// The turns in the order of names, so that no two wait for each other.
-    fn of(&self, names: &[DatabaseName]) -> Vec<Arc<tokio::sync::Mutex<()>>> {
-        let mut names = names.to_vec();
-        names.sort();
-        names.dedup();
-        let mut turns = self
-            .databases
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let turns = names
-            .into_iter()
-            .map(|name| turns.entry(name).or_default().clone());
-        turns.collect()
     }
 }
 
@@ -74,19 +44,14 @@ mod tests {
 
     use super::*;
 
-    fn names(text: &str) -> Vec<DatabaseName> {
-        text.split(' ').map(|name| name.parse().unwrap()).collect()
-    }
-
     #[tokio::test]
-    async fn a_database_waits_for_its_turn_and_others_do_not() {
+    async fn work_of_a_kind_waits_for_its_turn_and_others_do_not() {
         let turns = Turns::default();
-        let first = turns.take(&names("b a a")).await;
-        turns.take(&names("c")).await;
-        let both = names("a c");
-        let mut second = Box::pin(turns.take(&both));
+        let first = turns.take(Kind::Week).await;
+        let _other = turns.take(Kind::Verify).await;
+        let mut second = Box::pin(turns.take(Kind::Week));
         assert!(second.as_mut().now_or_never().is_none());
         drop(first);
-        second.await;
+        let _second = second.await;
     }
 }

@@ -13,11 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::Daemon;
+use super::night::Limit;
 use super::turns::{Kind, Turn};
 use super::wish::{self, CarryOut, Means, Note, Outcome, VERSION, Verb, Watched, Wish};
 use crate::engine::state::StateDir;
 use crate::progress::Reading;
-use crate::types::DatabaseName;
 
 /// A command sends its wish at once.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
@@ -142,14 +142,14 @@ impl Hearing {
             told.note(&Note::Warning(text)).await;
         }
         let daemon = &self.daemon;
-        let mut turn = Box::pin(turns(daemon, &wish.verb));
+        let mut turn = Box::pin(turn(daemon, &wish.verb));
         let soon = tokio::time::timeout(SOON, &mut turn).await;
-        let _turns = match soon {
-            Ok(turns) => turns,
+        let _turn = match soon {
+            Ok(turn) => turn,
             Err(_) => {
                 told.note(&Note::Waiting).await;
                 tokio::select! {
-                    turns = turn => turns,
+                    turn = turn => turn,
                     () = daemon.stop.cancelled() => return stopped(),
                 }
             }
@@ -225,28 +225,23 @@ fn stopped() -> Outcome {
     }
 }
 
-/// Waits until nobody works on what the verb touches.
-async fn turns(daemon: &Daemon, verb: &Verb) -> (Option<Turn>, Option<Turn>) {
-    let turns = &daemon.turns;
-    let all = || {
-        let built = daemon.built();
-        let databases = built.wiring.databases.iter();
-        let names = databases.map(|database| database.config.name.clone());
-        names.collect::<Vec<DatabaseName>>()
-    };
-    match verb {
-        Verb::Backup { databases, .. } if databases.is_empty() => {
-            (Some(turns.take(&all()).await), None)
-        }
-        Verb::Backup { databases, .. } => (Some(turns.take(databases).await), None),
+/// Waits until nobody works on what the verb touches. Each database of a backup waits for its own turn in the engine.
+async fn turn(daemon: &Daemon, verb: &Verb) -> Option<Turn> {
+    let kind = match verb {
+        Verb::Backup { .. } => return None,
         Verb::Archive | Verb::Expire => {
-            let week = turns.take_kind(Kind::Week).await;
-            (Some(week), Some(turns.take(&all()).await))
+            let night = daemon.night();
+            let over = night.over(verb.name(), Limit::LongestNight, &daemon.stop);
+            if let Err(error) = over.await {
+                tracing::warn!("whether a backup runs is not known: {error}");
+            }
+            Kind::Week
         }
-        Verb::Verify { .. } => (Some(turns.take_kind(Kind::Verify).await), None),
-        Verb::Drill { .. } => (Some(turns.take_kind(Kind::Drill).await), None),
-        Verb::Reconcile { .. } => (Some(turns.take_kind(Kind::Reconcile).await), None),
-    }
+        Verb::Verify { .. } => Kind::Verify,
+        Verb::Drill { .. } => Kind::Drill,
+        Verb::Reconcile { .. } => Kind::Reconcile,
+    };
+    Some(daemon.turns.take(kind).await)
 }
 
 fn lock<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -68,9 +68,11 @@ pub(super) async fn adopt(
     };
     let mut batches = stream::iter(candidates)
         .map(read)
-        .buffered(AT_ONCE)
+        .buffer_unordered(AT_ONCE)
         .chunks(BATCH);
-    while let Some(batch) = batches.next().await {
+    while let Some(mut batch) = batches.next().await {
+        // One that is read late holds up none of the others; what is told has the order of keys.
+        batch.sort_by(|(one, _), (other, _)| one.cmp(other));
         let mut adoptions = Vec::with_capacity(batch.len());
         for (key, adoption) in batch {
             match adoption {

@@ -1,13 +1,18 @@
 //! Puts a proven spool into the stores: object, read-back, manifest. Invariant: the manifest is written last, and
 //! only after the object was read back.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use serde::Serialize;
 use tokio::io::AsyncReadExt;
 
@@ -48,6 +53,40 @@ pub(super) struct Committed {
     pub(super) is_taken: bool,
 }
 
+/// What became of a copy in one store: the store's name, or what went wrong there.
+pub(super) type Placed = Result<String, NotPlaced>;
+
+/// Why a copy is not in one store.
+#[derive(Debug)]
+pub(super) struct NotPlaced {
+    pub(super) why: String,
+    /// Whether the store holds another object under that key.
+    pub(super) is_taken: bool,
+}
+
+/// The stores that do not answer, as far as one job found out. None of them holds up the next copy for long.
+#[derive(Debug, Default)]
+pub(super) struct Silent(Mutex<BTreeSet<String>>);
+
+impl Silent {
+    /// Whether this store did not answer the last time.
+    pub(super) fn has(&self, store: &str) -> bool {
+        self.stores().contains(store)
+    }
+
+    pub(super) fn note(&self, store: &str, is_silent: bool) {
+        let mut stores = self.stores();
+        match is_silent {
+            true => stores.insert(store.to_owned()),
+            false => stores.remove(store),
+        };
+    }
+
+    fn stores(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Why a copy is not in a store.
 #[derive(Debug, thiserror::Error)]
 enum CommitError {
@@ -70,8 +109,11 @@ impl CommitError {
 }
 
 /// What a store may take for any copy, and at which rate it must at least go on: a slower one hangs.
-const STORE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+const STORE_TIMEOUT: Duration = Duration::from_secs(3 * 60);
 const LEAST_BYTES_PER_SECOND: u64 = 50_000;
+
+/// What a store may take that did not answer the last time, beside the time for the bytes.
+const SILENT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Whether all of an object of this length is read back when it is stored.
 pub(super) fn is_read_whole(size_bytes: u64) -> bool {
@@ -90,29 +132,86 @@ pub(super) async fn commit<M: Serialize + Sync>(
     progress: &Progress,
     clock: &dyn Clock,
 ) -> Committed {
-    // Each byte goes there and back.
-    let seconds = 2 * proven.stored.size_bytes / LEAST_BYTES_PER_SECOND;
-    let timeout = STORE_TIMEOUT + Duration::from_secs(seconds);
     let mut committed = Committed::default();
-    for store in stores {
-        let outcome = tokio::select! {
-            outcome = commit_to(store.as_ref(), proven) => outcome,
-            () = clock.sleep(timeout) => Err(CommitError::Hangs {
-                store: store.name().to_owned(),
-                timeout,
-            }),
-        };
-        match outcome {
-            Ok(()) => committed.good.push(store.name().to_owned()),
-            Err(error) => {
-                committed.is_taken |= error.is_taken();
-                tracing::warn!(storage = store.name(), key = %proven.key, %error, "a copy was not stored");
-                committed.failed.push(excerpt::error(&error.to_string()));
+    let silent = Silent::default();
+    let placing = place(stores, proven, &silent, clock);
+    let placed = in_each(placing, progress, proven.stored.size_bytes, |placed| {
+        match placed {
+            Ok(store) => committed.good.push(store),
+            Err(NotPlaced { why, is_taken }) => {
+                committed.is_taken |= is_taken;
+                committed.failed.push(why);
             }
         }
-        progress.add_bytes(proven.stored.size_bytes);
-    }
+        Ok::<_, Infallible>(())
+    });
+    let Ok(()) = placed.await;
+    let place_of = |name: &String| stores.iter().position(|store| store.name() == name);
+    committed.good.sort_by_key(place_of);
     committed
+}
+
+/// The work of storing a copy in each store.
+pub(super) type Placing<'a> = FuturesUnordered<BoxFuture<'a, Placed>>;
+
+/// Stores the object and its manifest in every store, all side by side, each with its own deadline.
+pub(super) fn place<'a, M: Serialize + Sync>(
+    stores: &'a [Arc<dyn Store>],
+    proven: &'a Proven<'a, M>,
+    silent: &'a Silent,
+    clock: &'a dyn Clock,
+) -> Placing<'a> {
+    let in_one =
+        |store: &'a Arc<dyn Store>| place_in(store.as_ref(), proven, silent, clock).boxed();
+    stores.iter().map(in_one).collect()
+}
+
+/// Hands on what became of each store as soon as it is known.
+///
+/// # Errors
+/// The first of `note`; the stores that did not end by then are left alone.
+pub(super) async fn in_each<E>(
+    mut placing: Placing<'_>,
+    progress: &Progress,
+    size_bytes: u64,
+    mut note: impl FnMut(Placed) -> Result<(), E>,
+) -> Result<(), E> {
+    while let Some(placed) = placing.next().await {
+        progress.add_bytes(size_bytes);
+        note(placed)?;
+    }
+    Ok(())
+}
+
+async fn place_in<M: Serialize + Sync>(
+    store: &dyn Store,
+    proven: &Proven<'_, M>,
+    silent: &Silent,
+    clock: &dyn Clock,
+) -> Placed {
+    let name = store.name();
+    // Each byte goes there and back.
+    let seconds = 2 * proven.stored.size_bytes / LEAST_BYTES_PER_SECOND;
+    let timeout = Duration::from_secs(seconds)
+        + match silent.has(name) {
+            true => SILENT_TIMEOUT,
+            false => STORE_TIMEOUT,
+        };
+    let outcome = tokio::select! {
+        outcome = commit_to(store, proven) => outcome,
+        () = clock.sleep(timeout) => Err(CommitError::Hangs {
+            store: name.to_owned(),
+            timeout,
+        }),
+    };
+    silent.note(name, matches!(outcome, Err(CommitError::Hangs { .. })));
+    outcome.map(|()| name.to_owned()).map_err(|error| {
+        tracing::warn!(storage = name, key = %proven.key, %error, "a copy was not stored");
+        NotPlaced {
+            is_taken: error.is_taken(),
+            why: excerpt::error(&error.to_string()),
+        }
+    })
 }
 
 async fn commit_to<M: Serialize + Sync>(

@@ -8,11 +8,16 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
+use super::commit::Silent;
 use super::presence::{self, Known, Lost, Presence};
 use super::scales::Scales;
-use crate::catalog::{Care, CatalogError, CopyState, Event, EventKind, Item, Placement, Removal};
+use crate::catalog::{
+    Care, CatalogError, CopyState, Ended, Event, EventKind, ExpiryRun, Item, KeptByRule, News,
+    Placement, Raised, Removal,
+};
+use crate::clock::Clock;
 use crate::config::AlertLevel;
-use crate::retention::{Guards, Hold, Plan, decide};
+use crate::retention::{Guards, Hold, Kept, Plan, decide};
 use crate::store::{Operation, Prune, StoreError};
 use crate::types::{ObjectKey, counted};
 use crate::wiring::Wiring;
@@ -22,6 +27,9 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// Wall time may leave the running time, or a store's clock, by so much: daylight saving moves neither.
 const MOST_DRIFT: TimeDelta = TimeDelta::hours(1);
+
+/// A storage that has not removed an object by then is not waited for.
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 
 /// So many objects have their deletion noted at once, durably, before the first of them goes.
 const BATCH: usize = 256;
@@ -69,6 +77,7 @@ pub async fn run(
     let items = wiring.catalog.items()?;
     report.plan = planned(wiring, &items, guards).await?;
     note_refused(wiring, &report.plan)?;
+    note_clock(wiring, &report.plan)?;
     let unseen = unseen(&items, &lost);
     let mut chosen: BTreeSet<&ObjectKey> = report.plan.deleted().collect();
     for key in chosen.extract_if(.., |key| unseen.contains_key(*key)) {
@@ -76,7 +85,7 @@ pub async fn run(
     }
     report.marked = mark(wiring, &items, &chosen)?;
     if chosen.is_empty() {
-        tell(&report);
+        tell(wiring, &report)?;
         return Ok(report);
     }
     let grace = wiring.config.retention().grace;
@@ -100,7 +109,7 @@ pub async fn run(
         }
         delete(wiring, pruners, batch, guards, stop, &mut report).await?;
     }
-    tell(&report);
+    tell(wiring, &report)?;
     Ok(report)
 }
 
@@ -160,20 +169,86 @@ fn due<'a>(
     due
 }
 
-fn tell(report: &Report) {
+/// Says what was done and what kept the rest, in the log and in the catalog.
+fn tell(wiring: &Wiring, report: &Report) -> Result<(), CatalogError> {
     for (key, why) in &report.failed {
         tracing::warn!(%key, "{key} was not deleted: {why}");
     }
-    tracing::info!(
-        expired = report.marked.len(),
-        waiting = report.waiting.len(),
-        deleted = report.deleted.len(),
-        failed = report.failed.len(),
-        freed_bytes = report.freed_bytes,
-        "expiry: {} deleted, {} failed",
-        counted(report.deleted.len(), "object"),
-        report.failed.len()
+    let kept: Vec<KeptByRule> = report
+        .plan
+        .kept()
+        .into_iter()
+        .map(|(rule, (why, objects))| KeptByRule {
+            rule: rule.to_owned(),
+            objects,
+            why: why.to_string(),
+        })
+        .collect();
+    let told = |by: &KeptByRule| format!("; {} kept by {}: {}", by.objects, by.rule, by.why);
+    let (deleted, failed) = (report.deleted.len(), report.failed.len());
+    let counted = counted(deleted as u64, "object");
+    let told: String = kept.iter().map(told).collect();
+    let text = format!("expiry: {counted} deleted, {failed} failed{told}");
+    let (expired, waiting) = (report.marked.len(), report.waiting.len());
+    let (freed_bytes, kept_objects) = (
+        report.freed_bytes,
+        kept.iter().map(|by| by.objects).sum::<u64>(),
     );
+    match kept.iter().any(|by| Kept::stops(&by.rule)) {
+        true => tracing::warn!(
+            expired,
+            waiting,
+            deleted,
+            failed,
+            kept_objects,
+            freed_bytes,
+            "{text}"
+        ),
+        false => tracing::info!(
+            expired,
+            waiting,
+            deleted,
+            failed,
+            kept_objects,
+            freed_bytes,
+            "{text}"
+        ),
+    }
+    wiring.catalog.note_expiry(&ExpiryRun {
+        at: wiring.clock.now(),
+        deleted: deleted as u64,
+        failed: failed as u64,
+        kept,
+    })
+}
+
+/// Tells that the time keeps everything, once, and that it does no more.
+fn note_clock(wiring: &Wiring, plan: &Plan) -> Result<(), CatalogError> {
+    let (at, scope) = (wiring.clock.now(), "expiry clock".to_owned());
+    let mut news = News::default();
+    match plan.kept().get("clock") {
+        Some((why, objects)) => {
+            let objects = counted(*objects, "object");
+            let event = Event {
+                kind: EventKind::ExpiryRefused,
+                severity: AlertLevel::Warning,
+                database: None,
+                message: format!(
+                    "nothing expires, {objects} of an age to go: {why}\nhint: set the clock right, then restart patina"
+                ),
+                at,
+            };
+            news.raised.push(Raised::once(event, scope));
+        }
+        None => news.ended.push(Ended {
+            kinds: vec![EventKind::ExpiryRefused],
+            scope,
+            database: None,
+            message: "the time can be trusted again: copies expire".to_owned(),
+            at,
+        }),
+    }
+    wiring.catalog.announce(&news).map(drop)
 }
 
 /// Takes back the marks of what stays now, and marks what goes. Gives what was not marked before.
@@ -201,20 +276,24 @@ async fn finish_begun(
     pruners: &[Arc<dyn Prune>],
     report: &mut Report,
 ) -> Result<(), CatalogError> {
+    let removal = Removing::new(wiring);
     for (key, storage) in wiring.catalog.removals()? {
         let Some(pruner) = pruners.iter().find(|pruner| pruner.name() == storage) else {
             continue;
         };
-        match pruner.stat(&key.manifest()).await {
+        let manifest = key.manifest();
+        let stat = removal.in_time(&storage, pruner.stat(&manifest)).await;
+        let stat = stat.and_then(|stat| stat.map_err(|error| error.to_string()));
+        match stat {
             Ok(Some(_)) => wiring.catalog.cancel_removals(&[(key, storage)])?,
-            Ok(None) => match remove(pruner.as_ref(), &key).await {
+            Ok(None) => match removal.run(pruner.as_ref(), &key).await {
                 Ok(()) => {
                     wiring.catalog.removed(&[(key.clone(), storage)])?;
                     report.deleted.push(key);
                 }
                 Err(why) => report.failed.push((key, why)),
             },
-            Err(error) => report.failed.push((key, error.to_string())),
+            Err(why) => report.failed.push((key, why)),
         }
     }
     Ok(())
@@ -230,13 +309,14 @@ async fn delete(
     report: &mut Report,
 ) -> Result<(), CatalogError> {
     let (mut gone, mut untouched) = (Vec::new(), Vec::new());
+    let removing = Removing::new(wiring);
     for (removal, pruner) in begin(wiring, pruners, items, guards, report)? {
         if stop.is_cancelled() {
             untouched.push(removal);
             continue;
         }
         let (key, storage) = &removal;
-        match remove(pruner, key).await {
+        match removing.run(pruner, key).await {
             Ok(()) => {
                 tracing::info!(%key, storage, "{key} expired in {storage}");
                 gone.push(removal);
@@ -298,6 +378,40 @@ fn places<'a>(items: &'a [&'a Item]) -> impl Iterator<Item = (&'a Item, &'a Plac
     items
         .iter()
         .flat_map(|item| item.placements.iter().map(|placement| (*item, placement)))
+}
+
+/// Removes objects, each within a bounded time; a storage that did not answer once is not asked again in this run.
+struct Removing<'a> {
+    clock: &'a dyn Clock,
+    silent: Silent,
+}
+
+impl<'a> Removing<'a> {
+    fn new(wiring: &'a Wiring) -> Self {
+        Self {
+            clock: wiring.clock.as_ref(),
+            silent: Silent::default(),
+        }
+    }
+
+    async fn run(&self, pruner: &dyn Prune, key: &ObjectKey) -> Result<(), String> {
+        self.in_time(pruner.name(), remove(pruner, key)).await?
+    }
+
+    async fn in_time<T>(&self, storage: &str, work: impl Future<Output = T>) -> Result<T, String> {
+        let seconds = REMOVE_TIMEOUT.as_secs();
+        let hangs = || format!("storage `{storage}` did not answer within {seconds} s");
+        if self.silent.has(storage) {
+            return Err(hangs());
+        }
+        tokio::select! {
+            done = work => Ok(done),
+            () = self.clock.sleep(REMOVE_TIMEOUT) => {
+                self.silent.note(storage, true);
+                Err(hangs())
+            }
+        }
+    }
 }
 
 /// Removes the manifest, then the object, and looks whether both are gone.
@@ -395,7 +509,11 @@ async fn doubt(wiring: &Wiring, items: &[Item]) -> Option<String> {
             continue;
         };
         // A store that does not answer gives no reason to doubt, and takes no deletion either.
-        if let Ok(Some(stat)) = store.stat(&newest.key).await
+        let stat = tokio::select! {
+            stat = store.stat(&newest.key) => stat,
+            () = wiring.clock.sleep(REMOVE_TIMEOUT) => Ok(None),
+        };
+        if let Ok(Some(stat)) = stat
             && (stat.modified - newest.created_at).abs() > TimeDelta::days(1)
         {
             let (key, theirs, ours) = (&newest.key, stat.modified, newest.created_at);

@@ -23,6 +23,7 @@ pub mod spool;
 pub mod stale;
 pub mod state;
 mod suspect;
+mod turns;
 pub mod verify;
 
 pub use self::commit::samples_read_back;

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
 
 use crate::catalog::{
     Catalog, CatalogError, CopyState, Ended, Event, EventKind, Item, News, Raised,
@@ -185,16 +186,21 @@ async fn is_written_by(
 pub(super) async fn tell(wiring: &Wiring) -> Result<Vec<String>, CatalogError> {
     let known = Known::of(&wiring.catalog)?;
     let (mut news, mut warnings) = (News::default(), Vec::new());
-    for store in &wiring.stores {
+    // Side by side: one that does not answer holds up none of the others.
+    let looks = wiring.stores.iter().map(|store| {
+        let known = known.in_storage(store.name());
+        async move {
+            tokio::select! {
+                looked = look(store.as_ref(), &known) => Some(looked),
+                // What hangs is told where a copy is stored.
+                () = wiring.clock.sleep(LOOK_TIMEOUT) => None,
+            }
+        }
+    });
+    for (store, looked) in wiring.stores.iter().zip(join_all(looks).await) {
         let (name, at) = (store.name(), wiring.clock.now());
-        let known = known.in_storage(name);
-        let looked = tokio::select! {
-            looked = look(store.as_ref(), &known) => looked,
-            // What hangs is told where a copy is stored.
-            () = wiring.clock.sleep(LOOK_TIMEOUT) => continue,
-        };
         match looked {
-            Presence::Lost(lost) => {
+            Some(Presence::Lost(lost)) => {
                 let message = lost.warning();
                 warnings.push(message.clone());
                 let event = Event {
@@ -206,8 +212,8 @@ pub(super) async fn tell(wiring: &Wiring) -> Result<Vec<String>, CatalogError> {
                 };
                 news.raised.push(Raised::once(event, scope(name)));
             }
-            Presence::There | Presence::New => news.ended.push(over(name, at)),
-            Presence::Unknown(_) => {}
+            Some(Presence::There | Presence::New) => news.ended.push(over(name, at)),
+            Some(Presence::Unknown(_)) | None => {}
         }
     }
     wiring.catalog.announce(&news)?;

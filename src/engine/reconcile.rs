@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::adopt::{Candidate, Whose, adopt};
@@ -23,6 +24,9 @@ pub const SECOND_LOOK: Duration = Duration::from_secs(10 * 60);
 
 /// A backup puts its object before its manifest: a younger object without one may be on its way.
 const ON_ITS_WAY: TimeDelta = TimeDelta::hours(1);
+
+/// A storage whose objects are not compared by then hangs: the listing of a million takes minutes.
+const COMPARE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// An event names no more keys; the log has all.
 const KEYS_IN_EVENT: usize = 5;
@@ -99,10 +103,10 @@ pub(super) async fn run_for(
     patience: Patience,
     stop: &CancellationToken,
 ) -> Result<Vec<StorageReport>, CatalogError> {
-    let mut reports = Vec::with_capacity(wiring.stores.len());
-    for store in &wiring.stores {
-        reports.push(compare(wiring, store.as_ref(), whose).await?);
-    }
+    // Side by side: one that does not answer holds up none of the others.
+    let compared = wiring.stores.iter();
+    let compared = compared.map(|store| in_time(wiring, store.as_ref(), whose, stop));
+    let mut reports = try_join_all(compared).await?;
     if patience == Patience::Wait && reports.iter().any(|report| !report.absent.is_empty()) {
         tokio::select! {
             () = wiring.clock.sleep(SECOND_LOOK) => second_looks(wiring, &mut reports).await?,
@@ -110,6 +114,9 @@ pub(super) async fn run_for(
         }
     }
     for report in &reports {
+        if stop.is_cancelled() {
+            break;
+        }
         tell(wiring, report)?;
     }
     Ok(reports)
@@ -135,6 +142,28 @@ pub fn replaced(wiring: &Wiring, lost: &Lost) -> Result<Vec<ObjectKey>, CatalogE
     };
     wiring.catalog.announce(&news)?;
     Ok(keys)
+}
+
+async fn in_time(
+    wiring: &Wiring,
+    store: &dyn Store,
+    whose: Whose,
+    stop: &CancellationToken,
+) -> Result<StorageReport, CatalogError> {
+    let unanswered = |error| StorageReport {
+        storage: store.name().to_owned(),
+        error: Some(error),
+        ..StorageReport::default()
+    };
+    tokio::select! {
+        compared = compare(wiring, store, whose) => compared,
+        () = wiring.clock.sleep(COMPARE_TIMEOUT) => Ok(unanswered(format!(
+            "storage `{}` was not compared within {}",
+            store.name(),
+            humantime::format_duration(COMPARE_TIMEOUT)
+        ))),
+        () = stop.cancelled() => Ok(unanswered("the process was told to end".to_owned())),
+    }
 }
 
 async fn compare(

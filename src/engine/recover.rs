@@ -2,24 +2,30 @@
 //! not there, and nothing else is left.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::{FutureExt, StreamExt, stream};
 
 use super::backup::SizeFinding;
-use super::commit::{commit, is_read_whole};
+use super::commit::{NotPlaced, Silent, in_each, is_read_whole, place};
 use super::expire::LONGEST_WAIT;
 use super::judge;
 use super::pack::{self, PackError};
 use super::spool::{Ready, hash_file};
 use super::state::{StateDir, StateError};
-use crate::catalog::{CatalogError, Committed, Removal, Spooled};
+use crate::catalog::{AddedStorages, CatalogError, Committed, Packed, Removal, Spooled};
 use crate::progress::Progress;
-use crate::types::{DatabaseName, IsoWeek, JobId, ObjectKey};
+use crate::types::{DatabaseName, IsoWeek, JobId, Manifest, ObjectKey};
 use crate::wiring::Wiring;
 
 /// A store that does not say by then whether a manifest is there is not asked for more.
 const STAT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// So many left-over copies are stored at once.
+const AT_ONCE: usize = 4;
 
 /// What was found and done.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -49,28 +55,77 @@ pub enum RecoverError {
     Sweep(#[from] StateError),
 }
 
+/// What a dead process left to be stored, once everything else is in order.
+#[derive(Debug, Default)]
+pub struct Left {
+    recovery: Recovery,
+    spooled: Vec<(JobId, Spooled)>,
+    packed: Vec<Packed>,
+}
+
 /// Ends what a dead process left: stores copies that were proven, removes what was not.
 ///
 /// # Errors
 /// Where the catalog fails or files cannot be removed. Calling it again goes on.
 pub async fn run(wiring: &Wiring, state: &StateDir) -> Result<Recovery, RecoverError> {
-    let mut recovery = Recovery {
-        interrupted: wiring.catalog.interrupt_running(wiring.clock.now())?,
-        ..Recovery::default()
-    };
-    wiring.catalog.release_dead(pack::HOLDER)?;
-    wiring.catalog.release_dead(crate::http::HOLDER)?;
-    for (job, spooled) in wiring.catalog.spooled()? {
-        let name = spooled.database.clone();
-        if finish(wiring, job, &spooled).await? {
-            recovery.completed.push(name);
-        } else {
-            wiring.catalog.discard_spooled(job, &name)?;
-            recovery.discarded.push(name);
+    let left = begin(wiring, state)?;
+    end(wiring, left).await
+}
+
+/// Brings in order whatever takes no storage: jobs, leases, and files that nothing waits for.
+///
+/// # Errors
+/// As [`run`].
+pub fn begin(wiring: &Wiring, state: &StateDir) -> Result<Left, RecoverError> {
+    let catalog = &wiring.catalog;
+    let interrupted = catalog.interrupt_running(wiring.clock.now())?;
+    catalog.release_dead(pack::HOLDER)?;
+    catalog.release_dead(crate::http::HOLDER)?;
+    let (spooled, packed) = (catalog.spooled()?, catalog.packed()?);
+    let files = spooled.iter().map(|(_, spooled)| &spooled.path);
+    let files = files.chain(packed.iter().map(|packed| &packed.path));
+    let keep: Vec<PathBuf> = files.cloned().collect();
+    let swept = state.sweep(&keep)?;
+    Ok(Left {
+        recovery: Recovery {
+            interrupted,
+            swept,
+            ..Recovery::default()
+        },
+        spooled,
+        packed,
+    })
+}
+
+/// Stores what [`begin`] left. New jobs may run meanwhile.
+///
+/// # Errors
+/// Where the catalog fails.
+pub async fn end(wiring: &Wiring, left: Left) -> Result<Recovery, RecoverError> {
+    let Left {
+        mut recovery,
+        spooled,
+        packed,
+    } = left;
+    let finished = spooled.into_iter().map(|(job, spooled)| async move {
+        let is_stored = finish(wiring, job, &spooled).await?;
+        Ok::<_, CatalogError>((spooled.database, is_stored, remove(&spooled.path)))
+    });
+    // Side by side in each storage; few, as each may be large.
+    let finished = Vec::from_iter(finished.map(FutureExt::boxed));
+    let mut finished = stream::iter(finished).buffer_unordered(AT_ONCE);
+    while let Some(ended) = finished.next().await {
+        let (name, is_stored, swept) = ended?;
+        recovery.swept += swept;
+        match is_stored {
+            true => recovery.completed.push(name),
+            false => recovery.discarded.push(name),
         }
     }
+    recovery.completed.sort();
+    recovery.discarded.sort();
     recovery.listed_again = take_back_removals(wiring).await?;
-    for packed in wiring.catalog.packed()? {
+    for packed in packed {
         let week = packed.manifest.week;
         match pack::is_proven(&packed) {
             true => match pack::settle(wiring, &packed, &Progress::default()).await {
@@ -79,10 +134,12 @@ pub async fn run(wiring: &Wiring, state: &StateDir) -> Result<Recovery, RecoverE
                 // No storage took it; the daily copies are there for another one.
                 Err(error) => tracing::warn!(%week, "{error}"),
             },
-            false => wiring.catalog.discard_packed(&packed.manifest.key)?,
+            false => {
+                wiring.catalog.discard_packed(&packed.manifest.key)?;
+                recovery.swept += remove(&packed.path);
+            }
         }
     }
-    recovery.swept = state.sweep(&[])?;
     if recovery != Recovery::default() {
         tracing::warn!(
             interrupted = recovery.interrupted.len(),
@@ -140,44 +197,88 @@ async fn take_back_removals(wiring: &Wiring) -> Result<usize, CatalogError> {
     Ok(chosen.len())
 }
 
+/// Removes a file that nothing waits for any more; one that stays is swept at the next start.
+fn remove(path: &Path) -> u64 {
+    u64::from(fs::remove_file(path).is_ok())
+}
+
 /// Goes on at N6 where the spool is what was proven; false where it is not, or no store takes it.
 async fn finish(wiring: &Wiring, job: JobId, spooled: &Spooled) -> Result<bool, CatalogError> {
     let manifest = &spooled.manifest;
-    let is_proven = hash_file(&spooled.path).is_ok_and(|(sha256, size_bytes)| {
-        sha256 == manifest.stored.sha256 && size_bytes == manifest.stored.size_bytes
+    let (path, name) = (spooled.path.clone(), &spooled.database);
+    let hashed = tokio::task::spawn_blocking(move || hash_file(&path)).await;
+    let is_proven = hashed.is_ok_and(|hashed| {
+        hashed.is_ok_and(|(sha256, size_bytes)| {
+            sha256 == manifest.stored.sha256 && size_bytes == manifest.stored.size_bytes
+        })
     });
-    if !is_proven {
-        return Ok(false);
+    let mut is_good = wiring.catalog.copy(&manifest.key)?.is_some();
+    if is_proven {
+        let ready = Ready::found(spooled.path.clone(), manifest.plain, manifest.stored);
+        let (clock, silent) = (wiring.clock.as_ref(), Silent::default());
+        let proven = ready.as_proven(manifest);
+        let placing = place(&wiring.stores, &proven, &silent, clock);
+        let (progress, size_bytes) = (Progress::default(), manifest.stored.size_bytes);
+        in_each(placing, &progress, size_bytes, |placed| {
+            let (storages, degraded) = match placed {
+                Ok(storage) => (vec![storage], Vec::new()),
+                Err(NotPlaced { why, .. }) => (Vec::new(), vec![why]),
+            };
+            if is_good {
+                add(wiring, job, manifest, (&storages, &degraded))
+            } else if storages.is_empty() {
+                Ok(())
+            } else {
+                is_good = true;
+                settle(wiring, job, manifest, storages)
+            }
+        })
+        .await?;
     }
-    let ready = Ready::found(spooled.path.clone(), manifest.plain, manifest.stored);
-    let outcome = commit(
-        &wiring.stores,
-        &ready.as_proven(manifest),
-        &Progress::default(),
-        wiring.clock.as_ref(),
-    )
-    .await;
-    if outcome.good.is_empty() {
-        return Ok(false);
-    }
+    wiring.catalog.end_spooled(job, name)?;
+    Ok(is_good)
+}
+
+/// Lets a copy count that lies in its first storage now.
+fn settle(
+    wiring: &Wiring,
+    job: JobId,
+    manifest: &Manifest,
+    storages: Vec<String>,
+) -> Result<(), CatalogError> {
     let now = wiring.clock.now();
     let changes = judge::changes(wiring, manifest)?;
     let news = judge::of_copy(wiring, manifest, &SizeFinding::BuiltIn, &changes)?;
-    wiring.catalog.settle_spooled_with(
+    wiring.catalog.settle_first(
         job,
         &Committed {
             database_id: manifest.source.id.clone(),
             manifest,
             is_read_whole: is_read_whole(manifest.stored.size_bytes),
-            storages: outcome.good,
-            degraded: outcome.failed,
+            storages,
+            degraded: Vec::new(),
             started_at: started_at(&manifest.started_at).unwrap_or(now),
             completed_at: now,
             expires_at: super::expires_at(manifest.date, wiring),
         },
         &news,
-    )?;
-    Ok(true)
+    )
+}
+
+fn add(
+    wiring: &Wiring,
+    job: JobId,
+    manifest: &Manifest,
+    (storages, degraded): (&[String], &[String]),
+) -> Result<(), CatalogError> {
+    let added = AddedStorages {
+        manifest,
+        storages,
+        degraded,
+        is_read_whole: is_read_whole(manifest.stored.size_bytes),
+        at: wiring.clock.now(),
+    };
+    wiring.catalog.add_storages(job, &added)
 }
 
 fn started_at(text: &str) -> Option<DateTime<Utc>> {

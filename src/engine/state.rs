@@ -20,6 +20,9 @@ const SPOOL: &str = "spool";
 /// The lock says a process's id and some words.
 const MOST_LOCK_BYTES: u64 = 4096;
 
+use super::turns::{Turn, Turns};
+use crate::types::DatabaseName;
+
 /// Second line of the lock of a process that reloads on SIGHUP; any other process it would end.
 const HEARS_HANGUPS: &str = "reloads on SIGHUP";
 
@@ -31,6 +34,7 @@ pub struct StateDir {
     lock: File,
     private: Private,
     spool: File,
+    turns: Turns,
 }
 
 /// The process that holds a state directory.
@@ -148,7 +152,13 @@ impl StateDir {
             lock,
             private,
             spool: spool.0,
+            turns: Turns::default(),
         })
+    }
+
+    /// Waits until nobody in this process backs this database up; what is returned keeps others waiting.
+    pub(super) async fn turn(&self, database: &DatabaseName) -> Turn {
+        self.turns.take(database).await
     }
 
     /// Lets [`StateDir::holder`] know that SIGHUP makes this process reload; it must by then.

@@ -1,10 +1,13 @@
 //! Reads stored objects again and compares every byte with what was stored. Invariant: what could not be read changes
 //! nothing that is known.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::commit::samples_read_back;
@@ -18,6 +21,10 @@ use crate::wiring::Wiring;
 
 /// Each night reads this part of all stored bytes, so that a week reads every byte.
 const NIGHTS: u64 = 7;
+
+/// What a storage may take for any object, and at which rate it must at least go on: a slower one hangs.
+const READ_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const LEAST_BYTES_PER_SECOND: u64 = 50_000;
 
 /// Which objects to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,10 +134,54 @@ pub async fn run(
     progress: &Arc<Progress>,
     stop: &CancellationToken,
 ) -> Result<Vec<Finding>, CatalogError> {
+    // Side by side in the storages: one that does not answer holds up none of the others.
+    let mut by_storage: BTreeMap<String, Vec<(usize, Target)>> = BTreeMap::new();
+    for (number, target) in targets.into_iter().enumerate() {
+        let those = by_storage.entry(target.storage.clone()).or_default();
+        those.push((number, target));
+    }
+    let read = by_storage.into_values();
+    let read = read.map(|targets| in_storage(wiring, targets, progress, stop).boxed());
+    let read = try_join_all(Vec::from_iter(read)).await?;
+    let mut findings: Vec<(usize, Finding)> = read.into_iter().flatten().collect();
+    findings.sort_by_key(|(number, _)| *number);
+    let findings: Vec<Finding> = findings.into_iter().map(|(_, finding)| finding).collect();
+    tell(&findings);
+    Ok(findings)
+}
+
+/// Reads the targets of one storage, one after the other. Once it did not answer, the rest is left to the next night.
+async fn in_storage(
+    wiring: &Wiring,
+    targets: Vec<(usize, Target)>,
+    progress: &Arc<Progress>,
+    stop: &CancellationToken,
+) -> Result<Vec<(usize, Finding)>, CatalogError> {
     let mut findings = Vec::with_capacity(targets.len());
-    for target in targets {
+    let mut hangs: Option<String> = None;
+    for (number, target) in targets {
+        if let Some(why) = &hangs {
+            let found = Err(ReadingError::Unread(why.clone()));
+            let finding = Finding { target, found };
+            note(wiring, &finding)?;
+            findings.push((number, finding));
+            continue;
+        }
         let key = std::slice::from_ref(&target.key);
-        let found = stop.run_until_cancelled(look(wiring, &target, progress));
+        let timeout =
+            READ_TIMEOUT + Duration::from_secs(target.size_bytes / LEAST_BYTES_PER_SECOND);
+        let found = async {
+            tokio::select! {
+                found = look(wiring, &target, progress) => Some(found),
+                () = wiring.clock.sleep(timeout) => {
+                    let timeout = humantime::format_duration(timeout);
+                    let why = format!("storage `{}` did not answer within {timeout}", target.storage);
+                    hangs = Some(why.clone());
+                    Some(Ok(Err(ReadingError::Unread(why))))
+                }
+                () = stop.cancelled() => None,
+            }
+        };
         let found = while_leased(wiring, key, "verify", found).await?;
         let Some(found) = found else {
             break;
@@ -140,9 +191,8 @@ pub async fn run(
             found: found?,
         };
         note(wiring, &finding)?;
-        findings.push(finding);
+        findings.push((number, finding));
     }
-    tell(&findings);
     Ok(findings)
 }
 

@@ -14,6 +14,7 @@ use crate::catalog::Rehearsal;
 use crate::config::{Config, Database};
 use crate::overview::{DatabaseOverview, Overview, Staleness};
 use crate::quote;
+use crate::retention::Kept;
 use crate::types::EvidenceClass;
 
 /// The `Content-Type` of the text.
@@ -58,6 +59,7 @@ pub fn render(overview: &Overview, config: &Config, vitals: &Vitals) -> String {
     databases(&mut registry, overview, config);
     storages(&mut registry, overview);
     tasks(&mut registry, overview);
+    expiry(&mut registry, overview);
     process(&mut registry, vitals);
     let mut text = String::new();
     text::encode(&mut text, &registry).expect("a string takes everything that is written to it");
@@ -273,6 +275,37 @@ fn tasks(registry: &mut Registry, overview: &Overview) {
     for run in &overview.next_runs {
         let labels = vec![("task", run.task.clone())];
         set(&numbers, labels, seconds(Some(run.at)));
+    }
+}
+
+/// What the last run of expiry did, and what kept the rest.
+fn expiry(registry: &mut Registry, overview: &Overview) {
+    let run = overview.expiry.as_ref();
+    for (name, help, value) in [
+        (
+            "expiry_last_timestamp",
+            "When expiry ran last",
+            seconds(run.map(|run| run.at)),
+        ),
+        (
+            "expiry_last_deleted_objects",
+            "Objects that the last run of expiry deleted",
+            number(run.map_or(0, |run| run.deleted)),
+        ),
+        (
+            "expiry_last_failed_objects",
+            "Objects that the last run of expiry could not delete",
+            number(run.map_or(0, |run| run.failed)),
+        ),
+    ] {
+        gauge(registry, name, help, value);
+    }
+    let help = "Objects old enough to go that a rule kept in the last run of expiry";
+    let numbers = family(registry, "expiry_kept_objects", help);
+    for rule in Kept::RULES {
+        let kept = run.and_then(|run| run.kept.iter().find(|by| by.rule == rule));
+        let labels = vec![("rule", rule.to_owned())];
+        set(&numbers, labels, number(kept.map_or(0, |by| by.objects)));
     }
 }
 

@@ -14,7 +14,7 @@ use super::call::Call;
 use super::list::moment;
 use super::standing::Told;
 use crate::anomaly::CLOCK_TOLERANCE;
-use crate::catalog::{BackupRequest, Job, Past, Rehearsal};
+use crate::catalog::{BackupRequest, ExpiryRun, Job, Past, Rehearsal};
 use crate::overview::{DatabaseOverview, NextRun, Overview, Role, StorageOverview};
 use crate::types::ByteCount;
 
@@ -65,6 +65,7 @@ fn document(overview: &Overview) -> Value {
         "databases": databases.map(|one| database(one, overview)).collect::<Vec<_>>(),
         "storages": overview.storages.iter().map(storage).collect::<Vec<_>>(),
         "nextRuns": overview.next_runs.iter().map(next).collect::<Vec<_>>(),
+        "lastExpiry": overview.expiry.as_ref().map(expiry),
         "lastDrill": overview.rehearsal.as_ref().map(|drill| rehearsal(drill, overview)),
     })
 }
@@ -153,6 +154,16 @@ fn storage(storage: &StorageOverview) -> Value {
         "damaged": stock.harmed,
         "oldestBackup": oldest,
         "newestBackup": newest,
+    })
+}
+
+/// What the last run of expiry did, and what kept the rest.
+fn expiry(run: &ExpiryRun) -> Value {
+    json!({
+        "at": moment(run.at),
+        "deleted": run.deleted,
+        "failed": run.failed,
+        "kept": run.kept,
     })
 }
 

@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use crate::anomaly::CLOCK_TOLERANCE;
+use crate::anomaly;
 use crate::catalog::{
-    Catalog, CatalogError, Good, Harm, Holding, Job, JobResult, Past, Point, Rehearsal, Shelf,
-    Standing, Stock, SuspectCopy, Totals,
+    Catalog, CatalogError, ExpiryRun, Good, Harm, Holding, Job, JobResult, Past, Point, Rehearsal,
+    Shelf, Standing, Stock, SuspectCopy, Totals,
 };
 use crate::config::{AlertLevel, Config, Database, StorageKind, Thresholds};
 use crate::types::{BackupDate, DatabaseName, Priority};
@@ -68,6 +68,8 @@ pub struct Overview {
     pub next_runs: Vec<NextRun>,
     /// The last rehearsal of the worst day; `None`: there never was one.
     pub rehearsal: Option<Rehearsal>,
+    /// The last run of expiry; `None`: there never was one.
+    pub expiry: Option<ExpiryRun>,
 }
 
 /// How one database stands.
@@ -140,17 +142,12 @@ impl Staleness {
         }
     }
 
-    /// Of a copy of this age; `None`: there is no copy.
-    fn of(age: Option<TimeDelta>, thresholds: &Thresholds) -> Self {
-        let Some(age) = age.map(|age| age.to_std().unwrap_or_default()) else {
-            return Self::Critical;
-        };
-        if age >= thresholds.stale_after {
-            Self::Critical
-        } else if age >= thresholds.warn_after {
-            Self::Warning
-        } else {
-            Self::Ok
+    /// Of a database whose last good copy was proven then, by the rule that raises the alerts; `None`: there is no copy.
+    fn of(proven: Option<DateTime<Utc>>, now: DateTime<Utc>, thresholds: &Thresholds) -> Self {
+        match proven.map(|proven| anomaly::staleness(proven, now, thresholds)) {
+            None | Some(anomaly::Staleness::Stale) => Self::Critical,
+            Some(anomaly::Staleness::Late) => Self::Warning,
+            Some(anomaly::Staleness::Fresh) => Self::Ok,
         }
     }
 }
@@ -235,6 +232,7 @@ impl Overview {
             harmed_count: standing.harmed_count,
             next_runs: runs::next(config, now),
             rehearsal: catalog.last_rehearsal()?,
+            expiry: catalog.last_expiry()?,
         })
     }
 
@@ -281,7 +279,6 @@ impl DatabaseOverview {
         now: DateTime<Utc>,
         today: BackupDate,
     ) -> Self {
-        let age = believed_age(shelf.dated_at, now);
         Self {
             dated_at: shelf.dated_at,
             name: name.clone(),
@@ -291,7 +288,7 @@ impl DatabaseOverview {
                 description: config.description.clone(),
             }),
             staleness: config.map_or(Staleness::Retired, |config| {
-                Staleness::of(age, &config.alerts)
+                Staleness::of(shelf.dated_at, now, &config.alerts)
             }),
             strip: strip(&shelf.days, today),
             history: shelf
@@ -311,7 +308,7 @@ impl DatabaseOverview {
 
 /// The age of a copy that was made at `dated_at`; none of one from the future.
 fn believed_age(dated_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<TimeDelta> {
-    let is_believed = |at: &DateTime<Utc>| *at <= now + CLOCK_TOLERANCE;
+    let is_believed = |at: &DateTime<Utc>| *at <= now + anomaly::CLOCK_TOLERANCE;
     dated_at.filter(is_believed).map(|at| now - at)
 }
 

@@ -65,11 +65,15 @@ fn a_copy_is_late_at_the_very_moment_and_not_before() {
         grow_above: 2.0,
         consecutive_failures: 3,
     };
-    let of = |seconds: i64| Staleness::of(Some(TimeDelta::seconds(seconds)), &thresholds);
+    let now: DateTime<Utc> = "2026-11-22T12:00:00Z".parse().unwrap();
+    let of = |seconds: i64| {
+        let proven = now - TimeDelta::seconds(seconds);
+        Staleness::of(Some(proven), now, &thresholds)
+    };
     assert_eq!(of(-1), Staleness::Ok);
     assert_eq!(of(26 * 3_600 - 1), Staleness::Ok);
     assert_eq!(of(26 * 3_600), Staleness::Warning);
     assert_eq!(of(8 * 86_400 - 1), Staleness::Warning);
     assert_eq!(of(8 * 86_400), Staleness::Critical);
-    assert_eq!(Staleness::of(None, &thresholds), Staleness::Critical);
+    assert_eq!(Staleness::of(None, now, &thresholds), Staleness::Critical);
 }

@@ -137,6 +137,18 @@ impl Plan {
             .filter(|verdict| verdict.fate.is_delete())
             .map(|verdict| &verdict.key)
     }
+
+    /// What kept objects that are old enough to go: for each rule the first reason, and how many it kept.
+    pub fn kept(&self) -> BTreeMap<&'static str, (&Kept, u64)> {
+        let mut kept: BTreeMap<&'static str, (&Kept, u64)> = BTreeMap::new();
+        for verdict in &self.verdicts {
+            match &verdict.fate {
+                Fate::Delete(_) | Fate::Keep(Kept::Young) => {}
+                Fate::Keep(why) => kept.entry(why.word()).or_insert((why, 0)).1 += 1,
+            }
+        }
+        kept
+    }
 }
 
 /// Decides the fate of every object. The order of `objects` does not matter.

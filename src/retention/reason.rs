@@ -135,6 +135,21 @@ impl Guards {
 }
 
 impl Kept {
+    /// Every rule's name, in the order of names.
+    pub const RULES: [&'static str; 9] = [
+        "breaker", "clock", "last", "lease", "newer", "own", "pin", "quiet", "week",
+    ];
+
+    /// Whether expiry is stopped by it: what its age lets go waits for the trouble to end, or for a person.
+    pub fn is_stop(&self) -> bool {
+        Self::stops(self.word())
+    }
+
+    /// The same of a rule's name.
+    pub fn stops(rule: &str) -> bool {
+        matches!(rule, "clock" | "week" | "breaker" | "quiet")
+    }
+
     /// The rule's name: one word for tables, logs and the API.
     pub fn word(&self) -> &'static str {
         match self {

@@ -325,13 +325,8 @@ fn copies_are_listed_newest_first_with_all_their_storages() {
 fn the_last_good_copy_is_complete_compared_and_live_somewhere() {
     let (_folder, catalog) = fresh();
     let orders = name("orders");
-    assert_eq!(catalog.last_good(&orders).unwrap(), None);
-    let last = || {
-        catalog
-            .last_good(&orders)
-            .unwrap()
-            .map(|copy| copy.manifest.key)
-    };
+    assert_eq!(catalog.newest_good(&orders).unwrap(), None);
+    let last = || catalog.newest_good(&orders).unwrap().map(|good| good.key);
     let first = backup(&catalog, "orders", "2026-11-20", |_| ());
     let second = backup(&catalog, "orders", "2026-11-21", |copy| {
         copy.class = EvidenceClass::B

@@ -115,7 +115,7 @@ fn a_marked_copy_is_no_copy_for_anyone_and_a_mark_can_be_taken_back() {
     let monday = backup(&catalog, "orders", "2026-11-23", |_| ());
     let keys = [monday.clone()];
     catalog.mark(&keys, noon()).unwrap();
-    let last = || catalog.last_good(&name("orders")).unwrap();
+    let last = || catalog.newest_good(&name("orders")).unwrap();
     assert!(last().is_none());
     assert!(catalog.copies(&CopyFilter::default()).unwrap().is_empty());
     assert_eq!(catalog.items().unwrap()[0].marked_at, Some(noon()));

@@ -32,6 +32,7 @@ mod measures;
 mod night;
 mod overview;
 mod package;
+mod simulated;
 mod sqlite_source;
 mod restore;
 mod sabotage;

@@ -48,13 +48,15 @@ impl Bench {
     fn task(&self, schedule: &str, ends: fn() -> Result<Ended, JobError>) -> Arc<dyn Task> {
         let log = Arc::clone(&self.log);
         Arc::new(Scheduled {
-            name: "nightly".to_owned(),
-            schedule: schedule.parse().unwrap(),
-            zone: BERLIN,
-            catch_up: Duration::from_secs(12 * 3600),
-            catalog: self.catalog.clone(),
+            slots: Slots {
+                name: "nightly".to_owned(),
+                schedule: schedule.parse().unwrap(),
+                zone: BERLIN,
+                catch_up: Duration::from_secs(12 * 3600),
+                catalog: self.catalog.clone(),
+                begun: Begun::default(),
+            },
             clock: Arc::clone(&self.clock) as _,
-            begun: Begun::default(),
             told: Arc::default(),
             job: Arc::new(move |slot, because| {
                 log.lock().unwrap().push((slot, because));

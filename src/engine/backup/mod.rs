@@ -3,14 +3,17 @@
 
 mod hooks;
 mod one;
+mod places;
+mod storing;
 
 use chrono::{DateTime, Utc};
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use self::hooks::Decision;
 use self::one::Attempt;
+use self::places::Place;
+use super::commit::Silent;
 use super::state::StateDir;
 use super::{judge, presence};
 use crate::anomaly::Changes;
@@ -175,29 +178,27 @@ pub async fn run(
         started_at: wiring.clock.now(),
     })?;
     tracing::info!(job = %run.id(), databases = selected.len(), "backup job {} begins", run.id());
-    let mut warnings = presence::tell(wiring).await?;
-    for warning in &warnings {
-        tracing::warn!(job = %run.id(), "{warning}");
-        run.note(None, warning)?;
-    }
     let decision = tokio::select! {
         decision = asked_before(wiring, &run, request, &selected) => decision,
         () = stop.cancelled() => Decision::Continue(None),
     };
+    let mut warnings = Vec::new();
     let (databases, skipped) = match decision {
         Decision::Continue(trouble) => {
             hooks::tell(&run, None, trouble)?;
-            let backups = selected.into_iter();
-            let backups =
-                backups.map(|database| back_up(wiring, state, &run, database, board, stop));
-            // Gathered first, or the compiler cannot tell that all this may move between threads.
-            let backups: Vec<_> = backups.collect();
-            // Started in priority order; each takes the next free slot.
-            let outcomes: Vec<Result<DatabaseReport, CatalogError>> = stream::iter(backups)
-                .buffered(wiring.config.export().concurrency)
-                .collect()
-                .await;
-            (outcomes.into_iter().collect::<Result<_, _>>()?, None)
+            let looked = async {
+                // A storage that does not answer holds up nothing but this look.
+                let warnings = presence::tell(wiring).await?;
+                for warning in &warnings {
+                    tracing::warn!(job = %run.id(), "{warning}");
+                    run.note(None, warning)?;
+                }
+                Ok::<_, CatalogError>(warnings)
+            };
+            let backed_up = back_up_all(wiring, state, &run, selected, board, stop);
+            let (looked, databases) = tokio::join!(looked, backed_up);
+            warnings = looked?;
+            (databases?, None)
         }
         Decision::Skip(reason) => {
             let outcome = || Outcome::Skipped {
@@ -306,17 +307,58 @@ fn all_end(
     selected.iter().map(end).collect()
 }
 
-async fn back_up(
+/// Backs up every one of these databases; each takes the next free place, in this order.
+async fn back_up_all(
     wiring: &Wiring,
     state: &StateDir,
     run: &Run,
-    database: &WiredDatabase,
+    selected: Vec<&WiredDatabase>,
     board: &Board,
     stop: &CancellationToken,
+) -> Result<Vec<DatabaseReport>, CatalogError> {
+    let (behind, silent) = (places::behind(), Silent::default());
+    let shared = Shared {
+        wiring,
+        state,
+        run,
+        board,
+        stop,
+        silent: &silent,
+    };
+    let at_once = wiring.config.export().concurrency;
+    let work = |database, place| back_up(shared, database, place).boxed();
+    let reports = places::each(selected, at_once, &behind, work).await;
+    reports.into_iter().collect()
+}
+
+/// What all databases of a job share.
+#[derive(Clone, Copy)]
+struct Shared<'a> {
+    wiring: &'a Wiring,
+    state: &'a StateDir,
+    run: &'a Run,
+    board: &'a Board,
+    stop: &'a CancellationToken,
+    silent: &'a Silent,
+}
+
+async fn back_up(
+    shared: Shared<'_>,
+    database: &WiredDatabase,
+    place: Place<'_>,
 ) -> Result<DatabaseReport, CatalogError> {
-    let clock = &wiring.clock;
+    let Shared {
+        wiring,
+        state,
+        run,
+        board,
+        stop,
+        silent,
+    } = shared;
+    let (clock, name) = (&wiring.clock, &database.config.name);
+    // Another job may be at it; the others of this one go on.
+    let turn = stop.run_until_cancelled(state.turn(name)).await;
     let (started_at, started) = (clock.now(), clock.elapsed());
-    let name = &database.config.name;
     let progress = board.of(name);
     let attempt = Attempt {
         wiring,
@@ -325,9 +367,11 @@ async fn back_up(
         database,
         progress: &progress,
         stop,
+        silent,
+        place: &place,
         started_at,
     };
-    let outcome = if stop.is_cancelled() {
+    let outcome = if turn.is_none() || stop.is_cancelled() {
         Outcome::Interrupted
     } else {
         attempt.run().await?

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::hooks::{self, Decision};
+use super::places::Place;
 use super::{Outcome, SizeFinding};
 use crate::anomaly::Changes;
-use crate::catalog::{CatalogError, Committed, Run, Spooled};
+use crate::catalog::{CatalogError, Run, Spooled};
 use crate::config::{CopyMethod, VerifyMode};
 use crate::dump::Header;
-use crate::engine::commit::{Committed as Stored, commit, is_read_whole};
+use crate::engine::commit::Silent;
 use crate::engine::drill::{self, DrillError, Trial, Verdict};
 use crate::engine::judge;
 use crate::engine::spool::{Partial, Ready, Writing};
@@ -22,8 +23,7 @@ use crate::progress::{Progress, Stage};
 use crate::source::{DumpForm, DumpRequest, Dumped, Look, SourceError};
 use crate::store::StoreError;
 use crate::types::{
-    BackupDate, ByteCount, Compression, CopyForm, MANIFEST_FORMAT, Manifest, ObjectKey,
-    SourceFacts, counted,
+    BackupDate, ByteCount, CopyForm, MANIFEST_FORMAT, Manifest, ObjectKey, SourceFacts, counted,
 };
 use crate::wiring::{WiredDatabase, Wiring};
 
@@ -33,15 +33,6 @@ const FIRST_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// A drill takes about as long as the export; one that takes this long is stuck.
 const DRILL_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 
-/// Copies of one database whose export began in the same second are rare; so many never happen.
-const MAX_KEYS_TRIED: u32 = 60;
-
-/// So often a key is lost to another installation that took it first; then something else is wrong.
-const MOST_LOST_KEYS: u32 = 3;
-
-/// A store that has not said by then whether a key is free is not asked any longer.
-const STAT_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// One database's backup in one job.
 pub(super) struct Attempt<'a> {
     pub(super) wiring: &'a Wiring,
@@ -50,12 +41,16 @@ pub(super) struct Attempt<'a> {
     pub(super) database: &'a WiredDatabase,
     pub(super) progress: &'a Arc<Progress>,
     pub(super) stop: &'a CancellationToken,
+    /// The storages that do not answer, as far as this job found out.
+    pub(super) silent: &'a Silent,
+    /// Its place among the databases that are worked on at once; given back when the copy is in a first storage.
+    pub(super) place: &'a Place<'a>,
     pub(super) started_at: DateTime<Utc>,
 }
 
 /// Why a database has no new copy.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(
@@ -111,11 +106,11 @@ impl Failure {
 }
 
 /// A copy that the drill proved.
-struct Made {
-    ready: Ready,
+pub(super) struct Made {
+    pub(super) ready: Ready,
     dumped: Dumped,
     verdict: Verdict,
-    form: CopyForm,
+    pub(super) form: CopyForm,
     /// Why it has this form, where the configuration left the choice.
     reason: Option<String>,
 }
@@ -168,7 +163,11 @@ impl Attempt<'_> {
     }
 
     /// N5: a restart goes on with it.
-    fn note_spooled(&self, ready: &Ready, manifest: &Manifest) -> Result<(), CatalogError> {
+    pub(super) fn note_spooled(
+        &self,
+        ready: &Ready,
+        manifest: &Manifest,
+    ) -> Result<(), CatalogError> {
         self.run.spooled(&Spooled {
             database: self.database.config.name.clone(),
             path: ready.path().to_owned(),
@@ -415,100 +414,6 @@ impl Attempt<'_> {
         Ok(None)
     }
 
-    /// The day's first copy has the plain key; a later one the time, or the next second that is free.
-    async fn choose_key(
-        &self,
-        form: CopyForm,
-        compression: Compression,
-    ) -> Result<ObjectKey, Failure> {
-        let (date, name) = (self.date(), &self.database.config.name);
-        let mut key = ObjectKey::daily(date, name, None, form, compression);
-        let mut is_taken = self.wiring.catalog.daily_key_taken(date, name)?;
-        let mut time = self.started_at.time();
-        for _ in 0..MAX_KEYS_TRIED {
-            if !is_taken && !self.is_in_a_store(&key).await {
-                break;
-            }
-            key = ObjectKey::daily(date, name, Some(time), form, compression);
-            is_taken = self.wiring.catalog.copy(&key)?.is_some();
-            time += TimeDelta::seconds(1);
-        }
-        Ok(key)
-    }
-
-    /// Whether a store has an object there; one that does not answer is told when the copy is stored.
-    async fn is_in_a_store(&self, key: &ObjectKey) -> bool {
-        for store in &self.wiring.stores {
-            let is_there = tokio::select! {
-                stat = store.stat(key) => stat.is_ok_and(|stat| stat.is_some()),
-                () = self.wiring.clock.sleep(STAT_TIMEOUT) => false,
-            };
-            if is_there {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// N6 to N10. Gives what went wrong with single storages.
-    async fn store(
-        &self,
-        ready: Ready,
-        manifest: &mut Manifest,
-        size: &SizeFinding,
-        changes: &Changes,
-    ) -> Result<Vec<String>, Failure> {
-        let total_bytes = ready.stored.size_bytes * self.wiring.stores.len() as u64;
-        self.progress.enter(Stage::Store, total_bytes);
-        let outcome = self.commit(&ready, manifest).await?;
-        if outcome.good.is_empty() {
-            let name = &self.database.config.name;
-            self.wiring.catalog.discard_spooled(self.run.id(), name)?;
-            ready.remove()?;
-            return Err(Failure::NotStored(excerpt::joined(&outcome.failed)));
-        }
-        let news = judge::of_copy(self.wiring, manifest, size, changes)?;
-        let committed = Committed {
-            database_id: self.database.source.facts().id,
-            manifest,
-            is_read_whole: is_read_whole(manifest.stored.size_bytes),
-            storages: outcome.good,
-            degraded: outcome.failed.clone(),
-            started_at: self.started_at,
-            completed_at: self.wiring.clock.now(),
-            expires_at: super::super::expires_at(manifest.date, self.wiring),
-        };
-        self.run.succeed_with(&committed, &news)?;
-        // The copy is committed; a spool that stays is swept at the next start.
-        if let Err(error) = ready.remove() {
-            tracing::warn!(%error, "a spool could not be removed");
-        }
-        Ok(outcome.failed)
-    }
-
-    /// Another installation may take the key between the look at it and the storing; then the next free one is tried.
-    async fn commit(&self, ready: &Ready, manifest: &mut Manifest) -> Result<Stored, Failure> {
-        let mut tries_left = MOST_LOST_KEYS;
-        loop {
-            let outcome = commit(
-                &self.wiring.stores,
-                &ready.as_proven(manifest),
-                self.progress,
-                self.wiring.clock.as_ref(),
-            )
-            .await;
-            if !(outcome.good.is_empty() && outcome.is_taken) || tries_left == 0 {
-                return Ok(outcome);
-            }
-            tries_left -= 1;
-            let (form, compression) = (manifest.key.form(), manifest.stored.compression);
-            manifest.key = self.choose_key(form, compression).await?;
-            let name = &self.database.config.name;
-            self.wiring.catalog.discard_spooled(self.run.id(), name)?;
-            self.note_spooled(ready, manifest)?;
-        }
-    }
-
     fn manifest(&self, key: ObjectKey, made: Made) -> Result<(Ready, Manifest), Failure> {
         let Made {
             ready,
@@ -564,7 +469,7 @@ impl Attempt<'_> {
     }
 
     /// The day this copy stands for.
-    fn date(&self) -> BackupDate {
+    pub(super) fn date(&self) -> BackupDate {
         let zone = self.wiring.config.agent().timezone;
         BackupDate(self.started_at.with_timezone(&zone).date_naive())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use crate::anomaly::{Staleness, staleness};
-use crate::catalog::{CatalogError, Posted, StoredCopy};
+use crate::catalog::{CatalogError, Good, Posted};
 use crate::config::{Database, Sink};
 use crate::notify::Beat;
 use crate::types::EventKind;
@@ -43,26 +43,33 @@ pub(super) async fn beat(
 
 /// Whether a database has a good copy that is young enough and lies in a storage.
 async fn has_copy(wiring: &Wiring, database: &Database) -> Result<bool, CatalogError> {
-    let Some(copy) = wiring.catalog.last_good(&database.name)? else {
+    let Some(good) = wiring.catalog.newest_good(&database.name)? else {
         return Ok(false);
     };
     let now = wiring.clock.now();
-    let age = staleness(copy.created_at, now, &database.alerts);
-    Ok(age == Staleness::Fresh && is_stored(wiring, &copy).await)
+    let age = staleness(good.created_at, now, &database.alerts);
+    Ok(age == Staleness::Fresh && is_stored(wiring, &good).await?)
 }
 
-async fn is_stored(wiring: &Wiring, copy: &StoredCopy) -> bool {
-    for placement in copy.live() {
-        let Some(store) = wiring.store(&placement.storage) else {
+/// Whether a storage has the object that the copy is in.
+async fn is_stored(wiring: &Wiring, good: &Good) -> Result<bool, CatalogError> {
+    let (key, expected) = match &good.archive {
+        None => (&good.key, good.size_bytes),
+        Some(key) => match wiring.catalog.archive(key)? {
+            Some(archive) => (key, archive.manifest.stored.size_bytes),
+            None => return Ok(false),
+        },
+    };
+    for storage in &good.storages {
+        let Some(store) = wiring.store(storage) else {
             continue;
         };
-        let stat = tokio::time::timeout(STAT_TIMEOUT, store.stat(copy.key())).await;
-        let expected = copy.manifest.stored.size_bytes;
+        let stat = tokio::time::timeout(STAT_TIMEOUT, store.stat(key)).await;
         if let Ok(Ok(Some(stat))) = stat
             && stat.size_bytes == expected
         {
-            return true;
+            return Ok(true);
         }
     }
-    false
+    Ok(false)
 }

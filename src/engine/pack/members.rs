@@ -1,10 +1,12 @@
 //! Writes the members of an archive, each from a storage that has it whole.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio_util::io::SyncIoBridge;
@@ -13,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{BUFFER_BYTES, PackError};
 use crate::archive::{ArchiveError, Contents, Writer};
 use crate::catalog::{CatalogError, Damage, StoredCopy};
+use crate::clock::Clock;
 use crate::dump::decoder;
 use crate::engine::verify::freeze;
 use crate::progress::{Progress, Stage};
@@ -22,6 +25,9 @@ use crate::types::{
     Sha256, StoredFacts,
 };
 use crate::wiring::Wiring;
+
+/// A storage that has not begun to answer by then is left for another one.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 
 /// A copy that is to be packed, and the storages it can still be read from.
 pub(super) struct Source {
@@ -72,6 +78,7 @@ pub(super) fn leave_out(
     sources: &mut Vec<Source>,
     left_out: &mut Vec<LeftOut>,
 ) -> Result<(), CatalogError> {
+    let mut late = BTreeSet::new();
     for source in sources.iter_mut() {
         let key = source.copy.key().clone();
         if let Some(trouble) = source.trouble.take() {
@@ -82,6 +89,9 @@ pub(super) fn leave_out(
             } = trouble;
             tracing::warn!(%key, storage, "{key} cannot be packed from {storage}: {why}");
             source.stores.retain(|store| store.name() != storage);
+            if !is_damage {
+                late.insert(storage.clone());
+            }
             if is_damage {
                 let (text, now) = (format!("storage `{storage}`: {why}"), wiring.clock.now());
                 wiring
@@ -98,6 +108,12 @@ pub(super) fn leave_out(
         }
     }
     sources.retain(|source| !source.stores.is_empty());
+    // A storage that could not be read once comes last for all others, or each of them would wait for it anew.
+    for source in sources {
+        source
+            .stores
+            .sort_by_key(|store| late.contains(store.name()));
+    }
     Ok(())
 }
 
@@ -170,7 +186,7 @@ pub(super) async fn write(
     path: &Path,
     draft: &Draft,
     sources: &mut [Source],
-    progress: &Arc<Progress>,
+    (progress, clock): (&Arc<Progress>, &Arc<dyn Clock>),
     stop: &CancellationToken,
 ) -> Result<Written, PackError> {
     let week = draft.week;
@@ -185,9 +201,14 @@ pub(super) async fn write(
         .map(|source| Arc::clone(&source.stores[0]))
         .collect();
     let work = {
-        let (path, draft, runtime) = (path.to_owned(), draft.clone(), Handle::current());
-        let (progress, stop) = (Arc::clone(progress), stop.clone());
-        move || write_file(&path, &draft, &stores, &progress, &stop, &runtime)
+        let (path, draft) = (path.to_owned(), draft.clone());
+        let around = Around {
+            progress: Arc::clone(progress),
+            stop: stop.clone(),
+            clock: Arc::clone(clock),
+            runtime: Handle::current(),
+        };
+        move || write_file(&path, &draft, &stores, &around)
     };
     let ended = tokio::task::spawn_blocking(work).await;
     match ended.map_err(|panic| PackError::Panicked(panic.to_string()))? {
@@ -228,14 +249,26 @@ fn open_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
+/// What surrounds the writing of an archive.
+struct Around {
+    progress: Arc<Progress>,
+    stop: CancellationToken,
+    clock: Arc<dyn Clock>,
+    runtime: Handle,
+}
+
 fn write_file(
     path: &Path,
     draft: &Draft,
     stores: &[Arc<dyn Store>],
-    progress: &Progress,
-    stop: &CancellationToken,
-    runtime: &Handle,
+    around: &Around,
 ) -> Result<StoredFacts, Stop> {
+    let Around {
+        progress,
+        stop,
+        clock,
+        runtime,
+    } = around;
     let io = |cause| Stop::Archive(ArchiveError::Io(cause));
     let file = BufWriter::with_capacity(BUFFER_BYTES, open_private(path).map_err(io)?);
     let mut writer =
@@ -247,9 +280,17 @@ fn write_file(
             is_damage,
         };
         let manifest = &member.manifest;
-        let opened = runtime.block_on(store.open(&manifest.key, None));
+        let opened = runtime.block_on(async {
+            tokio::select! {
+                opened = store.open(&manifest.key, None) => opened.map_err(|error| error.to_string()),
+                () = clock.sleep(OPEN_TIMEOUT) => {
+                    let seconds = OPEN_TIMEOUT.as_secs();
+                    Err(format!("it did not answer within {seconds} s"))
+                }
+            }
+        });
         let reader = opened
-            .map_err(|error| of_member(error.to_string(), false))?
+            .map_err(|why| of_member(why, false))?
             .ok_or_else(|| of_member("it is missing".to_owned(), true))?;
         let stored = Watched {
             inner: SyncIoBridge::new_with_handle(reader, runtime.clone()),

@@ -8,7 +8,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::{Datelike, SecondsFormat, TimeDelta};
+use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use self::members::{Draft, Source, Written, leave_out, write};
@@ -29,7 +29,7 @@ use crate::types::{
 use crate::wiring::Wiring;
 
 /// A backup that runs for longer hangs, and does not hold the archive up. Spec, "Timing Dependencies".
-const LONGEST_NIGHT: TimeDelta = TimeDelta::hours(2);
+pub const LONGEST_NIGHT: TimeDelta = TimeDelta::hours(2);
 
 /// So many of the last jobs are looked at for one that still runs.
 const JOBS_LOOKED_AT: usize = 100;
@@ -177,17 +177,26 @@ fn skip(wiring: &Wiring, sunday: BackupDate, found: usize) -> Result<Option<Skip
         .iter()
         .find(|job| job.status == JobStatus::Running && now - job.started_at < LONGEST_NIGHT);
     if let Some(job) = running {
-        let since = job.started_at.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let skip = Skip::Running { since };
-        let message = format!("{week} was not packed: {skip}");
-        tell_skipped(wiring, week, AlertLevel::Warning, message)?;
-        return Ok(Some(skip));
+        return skip_running(wiring, job.started_at).map(Some);
     }
     if found == 0 {
         return Ok(Some(Skip::NothingNew { sunday }));
     }
     let has_archive = catalog.archive(&ObjectKey::weekly(week))?.is_some();
     Ok(has_archive.then_some(Skip::AlreadyPacked { week, left: found }))
+}
+
+/// Leaves the week out as a backup runs since `since`, and tells so.
+///
+/// # Errors
+/// Where the catalog cannot be written.
+pub fn skip_running(wiring: &Wiring, since: DateTime<Utc>) -> Result<Skip, CatalogError> {
+    let week = last_sunday(wiring).week();
+    let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let skip = Skip::Running { since };
+    let message = format!("{week} was not packed: {skip}");
+    tell_skipped(wiring, week, AlertLevel::Warning, message)?;
+    Ok(skip)
 }
 
 /// Tells that a week has no archive because of an error; not where the process was told to end, nor where the catalog
@@ -269,7 +278,15 @@ async fn pack(
             left_out: left_out.clone(),
             runbook: runbook.clone(),
         };
-        match write(&file.0, &draft, &mut sources, progress, stop).await? {
+        match write(
+            &file.0,
+            &draft,
+            &mut sources,
+            (progress, &wiring.clock),
+            stop,
+        )
+        .await?
+        {
             Written::Whole(stored) => {
                 let manifest = draft.manifest(stored, now_text(wiring));
                 let ready = prove(file, &manifest, stop).await?;

@@ -12,6 +12,7 @@ use crate::config::AlertLevel;
 use crate::overview::{
     DatabaseOverview, NextRun, Overview, Role, Safety, Staleness, StorageOverview, ago, duration,
 };
+use crate::retention::Kept;
 use crate::types::{
     BackupDate, ByteCount, CopyForm, JobId, Priority, Trigger, counted, grouped, share,
 };
@@ -35,6 +36,8 @@ pub(super) struct Page {
     totals: String,
     /// How the last rehearsal ended, and whether that was well.
     rehearsal: (String, bool),
+    /// What stops expiry; empty where nothing does.
+    expiry: String,
     concerns: Vec<ConcernView>,
     concerns_more: usize,
     databases: Vec<DatabaseView>,
@@ -166,6 +169,7 @@ impl Page {
             reason: overview.safety.reason(),
             totals: totals(overview),
             rehearsal: words.rehearsal(overview),
+            expiry: words.expiry(overview),
             concerns,
             concerns_more,
             databases: overview
@@ -227,6 +231,31 @@ impl Words {
             ),
         };
         (text, rehearsal.is_good())
+    }
+
+    /// What stopped expiry when it ran last; empty where nothing did.
+    fn expiry(&self, overview: &Overview) -> String {
+        let Some(run) = &overview.expiry else {
+            return String::new();
+        };
+        let stops = run.kept.iter().filter(|by| Kept::stops(&by.rule));
+        let told = stops.map(|by| {
+            let objects = counted(by.objects, "object");
+            format!(
+                "{objects} old enough to go {} kept: {}.",
+                if by.objects == 1 { "was" } else { "were" },
+                by.why
+            )
+        });
+        let told: Vec<String> = told.collect();
+        match told.is_empty() {
+            true => String::new(),
+            false => format!(
+                "When expiry ran {}, {}",
+                ago(self.now - run.at),
+                told.join(" ")
+            ),
+        }
     }
 
     fn past(&self, at: DateTime<Utc>) -> Moment {
@@ -411,7 +440,16 @@ fn concerns(overview: &Overview) -> Vec<ConcernView> {
         name: counted(overview.harmed_count, "stored object"),
         what: "missing or changed".to_owned(),
     });
-    databases.chain(harmed).collect()
+    let run = overview.expiry.as_ref();
+    let stopped = run.into_iter().flat_map(|run| &run.kept);
+    let stopped = stopped.filter(|by| Kept::stops(&by.rule));
+    let stopped: u64 = stopped.map(|by| by.objects).sum();
+    let stopped = (stopped > 0).then(|| ConcernView {
+        place: "expiry".to_owned(),
+        name: counted(stopped, "old object"),
+        what: "kept: expiry is stopped".to_owned(),
+    });
+    databases.chain(harmed).chain(stopped).collect()
 }
 
 /// `stale, its last 5 backups failed`.

@@ -159,7 +159,7 @@ async fn a_database_without_a_fresh_copy_is_told_late_at_26_hours_and_stale_each
     world.night().await;
     let mut told = Vec::new();
     for hour in 0..(24 * 11) {
-        assert!(stale::run(&world.wiring).unwrap() <= 1);
+        assert!(stale::run(&world.wiring).unwrap().stale <= 1);
         for event in world.events().into_iter().skip(1 + told.len()) {
             told.push((hour, event.severity));
         }
@@ -178,17 +178,17 @@ async fn a_database_without_a_fresh_copy_is_told_late_at_26_hours_and_stale_each
     );
     world.night().await;
     assert!(world.kinds().ends_with(&["resolved"]));
-    assert_eq!(stale::run(&world.wiring).unwrap(), 0);
+    assert_eq!(stale::run(&world.wiring).unwrap().stale, 0);
 }
 
 #[tokio::test]
 async fn a_database_that_never_had_a_copy_counts_from_the_day_it_was_first_looked_at() {
     let world = World::new(&["blog"], "").await;
-    assert_eq!(stale::run(&world.wiring).unwrap(), 0);
+    assert_eq!(stale::run(&world.wiring).unwrap().stale, 0);
     world.pass(TimeDelta::hours(25));
-    assert_eq!(stale::run(&world.wiring).unwrap(), 0);
+    assert_eq!(stale::run(&world.wiring).unwrap().stale, 0);
     world.pass(TimeDelta::hours(1));
-    assert_eq!(stale::run(&world.wiring).unwrap(), 1);
+    assert_eq!(stale::run(&world.wiring).unwrap().stale, 1);
     assert!(world.events()[0].message.contains("it never had one"));
 }
 

@@ -28,7 +28,11 @@ fn files(folder: &Path, of: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders: Vec<PathBuf> = of.iter().map(|name| folder.join(name)).collect();
     while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).unwrap() {
+        // A storage is made by its first use.
+        let Ok(entries) = std::fs::read_dir(next) else {
+            continue;
+        };
+        for entry in entries {
             let path = entry.unwrap().path();
             match path.is_dir() {
                 true => folders.push(path),

@@ -2,6 +2,7 @@
 
 mod edits;
 mod foresight;
+mod hung;
 mod life;
 mod links;
 mod rehearsed;
@@ -160,7 +161,11 @@ impl Home {
         let mut left = Vec::new();
         let mut folders = vec![self.path("state/spool"), self.path("store")];
         while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap() {
+            // A storage is made by its first use.
+            let Ok(entries) = fs::read_dir(folder) else {
+                continue;
+            };
+            for entry in entries {
                 let path = entry.unwrap().path();
                 match path.is_dir() {
                     true => folders.push(path),

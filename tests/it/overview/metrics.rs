@@ -179,7 +179,7 @@ fn every_alert_rule_is_right_and_names_only_series_that_exist() {
         "{told}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(told.contains("15 rules found"), "{told}");
+    assert!(told.contains("16 rules found"), "{told}");
     let rules = fs::read_to_string(rules).unwrap();
     only_known(&[rules]);
 }

@@ -212,8 +212,8 @@ async fn is_told_everywhere(process: &Process, healthy: &[String]) {
         all.any(|one| one.kind == kind && one.scope == "shop")
     };
     assert!(is_there(EventKind::SuspectCopy) && is_there(EventKind::StaleBackup));
-    let good = wiring.catalog.last_good(&name("shop")).unwrap().unwrap();
-    assert_eq!(good.key().as_str(), last);
+    let good = wiring.catalog.newest_good(&name("shop")).unwrap().unwrap();
+    assert_eq!(good.key.as_str(), last);
     let plan = patina::engine::expire::plan(wiring, Guards::all())
         .await
         .unwrap();
@@ -278,10 +278,10 @@ async fn a_repaired_source_ends_the_alert_and_expiry_goes_on_once_a_person_has_l
     let good = process
         .wiring
         .catalog
-        .last_good(&name("shop"))
+        .newest_good(&name("shop"))
         .unwrap()
         .unwrap();
-    assert_eq!(good.key().as_str(), daily(repaired, "shop", "sql"));
+    assert_eq!(good.key.as_str(), daily(repaired, "shop", "sql"));
     let conditions = process.wiring.catalog.conditions().unwrap();
     let is_suspect = conditions
         .iter()

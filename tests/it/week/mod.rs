@@ -4,6 +4,7 @@
 mod archives;
 pub(crate) mod damaged;
 mod held;
+mod kept;
 pub(crate) mod kill;
 mod listing;
 mod reading;

@@ -128,7 +128,7 @@ async fn a_night_with_a_clock_that_ran_ahead_hides_no_later_one_and_makes_nothin
     // No night since: the alarm is not silenced by it, not even when its day has come.
     for day in ["2026-11-30T03:00:00Z", "2026-12-11T03:30:00Z"] {
         world.clock.set(at(day));
-        assert_eq!(stale::run(&process.wiring).unwrap(), 1, "{day}");
+        assert_eq!(stale::run(&process.wiring).unwrap().stale, 1, "{day}");
         assert_eq!(held(&process)[0].key, right);
     }
 }
@@ -165,7 +165,7 @@ async fn a_planted_manifest_from_the_future_is_neither_the_newest_copy_nor_a_fre
     assert!(found.is_ahead);
     assert_eq!(fresh_at(&world, &process), Some(at("2026-11-21T03:00:00Z")));
     world.clock.set(at("2031-01-01T04:00:00Z"));
-    assert_eq!(stale::run(&process.wiring).unwrap(), 1);
+    assert_eq!(stale::run(&process.wiring).unwrap().stale, 1);
 }
 
 async fn plant(world: &World, manifest: &Manifest, bytes: &[u8]) {
@@ -197,5 +197,5 @@ async fn a_catalog_made_anew_takes_no_copy_from_the_future_for_the_newest() {
     assert_eq!(self::held(&process)[0].key, next);
     let week = TimeDelta::days(7);
     world.clock.set(at("2026-11-22T03:00:00Z") + week);
-    assert_eq!(stale::run(&process.wiring).unwrap(), 1);
+    assert_eq!(stale::run(&process.wiring).unwrap().stale, 1);
 }

@@ -1,0 +1,235 @@
+//! Stores a proven dump: N6 to N10. Invariant: the copy counts as soon as one storage has it, and no storage that is late
+//! keeps it, or the next database, waiting.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
+
+use super::SizeFinding;
+use super::one::{Attempt, Failure};
+use crate::anomaly::Changes;
+use crate::catalog::{AddedStorages, Committed};
+use crate::engine::commit::{NotPlaced, Placed, in_each, is_read_whole, place};
+use crate::engine::judge;
+use crate::engine::spool::Ready;
+use crate::excerpt;
+use crate::progress::Stage;
+use crate::types::{Compression, CopyForm, Manifest, ObjectKey};
+
+/// Copies of one database whose export began in the same second are rare; so many never happen.
+const MAX_KEYS_TRIED: u32 = 60;
+
+/// So often a key is lost to another installation that took it first; then something else is wrong.
+const MOST_LOST_KEYS: u32 = 3;
+
+/// A store that has not said by then whether a key is free is not asked any longer.
+const STAT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The same once another store has said so: what a working store takes, and no database waits long for one that hangs.
+const STAT_TIMEOUT_BESIDE: Duration = Duration::from_secs(5);
+
+/// In which storages a copy is so far.
+#[derive(Default)]
+struct Placements {
+    /// Whether one has it.
+    is_good: bool,
+    /// What went wrong with others.
+    failed: Vec<String>,
+    /// Whether one of those holds another object under that key.
+    is_taken: bool,
+}
+
+impl Attempt<'_> {
+    /// The day's first copy has the plain key; a later one the time, or the next second that is free.
+    pub(super) async fn choose_key(
+        &self,
+        form: CopyForm,
+        compression: Compression,
+    ) -> Result<ObjectKey, Failure> {
+        let (date, name) = (self.date(), &self.database.config.name);
+        let mut key = ObjectKey::daily(date, name, None, form, compression);
+        let mut is_taken = self.wiring.catalog.daily_key_taken(date, name)?;
+        let mut time = self.started_at.time();
+        for _ in 0..MAX_KEYS_TRIED {
+            if !is_taken && !self.is_in_a_store(&key).await {
+                break;
+            }
+            key = ObjectKey::daily(date, name, Some(time), form, compression);
+            is_taken = self.wiring.catalog.copy(&key)?.is_some();
+            time += TimeDelta::seconds(1);
+        }
+        Ok(key)
+    }
+
+    /// Whether a store has an object there; one that does not answer is told when the copy is stored, and none is waited
+    /// for long once another has answered.
+    async fn is_in_a_store(&self, key: &ObjectKey) -> bool {
+        let clock = &self.wiring.clock;
+        let stores = self.wiring.stores.iter();
+        let asked = stores.filter(|store| !self.silent.has(store.name()));
+        let mut answers: FuturesUnordered<_> = asked
+            .map(|store| async move {
+                let stat = store.stat(key).await;
+                (store.name(), stat.is_ok_and(|stat| stat.is_some()))
+            })
+            .collect();
+        let mut waiting: BTreeSet<&str> = self.wiring.stores.iter().map(|it| it.name()).collect();
+        let mut patience = STAT_TIMEOUT;
+        loop {
+            tokio::select! {
+                biased;
+                answer = answers.next() => match answer {
+                    None => return false,
+                    Some((_, true)) => return true,
+                    Some((store, false)) => {
+                        waiting.remove(store);
+                        patience = STAT_TIMEOUT_BESIDE;
+                    }
+                },
+                () = clock.sleep(patience) => {
+                    for store in waiting {
+                        self.silent.note(store, true);
+                    }
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// N6 to N10. The copy counts as soon as one storage has it. Gives what went wrong with the others. Another
+    /// installation may take the key between the look at it and the storing; then the next free one is tried.
+    pub(super) async fn store(
+        &self,
+        ready: Ready,
+        manifest: &mut Manifest,
+        size: &SizeFinding,
+        changes: &Changes,
+    ) -> Result<Vec<String>, Failure> {
+        let (catalog, name) = (&self.wiring.catalog, &self.database.config.name);
+        let mut tries_left = MOST_LOST_KEYS;
+        loop {
+            let (placed, is_whole) = self.place(&ready, manifest, (size, changes)).await?;
+            if placed.is_good || !placed.is_taken || tries_left == 0 {
+                return self.settle(ready, placed, is_whole);
+            }
+            tries_left -= 1;
+            let (form, compression) = (manifest.key.form(), manifest.stored.compression);
+            manifest.key = self.choose_key(form, compression).await?;
+            catalog.discard_spooled(self.run.id(), name)?;
+            self.note_spooled(&ready, manifest)?;
+        }
+    }
+
+    /// Stores the copy in every storage at once. Gives where it is, and whether every storage was waited for.
+    async fn place(
+        &self,
+        ready: &Ready,
+        manifest: &Manifest,
+        findings: (&SizeFinding, &Changes),
+    ) -> Result<(Placements, bool), Failure> {
+        let (stores, clock) = (&self.wiring.stores, self.wiring.clock.as_ref());
+        let size_bytes = ready.stored.size_bytes;
+        let total_bytes = size_bytes * stores.len() as u64;
+        self.progress.enter(Stage::Store, total_bytes);
+        let proven = ready.as_proven(manifest);
+        let placing = place(stores, &proven, self.silent, clock);
+        let placed = Mutex::new(Placements::default());
+        let is_good = CancellationToken::new();
+        let work = in_each(placing, self.progress, size_bytes, |what| {
+            let mut placed = placed.lock().unwrap_or_else(PoisonError::into_inner);
+            self.note_placed(what, manifest, findings, &mut placed)?;
+            if placed.is_good {
+                is_good.cancel();
+                self.place.give_back();
+            }
+            Ok::<_, Failure>(())
+        });
+        let is_whole = tokio::select! {
+            done = work => done.map(|()| true)?,
+            _ = async { tokio::join!(is_good.cancelled(), self.stop.cancelled()) } => false,
+        };
+        let placed = placed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok((placed, is_whole))
+    }
+
+    /// Ends with what is known of all storages.
+    fn settle(
+        &self,
+        ready: Ready,
+        placed: Placements,
+        is_whole: bool,
+    ) -> Result<Vec<String>, Failure> {
+        let name = &self.database.config.name;
+        let mut failed = placed.failed;
+        match (placed.is_good, is_whole) {
+            (false, _) => {
+                self.wiring.catalog.discard_spooled(self.run.id(), name)?;
+                ready.remove()?;
+                return Err(Failure::NotStored(excerpt::joined(&failed)));
+            }
+            (true, true) => {
+                self.wiring.catalog.end_spooled(self.run.id(), name)?;
+                // The copy is committed; a spool that stays is swept at the next start.
+                if let Err(error) = ready.remove() {
+                    tracing::warn!(%error, "a spool could not be removed");
+                }
+            }
+            (true, false) => failed.push(
+                "the process was told to end before every storage had the copy; the next start goes on with it".to_owned(),
+            ),
+        }
+        Ok(failed)
+    }
+
+    /// Lets the copy count in the first storage that has it, and notes what becomes of it in the others.
+    fn note_placed(
+        &self,
+        placed: Placed,
+        manifest: &Manifest,
+        (size, changes): (&SizeFinding, &Changes),
+        so_far: &mut Placements,
+    ) -> Result<(), Failure> {
+        let (catalog, now) = (&self.wiring.catalog, self.wiring.clock.now());
+        let is_read_whole = is_read_whole(manifest.stored.size_bytes);
+        let (storages, degraded) = match placed {
+            Ok(storage) if !so_far.is_good => {
+                let news = judge::of_copy(self.wiring, manifest, size, changes)?;
+                let committed = Committed {
+                    database_id: self.database.source.facts().id,
+                    manifest,
+                    is_read_whole,
+                    storages: vec![storage],
+                    degraded: so_far.failed.clone(),
+                    started_at: self.started_at,
+                    completed_at: now,
+                    expires_at: crate::engine::expires_at(manifest.date, self.wiring),
+                };
+                self.run.succeed_first(&committed, &news)?;
+                so_far.is_good = true;
+                return Ok(());
+            }
+            Ok(storage) => (vec![storage], Vec::new()),
+            Err(NotPlaced { why, is_taken }) => {
+                so_far.is_taken |= is_taken;
+                so_far.failed.push(why.clone());
+                (Vec::new(), vec![why])
+            }
+        };
+        if so_far.is_good {
+            let added = AddedStorages {
+                manifest,
+                storages: &storages,
+                degraded: &degraded,
+                is_read_whole,
+                at: now,
+            };
+            catalog.add_storages(self.run.id(), &added)?;
+        }
+        Ok(())
+    }
+}
