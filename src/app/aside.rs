@@ -103,10 +103,13 @@ impl Anew {
         let adopted: usize = report.storages.iter().map(|one| one.adopted.len()).sum();
         let unread = report.storages.iter().filter_map(|one| one.error.as_ref());
         let unread: Vec<String> = unread.map(|why| format!("\nwarning: {why}")).collect();
-        let (hours, kept) = (rebuild::QUIET.num_hours(), self.kept.display());
+        let (hours, kept) = (
+            counted(rebuild::QUIET.num_hours(), "hour"),
+            self.kept.display(),
+        );
         let message = format!(
             "{}; it was made anew from the storages, where {} found{}\n\
-             hint: nothing expires for {hours} hours; pins, acknowledgements, the history of jobs and the audit are in \
+             hint: nothing expires for {hours}; pins, acknowledgements, the history of jobs and the audit are in \
              `{kept}` alone; look at the disk",
             self.cause,
             match adopted {

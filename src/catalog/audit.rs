@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::types::Sha256;
+use crate::types::{Sha256, counted};
 
 use super::Catalog;
 use super::error::{CatalogError, Stop};
@@ -180,9 +180,10 @@ impl Catalog {
             let gone = let_go(transaction, audit.at, limit)?;
             if gone > 0 {
                 tracing::info!(
-                    "the audit let its {gone} oldest rows go: it keeps {} rows, and {} days beyond the newest {}",
-                    limit.most_rows,
-                    limit.most_age.num_days(),
+                    "the audit let {} go, the oldest: it keeps {}, and {} beyond the newest {}",
+                    counted(gone, "row"),
+                    counted(limit.most_rows, "row"),
+                    counted(limit.most_age.num_days(), "day"),
                     limit.least_rows
                 );
             }

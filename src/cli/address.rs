@@ -9,7 +9,7 @@ use super::names::unknown_database;
 use crate::catalog::{Catalog, CopyFilter};
 use crate::config::Config;
 use crate::copy::{Found, by_key};
-use crate::types::{BackupDate, DatabaseName, EvidenceClass, KeyKind, ObjectKey, grouped};
+use crate::types::{BackupDate, DatabaseName, EvidenceClass, KeyKind, ObjectKey, counted};
 
 /// One copy, as a person names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,10 +198,7 @@ fn nothing(
             "this installation has no copy of `{database}`; another one (`{instance}`) has {}\n\
              hint: its newest is {newest}: that key names it; if this installation lost its state folder, \
              `patina rebuild --instance {instance}` goes on as that one",
-            match count {
-                1 => "1 copy".to_owned(),
-                _ => format!("{} copies", grouped(count)),
-            }
+            counted(count, "copy")
         );
         return Ok(Refusal::failed(text));
     }

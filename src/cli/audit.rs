@@ -8,7 +8,7 @@ use super::context::{Context, printable};
 use super::exit::{Exit, Refusal};
 use super::table::{Side, Table};
 use crate::catalog::{AuditLimit, AuditRow, AuditVerdict, Refused};
-use crate::types::ByteCount;
+use crate::types::{ByteCount, counted};
 
 /// Runs `patina audit …`.
 pub(super) fn run(context: &Context, command: &AuditCommand) -> anyhow::Result<Exit> {
@@ -158,11 +158,11 @@ fn verify(context: &Context, verdict: &AuditVerdict) -> anyhow::Result<Exit> {
         let at = begin.at.format("%Y-%m-%d %H:%M UTC");
         let limit = AuditLimit::USUAL;
         context.print(format_args!(
-            "rows 1 to {} were let go, the last ones on {at}: the audit keeps {} rows, and {} days beyond the newest {}; \
+            "rows 1 to {} were let go, the last ones on {at}: the audit keeps {}, and {} beyond the newest {}; \
              the hash of row {} was\n{}",
             begin.after_row,
-            limit.most_rows,
-            limit.most_age.num_days(),
+            counted(limit.most_rows, "row"),
+            counted(limit.most_age.num_days(), "day"),
             limit.least_rows,
             begin.after_row,
             begin.hash

@@ -15,6 +15,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{ApiKey, Config};
 use crate::engine::keys::{self, KeyAge};
 use crate::http::key_digest;
+use crate::types::counted;
 
 /// 256 bits: nobody guesses them.
 const SECRET_BYTES: usize = 32;
@@ -115,10 +116,9 @@ fn table(known: &[Known<'_>], now: DateTime<Utc>) -> Table<6> {
         let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
         let days = match age.days(now) {
             None => "not known yet".to_owned(),
-            Some(1) => "1 day".to_owned(),
             // Made before it was seen first.
-            Some(days) if !age.is_stated => format!("{days} days or more"),
-            Some(days) => format!("{days} days"),
+            Some(days) if !age.is_stated => format!("{} or more", counted(days, "day")),
+            Some(days) => counted(days, "day"),
         };
         let used = used.as_ref().map_or_else(
             || "never seen".to_owned(),

@@ -21,7 +21,7 @@ use crate::copy::ReadingError;
 use crate::daemon::wish::{Verb, Watched};
 use crate::engine::verify::{self, Finding, Scope};
 use crate::progress::Progress;
-use crate::types::{ByteCount, EvidenceClass, Manifest, ObjectKey};
+use crate::types::{ByteCount, EvidenceClass, Manifest, ObjectKey, counted};
 use crate::wiring::Wiring;
 
 /// Runs `patina verify`.
@@ -57,8 +57,8 @@ pub(super) async fn read(
     watch(Watched::Bytes(Arc::clone(&progress), all_bytes));
     let findings = verify::run(wiring, targets, &progress, stop).await?;
     if stop.is_cancelled() {
-        let count = findings.len();
-        let text = format!("told to end after {count} objects were read; the rest was not read");
+        let read = counted(findings.len(), "object");
+        let text = format!("told to end after {read}; the rest was not read");
         return Err(Refusal::failed(text).into());
     }
     let manifests = manifests(&findings, &wiring.catalog)?;

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use crate::types::ByteCount;
+
 /// The longest configuration, secret or script that is read at all; what is longer is none.
 pub const MOST_READ_BYTES: u64 = 8 << 20;
 
@@ -54,7 +56,7 @@ pub fn read_regular(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
         false => Ok(bytes),
         true => Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
-            format!("it is longer than {most_bytes} bytes"),
+            format!("it is longer than {}", ByteCount(most_bytes)),
         )),
     }
 }

@@ -218,7 +218,8 @@ fn decode(
             // A few bytes can become any number.
             left_bytes = left_bytes.checked_sub(block.len() as u64).ok_or_else(|| {
                 ReadingError::Damaged(format!(
-                    "is damaged: it unpacks to more than the {size_bytes} bytes that its manifest says"
+                    "is damaged: it unpacks to more than the {} that its manifest says",
+                    crate::types::counted(size_bytes, "byte")
                 ))
             })?;
             take(block)?;

@@ -60,11 +60,8 @@ pub fn ages(
 
 /// One sentence about a key that is due, with the way out.
 pub fn advice(key: &KeyAge, http: &Http, now: DateTime<Utc>) -> String {
-    let (id, days) = (&key.id, key.days(now).unwrap_or_default());
-    let days = match days {
-        1 => "1 day".to_owned(),
-        days => format!("{days} days"),
-    };
+    let id = &key.id;
+    let days = crate::types::counted(key.days(now).unwrap_or_default(), "day");
     let most = duration_text(http.rotate_after);
     format!(
         "the key `{id}` is {days} old, and `rotate_after` is {most}\n\

@@ -329,7 +329,9 @@ impl Runbook {
             let _ = write!(
                 page,
                 "Where it warns that several installations wrote there, say which one to bring back: this page is of \
-                 `{instance}`, so `rebuild --instance {instance}`.\n\n"
+                 {}, so {}.\n\n",
+                code(instance),
+                code(&format!("rebuild --instance {}", shell(instance)))
             );
         }
         page.push_str(

@@ -22,6 +22,7 @@ use super::connection::Connection;
 use super::{Api, Sources, ledger, router};
 use crate::catalog::CatalogError;
 use crate::config::Http;
+use crate::types::counted;
 
 /// A request's head is short; who takes longer holds a connection for nothing.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -123,8 +124,9 @@ impl Server {
         let most = connections(open_files());
         if most < MOST_CONNECTIONS {
             tracing::info!(
-                "at most {most} clients are answered at once: the process may have {} files open, and backups come first",
-                open_files().unwrap_or_default()
+                "at most {} at once: the process may have {} open, and backups come first",
+                counted(most, "client"),
+                counted(open_files().unwrap_or_default(), "file")
             );
         }
         let places = std::sync::Arc::new(Semaphore::new(usize::try_from(most).unwrap_or_default()));

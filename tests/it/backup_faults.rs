@@ -279,7 +279,7 @@ async fn a_timeout_aborts_one_database_and_tells_how_far_it_came() {
     check_only_beta_failed(
         &night,
         &report,
-        "took longer than 1s; it had read 1234 rows",
+        "took longer than 1s; it had read 1,234 rows",
     )
     .await;
 }
@@ -427,7 +427,7 @@ async fn a_full_disk_fails_one_database_and_leaves_nothing_of_it() {
         println!("held two databases");
         return;
     }
-    for (place, size) in [("state", "1530k"), ("store", "1000k")] {
+    for (place, size) in [("state", "1750k"), ("store", "1000k")] {
         let folder = installation("concurrency = 1\ncompression = \"none\"");
         let db = Connection::open(database(folder.path(), "beta")).unwrap();
         db.execute_batch("INSERT INTO t VALUES (1000, 'big', randomblob(800000))")

@@ -39,6 +39,11 @@ fn left_behind() -> Desk {
             fs::copy(entry.path(), desk.path(entry.file_name().to_str().unwrap())).unwrap();
         }
     }
+    // The storages took the objects when they were made.
+    ran(
+        &desk,
+        "find backups second -type f -exec touch -d '2026-11-19 09:00:00 UTC' {} +",
+    );
     desk
 }
 

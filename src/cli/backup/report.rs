@@ -13,7 +13,9 @@ use crate::cli::shown::Shown;
 use crate::cli::table::{Side, Table};
 use crate::engine::backup::{DatabaseReport, Outcome, Report, SizeFinding};
 use crate::engine::recover::Recovery;
-use crate::types::{ByteCount, DatabaseName, EvidenceClass, Manifest, counted, grouped, share};
+use crate::types::{
+    ByteCount, DatabaseName, EvidenceClass, Manifest, counted, either, grouped, share,
+};
 
 /// Of more databases than this only those are listed that a person should look at.
 const MOST_LISTED: usize = 100;
@@ -84,10 +86,13 @@ fn recovered(recovery: &Recovery) -> String {
         ));
     }
     if recovery.listed_again > 0 {
-        done.push(match recovery.listed_again {
-            1 => "1 copy that was to be deleted is listed again".to_owned(),
-            count => format!("{count} copies that were to be deleted are listed again"),
-        });
+        let count = recovery.listed_again;
+        done.push(format!(
+            "{} that {} to be deleted {} listed again",
+            counted(count, "copy"),
+            either(count, "was", "were"),
+            either(count, "is", "are")
+        ));
     }
     if recovery.swept > 0 {
         let files = usize::try_from(recovery.swept).unwrap_or(usize::MAX);

@@ -8,7 +8,7 @@ use crate::catalog::{AuditAction, Catalog, CatalogError, Event, EventKind, Refus
 use crate::config::{AlertLevel, Config};
 use crate::http::limits::DOWNLOADS;
 use crate::quote::foreign;
-use crate::types::{KeyKind, ObjectKey};
+use crate::types::{KeyKind, ObjectKey, counted, share};
 
 /// Something to tell, once within a time.
 pub(super) struct Unusual {
@@ -41,8 +41,8 @@ const LEAKED: &str = "\nhint: where nobody of yours did that, the key has leaked
 pub(super) fn refused(refused: &[Refused], storm: Option<u64>, now: DateTime<Utc>) -> Vec<Unusual> {
     let mut found: Vec<Unusual> = refused.iter().filter_map(|one| of_one(one, now)).collect();
     if let Some(count) = storm {
-        let text =
-            format!("{count} requests with wrong credentials, or none, within five minutes{LOOK}");
+        let count = counted(count, "request");
+        let text = format!("{count} with wrong credentials, or none, within five minutes{LOOK}");
         found.push(unusual("storm", AlertLevel::Warning, text, (DAY, now)));
     }
     found
@@ -156,7 +156,8 @@ pub(super) fn gave(
             .count();
         if count >= least && count >= all.min(DOWNLOADS.per_client) {
             let name = foreign(client, MOST_NAME_CHARS);
-            let text = format!("`{name}` {did} {count} of {all} databases within an hour{LEAKED}");
+            let databases = share(count, all, "database");
+            let text = format!("`{name}` {did} {databases} within an hour{LEAKED}");
             let what = format!("everything {} {name}", action.as_str());
             found.push(unusual(&what, AlertLevel::Warning, text, (WEEK, now)));
         }

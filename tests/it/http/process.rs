@@ -479,7 +479,7 @@ async fn clients_that_hold_every_connection_leave_a_backup_its_open_files() {
     run.current_dir(site.folder.path()).args(["-c", &limited]);
     site.start_as(run);
     let begun = Instant::now();
-    while !site.log().contains("clients are answered at once") {
+    while !site.log().contains("at once: the process may have") {
         assert!(begun.elapsed() < PATIENCE, "{}", site.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
