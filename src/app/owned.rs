@@ -54,10 +54,10 @@ impl Owned {
         match owner_of(self.inner.as_ref(), &instance).await {
             Ok(Some(owner)) => Err(refused(owner.refusal())),
             Ok(None) => Ok(()),
-            // A copy is worth more than to know this; what does not answer at all says so when it is written to.
+            // A copy is worth more than to know this; what does not answer says so when it is written to.
             Err(error) => {
                 let storage = self.inner.name();
-                tracing::warn!(storage, %error, "storage {storage}: whose it is was not found out: {error}");
+                tracing::debug!(storage, %error, "storage {storage}: whose it is was not found out: {error}");
                 Ok(())
             }
         }

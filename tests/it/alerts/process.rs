@@ -218,18 +218,14 @@ async fn a_mistake_among_the_alerts_hides_what_the_file_says() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_that_cannot_be_used_reaches_the_sinks() {
     let home = Home::new().await;
-    fs::create_dir(home.path("state")).unwrap();
-    fs::write(
-        home.path("state/catalog.db"),
-        "this is no catalog at all, and not empty",
-    )
-    .unwrap();
+    fs::create_dir_all(home.path("state/spool")).unwrap();
+    fs::write(home.path("state/spool/photo.jpg"), "somebody else's").unwrap();
     let ran = home.run(&["run"]).await;
     assert_eq!(ran.status.code(), Some(1));
     let body = home.server.wait_for("ops", 1).await.remove(0).json();
     assert_eq!(body["type"], "config_rejected");
     assert!(
-        body["text"].as_str().unwrap().contains("catalog.db"),
+        body["text"].as_str().unwrap().contains("photo.jpg"),
         "{body}"
     );
 }

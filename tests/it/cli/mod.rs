@@ -122,7 +122,9 @@ impl Place {
     /// The files below a folder but for the mark of a storage, sorted.
     fn files(&self, below: &str) -> Vec<PathBuf> {
         let mut files = self.all_files(below);
-        files.retain(|path| !path.to_string_lossy().contains("/.patina-storage-"));
+        let is_mark =
+            |path: &str| path.contains("/.patina-storage-") || path.ends_with("/.patina-spool");
+        files.retain(|path| !is_mark(&path.to_string_lossy()));
         files
     }
 
