@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::context::{Context, in_spite_of, tell};
 use super::exit::{Exit, Refusal};
 use crate::daemon::wish::Outcome;
+use crate::quote;
 
 /// What a command shows, and how it ends.
 #[derive(Debug)]
@@ -29,8 +30,9 @@ impl Shown {
 
     /// One JSON document for stdout.
     pub(super) fn document(exit: Exit, document: &impl Serialize) -> Self {
-        let text = serde_json::to_string_pretty(document).expect("a report becomes JSON");
-        Self::text(exit, text)
+        let mut text = Vec::new();
+        quote::write_json(&mut text, document).expect("a report becomes JSON");
+        Self::text(exit, String::from_utf8_lossy(&text))
     }
 
     /// Adds a line for stderr.

@@ -18,6 +18,7 @@ use super::turns::{Kind, Turn};
 use super::wish::{self, CarryOut, Means, Note, Outcome, VERSION, Verb, Watched, Wish};
 use crate::engine::state::StateDir;
 use crate::progress::Reading;
+use crate::types::DatabaseName;
 
 /// A command sends its wish at once.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
@@ -142,6 +143,9 @@ impl Hearing {
             told.note(&Note::Warning(text)).await;
         }
         let daemon = &self.daemon;
+        if is_to_wait(daemon, &wish.verb) {
+            told.note(&Note::Waiting).await;
+        }
         let mut turn = Box::pin(turn(daemon, &wish.verb));
         let soon = tokio::time::timeout(SOON, &mut turn).await;
         let _turn = match soon {
@@ -223,6 +227,17 @@ fn stopped() -> Outcome {
         exit: 1,
         ..Outcome::default()
     }
+}
+
+/// Whether another job backs up a database that is wished for: it comes after that.
+fn is_to_wait(daemon: &Daemon, verb: &Verb) -> bool {
+    let Verb::Backup { databases, .. } = verb else {
+        return false;
+    };
+    let built = daemon.built();
+    let mut configured = built.wiring.databases.iter().map(|one| &one.config.name);
+    let is_wished = |name: &DatabaseName| databases.is_empty() || databases.contains(name);
+    configured.any(|name| is_wished(name) && daemon.state.is_at_work_on(name))
 }
 
 /// Waits until nobody works on what the verb touches. Each database of a backup waits for its own turn in the engine.

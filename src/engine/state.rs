@@ -156,6 +156,11 @@ impl StateDir {
         })
     }
 
+    /// Whether somebody in this process backs this database up now.
+    pub fn is_at_work_on(&self, database: &DatabaseName) -> bool {
+        self.turns.is_taken(database)
+    }
+
     /// Waits until nobody in this process backs this database up; what is returned keeps others waiting.
     pub(super) async fn turn(&self, database: &DatabaseName) -> Turn {
         self.turns.take(database).await

@@ -20,6 +20,12 @@ pub(super) struct Turn {
 }
 
 impl Turns {
+    /// Whether somebody works on this database now.
+    pub(super) fn is_taken(&self, name: &DatabaseName) -> bool {
+        let turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.get(name).is_some_and(|turn| turn.try_lock().is_err())
+    }
+
     /// Waits until nobody works on this database.
     pub(super) async fn take(&self, name: &DatabaseName) -> Turn {
         let turn = {
@@ -43,6 +49,7 @@ mod tests {
         let turns = Turns::default();
         let [blog, shop]: [DatabaseName; 2] = ["blog", "shop"].map(|name| name.parse().unwrap());
         let first = turns.take(&blog).await;
+        assert!(turns.is_taken(&blog) && !turns.is_taken(&shop));
         let _other = turns.take(&shop).await;
         let mut second = Box::pin(turns.take(&blog));
         assert!(second.as_mut().now_or_never().is_none());

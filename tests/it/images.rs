@@ -386,7 +386,7 @@ fn the_api_says_form_proof_and_damage_and_gives_an_image_as_one() {
             .starts_with("shop is damaged."),
         "{status}"
     );
-    let list = get("/list");
+    let list = get("/list?state=all");
     let suspect = list["backups"]
         .as_array()
         .unwrap()

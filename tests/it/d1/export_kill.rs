@@ -36,6 +36,7 @@ fn files(folder: &Path, of: &[&str]) -> Vec<PathBuf> {
             let path = entry.unwrap().path();
             match path.is_dir() {
                 true => folders.push(path),
+                false if path.ends_with(".patina-spool") => {}
                 false => found.push(path),
             }
         }

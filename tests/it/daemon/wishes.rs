@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Child, Output, Stdio};
 
-use patina::catalog::JobStatus;
+use patina::catalog::{Job, JobStatus};
 use patina::types::Trigger;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -132,7 +132,11 @@ fn two_commands_at_once_are_carried_out_one_after_the_other() {
     let mut jobs = home.jobs();
     jobs.sort_by_key(|job| job.started_at);
     assert_eq!(jobs.len(), 2);
-    assert!(jobs[0].completed_at.unwrap() <= jobs[1].started_at);
+    // The second job begins, and its database waits until the first one has let go of it.
+    let catalog = home.catalog().unwrap();
+    let result = |job: &Job| catalog.results(job.id).unwrap().remove(0);
+    let (first, second) = (result(&jobs[0]), result(&jobs[1]));
+    assert!(first.completed_at.unwrap() <= second.started_at);
     daemon.stop();
 }
 
@@ -141,6 +145,7 @@ fn where_the_daemon_cannot_be_asked_the_message_names_the_way_out() {
     let home = Home::new();
     let blog = home.database("blog", 10);
     let daemon = home.calm_daemon(&blog);
+    assert_eq!(home.run(&["backup"]).status.code(), Some(0));
     fs::copy(home.path("patina.toml"), home.path("other.toml")).unwrap();
     let ran = home.run(&["--config", "other.toml", "backup"]);
     let err = text(&ran.stderr);
