@@ -172,7 +172,10 @@ impl Book {
         let looked = now - TimeDelta::minutes(60 - LOOK_MINUTE);
         let conditions = catalog.conditions().unwrap();
         for name in databases {
+            // A copy of the future makes nothing fresh, and once its day has come it is no copy of that day.
+            let is_believed = |copy: &&Proven| !self.wrong.contains(&copy.date);
             let copies = stored.copies.values().filter(|copy| copy.database == *name);
+            let copies = copies.filter(is_believed);
             let Some(newest) = copies.map(|copy| copy.at).max() else {
                 continue;
             };

@@ -232,8 +232,7 @@ impl Year {
             ));
         }
         self.time.set(right + TimeDelta::hours(3));
-        // Of the Sunday that it saw too early there is no other night; to be tightened once copies of the future do not
-        // count for freshness and weeks.
+        // Of the Sunday that it saw too early there is no other night, and its copy makes nothing fresh.
         self.exempt = Exempt {
             week: true,
             expiry: true,
@@ -248,8 +247,8 @@ impl Year {
         self.weeks(2).await
     }
 
-    /// Another installation writes a database of the same name into the same bucket. To be tightened once it is refused or
-    /// has keys of its own: here ours must be as if it were not there.
+    /// Another installation writes a database of the same name into the same bucket, as one that shared it before places
+    /// belonged to one: ours must be as if it were not there.
     async fn a_second_installation(&mut self) -> Result<(), String> {
         let bucket = Arc::clone(&self.home.bucket);
         self.other = Some(Home::new(&self.time, &["blog"], bucket));
