@@ -240,11 +240,18 @@ impl StateDir {
         for entry in left.iter().filter(|entry| !keep.contains(&entry.path())) {
             // Of the entry itself: a link is no folder.
             let kind = entry.file_type().map_err(unusable)?;
-            match kind.is_dir() {
-                true => fs::remove_dir_all(entry.path()).map_err(unusable)?,
-                false => fs::remove_file(entry.path()).map_err(unusable)?,
+            let done = match kind.is_dir() {
+                true => fs::remove_dir_all(entry.path()),
+                false => fs::remove_file(entry.path()),
+            };
+            match done {
+                // What it was for removed it just now.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                done => {
+                    done.map_err(unusable)?;
+                    removed += 1;
+                }
             }
-            removed += 1;
         }
         Ok(removed)
     }

@@ -18,7 +18,7 @@ use patina::engine::recover::{self, Recovery};
 use patina::engine::state::StateDir;
 use patina::engine::verify::{self, Finding, Scope};
 use patina::engine::{expire, rebuild};
-use patina::progress::Board;
+use patina::progress::{Board, Progress};
 use patina::retention::Guards;
 use patina::source::SqliteSource;
 use patina::store::{Fault, FaultStore, MemoryStore, Prune, Store};
@@ -86,6 +86,8 @@ pub(super) struct Process {
     pub(super) faults: Arc<FaultStore<MemoryStore>>,
     pruners: Vec<Arc<dyn Prune>>,
     pub(super) stop: CancellationToken,
+    /// The counters of all its work: whatever still runs holds on to them.
+    counters: Mutex<Vec<Arc<Progress>>>,
 }
 
 impl World {
@@ -186,6 +188,7 @@ impl World {
             pruners: vec![bucket],
             faults: Arc::new(FaultStore::new(Arc::clone(&self.bucket), [])),
             state,
+            counters: Mutex::default(),
             stop: CancellationToken::new(),
         }
     }
@@ -229,14 +232,39 @@ impl Process {
             trigger: Trigger::Scheduled,
             reason: None,
         };
-        let board = Board::default();
+        let names = self.wiring.databases.iter();
+        let board = Board::new(names.map(|database| &database.config.name));
+        for (_, counter) in board.iter() {
+            self.counters.lock().unwrap().push(Arc::clone(counter));
+        }
         backup::run(&self.wiring, &self.state, &request, &board, &self.stop)
             .await
             .unwrap()
     }
 
     pub(super) async fn pack(&self) -> Result<Outcome, PackError> {
-        pack::run(&self.wiring, &self.state, &Arc::default(), &self.stop).await
+        let counter = Arc::<Progress>::default();
+        self.counters.lock().unwrap().push(Arc::clone(&counter));
+        pack::run(&self.wiring, &self.state, &counter, &self.stop).await
+    }
+
+    /// Waits until nothing runs any more of a process that died: work on threads of its own would have died with it.
+    pub(super) async fn bury(&self) {
+        self.stop.cancel();
+        let counters = std::mem::take(&mut *self.counters.lock().unwrap());
+        let began = std::time::Instant::now();
+        while counters
+            .iter()
+            .any(|counter| Arc::strong_count(counter) > 1)
+        {
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "a dead process works on"
+            );
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Files go after the counters.
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 
     pub(super) async fn expire(&self, guards: Guards) -> expire::Report {
