@@ -1,7 +1,7 @@
 //! Writes text from outside into a context: a terminal, a log, Markdown, a shell command, TOML, JSON. Invariant: what
 //! stood in a name, a value, an error or a manifest is read there, and never obeyed.
 //!
-//! One function per context. [`line`] is the ground of the others: nothing that it gives moves a cursor, begins a line,
+//! One function per context. [`line()`] is the ground of the others: nothing that it gives moves a cursor, begins a line,
 //! hides, or changes the direction of what follows.
 
 use std::borrow::Cow;
@@ -35,7 +35,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, is_hidden)
 }
 
-/// A message of several lines, as they were composed; within each, as [`line`].
+/// A message of several lines, as they were composed; within each, as [`line()`].
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && is_hidden(c))
 }
@@ -45,7 +45,7 @@ pub fn name(text: &str) -> String {
     excerpt(&line(text), NAME_CHARS).into_owned()
 }
 
-/// Text that came from outside, as [`line`], and at most so many characters of it.
+/// Text that came from outside, as [`line()`], and at most so many characters of it.
 pub fn foreign(text: &str, most_chars: usize) -> String {
     // Whatever is spelled out grows: no more than this can be left of it.
     let first: String = text.chars().take(most_chars.saturating_add(1)).collect();

@@ -152,7 +152,8 @@ async fn a_page_of_another_site_reads_nothing_and_a_link_from_one_leads_to_the_d
         ("Sec-Fetch-Mode", "navigate"),
         ("Sec-Fetch-Dest", "iframe"),
     ];
-    let cases: [(&[(&str, &str)], &str, u16); 12] = [
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(Headers<'_>, &str, u16); 12] = [
         (&[("Sec-Fetch-Site", "same-origin")], "/list", 200),
         (&[("Sec-Fetch-Site", "none")], "/list", 200),
         (&[("Sec-Fetch-Site", "cross-site")], "/list", 403),

@@ -123,7 +123,7 @@ async fn a_night_with_a_clock_that_ran_ahead_hides_no_later_one_and_makes_nothin
     assert_eq!(listed.unwrap()[0].key(), &right);
     assert_eq!(fresh_at(&world, &process), Some(at("2026-11-22T03:00:00Z")));
     let ahead = catalog.dated_ahead(world.clock.now()).unwrap();
-    assert_eq!(ahead.into_iter().collect::<Vec<_>>(), [wrong.clone()]);
+    assert_eq!(Vec::from_iter(&ahead), [&wrong]);
 
     // No night since: the alarm is not silenced by it, not even when its day has come.
     for day in ["2026-11-30T03:00:00Z", "2026-12-11T03:30:00Z"] {
@@ -157,7 +157,7 @@ async fn a_planted_manifest_from_the_future_is_neither_the_newest_copy_nor_a_fre
     plant(&world, &manifest, &bytes).await;
 
     let report = process.reconcile().await;
-    assert_eq!(report.adopted, [planted.clone()]);
+    assert_eq!(Vec::from_iter(&report.adopted), [&planted]);
     assert_eq!(report.untracked[0].0, lying.manifest());
     let held = held(&process);
     assert_eq!((&held[0].key, held[0].is_ahead), (&last, false));
