@@ -96,6 +96,6 @@ mod tests {
             .set_len(MOST_READ_BYTES + 1)
             .unwrap();
         let error = read_text(&long).unwrap_err().to_string();
-        assert_eq!(error, "it is longer than 8388608 bytes");
+        assert_eq!(error, "it is longer than 8.0 MB");
     }
 }
