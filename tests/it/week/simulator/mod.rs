@@ -389,7 +389,11 @@ impl History {
             0 => catalog.pin(key, None, now).unwrap(),
             1 => {
                 let until = now + TimeDelta::days(9);
-                let keys = std::slice::from_ref(key);
+                // A lease ends with its process, so one of a single object is seldom tempted.
+                let keys = match self.tempts {
+                    Some(Guard::Lease) => keys.as_slice(),
+                    _ => std::slice::from_ref(key),
+                };
                 let _until_its_time: Lease = catalog.lease(keys, "download", until).unwrap();
             }
             _ => {
