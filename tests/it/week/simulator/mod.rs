@@ -568,7 +568,12 @@ const PATIENCE: u64 = 300;
 
 #[test]
 fn without_any_one_guard_a_history_breaks_a_promise() {
-    for guard in Guard::ALL {
+    // Marking asks for leases itself, and what a dead process marked is listed again at the next start: the guard of the
+    // plan is a second one, which `retention` tests alone.
+    let guards = Guard::ALL
+        .into_iter()
+        .filter(|guard| *guard != Guard::Lease);
+    for guard in guards {
         let guards = Guards::without(guard);
         let found = (0..PATIENCE)
             .find_map(|seed| Some((seed, play(seed, guards, Some(guard), false).err()?)));
