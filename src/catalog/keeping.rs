@@ -114,14 +114,20 @@ impl Catalog {
     ///
     /// # Errors
     /// Where the rows cannot be written; nothing is marked then.
-    pub fn mark(&self, keys: &[ObjectKey], at: DateTime<Utc>) -> Result<(), CatalogError> {
+    pub fn mark(
+        &self,
+        keys: &[ObjectKey],
+        at: DateTime<Utc>,
+        guards: Guards,
+    ) -> Result<(), CatalogError> {
         let sql = "UPDATE backup_inventory SET deleted_at = coalesce(deleted_at, ?2)
-                   WHERE r2_key = ?1 AND NOT EXISTS (SELECT 1 FROM pins WHERE r2_key = ?1)
-                      AND NOT EXISTS (SELECT 1 FROM leases WHERE r2_key = ?1 AND until > ?2)";
+                   WHERE r2_key = ?1 AND NOT (?3 AND EXISTS (SELECT 1 FROM pins WHERE r2_key = ?1))
+                      AND NOT (?4 AND EXISTS (SELECT 1 FROM leases WHERE r2_key = ?1 AND until > ?2))";
+        let (pins, leases) = (guards.has(Guard::Pin), guards.has(Guard::Lease));
         self.write(|transaction| {
             let mut statement = transaction.prepare(sql)?;
             for key in keys {
-                statement.execute(params![key.as_str(), at.timestamp()])?;
+                statement.execute(params![key.as_str(), at.timestamp(), pins, leases])?;
             }
             Ok(())
         })

@@ -83,7 +83,7 @@ pub async fn run(
     for key in chosen.extract_if(.., |key| unseen.contains_key(*key)) {
         report.failed.push((key.clone(), unseen[key].clone()));
     }
-    report.marked = mark(wiring, &items, &chosen)?;
+    report.marked = mark(wiring, &items, &chosen, guards)?;
     if chosen.is_empty() {
         tell(wiring, &report)?;
         return Ok(report);
@@ -256,6 +256,7 @@ fn mark(
     wiring: &Wiring,
     items: &[Item],
     chosen: &BTreeSet<&ObjectKey>,
+    guards: Guards,
 ) -> Result<Vec<ObjectKey>, CatalogError> {
     let (mut stay, mut go) = (Vec::new(), Vec::new());
     for item in items {
@@ -266,7 +267,7 @@ fn mark(
         }
     }
     wiring.catalog.unmark(&stay)?;
-    wiring.catalog.mark(&go, wiring.clock.now())?;
+    wiring.catalog.mark(&go, wiring.clock.now(), guards)?;
     Ok(go)
 }
 

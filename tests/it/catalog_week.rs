@@ -114,7 +114,7 @@ fn a_marked_copy_is_no_copy_for_anyone_and_a_mark_can_be_taken_back() {
     let (_folder, catalog) = fresh();
     let monday = backup(&catalog, "orders", "2026-11-23", |_| ());
     let keys = [monday.clone()];
-    catalog.mark(&keys, noon()).unwrap();
+    catalog.mark(&keys, noon(), Guards::all()).unwrap();
     let last = || catalog.newest_good(&name("orders")).unwrap();
     assert!(last().is_none());
     assert!(catalog.copies(&CopyFilter::default()).unwrap().is_empty());
@@ -136,7 +136,9 @@ fn an_object_is_an_item_until_the_last_storage_gave_it_up() {
     };
     assert_eq!(members[0].key, monday);
 
-    catalog.mark(std::slice::from_ref(&monday), noon()).unwrap();
+    catalog
+        .mark(std::slice::from_ref(&monday), noon(), Guards::all())
+        .unwrap();
     let from = |storage: &str| [(monday.clone(), storage.to_owned())];
     catalog.removed(&from("r2")).unwrap();
     assert_eq!(catalog.items().unwrap().len(), 2);
@@ -150,7 +152,7 @@ fn what_was_pinned_or_leased_since_it_was_marked_does_not_begin_to_go() {
     let (_folder, catalog) = fresh();
     let keys = ["2026-11-21", "2026-11-22", "2026-11-23"]
         .map(|date| backup(&catalog, "orders", date, |_| ()));
-    catalog.mark(&keys, noon()).unwrap();
+    catalog.mark(&keys, noon(), Guards::all()).unwrap();
     catalog.pin(&keys[0], None, noon()).unwrap();
     let until = noon() + TimeDelta::hours(1);
     let _lease = catalog.lease(&keys[1..2], "download", until).unwrap();

@@ -133,7 +133,7 @@ async fn copies_whose_deletion_was_killed_before_it_began_are_listed_again_at_th
         .iter()
         .map(|key| (key.clone(), "bucket".to_owned()))
         .collect();
-    catalog.mark(&gone, now).unwrap();
+    catalog.mark(&gone, now, Guards::all()).unwrap();
     catalog
         .begin_removals(&removals, now, Guards::all())
         .unwrap();
