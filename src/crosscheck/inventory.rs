@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::{Connection, Result, Statement};
 
-use super::module::{self, Family, VOCABULARY, Virtual};
+use super::module::{self, Family, Virtual};
 use super::rows::RowDigest;
+use super::vocabulary::vocabulary;
 use super::{ask, literal, message, quoted};
 use crate::types::{Hasher, Sha256};
 
@@ -282,36 +283,7 @@ impl Look<'_> {
             let sql = format!("SELECT * FROM main.{} ORDER BY 1", quoted(&table.name));
             return RowDigest::of(&mut self.connection.prepare(&sql)?).map(Some);
         }
-        let languages = match table.family {
-            Family::Fts3 => self.languages(table)?,
-            _ => Vec::new(),
-        };
-        let Some(vocabulary) = table.vocabulary(&languages) else {
-            return Ok(None);
-        };
-        self.connection.execute_batch(&vocabulary.create)?;
-        let digest = RowDigest::of_all(self.connection, &vocabulary.select);
-        let dropped = self
-            .connection
-            .execute_batch(&format!("DROP TABLE {VOCABULARY}"));
-        digest.and_then(|digest| dropped.map(|()| Some(digest)))
-    }
-
-    /// The languages of the rows of an FTS4 table; 0 stands for tables that know none.
-    fn languages(&self, table: &Virtual) -> Result<Vec<i64>> {
-        let sql: String = self.connection.query_row(
-            "SELECT sql FROM main.sqlite_schema WHERE type='table' AND name=?1",
-            [&table.name],
-            |row| row.get(0),
-        )?;
-        let Some(column) = module::option(&sql, "languageid") else {
-            return Ok(vec![0]);
-        };
-        let (column, name) = (quoted(&column), quoted(&table.name));
-        let sql = format!("SELECT DISTINCT {column} FROM main.{name} ORDER BY 1");
-        let mut statement = self.connection.prepare(&sql)?;
-        let languages = statement.query_map([], |row| row.get(0))?;
-        languages.collect()
+        vocabulary(self.connection, table)
     }
 }
 

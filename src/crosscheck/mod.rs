@@ -7,8 +7,8 @@
 //! `sqlite_schema`, every table that has a b-tree with its columns and all its rows, every search index by its
 //! vocabulary, every R-tree by its rows, and the settings of the file. [`compare`] holds two inventories against each
 //! other: a difference must be declared by an [`Exception`](crate::types::Exception), and each exception must be a
-//! difference. A D1 database is looked at by [`CloudPlan`], which asks for sums in place of rows. An image is held against its source page by page ([`page_digest`]), and [`examine`] asks SQLite whether
-//! the source itself is whole.
+//! difference. A D1 database is looked at by [`CloudPlan`], which asks for sums in place of rows. An image is held
+//! against its source page by page ([`page_digest`]), and [`examine`] asks SQLite whether the source itself is whole.
 
 mod cloud;
 mod compare;
@@ -17,6 +17,7 @@ mod inventory;
 mod module;
 mod pages;
 mod rows;
+mod vocabulary;
 
 pub use cloud::{Carried, CloudError, CloudInventory, CloudPlan, CloudTable, Texts};
 pub use compare::{Difference, compare};

@@ -4,8 +4,6 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, Result};
 
-use super::literal;
-
 /// What kind of content a virtual table has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
@@ -162,42 +160,7 @@ fn words(sql: &str) -> impl Iterator<Item = String> {
     found.into_iter()
 }
 
-/// The vocabulary of a search index: a name for it in `temp`, what makes it, and what reads it whole.
-pub(super) struct Vocabulary {
-    pub(super) create: String,
-    pub(super) select: Vec<String>,
-}
-
-/// Where the vocabulary is made.
-pub(super) const VOCABULARY: &str = "temp.\"patina vocabulary\"";
-
 impl Virtual {
-    /// How to read the vocabulary of a search index; `None` of what is none. `languages` are those of FTS4 rows.
-    pub(super) fn vocabulary(&self, languages: &[i64]) -> Option<Vocabulary> {
-        let name = literal(&self.name);
-        match self.family {
-            Family::Fts5 => Some(Vocabulary {
-                create: format!(
-                    "CREATE VIRTUAL TABLE {VOCABULARY} USING fts5vocab('main',{name},'instance')"
-                ),
-                select: vec![format!("SELECT term,doc,col,offset FROM {VOCABULARY}")],
-            }),
-            Family::Fts3 => Some(Vocabulary {
-                // FTS4 takes the schema's name as it stands, without quotes.
-                create: format!("CREATE VIRTUAL TABLE {VOCABULARY} USING fts4aux(main,{name})"),
-                select: languages
-                    .iter()
-                    .map(|language| {
-                        format!(
-                            "SELECT term,col,documents,occurrences FROM {VOCABULARY} WHERE languageid={language}"
-                        )
-                    })
-                    .collect(),
-            }),
-            Family::Rtree | Family::Other | Family::Unknown => None,
-        }
-    }
-
     /// Whether this shadow table is the storage of an index, whose layout depends on the order of writes; the
     /// vocabulary or the rows of the virtual table speak for it.
     pub(super) fn is_index_storage(&self, shadow: &str) -> bool {

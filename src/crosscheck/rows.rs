@@ -1,7 +1,7 @@
 //! Digests the rows of a query: each value by its storage class and bytes, in the order of the scan.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Result, Statement};
+use rusqlite::{Connection, Result, Row, Statement};
 
 /// Values are gathered up to this size before they are hashed.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -64,9 +64,32 @@ impl Digester {
         self.gathered.clear();
     }
 
-    pub(super) fn finish(mut self) -> [u8; 32] {
+    /// Takes every row that `query` gives, shows it to `see`, and says how many there were.
+    pub(super) fn rows(
+        &mut self,
+        query: &mut Statement<'_>,
+        mut see: impl FnMut(&Row<'_>),
+    ) -> Result<u64> {
+        let width = query.column_count();
+        let mut rows = query.query([])?;
+        let mut count = 0;
+        while let Some(row) = rows.next()? {
+            for column in 0..width {
+                self.value(row.get_ref(column)?);
+            }
+            see(row);
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// The digest of all that was taken in, said to be of so many rows.
+    pub(super) fn finish(mut self, rows: u64) -> RowDigest {
         self.flush();
-        *self.hasher.finalize().as_bytes()
+        RowDigest {
+            rows,
+            digest: *self.hasher.finalize().as_bytes(),
+        }
     }
 }
 
@@ -74,11 +97,8 @@ impl RowDigest {
     /// Of every row that `query` gives.
     pub(super) fn of(query: &mut Statement<'_>) -> Result<Self> {
         let mut digester = Digester::default();
-        let rows = digest_into(&mut digester, query)?;
-        Ok(Self {
-            rows,
-            digest: digester.finish(),
-        })
+        let rows = digester.rows(query, |_| {})?;
+        Ok(digester.finish(rows))
     }
 
     /// Of several queries, one after another; `rows` are those of the first.
@@ -86,13 +106,10 @@ impl RowDigest {
         let mut digester = Digester::default();
         let mut rows = None;
         for sql in queries {
-            let count = digest_into(&mut digester, &mut connection.prepare(sql)?)?;
+            let count = digester.rows(&mut connection.prepare(sql)?, |_| {})?;
             rows.get_or_insert(count);
         }
-        Ok(Self {
-            rows: rows.unwrap_or_default(),
-            digest: digester.finish(),
-        })
+        Ok(digester.finish(rows.unwrap_or_default()))
     }
 
     /// Queries for the bytes of every text as the file holds them. SQLite hands text out as UTF-8, and a UTF-16 text
@@ -108,17 +125,4 @@ impl RowDigest {
         };
         columns.chunks(COLUMNS_PER_QUERY).map(query).collect()
     }
-}
-
-fn digest_into(digester: &mut Digester, query: &mut Statement<'_>) -> Result<u64> {
-    let width = query.column_count();
-    let mut rows = query.query([])?;
-    let mut count = 0;
-    while let Some(row) = rows.next()? {
-        for column in 0..width {
-            digester.value(row.get_ref(column)?);
-        }
-        count += 1;
-    }
-    Ok(count)
 }

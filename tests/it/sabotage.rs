@@ -24,6 +24,9 @@ const SOURCE: &str = "
     CREATE TABLE \"odd \"\"name\"\" -- table\"(\"select\" TEXT, \"\" INT);
     CREATE TABLE mail_content(subject, body);
     CREATE VIRTUAL TABLE mail USING fts5(subject, body, content='');
+    CREATE VIRTUAL TABLE notes USING fts5(words, content='');
+    CREATE VIRTUAL TABLE coarse USING fts5(a, b, content='', detail=column);
+    CREATE VIRTUAL TABLE bare USING fts5(a, b, content='', detail=none);
     CREATE TABLE _cf_settings(k, v);
     CREATE VIEW adults AS SELECT name FROM person WHERE born < 2000;
     CREATE TRIGGER person_added AFTER INSERT ON person BEGIN INSERT INTO loose(a, b) VALUES(new.id, 'new'); END;
@@ -40,6 +43,9 @@ const SOURCE: &str = "
     INSERT INTO child VALUES(1, 1), (2, 2);
     INSERT INTO \"odd \"\"name\"\" -- table\" VALUES('v', 7);
     INSERT INTO mail_content VALUES('hi', 'body'); INSERT INTO mail(rowid, subject, body) VALUES(1, 'hi', 'body');
+    INSERT INTO notes(rowid, words) VALUES(1, 'one two'), (2, 'two three');
+    INSERT INTO coarse(rowid, a, b) VALUES(1, 'one', 'two'), (2, 'three', 'four');
+    INSERT INTO bare(rowid, a, b) VALUES(1, 'one', 'two'), (2, 'three', 'four');
     INSERT INTO _cf_settings VALUES('k', 'v');
     INSERT INTO found(rowid, title, text) VALUES(1, 'running backups', 'one'), (7, 'nightly copies', 'two');
     INSERT INTO found(found, rank) VALUES('rank', 'bm25(10.0)');
@@ -272,6 +278,30 @@ const SABOTAGE: &[(&str, &str)] = &[
     (
         "a contentless index is empty",
         "INSERT INTO mail(mail) VALUES('delete-all')",
+    ),
+    (
+        "a word of a contentless index is in another column",
+        "INSERT INTO mail(mail, rowid, subject, body) VALUES('delete', 1, 'hi', 'body'); INSERT INTO mail(rowid, subject, body) VALUES(1, 'body', 'hi')",
+    ),
+    (
+        "two words of a contentless index change places",
+        "INSERT INTO notes(notes, rowid, words) VALUES('delete', 1, 'one two'); INSERT INTO notes(rowid, words) VALUES(1, 'two one')",
+    ),
+    (
+        "two words of a contentless index change documents",
+        "INSERT INTO notes(notes, rowid, words) VALUES('delete', 1, 'one two'), ('delete', 2, 'two three'); INSERT INTO notes(rowid, words) VALUES(1, 'three two'), (2, 'two one')",
+    ),
+    (
+        "a word of a contentless index is another",
+        "INSERT INTO notes(notes, rowid, words) VALUES('delete', 1, 'one two'); INSERT INTO notes(rowid, words) VALUES(1, 'won two')",
+    ),
+    (
+        "a word of an index without places is in another column",
+        "INSERT INTO coarse(coarse, rowid, a, b) VALUES('delete', 1, 'one', 'two'); INSERT INTO coarse(rowid, a, b) VALUES(1, 'two', 'one')",
+    ),
+    (
+        "two words of an index without columns change documents",
+        "INSERT INTO bare(bare, rowid, a, b) VALUES('delete', 1, 'one', 'two'), ('delete', 2, 'three', 'four'); INSERT INTO bare(rowid, a, b) VALUES(1, 'three', 'two'), (2, 'one', 'four')",
     ),
     (
         "a language of a full-text table is lost",

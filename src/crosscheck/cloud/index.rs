@@ -6,9 +6,10 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::{CloudError, Texts, plan, typed, unhex};
-use crate::crosscheck::module::{self, Family, VOCABULARY, Virtual};
+use crate::crosscheck::module::{self, Family, Virtual};
 use crate::crosscheck::quoted;
 use crate::crosscheck::rows::RowDigest;
+use crate::crosscheck::vocabulary::vocabulary;
 
 /// A search index without content of its own.
 #[derive(Debug, Clone)]
@@ -117,11 +118,7 @@ pub(super) fn vocabulary_of(
     connection: &Connection,
     table: &Virtual,
 ) -> Result<RowDigest, CloudError> {
-    let vocabulary = table.vocabulary(&[]).ok_or(CloudError::Misshapen)?;
-    connection.execute_batch(&vocabulary.create)?;
-    let digest = RowDigest::of_all(connection, &vocabulary.select);
-    connection.execute_batch(&format!("DROP TABLE {VOCABULARY}"))?;
-    Ok(digest?)
+    vocabulary(connection, table)?.ok_or(CloudError::Misshapen)
 }
 
 /// Of [`typed`]; there are no reals in such a storage.
