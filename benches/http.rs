@@ -222,7 +222,7 @@ struct Site {
 
 impl Site {
     fn start(objects: usize, megabytes: usize) -> Self {
-        patina::store::install_tls();
+        patina::net::install_tls();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let root = folder.path();
         fill(&root.join("large.db"), megabytes);

@@ -29,11 +29,11 @@ use crate::config::{
 use crate::engine::presence::{self, Known, Lost, Presence};
 use crate::engine::state::StateDir;
 use crate::hook::{self, NoHooks, RhaiHooks};
+use crate::net::install_tls;
 use crate::notify::{Discord, Heartbeat, Notifier, Ntfy, Slack, Webhook};
 use crate::source::{Source, SqliteSource, d1};
 use crate::store::{
     DirStore, Operation, Prune, Retry, RetryPolicy, S3Store, Store, StoreError, StoreErrorKind,
-    install_tls,
 };
 use crate::wiring::{Moment, WiredDatabase, Wiring};
 

@@ -11,6 +11,7 @@ pub mod schedule;
 pub mod anomaly;
 pub mod config;
 pub mod clock;
+pub mod net;
 pub mod progress;
 pub mod crosscheck;
 pub mod source;

@@ -17,10 +17,9 @@ use crate::clock::Clock;
 use crate::config::{Config, Database, SourceSpec, Storage, StorageKind};
 use crate::engine::presence::{self, Known, Presence};
 use crate::excerpt;
+use crate::net::install_tls;
 use crate::source::{SqliteSource, d1};
-use crate::store::{
-    DirStore, Operation, S3Patience, S3Store, Store, StoreError, Tried, install_tls,
-};
+use crate::store::{DirStore, Operation, S3Patience, S3Store, Store, StoreError, Tried};
 use crate::types::counted;
 
 /// A service that needs longer for a few bytes is no good at night either.

@@ -2,14 +2,14 @@
 //! URL nor host is in any text: both may be secrets.
 
 use std::error::Error;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use reqwest::{Url, redirect};
+use reqwest::Url;
 
 use super::online::Outcome;
 use crate::config::Sink;
-use crate::notify::is_private;
+use crate::net::{self, HostError};
+use crate::notify::reach_of;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -31,33 +31,21 @@ async fn attempt(sink: &Sink) -> Result<(), String> {
         let kind = sink.kind.as_str();
         format!("its address is not a URL\nhint: correct `{kind}`")
     })?;
-    let (host, port) = (origin.host_str(), origin.port_or_known_default());
-    let (host, port) = (host.unwrap_or_default(), port.unwrap_or_default());
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let found = tokio::net::lookup_host((bare, port)).await;
-    let addresses: Vec<SocketAddr> = match found {
-        Ok(found) => found.collect(),
-        Err(_) => {
-            return Err(
-                "its host name is not known\nhint: correct the host; does DNS work here?"
-                    .to_owned(),
-            );
-        }
-    };
-    if !sink.allow_private && addresses.iter().any(|address| is_private(address.ip())) {
-        return Err(
-            "its address lies in a private network\nhint: `allow_private = true` allows that"
-                .to_owned(),
-        );
-    }
-    let client = reqwest::Client::builder()
+    let client = net::client_for(&origin, reach_of(sink)).await;
+    let client = client.map_err(|error| {
+        let hint = match error {
+            HostError::Private => "`allow_private = true` allows that",
+            HostError::None | HostError::Unknown => "correct the host; does DNS work here?",
+        };
+        format!("{error}\nhint: {hint}")
+    })?;
+    let client = client
         .timeout(TIMEOUT)
-        .redirect(redirect::Policy::none())
-        .resolve_to_addrs(bare, &addresses)
         .build()
         .map_err(|_| "the HTTP client cannot be made".to_owned())?;
     let asked = client.head(origin.clone()).send().await;
-    asked.map(drop).map_err(|error| told(&error, bare))
+    let host = origin.host_str().unwrap_or_default();
+    asked.map(drop).map_err(|error| told(&error, host))
 }
 
 /// Scheme, host and port alone.

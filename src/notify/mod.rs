@@ -3,7 +3,6 @@
 //!
 //! A notifier tries once and says what came of it; when to try again, and whether, is decided by who sends.
 
-mod address;
 mod alert;
 mod digest;
 mod discord;
@@ -15,13 +14,12 @@ mod slack;
 mod text;
 mod webhook;
 
-pub use address::is_private;
 pub use alert::{ALERT_VERSION, Alert, DatabaseFacts, JobFacts};
 pub use digest::Digest;
 pub use discord::Discord;
 pub use heartbeat::Heartbeat;
 pub use ntfy::Ntfy;
-pub use post::{Answer, Delay, NotifyError};
+pub use post::{Answer, Delay, NotifyError, reach_of};
 pub use slack::Slack;
 pub use webhook::{SIGNATURE_HEADER, Webhook};
 

@@ -2,15 +2,14 @@
 //! unless that is allowed: the addresses that were checked are the ones that are used.
 
 use std::error::Error;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Method, Url, redirect};
+use reqwest::{Method, Url};
 
-use super::address::is_private;
 use crate::config::{Secret, Sink};
+use crate::net::{self, HostError, Reach};
 use crate::quote::foreign;
 
 /// A sink that needs longer for a few kilobytes is down.
@@ -76,6 +75,24 @@ impl NotifyError {
     }
 }
 
+impl From<HostError> for NotifyError {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::None => Self::BadAddress,
+            HostError::Private => Self::Private,
+            HostError::Unknown => Self::Unreachable(error.to_string()),
+        }
+    }
+}
+
+/// Where requests to a sink may go, by its `allow_private`.
+pub fn reach_of(sink: &Sink) -> Reach {
+    match sink.allow_private {
+        true => Reach::Anywhere,
+        false => Reach::Internet,
+    }
+}
+
 /// When a sink wants to be asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delay {
@@ -88,7 +105,7 @@ pub enum Delay {
 /// Where a sink is.
 pub(super) struct Address {
     url: Secret,
-    allow_private: bool,
+    reach: Reach,
 }
 
 /// What to ask of it.
@@ -118,7 +135,7 @@ impl Address {
     pub(super) fn of(sink: &Sink) -> Self {
         Self {
             url: sink.url.clone(),
-            allow_private: sink.allow_private,
+            reach: reach_of(sink),
         }
     }
 
@@ -139,17 +156,11 @@ impl Address {
 
     async fn attempt(&self, request: Request) -> Result<Answer, NotifyError> {
         let host = request.url.host_str().ok_or(NotifyError::BadAddress)?;
-        let host = host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
-        let addresses = self.addresses(&host, &request.url).await?;
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("patina/", env!("CARGO_PKG_VERSION")))
+        let host = host.to_owned();
+        let client = net::client_for(&request.url, self.reach).await?;
+        let client = client
             .timeout(TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(redirect::Policy::none())
-            .resolve_to_addrs(&host, &addresses)
             .build()
             .map_err(|_| NotifyError::Unreachable("the HTTP client cannot be made".to_owned()))?;
         let mut asked = client.request(request.method, request.url);
@@ -169,17 +180,6 @@ impl Address {
             400 | 405..=407 | 409 | 411..=428 | 430..=499 => NotifyError::Refused { status, said },
             _ => NotifyError::Unwilling { status, said },
         })
-    }
-
-    async fn addresses(&self, host: &str, url: &Url) -> Result<Vec<SocketAddr>, NotifyError> {
-        let port = url.port_or_known_default().unwrap_or_default();
-        let found = tokio::net::lookup_host((host, port)).await;
-        let unknown = |_| NotifyError::Unreachable("its host name is not known".to_owned());
-        let addresses: Vec<SocketAddr> = found.map_err(unknown)?.collect();
-        if !self.allow_private && addresses.iter().any(|address| is_private(address.ip())) {
-            return Err(NotifyError::Private);
-        }
-        Ok(addresses)
     }
 
     /// What a sink said, short and without any part of its address: some repeat what they were asked for.

@@ -20,9 +20,7 @@ pub use fault::{Fault, FaultStore};
 pub use memory::MemoryStore;
 pub use read::{Digest, digest, read_small};
 pub use retry::{Retry, RetryPolicy};
-pub use s3::{
-    PART_BYTES, PARTS_IN_FLIGHT, S3Patience, S3Store, SINGLE_PUT_MOST_BYTES, install_tls,
-};
+pub use s3::{PART_BYTES, PARTS_IN_FLIGHT, S3Patience, S3Store, SINGLE_PUT_MOST_BYTES};
 pub use trial::Tried;
 
 use std::ops::Range;

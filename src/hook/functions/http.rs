@@ -1,18 +1,18 @@
 //! `http_get` and `http_post`. Invariant: a request goes only to a host that is listed, and to no private address that
 //! is not listed as such.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Method, Url, redirect};
 use rhai::{Dynamic, Engine, EvalAltResult, Map};
 
 use super::log::line;
 use super::raised;
 use crate::hook::limits::STRING_BYTES;
-use crate::hook::wire::{Effects, LogLevel, Reach};
+use crate::hook::wire::{Effects, LogLevel, Reach as Rights};
+use crate::net::{self, HostError, Reach};
 
 /// Far more than a service says to a message, and no more than a script's value may have.
 const ANSWER_MAX_BYTES: usize = STRING_BYTES;
@@ -21,10 +21,10 @@ const REDIRECTS_MAX: usize = 3;
 
 type Answered = Result<Map, Box<EvalAltResult>>;
 
-pub(super) fn register(engine: &mut Engine, reach: &Reach, deadline: Instant) {
+pub(super) fn register(engine: &mut Engine, rights: &Rights, deadline: Instant) {
     let door = Arc::new(Door {
-        effects: reach.effects,
-        allowed: reach
+        effects: rights.effects,
+        allowed: rights
             .http_allow
             .iter()
             .map(|entry| Allowed::read(entry))
@@ -58,8 +58,8 @@ struct Allowed {
     scheme: String,
     host: String,
     port: u16,
-    /// Whether it names the address itself, or says with its scheme that it may be a private one.
-    is_private_meant: bool,
+    /// Anywhere, where it names the address itself, or says with its scheme that it may be a private one.
+    reach: Reach,
 }
 
 impl Allowed {
@@ -76,13 +76,17 @@ impl Allowed {
             .and_then(Url::host_str)
             .unwrap_or_default()
             .to_owned();
+        let is_private_meant = has_scheme || bare(&host).parse::<IpAddr>().is_ok();
         Self {
             scheme: url.as_ref().map_or("https", Url::scheme).to_owned(),
             port: url
                 .as_ref()
                 .and_then(Url::port_or_known_default)
                 .unwrap_or(443),
-            is_private_meant: has_scheme || bare(&host).parse::<IpAddr>().is_ok(),
+            reach: match is_private_meant {
+                true => Reach::Anywhere,
+                false => Reach::Internet,
+            },
             host,
         }
     }
@@ -172,7 +176,7 @@ async fn send(
     body: Option<Body>,
     headers: &Map,
 ) -> Result<Map, String> {
-    let mut request = client(allowed)?.request(method, url);
+    let mut request = client(allowed, &url).await?.request(method, url);
     if let Some(body) = body {
         if body.is_json {
             request = request.header("content-type", "application/json");
@@ -205,8 +209,17 @@ fn too_long() -> String {
     )
 }
 
-fn client(allowed: Allowed) -> Result<Client, String> {
-    crate::store::install_tls();
+async fn client(allowed: Allowed, url: &Url) -> Result<Client, String> {
+    let host = url.host_str().unwrap_or_default();
+    let client = net::client_for(url, allowed.reach).await;
+    let client = client.map_err(|error| match error {
+        HostError::Private => {
+            format!(
+                "`{host}` is a private address\nhint: list it with its scheme: \"https://{host}\""
+            )
+        }
+        HostError::None | HostError::Unknown => format!("`{host}`: {error}"),
+    })?;
     let stays = allowed.clone();
     let redirect = redirect::Policy::custom(move |attempt| {
         if !stays.is_of(attempt.url()) {
@@ -221,13 +234,9 @@ fn client(allowed: Allowed) -> Result<Client, String> {
             false => attempt.follow(),
         }
     });
-    Client::builder()
-        .user_agent(concat!("patina/", env!("CARGO_PKG_VERSION")))
+    client
         .no_proxy()
         .redirect(redirect)
-        .dns_resolver(Arc::new(Public {
-            is_private_meant: allowed.is_private_meant,
-        }))
         .build()
         .map_err(|error| format!("no request can be made: {}", told(&error)))
 }
@@ -248,57 +257,8 @@ fn told(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-/// Looks names up and drops what only a script inside the network could want.
-struct Public {
-    is_private_meant: bool,
-}
-
-impl Resolve for Public {
-    fn resolve(&self, name: Name) -> Resolving {
-        let is_private_meant = self.is_private_meant;
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let usable = |address: &SocketAddr| is_private_meant || is_public(address.ip());
-            let addresses: Vec<SocketAddr> = found.filter(usable).collect();
-            if addresses.is_empty() {
-                let name = name.as_str();
-                return Err(format!(
-                    "`{name}` is a private address\nhint: list it with its scheme: \"https://{name}\""
-                )
-                .into());
-            }
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
-    }
-}
-
 fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
-}
-
-/// Whether an address is one of the open internet.
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            let is_shared = a == 100 && (64..128).contains(&b);
-            !(v4.is_private()
-                || v4.is_loopback()
-                || v4.is_link_local()
-                || v4.is_unspecified()
-                || v4.is_broadcast()
-                || v4.is_multicast()
-                || v4.is_documentation()
-                || is_shared
-                || a == 0
-                || a >= 240
-                || (a == 198 && (b == 18 || b == 19)))
-        }
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => is_public(IpAddr::V4(v4)),
-            None => v6.segments()[0] & 0xe000 == 0x2000 && v6.segments()[0] != 0x2002,
-        },
-    }
 }
 
 #[cfg(test)]
@@ -314,29 +274,9 @@ mod tests {
         assert!(!plain.is_of(&url("https://example.org:8443/x")));
         assert!(!plain.is_of(&url("https://a.example.org/")));
         assert!(!plain.is_of(&url("https://example.org.evil.net/")));
-        assert!(!plain.is_private_meant);
+        assert_eq!(plain.reach, Reach::Internet);
         let own = Allowed::read("http://127.0.0.1:8080");
-        assert!(own.is_of(&url("http://127.0.0.1:8080/y")) && own.is_private_meant);
-    }
-
-    #[test]
-    fn only_addresses_of_the_open_internet_are_public() {
-        for text in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "192.168.1.1",
-            "169.254.169.254",
-            "100.64.0.1",
-            "0.0.0.0",
-            "::1",
-            "fd00::1",
-            "fe80::1",
-            "::ffff:10.0.0.1",
-        ] {
-            assert!(!is_public(text.parse().unwrap()), "{text}");
-        }
-        for text in ["1.1.1.1", "2606:4700::1111"] {
-            assert!(is_public(text.parse().unwrap()), "{text}");
-        }
+        assert!(own.is_of(&url("http://127.0.0.1:8080/y")));
+        assert_eq!(own.reach, Reach::Anywhere);
     }
 }

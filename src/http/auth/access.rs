@@ -17,8 +17,8 @@ use super::{only, ring_provider};
 use crate::clock::Clock;
 use crate::config::Access;
 use crate::excerpt::ERROR_CHARS;
+use crate::net;
 use crate::quote::foreign;
-use crate::store::install_tls;
 
 const HEADER: &str = "cf-access-jwt-assertion";
 
@@ -57,12 +57,8 @@ struct Known {
 impl AccessKeys {
     /// Keys from the team's own address, or from below `base` instead.
     pub fn new(base: Option<String>) -> Self {
-        install_tls();
         ring_provider::install();
-        let client = reqwest::Client::builder()
-            .timeout(FETCH_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build();
+        let client = net::client().timeout(FETCH_TIMEOUT).build();
         Self {
             base,
             client: client.expect("the TLS provider was installed before"),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::Method;
 use reqwest::header::HeaderMap;
-use reqwest::{Method, redirect};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,7 @@ use super::error::{ApiError, shortened};
 use super::listing::PER_PAGE;
 use crate::clock::Clock;
 use crate::config::{Cloudflare, Secret};
+use crate::net;
 use crate::types::counted;
 
 /// D1 itself ends a query after 30 seconds; the rest is the way there and back.
@@ -78,13 +79,7 @@ impl Client {
             let why = "no TLS provider is installed".to_owned();
             return Err(ApiError::Setup(why));
         }
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(concat!("patina/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(CONNECT_TIMEOUT)
-                // A redirect would carry the token elsewhere.
-                .redirect(redirect::Policy::none())
-        };
+        let builder = || net::client().connect_timeout(CONNECT_TIMEOUT);
         let setup = |error: reqwest::Error| ApiError::Setup(error.to_string());
         let http = builder().build().map_err(setup)?;
         // Where a file is compressed on the way, its length is not known.

@@ -19,6 +19,7 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 
 use crate::clock::Clock;
 use crate::config;
+use crate::net::install_tls;
 
 use super::super::StoreErrorKind;
 
@@ -61,13 +62,6 @@ impl S3Patience {
         self.first_delay
             .saturating_mul(2u32.saturating_pow(attempt))
     }
-}
-
-/// Makes ring the process's only cryptography for TLS. Call it first thing in `main` and in tests; more calls do
-/// no harm.
-pub fn install_tls() {
-    // Err: it is installed already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 pub(super) fn build(

@@ -16,7 +16,7 @@ mod trial;
 mod turn;
 mod upload;
 
-pub use client::{S3Patience, install_tls};
+pub use client::S3Patience;
 pub use upload::{PART_BYTES, PARTS_IN_FLIGHT, SINGLE_PUT_MOST_BYTES};
 
 use std::ops::Range;

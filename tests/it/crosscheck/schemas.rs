@@ -92,7 +92,8 @@ fn check_share(share: u64) {
     let seeds: Vec<u64> = match number("PATINA_SCHEMA_SEED") {
         Some(seed) if seed % SHARES == share => vec![seed],
         Some(_) => return,
-        None => (0..number("PATINA_SCHEMAS").unwrap_or(DATABASES))
+        None => (number("PATINA_SCHEMAS_FROM").unwrap_or(0)
+            ..number("PATINA_SCHEMAS").unwrap_or(DATABASES))
             .filter(|seed| seed % SHARES == share)
             .collect(),
     };
@@ -139,6 +140,11 @@ fn check(tally: &mut Tally, seed: u64, source: &Path, work: &Path, recipe: &gene
     tally.databases += 1;
     let copied = match protect(source, work) {
         Outcome::Copied(copied) => copied,
+        // A file in which its program wrote nothing yet is no database yet, and the message says so.
+        Outcome::Refused(message) if is_empty(source) && message.contains("the file is empty") => {
+            *tally.by_outcome.entry("empty".to_owned()).or_default() += 1;
+            return;
+        }
         Outcome::Refused(message) => {
             // A healthy database always gets a copy.
             *tally.by_outcome.entry("refused".to_owned()).or_default() += 1;
@@ -148,8 +154,13 @@ fn check(tally: &mut Tally, seed: u64, source: &Path, work: &Path, recipe: &gene
     let kind = if copied.is_image { "image" } else { "sql" };
     let outcome = format!("{kind} {}", copied.class);
     *tally.by_outcome.entry(outcome).or_default() += 1;
-    let taken = inventory::take(source);
-    let held = taken.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{}", recipe.sql));
+    let held = match inventory::take(source) {
+        Ok(held) => held,
+        Err(error) => {
+            let fault = ("the source cannot be read".to_owned(), error);
+            return tally.fault(seed, recipe, &[fault]);
+        }
+    };
     let mut faults = unlike(&held, &copied.restored, &copied);
     if let Some(sql) = copied
         .sql
@@ -182,18 +193,24 @@ fn check(tally: &mut Tally, seed: u64, source: &Path, work: &Path, recipe: &gene
 
 /// Whether the shell alone is the reason: it turns CRLF into LF, which each backup warns of; and a SQLite of another
 /// version may spell a float another way where a schema turns it into text, as search indexes and generated columns do.
-fn is_the_shells((kind, _): &Fault, dump: &str) -> bool {
+fn is_the_shells((kind, text): &Fault, dump: &str) -> bool {
     let is_of_schema = kind.starts_with("schema of");
+    // The rows of a table with such a name, and what SQLite's own tables say of it.
+    let is_of_name = kind.contains("rows of") && text.contains(r"\n");
     let has_float = dump
         .as_bytes()
         .windows(3)
         .any(|three| three[0].is_ascii_digit() && three[1] == b'.' && three[2].is_ascii_digit());
     let lower = dump.to_ascii_lowercase();
     let spells = ["using fts", "using \"fts", " as (", " as text"];
-    match is_of_schema {
+    match is_of_schema || is_of_name {
         true => dump.contains("\r\n"),
         false => has_float && spells.iter().any(|word| lower.contains(word)),
     }
+}
+
+fn is_empty(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|facts| facts.len() == 0)
 }
 
 /// What sort of thing is wrong, and what exactly.

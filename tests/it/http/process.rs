@@ -31,7 +31,7 @@ pub(super) struct Site {
 impl Site {
     pub(super) fn new(rows: u32, http: &str) -> Self {
         // The clients of these tests need it as well.
-        patina::store::install_tls();
+        patina::net::install_tls();
         let folder = tempfile::tempdir().unwrap();
         database(&folder.path().join("blog.db"), rows);
         let mut site = Self {

@@ -32,7 +32,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        patina::store::install_tls();
+        patina::net::install_tls();
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("s3.json"), identities()).unwrap();
         fs::create_dir(folder.path().join("data")).unwrap();

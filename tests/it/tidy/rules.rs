@@ -91,6 +91,12 @@ const BANS: &[Ban] = &[
         instead: "return plain values and let `http` turn them into responses",
     },
     Ban {
+        names: &["Client", "builder"],
+        places: Places::OnlyIn(&["net"]),
+        free_in_tests: true,
+        instead: "call `net::client_for`, or `net::client` for a host that the operator configured: one rule says which addresses are private",
+    },
+    Ban {
         names: &["clap"],
         places: Places::OnlyIn(&["cli", "main"]),
         free_in_tests: false,

@@ -9,7 +9,7 @@ use super::{Cell, Inventory, Rows, columns, quoted, rows};
 /// Terms that are looked up one by one; the vocabulary is compared whole besides.
 const MOST_TERMS: usize = 12;
 
-/// Languages that are always asked for; others as far as rows name them.
+/// Languages that are always asked for where a table has a column of them; others as far as rows name them.
 const LANGUAGES: [i64; 4] = [0, 1, 2, 3];
 
 /// The words of an FTS5 table with row, column and place, and what queries for them answer.
@@ -38,8 +38,11 @@ pub(super) fn add_fts3(inventory: &mut Inventory, db: &Connection, name: &str) {
     let table = quoted(name);
     let language = language_column(db, name);
     let mut selected = all_columns(db, name, "docid");
-    let mut languages = BTreeSet::from(LANGUAGES);
+    // Without such a column, another number names a prefix index, whose order `fts4aux` does not know: of a table with
+    // `order=desc` it miscounts what lies in several segments.
+    let mut languages = BTreeSet::from([0]);
     if let Some(column) = &language {
+        languages.extend(LANGUAGES);
         selected = selected.replacen("SELECT ", &format!("SELECT {column}, "), 1);
         let distinct = format!("SELECT DISTINCT {column} FROM main.{table}");
         let found = rows(db, &distinct, &[]).unwrap_or_default();

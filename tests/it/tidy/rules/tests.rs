@@ -111,6 +111,7 @@ fn every_ban_is_caught_outside_its_places_and_only_there() {
         (&["rusqlite"], "engine/backup.rs", "engine/drill.rs"),
         (&["rhai"], "config/mod.rs", "hook/mod.rs"),
         (&["axum"], "app.rs", "http/router.rs"),
+        (&["Client", "builder"], "source/d1/mod.rs", "net/mod.rs"),
         (&["clap"], "config/mod.rs", "main.rs"),
         (&["SystemTime", "now"], "store/dir.rs", "clock.rs"),
         (&["Utc", "now"], "catalog/mod.rs", "clock.rs"),

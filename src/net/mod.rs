@@ -1,0 +1,173 @@
+//! Makes the clients of all outbound HTTP requests but those to a bucket. Invariant: where only the internet may be
+//! reached, the addresses that were checked are the ones that are connected to.
+
+mod address;
+
+use std::io;
+use std::net::SocketAddr;
+
+use reqwest::{ClientBuilder, Url, redirect};
+
+pub use address::is_public;
+
+/// Which hosts a client may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Hosts with an address of the internet.
+    Internet,
+    /// Every host, those of private networks and this one included: somebody configured it so.
+    Anywhere,
+}
+
+/// Why no request is made to a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HostError {
+    /// The URL has no host.
+    #[error("its address names no host")]
+    None,
+    /// No address is known for the host.
+    #[error("its host name is not known")]
+    Unknown,
+    /// Every address of the host is one of a private network, and [`Reach::Internet`] was asked for.
+    #[error("its address lies in a private network")]
+    Private,
+}
+
+/// Makes ring the process's only cryptography for TLS. Call it first in `main` and in tests; more calls do no harm.
+pub fn install_tls() {
+    // Err: it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// A client for hosts that the operator configured: it names this program and follows no redirect, which would carry
+/// credentials elsewhere.
+pub fn client() -> ClientBuilder {
+    install_tls();
+    ClientBuilder::new()
+        .user_agent(concat!("patina/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+}
+
+/// A client for the host of `url` alone. Its name is looked up once; requests go to the addresses that were found and
+/// are within `reach`, whatever the name means later.
+///
+/// # Errors
+/// Where the host is unknown, or has no address within `reach`.
+pub async fn client_for(url: &Url, reach: Reach) -> Result<ClientBuilder, HostError> {
+    pinned(url, reach, async |host, port| {
+        tokio::net::lookup_host((host, port))
+            .await
+            .map(Iterator::collect)
+    })
+    .await
+}
+
+async fn pinned(
+    url: &Url,
+    reach: Reach,
+    lookup: impl AsyncFnOnce(&str, u16) -> io::Result<Vec<SocketAddr>>,
+) -> Result<ClientBuilder, HostError> {
+    let host = url.host_str().ok_or(HostError::None)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = url.port_or_known_default().ok_or(HostError::None)?;
+    let found = lookup(host, port).await.map_err(|_| HostError::Unknown)?;
+    if found.is_empty() {
+        return Err(HostError::Unknown);
+    }
+    let is_within = |address: &SocketAddr| reach == Reach::Anywhere || is_public(address.ip());
+    let usable: Vec<SocketAddr> = found.into_iter().filter(is_within).collect();
+    match usable.is_empty() {
+        true => Err(HostError::Private),
+        false => Ok(client().resolve_to_addrs(host, &usable)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Answers one request and gives its address.
+    fn server() -> (SocketAddr, std::thread::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = std::thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            let _ = connection.read(&mut [0; 1024]).unwrap();
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nhere";
+            connection.write_all(answer.as_bytes()).unwrap();
+        });
+        (address, served)
+    }
+
+    async fn check(url: &str, reach: Reach, found: &[&str]) -> Result<(), HostError> {
+        let url = Url::parse(url).unwrap();
+        let found = found.iter().map(|text| text.parse().unwrap()).collect();
+        let client = pinned(&url, reach, async |_, _| Ok(found)).await;
+        client.map(drop)
+    }
+
+    #[tokio::test]
+    async fn a_name_that_means_another_address_later_is_asked_where_it_was_checked() {
+        let (address, served) = server();
+        // No server for names knows `.invalid` (RFC 2606): a second look would find nothing.
+        let url = Url::parse(&format!("http://rebound.invalid:{}/", address.port())).unwrap();
+        let client = pinned(&url, Reach::Anywhere, async |host, _| {
+            assert_eq!(host, "rebound.invalid");
+            Ok(vec![address])
+        });
+        let client = client.await.unwrap().no_proxy().build().unwrap();
+        let answer = client.get(url).send().await.unwrap();
+        assert_eq!(answer.text().await.unwrap(), "here");
+        served.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn private_addresses_are_passed_over_and_a_host_with_no_other_is_refused() {
+        let (near, far) = ("10.0.0.1:443", "1.1.1.1:443");
+        let url = "https://example.org/";
+        for (reach, found, expected) in [
+            (Reach::Internet, vec![near], Err(HostError::Private)),
+            (Reach::Internet, vec![near, far], Ok(())),
+            (Reach::Internet, vec![far], Ok(())),
+            (Reach::Anywhere, vec![near], Ok(())),
+            (Reach::Anywhere, vec![], Err(HostError::Unknown)),
+        ] {
+            assert_eq!(check(url, reach, &found).await, expected, "{found:?}");
+        }
+        assert_eq!(
+            check("mailto:a@example.org", Reach::Anywhere, &[far]).await,
+            Err(HostError::None)
+        );
+        // Of both addresses, only the public one is connected to.
+        let (address, _served) = server();
+        let url = Url::parse(&format!("http://mixed.invalid:{}/", address.port())).unwrap();
+        let nowhere: SocketAddr = format!("1.1.1.1:{}", address.port()).parse().unwrap();
+        let client = pinned(&url, Reach::Internet, async |_, _| {
+            Ok(vec![address, nowhere])
+        });
+        let client = client.await.unwrap().no_proxy();
+        let short = std::time::Duration::from_millis(300);
+        let client = client.timeout(short).build().unwrap();
+        assert!(client.get(url).send().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn addresses_in_urls_are_checked_like_those_of_names() {
+        for (url, expected) in [
+            ("http://127.0.0.1/", Err(HostError::Private)),
+            ("http://[::1]:8080/", Err(HostError::Private)),
+            ("http://2130706433/", Err(HostError::Private)),
+            ("http://0x7f.1/", Err(HostError::Private)),
+            ("http://017700000001/", Err(HostError::Private)),
+            ("http://[::ffff:169.254.169.254]/", Err(HostError::Private)),
+            ("http://1.1.1.1/", Ok(())),
+        ] {
+            let url = Url::parse(url).unwrap();
+            let client = client_for(&url, Reach::Internet).await.map(drop);
+            assert_eq!(client, expected, "{url}");
+        }
+    }
+}
