@@ -298,6 +298,7 @@ fn cover(wiring: &Wiring, copies: &[Manifest], instance: &str) -> usize {
         expires_at: at(SUNDAY),
         made_at: at(SUNDAY),
         is_ahead: false,
+        is_unconfirmed: false,
     };
     let refused = wiring.catalog.adopt_all("local", &[archive]);
     assert!(refused.expect("adopted").is_empty());

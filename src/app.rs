@@ -6,6 +6,7 @@
 //! fails and says why.
 
 mod aside;
+mod claim;
 pub mod online;
 mod owned;
 mod reach;
@@ -157,7 +158,7 @@ async fn assemble(
     let unopened = unopened(&config, &catalog, &clock, (unfinished, Absent::Made))?;
     let pruners: Vec<Arc<dyn Prune>> = unopened
         .into_iter()
-        .map(|store| Owned::wrap(store, &catalog))
+        .map(|store| Owned::wrap(store, &catalog, &clock))
         .collect();
     let tally = old.map_or_else(Arc::default, |old| old.hooks.tally());
     let wiring = Wiring {

@@ -38,6 +38,7 @@ impl Inventory<'_> {
             expires_at: self.newest,
             made_at: self.newest,
             is_ahead: false,
+            is_unconfirmed: false,
         });
         adoptions.collect()
     }

@@ -10,7 +10,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use rustix::fs::Access;
 use tokio_util::sync::CancellationToken;
 
-use super::owned::{Owner, owner_of};
+use super::claim::{self, Own, Place};
 use super::{AppError, absent_folder, known, reach, system_clock};
 use crate::catalog::Item;
 use crate::clock::Clock;
@@ -19,7 +19,9 @@ use crate::engine::presence::{self, Known, Presence};
 use crate::excerpt;
 use crate::net::install_tls;
 use crate::source::{SqliteSource, d1};
-use crate::store::{DirStore, Operation, S3Patience, S3Store, Store, StoreError, Tried};
+use crate::store::{
+    DirStore, Operation, S3Patience, S3Store, Store, StoreError, StoreErrorKind, Tried,
+};
 use crate::types::counted;
 
 /// A service that needs longer for a few bytes is no good at night either.
@@ -101,10 +103,6 @@ pub async fn try_all(config: &Config) -> Result<Vec<Trial>, AppError> {
     install_tls();
     let clock = system_clock();
     let catalog = known(config)?;
-    let instance = match &catalog {
-        Some(catalog) => catalog.instance()?,
-        None => config.agent().name.clone(),
-    };
     let account = config.cloudflare();
     let client = account.map(|account| d1::Client::new(account, Arc::clone(&clock)));
     let client = client.transpose()?;
@@ -122,7 +120,11 @@ pub async fn try_all(config: &Config) -> Result<Vec<Trial>, AppError> {
     for storage in config.storages() {
         let known = known.as_ref().map(|known| known.in_storage(&storage.name));
         let known = known.unwrap_or_default();
-        let work = of_storage(storage, instance.clone(), Arc::clone(&clock), known).boxed();
+        let own = match &catalog {
+            Some(catalog) => Own::of(catalog, &storage.name)?,
+            None => Own::nobody(&config.agent().name),
+        };
+        let work = of_storage(storage, own, Arc::clone(&clock), known).boxed();
         let tried = match absent_folder(storage) {
             Some(_) => "looking for the directory",
             None => "storing, reading back, storing again and removing a probe",
@@ -228,7 +230,7 @@ async fn token(client: &d1::Client) -> Outcome {
 
 async fn of_storage(
     storage: &Storage,
-    instance: String,
+    own: Own,
     clock: Arc<dyn Clock>,
     known: Vec<&Item>,
 ) -> Outcome {
@@ -240,11 +242,11 @@ async fn of_storage(
     }
     let tried = match &storage.kind {
         StorageKind::Directory(folder) => {
-            in_folder(storage, folder.clone(), instance, clock, &known).await
+            in_folder(storage, folder.clone(), &own, clock, &known).await
         }
         StorageKind::S3(settings) => {
-            match S3Store::connect_with(&storage.name, settings, &instance, clock, PATIENCE) {
-                Ok(store) => in_bucket(&store, &instance, &known).await,
+            match S3Store::connect_with(&storage.name, settings, &own.instance, clock, PATIENCE) {
+                Ok(store) => in_bucket(&store, &own, &known).await,
                 Err(error) => Err(error),
             }
         }
@@ -260,85 +262,72 @@ async fn of_storage(
 async fn in_folder(
     storage: &Storage,
     folder: std::path::PathBuf,
-    instance: String,
+    own: &Own,
     clock: Arc<dyn Clock>,
     known: &[&Item],
 ) -> Result<Vec<String>, StoreError> {
-    let name = storage.name.clone();
-    let own = instance.clone();
-    let opened = tokio::task::spawn_blocking(move || DirStore::open(&name, &folder, &own));
+    let (name, instance) = (storage.name.clone(), own.instance.clone());
+    let opened = tokio::task::spawn_blocking(move || DirStore::open(&name, &folder, &instance));
     let store = opened.await.expect("opening a folder does not panic")?;
-    let mut held = holding(&store, &instance, known).await;
-    if let Presence::Lost(lost) = held.presence {
-        return Err(lost.not_mounted(Operation::Prepare));
-    }
-    held.refuse_owner(&store)?;
+    let held = holding(&store, own, known).await;
+    held.refuse(&store)?;
     let tried = store.try_out(clock.now()).await?;
     Ok(remarks(store.name(), tried, held))
 }
 
-async fn in_bucket(
-    store: &S3Store,
-    instance: &str,
-    known: &[&Item],
-) -> Result<Vec<String>, StoreError> {
-    let held = holding(store, instance, known);
-    let (tried, mut held) = tokio::join!(store.try_out(STEP_LIMIT), held);
+async fn in_bucket(store: &S3Store, own: &Own, known: &[&Item]) -> Result<Vec<String>, StoreError> {
+    let held = holding(store, own, known);
+    let (tried, held) = tokio::join!(store.try_out(STEP_LIMIT), held);
     let tried = tried?;
-    held.refuse_owner(store)?;
+    held.refuse(store)?;
     Ok(remarks(store.name(), tried, held))
 }
 
 /// What lies in a storage, beside what the catalog knows.
+#[derive(Default)]
 struct Holding {
-    presence: Presence,
     /// Objects that nobody here knows; 0 where any is known, or where they cannot be listed.
     unknown: usize,
-    /// The other installation that it belongs to.
-    owner: Option<Owner>,
+    /// Why a backup would store nothing there.
+    refusal: Option<StoreErrorKind>,
 }
 
 impl Holding {
     /// Fails as a backup would.
-    fn refuse_owner(&mut self, store: &dyn Store) -> Result<(), StoreError> {
-        let refused = |owner: Owner| {
-            let (name, kind) = (store.name(), owner.refusal());
-            StoreError::new(name, Operation::Prepare, None, kind)
+    fn refuse(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let refused = |kind: &StoreErrorKind| {
+            StoreError::new(store.name(), Operation::Prepare, None, kind.clone())
         };
-        self.owner.take().map(refused).map_or(Ok(()), Err)
+        self.refusal.as_ref().map(refused).map_or(Ok(()), Err)
     }
 }
 
-async fn holding(store: &dyn Store, instance: &str, known: &[&Item]) -> Holding {
+async fn holding(store: &dyn Store, own: &Own, known: &[&Item]) -> Holding {
     let looked = async {
-        let presence = presence::look(store, known).await;
-        let mut holding = Holding {
-            presence,
-            unknown: 0,
-            owner: None,
-        };
-        if let Presence::New = holding.presence
-            && let Ok(listing) = store.list().await
-        {
-            holding.unknown = listing.objects.len();
-            holding.owner = owner_of(store, instance).await.ok().flatten();
+        let mut holding = Holding::default();
+        match presence::look(store, known).await {
+            Presence::Lost(lost) => {
+                holding.refusal = Some(lost.refusal());
+                return holding;
+            }
+            Presence::New => {
+                let listing = store.list().await;
+                holding.unknown = listing.map_or(0, |listing| listing.objects.len());
+            }
+            Presence::There | Presence::Unknown(_) => {}
+        }
+        if let Ok(Place::Taken(owner)) = claim::find(store, own).await {
+            holding.refusal = Some(owner.refusal());
         }
         holding
     };
     // What hangs is told by the trial.
     let looked = tokio::time::timeout(STEP_LIMIT, looked).await;
-    looked.unwrap_or(Holding {
-        presence: Presence::New,
-        unknown: 0,
-        owner: None,
-    })
+    looked.unwrap_or_default()
 }
 
 fn remarks(name: &str, tried: Tried, held: Holding) -> Vec<String> {
     let mut remarks = Vec::new();
-    if let Presence::Lost(lost) = &held.presence {
-        remarks.push(lost.warning());
-    }
     if held.unknown > 0 {
         remarks.push(format!(
             "storage `{name}` holds {} that this installation does not know\n\

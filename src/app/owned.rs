@@ -1,59 +1,129 @@
-//! Keeps two installations out of one place. Invariant: nothing is created where another installation's copies lie, unless
-//! this one has copies there, too.
+//! Keeps two installations, or two hosts with one state folder, out of one place. Invariant: nothing is created or removed
+//! where another one works, or in a storage that lost everything it held.
 //!
 //! Keys say a day and a name, a week's archive not even that. So two installations in one place would take each other's
 //! keys, and which of them made a copy would stand in its manifest alone.
 
-use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
+use super::claim::{self, Claim, Own, Owner, Place};
 use crate::catalog::Catalog;
-use crate::copy::MAX_MANIFEST_BYTES;
+use crate::clock::Clock;
+use crate::engine::presence::{self, Known, Presence};
 use crate::store::{
     Body, Listing, ObjectStat, Operation, Prune, Reader, Store, StoreError, StoreErrorKind,
-    read_small,
 };
-use crate::types::{KeyKind, ObjectKey};
+use crate::types::ObjectKey;
 
-/// So many manifests, the last ones, say whose a place is.
-const LOOKED_AT: usize = 3;
+/// What was found is believed for this time: a job of hours, or the next night of a daemon, looks again.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
-/// A storage that is looked at before the first object is created in it.
+/// A storage that is looked at before the first object is created in it, and again after a while.
 pub(super) struct Owned {
     inner: Arc<dyn Prune>,
     catalog: Catalog,
-    looked: OnceCell<()>,
+    clock: Arc<dyn Clock>,
+    looked: Mutex<Looked>,
+}
+
+/// What the last look found.
+#[derive(Default)]
+struct Looked {
+    /// Whether this process made a claim.
+    has_claimed: bool,
+    /// When it was, on the monotonic clock, and whether the place may be worked in. `None`: there was none.
+    last: Option<(Duration, Result<(), Refused>)>,
+}
+
+/// Why nothing is created.
+#[derive(Clone)]
+struct Refused {
+    why: StoreErrorKind,
+    /// The object that says so: while it is there, nothing else needs to be asked. `None`: no object does.
+    by: Option<ObjectKey>,
 }
 
 impl Owned {
     /// Whose is it? The first `create` asks.
-    pub(super) fn wrap(inner: Arc<dyn Prune>, catalog: &Catalog) -> Arc<dyn Prune> {
+    pub(super) fn wrap(
+        inner: Arc<dyn Prune>,
+        catalog: &Catalog,
+        clock: &Arc<dyn Clock>,
+    ) -> Arc<dyn Prune> {
         Arc::new(Self {
             inner,
             catalog: catalog.clone(),
-            looked: OnceCell::new(),
+            clock: Arc::clone(clock),
+            looked: Mutex::default(),
         })
     }
 
-    async fn look(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        let refused = |kind| StoreError::new(self.inner.name(), Operation::Create, Some(key), kind);
-        let unknown = |error: &dyn std::fmt::Display| {
-            refused(StoreErrorKind::Other {
-                cause: error.to_string(),
-            })
+    /// Fails where another one works in this place, or it lost everything.
+    async fn hold(&self, operation: Operation, key: &ObjectKey) -> Result<(), StoreError> {
+        let mut looked = self.looked.lock().await;
+        let found = match &looked.last {
+            Some((at, found)) if self.is_believed(*at, found).await => found.clone(),
+            _ => {
+                let at = self.clock.elapsed();
+                let found = self.look(&mut looked.has_claimed).await;
+                looked.last = Some((at, found.clone()));
+                found
+            }
         };
-        let known = self.catalog.has_own_in(self.inner.name());
-        if known.map_err(|error| unknown(&error))? {
-            return Ok(());
+        found.map_err(|Refused { why, .. }| {
+            StoreError::new(self.inner.name(), operation, Some(key), why)
+        })
+    }
+
+    async fn is_believed(&self, at: Duration, found: &Result<(), Refused>) -> bool {
+        match found {
+            Err(Refused { by: Some(by), .. }) => matches!(self.inner.stat(by).await, Ok(Some(_))),
+            _ => self.clock.elapsed().saturating_sub(at) < LOOK_AGAIN,
         }
-        let instance = self.catalog.instance().map_err(|error| unknown(&error))?;
-        match owner_of(self.inner.as_ref(), &instance).await {
-            Ok(Some(owner)) => Err(refused(owner.refusal())),
-            Ok(None) => Ok(()),
+    }
+
+    async fn look(&self, has_claimed: &mut bool) -> Result<(), Refused> {
+        let unknown = |error: &dyn std::fmt::Display| Refused {
+            why: StoreErrorKind::Other {
+                cause: error.to_string(),
+            },
+            by: None,
+        };
+        let store = self.inner.as_ref();
+        let known = Known::of(&self.catalog).map_err(|error| unknown(&error))?;
+        if let Presence::Lost(lost) =
+            presence::look(store, &known.in_storage(self.inner.name())).await
+        {
+            let why = lost.refusal();
+            return Err(Refused { why, by: None });
+        }
+        let turn = turn(self.inner.name());
+        let _turn = turn.lock().await;
+        let own = Own::of(&self.catalog, self.inner.name()).map_err(|error| unknown(&error))?;
+        let found = match claim::find(store, &own).await {
+            Ok(Place::Ours { next, .. }) if *has_claimed && next == own.claim.number + 1 => {
+                Ok(None)
+            }
+            Ok(Place::Ours { next, old }) => self.claim(&own, next, &old).await,
+            Ok(Place::Shared) => Ok(None),
+            Ok(Place::Taken(owner)) => Ok(Some(owner)),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(None) => {
+                *has_claimed = true;
+                Ok(())
+            }
+            Ok(Some(owner)) => Err(Refused {
+                why: owner.refusal(),
+                by: Some(owner.by),
+            }),
             // A copy is worth more than to know this; what does not answer says so when it is written to.
             Err(error) => {
                 let storage = self.inner.name();
@@ -62,73 +132,62 @@ impl Owned {
             }
         }
     }
-}
 
-/// Another installation, to which a place belongs.
-pub(super) struct Owner {
-    instance: String,
-    newest: ObjectKey,
-}
-
-impl Owner {
-    /// Why nothing is stored there, and the ways out.
-    pub(super) fn refusal(&self) -> StoreErrorKind {
-        let Self { instance, newest } = self;
-        StoreErrorKind::Refused {
-            cause: format!(
-                "this place belongs to another installation of Patina (`{instance}`; its newest copy is {newest}), \
-                 and two never share one"
-            ),
-            hint: "give this installation a place of its own: another `prefix`, `bucket` or `directory`; if it is the \
-                   same installation and only its state folder was lost, `patina rebuild` goes on with those copies"
-                .to_owned(),
-        }
-    }
-}
-
-/// The installation that a place belongs to. `None`: it is empty, or holds something of `instance`.
-pub(super) async fn owner_of(
-    store: &dyn Store,
-    instance: &str,
-) -> Result<Option<Owner>, StoreError> {
-    let listing = store.list().await?;
-    let manifests = listing.objects.into_iter().filter_map(|(key, _)| {
-        let KeyKind::Manifest { of } = key.kind() else {
-            return None;
+    /// Makes the next claim. Gives who was quicker. `None`: nobody was.
+    async fn claim(
+        &self,
+        own: &Own,
+        next: u64,
+        old: &[ObjectKey],
+    ) -> Result<Option<Owner>, StoreError> {
+        let (storage, key) = (self.inner.name(), ObjectKey::claim(next));
+        let not_noted = |error: crate::catalog::CatalogError| {
+            let cause = error.to_string();
+            let kind = StoreErrorKind::Other { cause };
+            StoreError::new(storage, Operation::Create, Some(&key), kind)
         };
-        Some((of.as_ref().clone(), key.clone()))
-    });
-    let mut manifests: Vec<(ObjectKey, ObjectKey)> = manifests.collect();
-    // A daily's key begins with its day, and sorts before a week's.
-    manifests.sort_by_key(|(of, _)| Reverse((is_daily(of), of.clone())));
-    let mut owner = None;
-    for (of, manifest) in manifests.into_iter().take(LOOKED_AT) {
-        let text = read_small(store, &manifest, MAX_MANIFEST_BYTES).await?;
-        let Some(found) = text.as_deref().and_then(instance_in) else {
-            continue;
+        let claim = Claim {
+            instance: own.instance.clone(),
+            token: uuid::Uuid::new_v4().simple().to_string(),
+            host: host(),
         };
-        if found == instance {
-            return Ok(None);
+        let begun = self.catalog.begin_claim(storage, &claim.token);
+        begun.map_err(not_noted)?;
+        let text = serde_json::to_vec_pretty(&claim).expect("a claim has only text keys");
+        match self.inner.create(&key, Body::Bytes(&text)).await {
+            Err(error) if !error.is_exists() => return Err(error),
+            _ => {}
         }
-        owner.get_or_insert(Owner {
-            instance: found,
-            newest: of,
-        });
+        match claim::read(self.inner.as_ref(), &key).await? {
+            Some(found) if found != claim => return Ok(Some(own.owner(key, found))),
+            _ => self.catalog.hold_claim(storage, next).map_err(not_noted)?,
+        }
+        for key in old {
+            // One that stays does no harm: the highest counts.
+            if let Err(error) = self.inner.remove(key).await {
+                tracing::debug!(storage, %key, %error, "an old claim stays: {error}");
+            }
+        }
+        Ok(None)
     }
-    Ok(owner)
 }
 
-fn is_daily(key: &ObjectKey) -> bool {
-    matches!(key.kind(), KeyKind::Daily { .. })
+/// Lets one at a time look whose a storage of this name is: after a reload the old wiring works on beside the new one, and
+/// neither may take the claim of the other for another host's.
+fn turn(storage: &str) -> Arc<Mutex<()>> {
+    static TURNS: LazyLock<std::sync::Mutex<HashMap<String, Arc<Mutex<()>>>>> =
+        LazyLock::new(Default::default);
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(turns.entry(storage.to_owned()).or_default())
 }
 
-fn instance_in(manifest: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Written {
-        instance: String,
+/// This machine's name, for whoever reads of it on another one.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "unknown".to_owned(),
+        name => name.to_owned(),
     }
-    let written: Written = serde_json::from_slice(manifest).ok()?;
-    Some(written.instance)
 }
 
 #[async_trait]
@@ -138,7 +197,7 @@ impl Store for Owned {
     }
 
     async fn create(&self, key: &ObjectKey, body: Body<'_>) -> Result<(), StoreError> {
-        self.looked.get_or_try_init(|| self.look(key)).await?;
+        self.hold(Operation::Create, key).await?;
         self.inner.create(key, body).await
     }
 
@@ -162,6 +221,7 @@ impl Store for Owned {
 #[async_trait]
 impl Prune for Owned {
     async fn remove(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        self.hold(Operation::Remove, key).await?;
         self.inner.remove(key).await
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 use super::{Unfinished, absent_folder, not_opened, store_or_reason};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::config::{Storage, StorageKind};
+use crate::config::Storage;
 use crate::engine::presence::{self, Known, Presence};
 use crate::store::{Body, Listing, ObjectStat, Operation, Prune, Reader, Store, StoreError};
 use crate::types::ObjectKey;
@@ -97,8 +97,8 @@ impl Unopened {
         not_opened(&self.storage, &cause)
     }
 
-    /// Opens it where its directory is there and holds what is known of it: a directory that holds nothing of it is taken
-    /// for a mount point without its disk.
+    /// Opens it where it holds something of what is known there: a directory that does not is taken for a mount point
+    /// without its disk, a bucket for another one.
     async fn open_now(&self) -> Result<Arc<dyn Prune>, StoreError> {
         let known = Known::of(&self.catalog);
         let known = known.map_err(|error| not_opened(&self.storage, &error.to_string()))?;
@@ -112,11 +112,8 @@ impl Unopened {
         }
         let store = store_or_reason(&self.storage, &self.instance, &self.clock, self.unfinished);
         let store = store.await?;
-        // A bucket is not mounted: one that lost everything is told of when it is written to.
-        if let StorageKind::Directory(_) = self.storage.kind
-            && let Presence::Lost(lost) = presence::look(store.as_ref(), &known).await
-        {
-            return Err(lost.not_mounted(Operation::Prepare));
+        if let Presence::Lost(lost) = presence::look(store.as_ref(), &known).await {
+            return Err(lost.refused(Operation::Prepare));
         }
         Ok(store)
     }

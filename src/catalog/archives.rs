@@ -11,7 +11,7 @@ use super::Catalog;
 use super::conditions::end;
 use super::error::{CatalogError, Stop};
 use super::events::insert_event;
-use super::order::{NEWEST_FIRST, insert_member, is_ours};
+use super::order::{AHEAD, NEWEST_FIRST, UNCONFIRMED, insert_member, is_confirmed, is_ours};
 use super::query::{PLACEMENT, placement_of, select_copies};
 use super::record::{Event, Held, Packed, StoredArchive, StoredCopy};
 use super::row::{integer, manifest, manifest_text, parsed, path, time};
@@ -41,7 +41,7 @@ fn held_sql() -> String {
                     WHERE item.r2_key = member.archive_key AND item.deleted_at IS NOT NULL)
                 AND EXISTS (SELECT 1 FROM archives AS archive
                     WHERE archive.r2_key = member.archive_key AND {archive_is_ours}))
-        SELECT held.*, coalesce(made.is_ahead, 0) AS is_ahead, coalesce(made.place, 0) AS place,
+        SELECT held.*, coalesce(made.doubt, 0) AS doubt, coalesce(made.place, 0) AS place,
             coalesce(made.at, 0) AS at
         FROM held LEFT JOIN made USING (r2_key) ORDER BY is_suspect, {NEWEST_FIRST} LIMIT ?3",
         copy_is_ours = is_ours("copy"),
@@ -50,22 +50,27 @@ fn held_sql() -> String {
 }
 
 impl Catalog {
-    /// The good copies of this installation up to `until` that no live archive holds, by database and day: what the
+    /// The good copies that this installation committed up to `until` and that no live archive holds, by database and day: what the
     /// next archive takes.
     ///
     /// # Errors
     /// Where the file cannot be read.
     pub fn unarchived(&self, until: BackupDate) -> Result<Vec<StoredCopy>, CatalogError> {
-        let sql = "SELECT r2_key FROM copies AS copy
-                   WHERE backup_date <= ?1 AND class IN ('A', 'B') AND NOT incomplete
-                      AND instance = (SELECT id FROM instance)
-                      AND NOT EXISTS (SELECT 1 FROM archive_members AS member
-                          JOIN archives AS archive ON archive.r2_key = member.archive_key
-                          WHERE member.r2_key = copy.r2_key AND archive.state = 'live')
-                      AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
-                          WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
-                   GROUP BY r2_key ORDER BY database_name, backup_date, r2_key";
-        self.read(|connection| select_copies(connection, sql, params![until.to_string()]))
+        let sql = format!(
+            "SELECT r2_key FROM copies AS copy
+             WHERE backup_date <= ?1 AND class IN ('A', 'B') AND NOT incomplete
+                AND instance = (SELECT id FROM instance) AND {copy_is_confirmed}
+                AND NOT EXISTS (SELECT 1 FROM archive_members AS member
+                    JOIN archives AS archive ON archive.r2_key = member.archive_key
+                    WHERE member.r2_key = copy.r2_key AND archive.state = 'live'
+                        AND {archive_is_confirmed})
+                AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item
+                    WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)
+             GROUP BY r2_key ORDER BY database_name, backup_date, r2_key",
+            copy_is_confirmed = is_confirmed("copy"),
+            archive_is_confirmed = is_confirmed("archive"),
+        );
+        self.read(|connection| select_copies(connection, &sql, params![until.to_string()]))
     }
 
     /// The archives, the newest week first.
@@ -123,7 +128,8 @@ impl Catalog {
                     date: parsed(row, "backup_date")?,
                     is_archived: row.get("is_archived")?,
                     is_suspect: row.get("is_suspect")?,
-                    is_ahead: row.get("is_ahead")?,
+                    is_ahead: row.get::<_, i64>("doubt")? == AHEAD,
+                    is_unconfirmed: row.get::<_, i64>("doubt")? == UNCONFIRMED,
                     order: (row.get("place")?, row.get("at")?),
                 })
             })?;
@@ -200,7 +206,7 @@ impl Catalog {
         self.write(|transaction| {
             insert_inventory(transaction, manifest, created, expires_at)?;
             for member in &manifest.members {
-                insert_member(transaction, &member.manifest, created, false)?;
+                insert_member(transaction, &member.manifest, created, 0)?;
             }
             for storage in storages {
                 insert_archive(transaction, manifest, storage, created, Some(at))?;

@@ -9,6 +9,7 @@ mod adopt;
 mod alerting;
 mod archives;
 mod audit;
+mod claims;
 mod conditions;
 mod error;
 mod events;
@@ -41,6 +42,7 @@ pub use access::{LastUse, MOST_REFUSALS, MOST_TOLD_AN_HOUR, Refused, Visit};
 pub use audit::{
     Audit, AuditAction, AuditBegin, AuditLimit, AuditOutcome, AuditRow, AuditVerdict, Taken,
 };
+pub use claims::HeldClaim;
 pub use conditions::{Condition, Ended, News, Noted, Raised};
 pub use error::CatalogError;
 pub use expiry::{ExpiryRun, KeptByRule};

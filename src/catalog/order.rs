@@ -1,5 +1,9 @@
 //! Keeps the order in which copies were made. Invariant: a clock that ran ahead puts no copy before one that was
-//! committed later, and nothing it dated counts as fresh.
+//! committed later, and nothing it dated counts as fresh; nor does what was put into a storage without this catalog.
+//!
+//! What remains impossible: a manifest is not signed, so that one with a credible date cannot be told from a copy that was
+//! committed here before the catalog was lost. `patina rebuild` takes a person's word for what lies in the storages: who
+//! can write to a storage then decides what is the newest copy.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +13,7 @@ use rusqlite::{Connection, params};
 use crate::anomaly::CLOCK_TOLERANCE;
 use crate::types::{DatabaseName, Manifest, ObjectKey};
 
+use super::archives::ALL_DATABASES;
 use super::error::{CatalogError, Stop};
 use super::row::parsed;
 use super::shelf::{Good, select_good};
@@ -22,6 +27,25 @@ pub(super) const NEWEST_FIRST: &str =
 pub(super) fn is_ours(alias: &str) -> String {
     format!("{alias}.instance = coalesce((SELECT id FROM instance), {alias}.instance)")
 }
+
+/// The keys of copies that other installations wrote: few, and found by an index of their own.
+pub(super) const OTHERS: &str =
+    "(SELECT r2_key FROM copies WHERE instance < (SELECT id FROM instance)
+    UNION ALL SELECT r2_key FROM copies WHERE instance > (SELECT id FROM instance))";
+
+/// The condition that a row of `copies` or `archives` was committed here, or confirmed by a person.
+pub(super) fn is_confirmed(alias: &str) -> String {
+    format!(
+        "NOT EXISTS (SELECT 1 FROM made AS found
+            WHERE found.r2_key = {alias}.r2_key AND found.doubt = {UNCONFIRMED})"
+    )
+}
+
+/// What `made.doubt` says of a copy that is dated later than it can have been made.
+pub(super) const AHEAD: i64 = 1;
+
+/// The same of one that was found in a storage and never committed here.
+pub(super) const UNCONFIRMED: i64 = 2;
 
 impl Catalog {
     /// The copy by which the freshness of a database is measured: the newest good one of this installation, as an object
@@ -43,12 +67,43 @@ impl Catalog {
     /// # Errors
     /// Where the file cannot be read.
     pub fn dated_ahead(&self, now: DateTime<Utc>) -> Result<BTreeSet<ObjectKey>, CatalogError> {
-        let sql = "SELECT r2_key FROM made WHERE is_ahead OR at > ?";
+        let sql = "SELECT r2_key FROM made WHERE doubt = 1 OR at > ?";
         self.read(|connection| {
             let mut statement = connection.prepare(sql)?;
             let latest = (now + CLOCK_TOLERANCE).timestamp();
             let rows = statement.query_map([latest], |row| parsed(row, "r2_key"))?;
             Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The copies that were found in a storage and that nothing here ever committed.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn unconfirmed(&self) -> Result<BTreeSet<ObjectKey>, CatalogError> {
+        // Each of them stands behind all others, which makes them quickly found.
+        let sql = "SELECT r2_key FROM made WHERE place < 0 AND doubt = ?";
+        self.read(|connection| {
+            let mut statement = connection.prepare(sql)?;
+            let rows = statement.query_map([UNCONFIRMED], |row| parsed(row, "r2_key"))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Takes a person's word that the copies which were found in the storages are this installation's: each gets the place
+    /// that its date gives it.
+    ///
+    /// # Errors
+    /// Where the rows cannot be written.
+    pub fn confirm_found(&self) -> Result<(), CatalogError> {
+        let sql =
+            "UPDATE made SET doubt = 0, place = coalesce((SELECT earlier.place FROM made AS earlier
+                       WHERE earlier.at <= made.at AND earlier.place >= 0
+                       ORDER BY earlier.at DESC, earlier.place DESC LIMIT 1), 0)
+                   WHERE place < 0 AND doubt = ?";
+        self.write(|transaction| {
+            transaction.execute(sql, [UNCONFIRMED])?;
+            Ok(())
         })
     }
 
@@ -59,7 +114,7 @@ impl Catalog {
     /// Where the rows cannot be written.
     pub fn note_dated_ahead(&self, now: DateTime<Utc>) -> Result<(), CatalogError> {
         let is_any = self.read(|connection| {
-            let sql = "SELECT EXISTS (SELECT 1 FROM made WHERE at > ? AND NOT is_ahead)";
+            let sql = "SELECT EXISTS (SELECT 1 FROM made WHERE at > ? AND doubt <> 1)";
             let latest = (now + CLOCK_TOLERANCE).timestamp();
             Ok(connection.query_row(sql, [latest], |row| row.get::<_, bool>(0))?)
         })?;
@@ -72,7 +127,7 @@ impl Catalog {
 
 /// The same, where a transaction is open.
 pub(super) fn note_ahead(connection: &Connection, now: DateTime<Utc>) -> Result<(), Stop> {
-    let sql = "UPDATE made SET is_ahead = 1 WHERE at > ? AND NOT is_ahead";
+    let sql = "UPDATE made SET doubt = 1 WHERE at > ? AND doubt <> 1";
     connection.execute(sql, [(now + CLOCK_TOLERANCE).timestamp()])?;
     Ok(())
 }
@@ -97,12 +152,23 @@ pub(super) fn insert_committed(
 
 /// What was found in a storage: a copy, or those that an archive holds.
 pub(super) fn insert_adopted(connection: &Connection, adoption: &Adoption) -> Result<(), Stop> {
-    let (at, is_ahead) = (adoption.made_at, adoption.is_ahead);
+    let doubt = match (adoption.is_ahead, adoption.is_unconfirmed) {
+        (true, _) => AHEAD,
+        (false, true) => UNCONFIRMED,
+        (false, false) => 0,
+    };
     match &adoption.record {
-        Record::Daily(manifest) => insert_found(connection, manifest, at, is_ahead),
-        Record::Weekly(archive) => archive.members.iter().try_for_each(|member| {
-            insert_member(connection, &member.manifest, adoption.created_at, is_ahead)
-        }),
+        Record::Daily(manifest) => insert_found(connection, manifest, adoption.made_at, doubt),
+        Record::Weekly(archive) => {
+            if doubt == UNCONFIRMED {
+                // Its members may be known; it may hold anything under their keys.
+                let key = (archive.key.as_str(), ALL_DATABASES);
+                insert_doubtful(connection, key, adoption.made_at, doubt)?;
+            }
+            archive.members.iter().try_for_each(|member| {
+                insert_member(connection, &member.manifest, adoption.created_at, doubt)
+            })
+        }
     }
 }
 
@@ -111,13 +177,16 @@ pub(super) fn insert_member(
     connection: &Connection,
     manifest: &Manifest,
     archived_at: DateTime<Utc>,
-    is_ahead: bool,
+    doubt: i64,
 ) -> Result<(), Stop> {
     let made_at = manifest
         .completed()
         .map_or(archived_at, |at| at.min(archived_at));
-    let is_ahead = is_ahead || is_dated_ahead(manifest, archived_at);
-    insert_found(connection, manifest, made_at, is_ahead)
+    let doubt = match is_dated_ahead(manifest, archived_at) {
+        true => AHEAD,
+        false => doubt,
+    };
+    insert_found(connection, manifest, made_at, doubt)
 }
 
 /// Whether a manifest says that its copy was made later than `latest`, or stands for a day after that.
@@ -128,21 +197,27 @@ pub fn is_dated_ahead(manifest: &Manifest, latest: DateTime<Utc>) -> bool {
     completed.is_some_and(|at| at > latest + CLOCK_TOLERANCE) || manifest.date.0 > last_day
 }
 
-/// One that is dated ahead comes after all others: nobody knows when it was made.
+/// One in doubt comes after all others: nobody knows when it was made.
 fn insert_found(
     connection: &Connection,
     manifest: &Manifest,
     at: DateTime<Utc>,
-    is_ahead: bool,
+    doubt: i64,
+) -> Result<(), Stop> {
+    let key = (manifest.key.as_str(), manifest.database.as_str());
+    insert_doubtful(connection, key, at, doubt)
+}
+
+fn insert_doubtful(
+    connection: &Connection,
+    (key, database): (&str, &str),
+    at: DateTime<Utc>,
+    doubt: i64,
 ) -> Result<(), Stop> {
     let sql =
-        "INSERT OR IGNORE INTO made SELECT ?1, ?2, ?3, iif(?4, -1, coalesce((SELECT place FROM made
+        "INSERT OR IGNORE INTO made SELECT ?1, ?2, ?3, iif(?4 <> 0, -1, coalesce((SELECT place FROM made
                    WHERE at <= ?3 AND place >= 0 ORDER BY at DESC, place DESC LIMIT 1), 0)), ?4";
-    connection.prepare_cached(sql)?.execute(params![
-        manifest.key.as_str(),
-        manifest.database.as_str(),
-        at.timestamp(),
-        is_ahead
-    ])?;
+    let arguments = params![key, database, at.timestamp(), doubt];
+    connection.prepare_cached(sql)?.execute(arguments)?;
     Ok(())
 }

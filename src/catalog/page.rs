@@ -1,4 +1,4 @@
-//! Lists what can be downloaded, page by page. Invariant: a page costs what is on it, however long the list.
+//! Lists what this installation can download, page by page. Invariant: a page costs what is on it, however long the list.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,10 @@ use crate::types::{BackupDate, DatabaseName, EvidenceClass, Exception, Manifest,
 
 use super::Catalog;
 use super::error::{CatalogError, Stop};
+use super::order::OTHERS;
 use super::record::StoredArchive;
 use super::row::{integer, number, optional_number, optional_parsed, parsed, time};
-use super::states::{ARCHIVES, DOUBTFUL, ListedState, OWN_RANK, SOUND_ARCHIVE, StateFilter};
+use super::states::{ARCHIVES, ListedState, OWN_RANK, SOUND_ARCHIVE, StateFilter, doubtful};
 
 /// Which copies a page is about, and where it begins.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -222,7 +223,10 @@ impl Bounds {
 
     fn count(&self, connection: &Connection) -> Result<u64, Stop> {
         let own = match self.states {
-            StateFilter::All => self.count_own(connection, "")?,
+            StateFilter::All => {
+                let all = self.count_own(connection, "")?;
+                all.saturating_sub(self.count_among(connection, OTHERS, "")?)
+            }
             // Most are good, and those that are not are quickly found.
             StateFilter::Restorable => {
                 let all = self.count_own(connection, "")?;
@@ -253,13 +257,24 @@ impl Bounds {
 
     /// Those that no restore takes.
     fn count_doubtful(&self, connection: &Connection) -> Result<u64, Stop> {
+        let (rank, ranks) = (rank(), StateFilter::Restorable.ranks());
+        let condition = format!("AND {rank} NOT IN ({ranks})");
+        self.count_among(connection, &doubtful(), &condition)
+    }
+
+    /// Those among a few keys, without looking at all others.
+    fn count_among(
+        &self,
+        connection: &Connection,
+        keys: &str,
+        condition: &str,
+    ) -> Result<u64, Stop> {
         let (from, arguments) = self.narrowed(&format!(
-            "FROM {DOUBTFUL} CROSS JOIN backup_inventory AS item ON item.r2_key = doubtful.r2_key
+            "FROM (SELECT DISTINCT r2_key FROM {keys}) AS few
+             CROSS JOIN backup_inventory AS item ON item.r2_key = few.r2_key
              WHERE deleted_at IS NULL AND item.r2_key >= ? AND item.r2_key < ?"
         ));
-        let (rank, ranks) = (rank(), StateFilter::Restorable.ranks());
-        let sql =
-            format!("{ARCHIVES} SELECT count(*) AS number {from} AND {rank} NOT IN ({ranks})");
+        let sql = format!("{ARCHIVES} SELECT count(*) AS number {from} {condition}");
         Ok(connection.query_row(&sql, params_from_iter(arguments), counted)?)
     }
 }
@@ -268,9 +283,13 @@ fn counted(row: &Row<'_>) -> rusqlite::Result<u64> {
     number(row, "number")
 }
 
-/// The rank of the copy `item`: an undamaged archive makes up for an object that is not.
+/// The rank of the copy `item`: an undamaged archive makes up for an object that is not. Another installation's copy has
+/// one that no list takes.
 fn rank() -> String {
-    format!("iif({OWN_RANK} >= 3 AND {SOUND_ARCHIVE} IS NOT NULL, 0, {OWN_RANK})")
+    format!(
+        "CASE WHEN item.r2_key IN {OTHERS} THEN 9
+             WHEN {OWN_RANK} >= 3 AND {SOUND_ARCHIVE} IS NOT NULL THEN 0 ELSE {OWN_RANK} END"
+    )
 }
 
 fn own(connection: &Connection, bounds: &Bounds, limit: usize) -> Result<Vec<Listed>, Stop> {

@@ -126,7 +126,7 @@ pub(super) fn select_last_good(
 ) -> Result<Option<StoredCopy>, Stop> {
     let sql = format!(
         "SELECT r2_key FROM made WHERE database_name = ?1
-            AND (?2 IS NULL OR (at <= ?2 AND NOT is_ahead))
+            AND (?2 IS NULL OR (at <= ?2 AND doubt = 0))
             AND EXISTS (SELECT 1 FROM copies AS copy WHERE copy.r2_key = made.r2_key
                 AND state = 'live' AND NOT incomplete AND class IN ('A', 'B') AND {is_ours})
             AND NOT EXISTS (SELECT 1 FROM backup_inventory AS item

@@ -320,6 +320,8 @@ pub struct Held {
     pub is_suspect: bool,
     /// True where it is dated later than it can have been made.
     pub is_ahead: bool,
+    /// True where it was found in a storage and nothing here ever committed it.
+    pub is_unconfirmed: bool,
     /// Its place in the order in which copies were made, the last one highest.
     pub order: (i64, i64),
 }
@@ -381,6 +383,8 @@ pub struct Adoption {
     pub made_at: DateTime<Utc>,
     /// Whether it is dated later than it can have been made.
     pub is_ahead: bool,
+    /// Whether the catalog was there all the time and never committed it: anybody may have put it into the storage.
+    pub is_unconfirmed: bool,
 }
 
 /// An object of ours as expiry, reconciliation and verification see it; without its manifest, for there may be

@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use super::error::{CatalogError, Stop};
 
 /// The steps in their order; the file's `user_version` is how many were taken.
-const MIGRATIONS: [&str; 15] = [
+const MIGRATIONS: [&str; 16] = [
     include_str!("../../migrations/001_backup_metadata.sql"),
     include_str!("../../migrations/002_copies.sql"),
     include_str!("../../migrations/003_week.sql"),
@@ -25,6 +25,7 @@ const MIGRATIONS: [&str; 15] = [
     include_str!("../../migrations/013_order.sql"),
     include_str!("../../migrations/014_access.sql"),
     include_str!("../../migrations/015_expiry.sql"),
+    include_str!("../../migrations/016_doubts.sql"),
 ];
 
 /// The last schema this program knows.

@@ -12,7 +12,7 @@ use crate::types::{
 use super::Catalog;
 use super::archives::select_archives;
 use super::error::{CatalogError, Stop};
-use super::order::is_ours;
+use super::order::{AHEAD, OTHERS, UNCONFIRMED, is_confirmed, is_ours};
 use super::query::{result_of, select_copies, select_last_good};
 use super::record::{CopyState, JobResult, Placement, ResultStatus};
 use super::row::{ResultStatusWord, number, parsed, time};
@@ -70,6 +70,8 @@ pub struct Good {
     pub created_at: DateTime<Utc>,
     /// Whether it is known to be dated later than it can have been made.
     pub is_ahead: bool,
+    /// Whether it was found in a storage and nothing here ever committed it.
+    pub is_unconfirmed: bool,
     /// The bytes it takes in a storage; of one in an archive, what it took.
     pub size_bytes: u64,
     /// The rows of all its tables.
@@ -140,7 +142,9 @@ pub(super) fn select_shelves(
     for name in databases {
         let last_good = select_good(connection, &name, None)?;
         let dated = match &last_good {
-            Some(good) if good.is_ahead => select_good(connection, &name, Some(i64::MAX))?,
+            Some(good) if good.is_ahead || good.is_unconfirmed => {
+                select_good(connection, &name, Some(i64::MAX))?
+            }
             other => other.clone(),
         };
         let shelf = Shelf {
@@ -188,12 +192,13 @@ pub(super) fn select_good(
         "SELECT member.archive_key, member.r2_key FROM made
          CROSS JOIN archive_members AS member ON member.r2_key = made.r2_key
          CROSS JOIN archives AS copy ON copy.r2_key = member.archive_key AND copy.state = 'live'
-         WHERE made.database_name = ?1 AND {is_ours} AND {UNMARKED}
-            AND (?2 IS NULL OR (made.at <= ?2 AND NOT made.is_ahead))
+         WHERE made.database_name = ?1 AND {is_ours} AND {is_confirmed} AND {UNMARKED}
+            AND (?2 IS NULL OR (made.at <= ?2 AND made.doubt = 0))
             AND (?3 IS NULL OR (made.place, made.at, made.r2_key) >
                 (SELECT place, at, r2_key FROM made WHERE r2_key = ?3))
          ORDER BY made.place DESC, made.at DESC, made.r2_key DESC LIMIT 1",
-        is_ours = is_ours("copy")
+        is_ours = is_ours("copy"),
+        is_confirmed = is_confirmed("copy")
     );
     let known = daily.as_ref().map(|good| good.key.as_str());
     let keys = connection.query_row(&sql, params![name.as_str(), latest, known], |row| {
@@ -219,10 +224,14 @@ pub(super) fn select_good(
 /// Adds whether its date is believed.
 fn with_date(connection: &Connection, good: Option<Good>) -> Result<Option<Good>, Stop> {
     let Some(good) = good else { return Ok(None) };
-    let sql = "SELECT is_ahead FROM made WHERE r2_key = ?";
-    let is_ahead = connection.query_row(sql, [good.key.as_str()], |row| row.get(0));
-    let is_ahead = is_ahead.optional()?.unwrap_or(false);
-    Ok(Some(Good { is_ahead, ..good }))
+    let sql = "SELECT doubt FROM made WHERE r2_key = ?";
+    let doubt = connection.query_row(sql, [good.key.as_str()], |row| row.get(0));
+    let doubt: i64 = doubt.optional()?.unwrap_or_default();
+    Ok(Some(Good {
+        is_ahead: doubt == AHEAD,
+        is_unconfirmed: doubt == UNCONFIRMED,
+        ..good
+    }))
 }
 
 fn good(manifest: &Manifest, created_at: DateTime<Utc>, placements: &[Placement]) -> Good {
@@ -234,6 +243,7 @@ fn good(manifest: &Manifest, created_at: DateTime<Utc>, placements: &[Placement]
         archive: None,
         created_at,
         is_ahead: false,
+        is_unconfirmed: false,
         size_bytes: manifest.stored.size_bytes,
         rows: manifest.evidence.total_rows(),
         tables: manifest.evidence.tables.len() as u64,
@@ -281,7 +291,8 @@ fn add_dailies(
              max(state = 'live' AND class = 'S') AS is_suspect,
              max(state = 'live') AS is_live
          FROM copies AS copy INDEXED BY idx_copies_day
-         WHERE backup_date >= ? AND {UNMARKED} GROUP BY backup_date, database_name"
+         WHERE backup_date >= ? AND {UNMARKED} AND copy.r2_key NOT IN {OTHERS}
+         GROUP BY backup_date, database_name"
     );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([since.to_string()])?;
@@ -309,8 +320,9 @@ fn add_archived(
     let sql = format!(
         "SELECT member.database_name, member.backup_date, max(copy.state = 'live') AS is_live
          FROM archive_members AS member JOIN archives AS copy ON copy.r2_key = member.archive_key
-         WHERE member.backup_date >= ? AND {UNMARKED}
-         GROUP BY member.database_name, member.backup_date"
+         WHERE member.backup_date >= ? AND {UNMARKED} AND {is_ours}
+         GROUP BY member.database_name, member.backup_date",
+        is_ours = is_ours("copy")
     );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([since.to_string()])?;
@@ -340,11 +352,13 @@ fn add_points(
                    FROM backup_results INDEXED BY idx_results_stored
                    WHERE status = 'success' AND started_at >= unixepoch(?1, '-2 days')
                    GROUP BY 1, 2 HAVING backup_date >= ?1";
-    let copies = "SELECT database_name, backup_date, max(created_at) AS at,
-                      stored_bytes AS size_bytes, row_count
-                  FROM copies INDEXED BY idx_copies_day
-                  WHERE backup_date >= ?1 GROUP BY backup_date, database_name";
-    for sql in [copies, results] {
+    let copies = format!(
+        "SELECT database_name, backup_date, max(created_at) AS at,
+             stored_bytes AS size_bytes, row_count
+         FROM copies INDEXED BY idx_copies_day
+         WHERE backup_date >= ?1 AND r2_key NOT IN {OTHERS} GROUP BY backup_date, database_name"
+    );
+    for sql in [copies.as_str(), results] {
         let mut statement = connection.prepare(sql)?;
         let mut rows = statement.query([since.to_string()])?;
         while let Some(row) = rows.next()? {

@@ -1,7 +1,7 @@
-//! Keeps which due moments of which task were taken. Invariant: one that was taken is never taken again, whatever the
-//! clock shows meanwhile.
+//! Keeps which due moments of which task were taken, and in which order. Invariant: one that was taken is never taken
+//! again, whatever the clock shows meanwhile, unless an earlier one was taken after it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{OptionalExtension, params};
 
 use super::Catalog;
@@ -53,6 +53,55 @@ impl Catalog {
                 transaction.execute(forget, params![task, MOST_KNOWN])?;
             }
             Ok(is_new)
+        })
+    }
+
+    /// The last earlier due moment that was taken after this one: of the same task, or one of any task that is older by
+    /// more than `catch_up`, which bounds how long after its time a moment is taken. `None`: there is none, and the clock
+    /// was not ahead when this one was taken, or not for long.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn earlier_taken_after(
+        &self,
+        task: &str,
+        slot: DateTime<Utc>,
+        catch_up: TimeDelta,
+    ) -> Result<Option<DateTime<Utc>>, CatalogError> {
+        // Rows have the order in which they were taken; only those after this one are read.
+        let sql = "SELECT max(earlier.slot) AS earlier
+                   FROM slots AS taken JOIN slots AS earlier NOT INDEXED ON earlier.rowid > taken.rowid
+                   WHERE taken.task = ?1 AND taken.slot = ?2
+                       AND (earlier.slot < ?3 OR (earlier.task = ?1 AND earlier.slot < ?2))";
+        let oldest = slot.checked_sub_signed(catch_up);
+        let oldest = oldest.unwrap_or(DateTime::<Utc>::MIN_UTC);
+        let arguments = params![task, slot.timestamp(), oldest.timestamp()];
+        self.read(|connection| {
+            Ok(connection.query_row(sql, arguments, |row| optional_time(row, "earlier"))?)
+        })
+    }
+
+    /// Takes a due moment anew whose work ended and after which `earlier` was taken. False: it was taken since then.
+    ///
+    /// # Errors
+    /// Where the row cannot be written; the task must not run then.
+    pub fn take_anew(
+        &self,
+        task: &str,
+        slot: DateTime<Utc>,
+        earlier: DateTime<Utc>,
+    ) -> Result<bool, CatalogError> {
+        // A row of its own comes after all that were taken so far.
+        let free = "DELETE FROM slots WHERE task = ? AND slot = ? AND ended_at IS NOT NULL
+                        AND rowid < (SELECT max(rowid) FROM slots WHERE slot = ?)";
+        let take = "INSERT INTO slots (task, slot, attempts) VALUES (?, ?, 1)";
+        let (slot, earlier) = (slot.timestamp(), earlier.timestamp());
+        self.write(|transaction| {
+            let is_free = transaction.execute(free, params![task, slot, earlier])? == 1;
+            if is_free {
+                transaction.execute(take, params![task, slot])?;
+            }
+            Ok(is_free)
         })
     }
 

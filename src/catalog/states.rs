@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use crate::types::Refused;
 
+use super::order::OTHERS;
+
 /// What a listed copy is worth: the best of what any storage or archive holds of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ListedState {
@@ -95,12 +97,14 @@ impl FromStr for StateFilter {
 /// What to write where a state is asked for.
 pub const STATES: &str = "use good, unproven, suspect, corrupt, missing or all";
 
-/// The weekly archives that expiry did not choose, each with the rank of its members: an archive takes proven copies
+/// The weekly archives of this installation that expiry did not choose, each with the rank of its members: an archive takes proven copies
 /// alone.
 pub(super) const ARCHIVES: &str = "WITH ranks AS MATERIALIZED (
     SELECT r2_key, coalesce((SELECT min(CASE state WHEN 'live' THEN 0 WHEN 'corrupt' THEN 3 ELSE 4 END)
         FROM archives WHERE archives.r2_key = whole.r2_key), 4) AS rank
-    FROM backup_inventory AS whole WHERE database_name = '*' AND deleted_at IS NULL)";
+    FROM backup_inventory AS whole WHERE database_name = '*' AND deleted_at IS NULL
+        AND NOT EXISTS (SELECT 1 FROM archives WHERE archives.r2_key = whole.r2_key
+            AND archives.instance <> (SELECT id FROM instance)))";
 
 /// The rank of the copy `item` by its own objects; one whose record is not known is unproven.
 pub(super) const OWN_RANK: &str = "coalesce((SELECT min(CASE
@@ -112,8 +116,12 @@ pub(super) const OWN_RANK: &str = "coalesce((SELECT min(CASE
     FROM copies WHERE copies.r2_key = item.r2_key), 1)";
 
 /// The keys that may be of copies that no restore takes: few, and found by indexes of their own, whatever else is stored.
-pub(super) const DOUBTFUL: &str = "(SELECT r2_key FROM copies WHERE state <> 'live'
-    UNION SELECT r2_key FROM copies WHERE class = 'S') AS doubtful";
+pub(super) fn doubtful() -> String {
+    format!(
+        "(SELECT r2_key FROM copies WHERE state <> 'live'
+            UNION SELECT r2_key FROM copies WHERE class = 'S' UNION SELECT r2_key FROM {OTHERS})"
+    )
+}
 
 /// An undamaged archive that holds the copy `item`; null: there is none. It needs [`ARCHIVES`].
 pub(super) const SOUND_ARCHIVE: &str = "(SELECT max(archive_key)

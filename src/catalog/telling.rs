@@ -178,6 +178,6 @@ fn place(key: &ObjectKey, storage: &str) -> String {
 fn database_of(key: &ObjectKey) -> Option<DatabaseName> {
     match key.kind() {
         KeyKind::Daily { database, .. } => Some(database.clone()),
-        KeyKind::Weekly { .. } | KeyKind::Manifest { .. } => None,
+        KeyKind::Weekly { .. } | KeyKind::Manifest { .. } | KeyKind::Claim { .. } => None,
     }
 }

@@ -176,7 +176,7 @@ impl Catalog {
 pub(super) fn table_of(key: &ObjectKey) -> &'static str {
     match key.kind() {
         KeyKind::Weekly { .. } => "archives",
-        KeyKind::Daily { .. } | KeyKind::Manifest { .. } => "copies",
+        KeyKind::Daily { .. } | KeyKind::Manifest { .. } | KeyKind::Claim { .. } => "copies",
     }
 }
 

@@ -165,6 +165,19 @@ fn tell_passed_over(
         )),
         None => {}
     }
+    let unconfirmed = held.iter().find(|held| held.is_unconfirmed);
+    match unconfirmed.filter(|found| found.date >= manifest.date) {
+        Some(found) if found.key == manifest.key => tell(format_args!(
+            "warning: {} is UNCONFIRMED: it was found in a storage and never stored by this catalog; there is no other copy \
+             to take",
+            found.key
+        )),
+        Some(found) => tell(format_args!(
+            "note: {} is UNCONFIRMED: it was found in a storage and never stored by this catalog; taken is {}",
+            found.key, manifest.key
+        )),
+        None => {}
+    }
     let newer = held.iter().find(|held| held.is_suspect);
     if let Some(newer) = newer.filter(|newer| newer.date >= manifest.date) {
         tell(format_args!(

@@ -42,6 +42,7 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Exit> {
     let now = SystemClock::new().now();
     let doubts = Doubts {
         ahead: catalog.dated_ahead(now)?,
+        unconfirmed: catalog.unconfirmed()?,
         own: catalog.known_instance()?,
     };
     if context.json {
@@ -77,6 +78,8 @@ pub(super) fn shown(copies: &[StoredCopy], doubts: &Doubts, now: DateTime<Utc>) 
 pub(super) struct Doubts {
     /// Those that are dated later than they can have been made.
     ahead: BTreeSet<ObjectKey>,
+    /// Those that were found in a storage and that nothing here ever committed.
+    unconfirmed: BTreeSet<ObjectKey>,
     /// This installation's id.
     own: Option<String>,
 }
@@ -84,6 +87,10 @@ pub(super) struct Doubts {
 impl Doubts {
     fn is_ahead(&self, copy: &StoredCopy) -> bool {
         self.ahead.contains(copy.key())
+    }
+
+    fn is_unconfirmed(&self, copy: &StoredCopy) -> bool {
+        self.unconfirmed.contains(copy.key())
     }
 
     /// Whether another installation wrote it.
@@ -95,10 +102,11 @@ impl Doubts {
     /// The day, and what is wrong with it.
     fn date(&self, copy: &StoredCopy) -> String {
         let date = copy.manifest.date;
-        match (self.is_ahead(copy), self.is_foreign(copy)) {
-            (true, _) => format!("{date} AHEAD"),
-            (false, true) => format!("{date} OTHER"),
-            (false, false) => date.to_string(),
+        match () {
+            () if self.is_ahead(copy) => format!("{date} AHEAD"),
+            () if self.is_foreign(copy) => format!("{date} OTHER"),
+            () if self.is_unconfirmed(copy) => format!("{date} UNCONFIRMED"),
+            () => date.to_string(),
         }
     }
 
@@ -109,6 +117,12 @@ impl Doubts {
             text.push_str(
                 "\n\nAHEAD: dated later than it can have been made: a clock was ahead, or somebody put it there; it makes \
                  nothing fresh",
+            );
+        }
+        if copies.iter().any(|copy| self.is_unconfirmed(copy)) {
+            text.push_str(
+                "\n\nUNCONFIRMED: found in a storage and never stored by this catalog; it makes nothing fresh, and is taken \
+                 where there is no other copy or its own key is given; `patina rebuild` confirms all of them",
             );
         }
         if copies.iter().any(|copy| self.is_foreign(copy)) {
@@ -122,6 +136,7 @@ impl Doubts {
     fn document(&self, copy: &StoredCopy) -> Value {
         let mut document = document(copy);
         document["dated_ahead"] = self.is_ahead(copy).into();
+        document["unconfirmed"] = self.is_unconfirmed(copy).into();
         document["instance"] = copy.manifest.instance.as_str().into();
         document
     }

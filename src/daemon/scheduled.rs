@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use super::jobs::{Ended, JobError};
 use crate::catalog::{Catalog, CatalogError, Slot};
 use crate::clock::Clock;
-use crate::schedule::{Because, End, Schedule, Skipped, Taken, Verdict};
+use crate::schedule::{self, Because, End, Schedule, Skipped, Taken, Verdict};
 use crate::task::{Next, Task};
 
 /// When the catalog does not answer, it is asked again after this time.
@@ -56,11 +56,17 @@ impl Slots {
 
     fn verdict(&self, now: DateTime<Utc>) -> Result<Verdict, CatalogError> {
         let last = self.catalog.last_slot(&self.name, now)?;
-        let taken = last.map(|slot| self.taken(slot));
+        let taken = last.map(|slot| self.taken(slot)).transpose()?;
         Ok(self.schedule.verdict(self.zone, taken, now, self.catch_up))
     }
 
-    fn taken(&self, slot: Slot) -> Taken {
+    /// The slot after which the clock went back, if it did.
+    fn earlier(&self, slot: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, CatalogError> {
+        let window = schedule::window(self.catch_up);
+        self.catalog.earlier_taken_after(&self.name, slot, window)
+    }
+
+    fn taken(&self, slot: Slot) -> Result<Taken, CatalogError> {
         let is_ours = self
             .begun
             .with(|begun| begun.contains(&(self.name.clone(), slot.at)));
@@ -68,10 +74,14 @@ impl Slots {
             None if !is_ours => End::Died {
                 attempts: slot.attempts,
             },
-            _ => End::Ended,
+            Some(_) => match self.earlier(slot.at)? {
+                Some(earlier) => End::BeforeItsTime { earlier },
+                None => End::Ended,
+            },
+            None => End::Ended,
         };
         let slot = slot.at;
-        Taken { slot, end }
+        Ok(Taken { slot, end })
     }
 }
 
@@ -123,6 +133,10 @@ impl Scheduled {
                     Because::Interrupted => {
                         self.slots.catalog.retake_slot(&self.slots.name, slot)?
                     }
+                    Because::BeforeItsTime => match slots.earlier(slot)? {
+                        Some(earlier) => slots.catalog.take_anew(&slots.name, slot, earlier)?,
+                        None => false,
+                    },
                     Because::OnTime | Because::Missed => {
                         self.slots.catalog.take_slot(&self.slots.name, slot)?
                     }

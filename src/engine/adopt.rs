@@ -38,7 +38,7 @@ pub(super) struct Adopted {
 /// Whose objects are taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose {
-    /// This installation's alone.
+    /// This installation's alone. What the catalog did not commit is no newest and no fresh copy.
     Ours,
     /// Every installation's: a catalog is made anew, and nobody knows yet whose it is.
     Everyones,
@@ -64,6 +64,10 @@ pub(super) async fn adopt(
     let own = wiring.catalog.instance()?;
     let read = |(key, stat): Candidate| async move {
         let adoption = read(wiring, store, &key, stat).await;
+        let adoption = adoption.map(|adoption| Adoption {
+            is_unconfirmed: whose == Whose::Ours,
+            ..adoption
+        });
         (key, adoption)
     };
     let mut batches = stream::iter(candidates)
@@ -112,7 +116,7 @@ async fn read(
     };
     let record = match key.kind() {
         KeyKind::Weekly { .. } => parse(&text, ARCHIVE_FORMAT).map(Record::Weekly),
-        KeyKind::Daily { .. } | KeyKind::Manifest { .. } => {
+        KeyKind::Daily { .. } | KeyKind::Manifest { .. } | KeyKind::Claim { .. } => {
             parse(&text, MANIFEST_FORMAT).map(Record::Daily)
         }
     };
@@ -161,6 +165,7 @@ async fn read(
         expires_at,
         made_at: created_at.min(stat.modified),
         is_ahead,
+        is_unconfirmed: true,
     })
 }
 

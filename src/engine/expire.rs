@@ -141,7 +141,7 @@ fn unseen(items: &[Item], lost: &[Lost]) -> BTreeMap<ObjectKey, String> {
             let mut placements = item.placements.iter();
             placements.any(|placement| placement.storage == storage.storage)
         };
-        let why = storage.not_mounted(Operation::Remove).to_string();
+        let why = storage.refused(Operation::Remove).to_string();
         let keys = items.iter().filter(lies_there).map(|item| &item.key);
         unseen.extend(keys.map(|key| (key.clone(), why.clone())));
     }

@@ -2,7 +2,8 @@
 //! deleted for what it says.
 //!
 //! A directory that lost everything at once is most likely an empty mount point, and a bucket another one than before. So
-//! every storage is looked at here before anything works with it, by whatever command.
+//! every storage, of whatever kind, is looked at here before anything works with it, by whatever command: it is an error
+//! until it holds something again, or a person says that it is empty for good.
 
 use std::time::Duration;
 
@@ -78,43 +79,33 @@ impl Known {
 }
 
 impl Lost {
-    /// What happened, without the storage's name.
-    fn cause(&self) -> String {
-        match self.objects {
+    /// Why nothing is read from it, written to it or concluded from it, and the ways out.
+    pub fn refusal(&self) -> StoreErrorKind {
+        let cause = match self.objects {
             1 => "the object that it should hold is not there".to_owned(),
             objects => {
                 let objects = counted(objects, "object");
                 format!("none of the {objects} that it should hold is there")
             }
+        };
+        StoreErrorKind::Refused {
+            cause: format!("{cause}; is its disk mounted? is it the right bucket?"),
+            hint: format!(
+                "mount the disk, or correct `directory`, `bucket` or `prefix`; if it was emptied or replaced for good, say \
+                 so: `patina reconcile --replaced {}`",
+                self.storage
+            ),
         }
     }
 
-    /// The same as the error of a directory: it is taken for a mount point whose disk is not mounted.
-    pub fn not_mounted(&self, operation: Operation) -> StoreError {
-        let kind = StoreErrorKind::Refused {
-            cause: format!("{}; is its disk mounted?", self.cause()),
-            hint: format!(
-                "mount it, or correct `directory`; if it was replaced by an empty one for good, say so: \
-                 `patina reconcile --replaced {}`",
-                self.storage
-            ),
-        };
-        StoreError::new(&self.storage, operation, None, kind)
+    /// The same as the error of a call.
+    pub fn refused(&self, operation: Operation) -> StoreError {
+        StoreError::new(&self.storage, operation, None, self.refusal())
     }
 
     /// The end of it.
     pub(super) fn ended(&self, at: DateTime<Utc>) -> Ended {
         over(&self.storage, at)
-    }
-
-    /// The same as a warning: what is stored from now on is stored.
-    pub fn warning(&self) -> String {
-        format!(
-            "storage `{0}`: {1}\nhint: check `bucket` and `prefix`; if it was emptied, say so: \
-             `patina reconcile --replaced {0}`",
-            self.storage,
-            self.cause()
-        )
     }
 }
 
@@ -201,7 +192,7 @@ pub(super) async fn tell(wiring: &Wiring) -> Result<Vec<String>, CatalogError> {
         let (name, at) = (store.name(), wiring.clock.now());
         match looked {
             Some(Presence::Lost(lost)) => {
-                let message = lost.warning();
+                let message = lost.refused(Operation::Prepare).to_string();
                 warnings.push(message.clone());
                 let event = Event {
                     kind: EventKind::MissingObject,

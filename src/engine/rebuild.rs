@@ -30,7 +30,10 @@ pub struct Report {
 pub async fn run(wiring: &Wiring, stop: &CancellationToken) -> Result<Report, CatalogError> {
     // First: were it to end early, nothing is deleted all the same.
     wiring.catalog.keep_quiet(wiring.clock.now() + QUIET)?;
+    // Another host may have worked with a copy of this catalog: from now on this one does.
+    wiring.catalog.forget_claims()?;
     let storages = run_for(Whose::Everyones, wiring, Patience::Leave, stop).await?;
+    wiring.catalog.confirm_found()?;
     let instances = wiring.catalog.instances()?;
     if let [only] = instances.as_slice() {
         wiring.catalog.take_over(only)?;

@@ -9,13 +9,13 @@ use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::adopt::{Candidate, Whose, adopt};
-use super::presence::{Known, Lost};
+use super::presence::{self, Known, Lost, Presence};
 use super::verify::freeze;
 use crate::catalog::{
     CatalogError, CopyState, Damage, Ended, Event, EventKind, Item, News, Raised,
 };
 use crate::config::AlertLevel;
-use crate::store::{Listing, ObjectStat, Store, StoreError};
+use crate::store::{Listing, ObjectStat, Operation, Store, StoreError};
 use crate::types::{KeyKind, ObjectKey, counted, grouped};
 use crate::wiring::Wiring;
 
@@ -175,6 +175,10 @@ async fn compare(
         storage: store.name().to_owned(),
         ..StorageReport::default()
     };
+    if let Some(error) = lost(wiring, store).await? {
+        report.error = Some(error);
+        return Ok(report);
+    }
     // Read first: what a backup commits in between is then unknown here, and adopting it changes nothing.
     let items = wiring.catalog.items()?;
     match store.list().await {
@@ -188,6 +192,17 @@ async fn compare(
         Err(error) => report.error = Some(error.to_string()),
     }
     Ok(report)
+}
+
+/// Why nothing is concluded from what `store` does not hold: it lost everything at once.
+async fn lost(wiring: &Wiring, store: &dyn Store) -> Result<Option<String>, CatalogError> {
+    let known = Known::of(&wiring.catalog)?;
+    Ok(
+        match presence::look(store, &known.in_storage(store.name())).await {
+            Presence::Lost(lost) => Some(lost.refused(Operation::List).to_string()),
+            Presence::There | Presence::New | Presence::Unknown(_) => None,
+        },
+    )
 }
 
 /// A listing by key.
@@ -327,6 +342,10 @@ async fn second_looks(wiring: &Wiring, reports: &mut [StorageReport]) -> Result<
         let Some(store) = wiring.store(&report.storage) else {
             continue;
         };
+        if let Some(error) = lost(wiring, store.as_ref()).await? {
+            report.error.get_or_insert(error);
+            continue;
+        }
         for item in items.iter().filter(|item| absent.contains(&item.key)) {
             look_again(wiring, store.as_ref(), item, report).await?;
         }

@@ -25,12 +25,16 @@ impl Scales<'_> {
         let instance = self.catalog.instance()?;
         let removals = self.catalog.removals()?.into_iter();
         let going: BTreeSet<ObjectKey> = removals.map(|(key, _)| key).collect();
+        let unconfirmed = self.catalog.unconfirmed()?;
         let objects = items.iter().map(|item| {
             let mut object = self.object(item, care, &instance);
-            if going.contains(&item.key) {
-                // Some of it may be gone: it stands for nothing any more.
+            let is_unconfirmed = unconfirmed.contains(&item.key);
+            if going.contains(&item.key) || is_unconfirmed {
+                // Of one that goes some may be gone; and for what anybody may have put there no other copy goes.
                 object.state = State::Unfit;
             }
+            // Nor does it go itself: it may be this installation's all the same.
+            object.is_ours &= !is_unconfirmed;
             object
         });
         Ok(objects.collect())

@@ -12,10 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::commit::samples_read_back;
 use super::lease::while_leased;
+use super::presence::{self, Known, Presence};
 use crate::catalog::{CatalogError, Damage, Event, EventKind, Item, Placement};
 use crate::config::AlertLevel;
 use crate::copy::{ReadingError, check_manifest, read_archive, read_copy};
 use crate::progress::Progress;
+use crate::store::Operation;
 use crate::types::{DatabaseName, ObjectKey, counted};
 use crate::wiring::Wiring;
 
@@ -158,9 +160,9 @@ async fn in_storage(
     stop: &CancellationToken,
 ) -> Result<Vec<(usize, Finding)>, CatalogError> {
     let mut findings = Vec::with_capacity(targets.len());
-    let mut hangs: Option<String> = None;
+    let mut unread: Option<String> = lost(wiring, &targets).await?;
     for (number, target) in targets {
-        if let Some(why) = &hangs {
+        if let Some(why) = &unread {
             let found = Err(ReadingError::Unread(why.clone()));
             let finding = Finding { target, found };
             note(wiring, &finding)?;
@@ -176,7 +178,7 @@ async fn in_storage(
                 () = wiring.clock.sleep(timeout) => {
                     let timeout = humantime::format_duration(timeout);
                     let why = format!("storage `{}` did not answer within {timeout}", target.storage);
-                    hangs = Some(why.clone());
+                    unread = Some(why.clone());
                     Some(Ok(Err(ReadingError::Unread(why))))
                 }
                 () = stop.cancelled() => None,
@@ -194,6 +196,28 @@ async fn in_storage(
         findings.push((number, finding));
     }
     Ok(findings)
+}
+
+/// Why nothing is read: the storage of `targets` lost everything at once, and none of it is noted as missing.
+async fn lost(
+    wiring: &Wiring,
+    targets: &[(usize, Target)],
+) -> Result<Option<String>, CatalogError> {
+    let storage = targets.first().map(|(_, target)| &target.storage);
+    let Some(store) = storage.and_then(|storage| wiring.store(storage)) else {
+        return Ok(None);
+    };
+    let known = Known::of(&wiring.catalog)?;
+    let known = known.in_storage(store.name());
+    // One that does not answer says so where it is read from.
+    let looked = tokio::select! {
+        looked = presence::look(store.as_ref(), &known) => looked,
+        () = wiring.clock.sleep(READ_TIMEOUT) => return Ok(None),
+    };
+    Ok(match looked {
+        Presence::Lost(lost) => Some(lost.refused(Operation::Read).to_string()),
+        Presence::There | Presence::New | Presence::Unknown(_) => None,
+    })
 }
 
 fn tell(findings: &[Finding]) {

@@ -22,6 +22,8 @@ pub struct Available {
     pub is_suspect: bool,
     /// Whether it is dated later than it can have been made.
     pub is_ahead: bool,
+    /// Whether it was found in a storage and nothing here ever committed it.
+    pub is_unconfirmed: bool,
     /// What of its source it does not carry.
     pub exceptions: usize,
 }
@@ -35,6 +37,8 @@ pub(super) struct Known {
     pub(super) path: String,
     /// Whether it is dated later than it can have been made.
     is_ahead: bool,
+    /// Whether it was found in a storage and nothing here ever committed it.
+    is_unconfirmed: bool,
     placements: Vec<Placement>,
 }
 
@@ -65,6 +69,7 @@ impl Known {
             is_good: self.is_good(),
             is_suspect: self.is_suspect(),
             is_ahead: self.is_ahead,
+            is_unconfirmed: self.is_unconfirmed,
             exceptions: self.manifest.exceptions.len(),
         }
     }
@@ -81,6 +86,7 @@ pub(super) fn of(catalog: &Catalog, database: &DatabaseName) -> Result<Vec<Known
                 archive: Some(archive.key().clone()),
                 path: member.path.clone(),
                 is_ahead: false,
+                is_unconfirmed: false,
                 placements: archive.placements.clone(),
             };
             found.insert(member.manifest.key.clone(), known);
@@ -95,6 +101,7 @@ pub(super) fn of(catalog: &Catalog, database: &DatabaseName) -> Result<Vec<Known
             archive: None,
             path: String::new(),
             is_ahead: false,
+            is_unconfirmed: false,
             placements: copy.placements,
             manifest: copy.manifest,
         };
@@ -111,8 +118,11 @@ pub(super) fn of(catalog: &Catalog, database: &DatabaseName) -> Result<Vec<Known
         .iter()
         .filter_map(|held| {
             let known = found.remove(&held.key)?;
-            let is_ahead = held.is_ahead;
-            Some(Known { is_ahead, ..known })
+            Some(Known {
+                is_ahead: held.is_ahead,
+                is_unconfirmed: held.is_unconfirmed,
+                ..known
+            })
         })
         .collect())
 }

@@ -18,6 +18,7 @@ impl Guide {
                 "good": copy.is_good,
                 "suspect": copy.is_suspect,
                 "datedAhead": copy.is_ahead,
+                "unconfirmed": copy.is_unconfirmed,
                 "form": copy.key.form().as_str(),
             })
         });

@@ -39,9 +39,12 @@ impl Guide {
                 (true, false, 0) => "yes".to_owned(),
                 (true, false, count) => format!("yes, {}", counted(count as u64, "exception")),
             };
-            let ahead = match copy.is_ahead {
-                true => " **AHEAD**: its clock was wrong",
-                false => "",
+            let ahead = match (copy.is_ahead, copy.is_unconfirmed) {
+                (true, _) => " **AHEAD**: its clock was wrong",
+                (false, true) => {
+                    " **UNCONFIRMED**: found in a storage, never stored by this catalog"
+                }
+                (false, false) => "",
             };
             let _ = writeln!(
                 page,

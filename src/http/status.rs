@@ -116,6 +116,7 @@ fn database(database: &DatabaseOverview, overview: &Overview) -> Value {
             "archive": good.archive,
             "createdAt": moment(good.created_at),
             "datedAhead": good.is_ahead || good.created_at > overview.now + CLOCK_TOLERANCE,
+            "unconfirmed": good.is_unconfirmed,
             "verifiedAt": good.verified_at.map(moment),
             "evidence": good.class,
             "proof": good.proof,

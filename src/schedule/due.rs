@@ -1,4 +1,5 @@
-//! Decides what is due. Invariant: a slot is run once, however the clock jumps, and again only where its process died.
+//! Decides what is due. Invariant: a slot is run once, however the clock jumps, and again only where its process died, or
+//! where a clock that ran ahead took it long before its time.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,6 +15,10 @@ pub const ON_TIME: Duration = Duration::from_secs(120);
 
 /// Work that ended its process so many times is not begun again: it may be what ends it.
 pub const MOST_ATTEMPTS: u32 = 3;
+
+/// So many slots of a task may lie between one that was taken before its time and what was taken after it: the others
+/// were missed. A clock that was years behind, as that of a machine without a battery, shows nothing.
+const MOST_BETWEEN: usize = 7;
 
 /// The last slot that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +38,12 @@ pub enum End {
     Died {
         /// How many processes died over it.
         attempts: u32,
+    },
+    /// Its work ended, and this earlier slot, of this or of another task, was taken after that: a clock that ran ahead took
+    /// it before its time.
+    BeforeItsTime {
+        /// The last such slot.
+        earlier: DateTime<Utc>,
     },
 }
 
@@ -66,6 +77,8 @@ pub enum Because {
     Missed,
     /// Its process ended first.
     Interrupted,
+    /// A clock that ran ahead took it before its time.
+    BeforeItsTime,
 }
 
 impl fmt::Display for Because {
@@ -74,6 +87,7 @@ impl fmt::Display for Because {
             Self::OnTime => "on time",
             Self::Missed => "missed, and made good",
             Self::Interrupted => "interrupted, and begun again",
+            Self::BeforeItsTime => "run before its time, as the clock was ahead, and run again",
         })
     }
 }
@@ -105,12 +119,19 @@ impl fmt::Display for WhySkipped {
     }
 }
 
+/// How long after its time a slot is taken at most.
+pub fn window(catch_up: Duration) -> TimeDelta {
+    TimeDelta::from_std(catch_up.max(ON_TIME)).unwrap_or(TimeDelta::MAX)
+}
+
 impl Schedule {
     /// What to do at `now`, given the last slot that was taken and is not after `now`. Where none ever was, the task
     /// is new, and its last slot within `catch_up` counts as missed.
     ///
     /// Of several missed slots only the last is run. A slot of the future is never looked at: a clock that goes back
-    /// meets the slots it took as taken, and those that it only jumped over as due in their turn.
+    /// meets the slots it took as taken, and those that it only jumped over as due in their turn. One that it took, and
+    /// that comes after a slot which ran since, is run again. A clock that was ahead by no more than `catch_up` may leave no
+    /// such trace: what it ran stands for the slot.
     pub fn verdict(
         &self,
         tz: Tz,
@@ -118,7 +139,7 @@ impl Schedule {
         now: DateTime<Utc>,
         catch_up: Duration,
     ) -> Verdict {
-        let window = TimeDelta::from_std(catch_up.max(ON_TIME)).unwrap_or(TimeDelta::MAX);
+        let window = window(catch_up);
         let oldest = now.checked_sub_signed(window).unwrap_or(now);
         let before_oldest = oldest - TimeDelta::nanoseconds(1);
         let after = taken.map(|taken| taken.slot);
@@ -145,10 +166,26 @@ impl Schedule {
                 missed: None,
             };
         }
+        if let Some(Taken { slot, end }) = taken
+            && let End::BeforeItsTime { earlier } = end
+            && slot >= oldest
+            && self.is_soon_after(tz, earlier, slot)
+        {
+            return Verdict::Run {
+                slot,
+                because: Because::BeforeItsTime,
+                missed: None,
+            };
+        }
         Verdict::Wait {
             until: self.next_after(tz, now),
             skipped: taken.and_then(|taken| self.skipped(tz, taken, oldest)),
         }
+    }
+
+    fn is_soon_after(&self, tz: Tz, earlier: DateTime<Utc>, slot: DateTime<Utc>) -> bool {
+        let mut slots = std::iter::successors(Some(earlier), |at| self.next_after(tz, *at));
+        slots.by_ref().take(MOST_BETWEEN + 2).any(|at| at == slot)
     }
 
     /// The slot that nobody runs any more, where nothing from `oldest` on is due.
@@ -161,7 +198,7 @@ impl Schedule {
             return Some(Skipped { slot, why });
         }
         let why = match taken.end {
-            End::Ended => return None,
+            End::Ended | End::BeforeItsTime { .. } => return None,
             End::Died { .. } if taken.slot < oldest => WhySkipped::TooOld,
             End::Died { .. } => WhySkipped::DiedTooOften,
         };

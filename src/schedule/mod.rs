@@ -21,7 +21,7 @@ use chrono_tz::Tz;
 
 use field::Fields;
 
-pub use due::{Because, End, MOST_ATTEMPTS, ON_TIME, Skipped, Taken, Verdict, WhySkipped};
+pub use due::{Because, End, MOST_ATTEMPTS, ON_TIME, Skipped, Taken, Verdict, WhySkipped, window};
 pub use oddity::Oddity;
 
 /// When something is due, as a person wrote it: `0 3 * * *`, `*/15 8-18 * * mon-fri`, `@daily`.

@@ -269,11 +269,11 @@ fn listing(tree: &Tree) -> io::Result<Listing> {
     tree.walk(
         &leads_to_keys,
         &mut |path, stat| match (path.parse(), object_stat(stat)) {
-            (Ok(key), Ok(stat)) => listing.objects.push((key, stat)),
+            (Ok(key), Ok(stat)) => listing.add(key, stat),
             _ => listing.foreign += 1,
         },
     )?;
-    listing.objects.sort_by(|one, other| one.0.cmp(&other.0));
+    listing.sort();
     Ok(listing)
 }
 
@@ -282,6 +282,7 @@ fn leads_to_keys(path: &str) -> bool {
     match path.strip_prefix("manifests/").unwrap_or(path) {
         "manifests" => path == "manifests",
         "daily" | "weekly" => true,
+        "claims" => path == "claims",
         other => other
             .strip_prefix("daily/")
             .is_some_and(|date| date.parse::<BackupDate>().is_ok()),

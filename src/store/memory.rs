@@ -117,13 +117,12 @@ impl Store for MemoryStore {
 
     async fn list(&self) -> Result<Listing, StoreError> {
         let objects = self.objects();
-        let objects = objects
-            .iter()
-            .map(|(key, object)| (key.clone(), object.stat));
-        Ok(Listing {
-            objects: objects.collect(),
-            foreign: 0,
-        })
+        let mut listing = Listing::default();
+        for (key, object) in objects.iter() {
+            listing.add(key.clone(), object.stat);
+        }
+        listing.sort();
+        Ok(listing)
     }
 }
 

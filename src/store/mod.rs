@@ -31,7 +31,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tokio::io::AsyncRead;
 
-use crate::types::{ObjectKey, Sha256};
+use crate::types::{KeyKind, ObjectKey, Sha256};
 
 /// The bytes of an object, read from start to end. Its errors carry no retry: open again.
 pub type Reader = Pin<Box<dyn AsyncRead + Send>>;
@@ -79,8 +79,27 @@ pub struct ObjectStat {
 pub struct Listing {
     /// The objects under our keys, in the order of their keys.
     pub objects: Vec<(ObjectKey, ObjectStat)>,
+    /// The claims on the place, which are no copies, in the order of their numbers.
+    pub claims: Vec<ObjectKey>,
     /// How many names are there that are not our keys; they are never touched.
     pub foreign: u64,
+}
+
+impl Listing {
+    /// Adds an object under one of our keys.
+    fn add(&mut self, key: ObjectKey, stat: ObjectStat) {
+        match key.kind() {
+            KeyKind::Claim { .. } => self.claims.push(key),
+            _ => self.objects.push((key, stat)),
+        }
+    }
+
+    /// Puts everything in its order.
+    fn sort(&mut self) {
+        self.objects.sort_by(|one, other| one.0.cmp(&other.0));
+        self.claims
+            .sort_by(|one, other| one.kind().cmp(other.kind()));
+    }
 }
 
 /// A durable map from key to bytes.

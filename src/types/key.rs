@@ -76,6 +76,11 @@ pub enum KeyKind {
         /// The object's key.
         of: Box<ObjectKey>,
     },
+    /// What says which installation, and which run of it, works in a place.
+    Claim {
+        /// Its number; the highest one counts.
+        number: u64,
+    },
 }
 
 /// The key of an object in a store. Its text says all that its kind does, so it is compared by its text alone; a clone
@@ -136,6 +141,11 @@ impl ObjectKey {
         Self::from_kind(KeyKind::Weekly { week })
     }
 
+    /// The key of the claim with this number.
+    pub fn claim(number: u64) -> Self {
+        Self::from_kind(KeyKind::Claim { number })
+    }
+
     /// The key of this object's commit record.
     pub fn manifest(&self) -> Self {
         Self::from_kind(KeyKind::Manifest {
@@ -158,7 +168,7 @@ impl ObjectKey {
         match &self.kind {
             KeyKind::Daily { form, .. } => *form,
             KeyKind::Manifest { of } => of.form(),
-            KeyKind::Weekly { .. } => CopyForm::Sql,
+            KeyKind::Weekly { .. } | KeyKind::Claim { .. } => CopyForm::Sql,
         }
     }
 
@@ -177,6 +187,7 @@ impl ObjectKey {
             }
             KeyKind::Weekly { week } => format!("weekly/{week}.tar.gz"),
             KeyKind::Manifest { of } => format!("manifests/{of}.json"),
+            KeyKind::Claim { number } => format!("claims/{number:08}.json"),
         };
         Self {
             text: text.into(),
@@ -213,8 +224,13 @@ super::text_serde!(ObjectKey);
 fn parse_kind(text: &str) -> Option<KeyKind> {
     if let Some(rest) = text.strip_prefix("manifests/") {
         let of: ObjectKey = rest.strip_suffix(".json")?.parse().ok()?;
-        let nested = matches!(of.kind, KeyKind::Manifest { .. });
-        return (!nested).then(|| KeyKind::Manifest { of: Box::new(of) });
+        let has_one = matches!(of.kind, KeyKind::Daily { .. } | KeyKind::Weekly { .. });
+        return has_one.then(|| KeyKind::Manifest { of: Box::new(of) });
+    }
+    if let Some(rest) = text.strip_prefix("claims/") {
+        let number = rest.strip_suffix(".json")?.parse().ok()?;
+        return (rest.trim_end_matches(".json") == format!("{number:08}"))
+            .then_some(KeyKind::Claim { number });
     }
     if let Some(rest) = text.strip_prefix("weekly/") {
         let week = rest.strip_suffix(".tar.gz")?.parse().ok()?;
@@ -290,6 +306,8 @@ mod tests {
             "weekly/2026-W53.tar.gz",
             "manifests/daily/2026-11-22/scout-db.sql.json",
             "manifests/weekly/2026-W47.tar.gz.json",
+            "claims/00000042.json",
+            "claims/123456789.json",
         ];
         for text in keys {
             let key = text.parse::<ObjectKey>().unwrap();
@@ -318,6 +336,11 @@ mod tests {
             "weekly/2026-W5.tar.gz",
             "weekly/2027-W53.tar.gz",
             "manifests/manifests/weekly/2026-W47.tar.gz.json.json",
+            "claims/42.json",
+            "claims/+0000042.json",
+            "claims/000000042.json",
+            "claims/00000042.json.json",
+            "manifests/claims/00000042.json.json",
             "/etc/passwd",
         ];
         for text in keys {

@@ -420,6 +420,7 @@ fn an_adopted_copy_was_never_verified_and_changes_no_known_one() {
             expires_at: at("2026-11-29T03:00:00Z"),
             made_at: at("2026-11-22T03:00:00Z"),
             is_ahead: false,
+            is_unconfirmed: false,
         };
         catalog.adopt_all("r2", &[adoption]).unwrap()
     };

@@ -293,6 +293,38 @@ fn a_slot_is_taken_once_and_an_earlier_one_that_was_jumped_over_stays_free() {
 }
 
 #[test]
+fn a_slot_is_taken_anew_only_where_an_earlier_one_was_taken_after_it() {
+    let (_folder, catalog) = fresh();
+    let (day, hour) = (TimeDelta::days(1), TimeDelta::hours(1));
+    let (yesterday, tomorrow) = (noon() - day, noon() + day);
+    let take = |task: &str, slot| {
+        assert!(catalog.take_slot(task, slot).unwrap());
+        catalog.end_slot(task, slot, slot).unwrap();
+    };
+    let earlier = |task: &str, catch_up| {
+        let found = catalog.earlier_taken_after(task, tomorrow, catch_up);
+        found.unwrap()
+    };
+    take("nightly", yesterday);
+    take("nightly", tomorrow);
+    take("weekly", tomorrow);
+    assert_eq!(earlier("nightly", hour), None);
+    assert!(!catalog.take_anew("nightly", tomorrow, yesterday).unwrap());
+    take("nightly", noon());
+    assert_eq!(earlier("nightly", day * 2), Some(noon()));
+    // Of another task it shows something only where it cannot have been caught up.
+    assert_eq!(earlier("weekly", day), None);
+    assert_eq!(earlier("weekly", hour), Some(noon()));
+    for task in ["nightly", "weekly"] {
+        assert!(catalog.take_anew(task, tomorrow, noon()).unwrap());
+        assert!(!catalog.take_anew(task, tomorrow, noon()).unwrap());
+        assert_eq!(earlier(task, hour), None);
+        let taken = catalog.last_slot(task, tomorrow).unwrap().unwrap();
+        assert_eq!((taken.at, taken.ended_at), (tomorrow, None));
+    }
+}
+
+#[test]
 fn a_slot_is_taken_again_only_while_nobody_ended_it_and_each_attempt_is_counted() {
     let (_folder, catalog) = fresh();
     let last = || catalog.last_slot("nightly", noon()).unwrap().unwrap();

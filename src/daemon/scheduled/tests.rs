@@ -175,8 +175,40 @@ async fn a_clock_that_ran_ahead_and_is_set_right_stops_none_of_the_nights_betwee
             rounds < 20 || clock.now() < at("2026-11-24T12:00:00Z")
         })
         .await;
-    let expected = ["11-23 03:00", "11-21 03:00", "11-22 03:00", "11-24 03:00"];
+    // What the wrong clock ran as the night of the 23rd was none: it is run when that night comes.
+    let expected = [
+        "11-23 03:00",
+        "11-21 03:00",
+        "11-22 03:00",
+        "11-23 03:00",
+        "11-24 03:00",
+    ];
     assert_eq!(bench.slots(), expected);
+    let log = bench.log.lock().unwrap();
+    assert_eq!(log[3].1, Because::BeforeItsTime);
+}
+
+#[tokio::test]
+async fn a_clock_that_began_years_behind_runs_no_night_again_once_it_is_right() {
+    let bench = Bench::new("2026-11-20T20:00:00Z");
+    let task = bench.task("0 3 * * *", well);
+    bench.drive_until(task, "2026-11-21T04:00:00Z").await;
+    // A machine without a battery starts in the past, and NTP sets it right.
+    bench.clock.set(at("2020-01-01T00:00:00Z"));
+    let task = bench.task("0 3 * * *", well);
+    let mut rounds = 0;
+    bench
+        .drive(task, |clock| {
+            rounds += 1;
+            if rounds == 10 {
+                clock.set(at("2026-11-21T05:00:00Z"));
+            }
+            rounds < 20 || clock.now() < at("2026-11-22T04:00:00Z")
+        })
+        .await;
+    let slots = bench.slots();
+    let nights = slots.iter().filter(|slot| *slot == "11-21 03:00").count();
+    assert_eq!((nights, slots.last().unwrap().as_str()), (1, "11-22 03:00"));
 }
 
 #[tokio::test]

@@ -124,8 +124,8 @@ pub enum PackError {
     /// Something else has that week's key.
     #[error(
         "the archive of {week} is not stored: something else lies under its key, such as that of another installation\n\
-         hint: the daily copies are untouched; two installations need a place each (`prefix`, `directory`): then \
-         `patina archive`"
+         hint: the daily copies are untouched; give this installation a second `[[storage]]` of its own, with another \
+         `prefix`, `bucket` or `directory`, beside this one: then `patina archive`"
     )]
     Taken {
         /// The week.

@@ -169,7 +169,7 @@ fn is_copy_of(key: &str, name: &str) -> bool {
     let key = key.parse::<ObjectKey>();
     key.is_ok_and(|key| match key.kind() {
         KeyKind::Daily { database, .. } => database.as_str() == name,
-        KeyKind::Weekly { .. } | KeyKind::Manifest { .. } => false,
+        KeyKind::Weekly { .. } | KeyKind::Manifest { .. } | KeyKind::Claim { .. } => false,
     })
 }
 

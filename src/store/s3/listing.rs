@@ -76,7 +76,7 @@ fn take(bucket: &Bucket, page: ListObjectsV2Output, listing: &mut Listing) -> Re
         match bucket.key(&path) {
             Some(key) => {
                 let stat = stat_of(object.size, object.last_modified)?;
-                listing.objects.push((key, stat));
+                listing.add(key, stat);
             }
             None => listing.foreign += 1,
         }
@@ -85,7 +85,7 @@ fn take(bucket: &Bucket, page: ListObjectsV2Output, listing: &mut Listing) -> Re
 }
 
 fn in_order(mut listing: Listing) -> Result<Listing, Refusal> {
-    listing.objects.sort_by(|one, other| one.0.cmp(&other.0));
+    listing.sort();
     let twice = listing.objects.windows(2).find(|two| two[0].0 == two[1].0);
     match twice {
         Some(two) => Err(Refusal::odd(format!(

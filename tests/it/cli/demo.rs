@@ -33,8 +33,8 @@ fn the_demo_makes_six_databases_and_stores_a_proven_copy_of_each() {
             "{name}: {size_bytes}"
         );
     }
-    // An object and a manifest for each, and nothing else.
-    assert_eq!(place.files("demo/backups").len(), 12);
+    // An object and a manifest for each, the claim on the place, and nothing else.
+    assert_eq!(place.files("demo/backups").len(), 13);
 }
 
 #[test]

@@ -11,8 +11,10 @@ use patina::copy::ReadingError;
 use patina::engine::reconcile::{self, Patience};
 use patina::engine::state::StateDir;
 use patina::engine::verify::{self, Scope};
-use patina::engine::{expire, pack};
+use patina::engine::{backup, expire, pack};
+use patina::progress::Board;
 use patina::retention::Guards;
+use patina::types::Trigger;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -332,7 +334,7 @@ fn a_directory_that_lost_everything_is_taken_for_an_empty_mount_point_by_every_c
     place.ok(&["check", "--online"]);
     move_away(&place, "away");
     fs::create_dir(place.path("mnt")).unwrap();
-    let words = "the object that it should hold is not there; is its disk mounted?\nhint: mount it";
+    let words = "the object that it should hold is not there; is its disk mounted? is it the right bucket?\nhint: mount the disk";
     place.ends(3, &["check", "--online"]).complains(words);
     place
         .ends(1, &["backup"])
@@ -516,37 +518,136 @@ fn a_lost_state_beside_a_full_storage_is_told_by_the_check() {
     place.ok(&["backup"]);
 }
 
+/// The names of all objects in the bucket.
+fn all_names(runtime: &Runtime, server: &Server) -> Vec<String> {
+    let listed = runtime.block_on(server.client().list_objects_v2().bucket(BUCKET).send());
+    let listed = listed.unwrap();
+    let names = listed.contents().iter().filter_map(|one| one.key());
+    names.map(str::to_owned).collect()
+}
+
+/// Removes all that the bucket holds behind Patina's back.
+fn empty(runtime: &Runtime, server: &Server) {
+    let names = all_names(runtime, server);
+    assert!(names.len() >= 2, "{names:?}");
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    runtime.block_on(server.lose(&names));
+}
+
 #[test]
-fn a_bucket_that_was_emptied_is_told_by_check_and_backup_and_written_to() {
+fn a_bucket_that_was_emptied_is_refused_by_every_command_until_a_person_says_that_it_is_empty() {
     let runtime = Runtime::new().unwrap();
     let server = runtime.block_on(Server::start());
     let place = place(&bucket(&server.endpoint(), BUCKET, "p", OWNER));
     let key = super::first_key(&place.json(&["backup"]));
-    let (object, manifest) = (format!("p/{key}"), format!("p/manifests/{key}.json"));
-    let listed = runtime.block_on(server.client().list_objects_v2().bucket(BUCKET).send());
-    let listed = listed.unwrap();
-    let names: Vec<&str> = listed
-        .contents()
-        .iter()
-        .filter_map(|one| one.key())
-        .collect();
-    assert_eq!(names, [object.as_str(), manifest.as_str()]);
+    let names = all_names(&runtime, &server);
+    let expected = [
+        "p/claims/00000001.json".to_owned(),
+        format!("p/{key}"),
+        format!("p/manifests/{key}.json"),
+    ];
+    assert_eq!(names, expected);
     assert_eq!(check(&place).0, "ok");
-    runtime.block_on(server.lose(&names));
+    empty(&runtime, &server);
+    let words =
+        "the object that it should hold is not there; is its disk mounted? is it the right bucket?";
+    let way_out = "`patina reconcile --replaced b2`";
     let (result, message) = check(&place);
-    assert_eq!(result, "remark");
+    assert_eq!(result, "failed", "{message}");
     assert!(
-        message.contains("the object that it should hold is not there\nhint: check `bucket`"),
+        message.contains(words) && message.contains(way_out),
         "{message}"
     );
+    for (code, args) in [
+        (1, &["backup"][..]),
+        (1, &["reconcile"]),
+        (1, &["reconcile", "--wait"]),
+    ] {
+        place.ends(code, args).complains(words).complains(way_out);
+    }
+    for args in [&["verify", "--all"][..], &["expire"], &["archive"]] {
+        place.run(args);
+    }
+    let list = place.run(&["list"]);
+    assert!(!list.out.contains("missing"), "{list:?}");
+    assert_eq!(all_names(&runtime, &server), Vec::<String>::new());
     place
-        .ok(&["backup"])
-        .complains("warning: storage `b2`: the object that it should hold is not there");
-    let ran = place.ok(&["backup"]);
-    assert!(
-        !ran.err.contains("should hold"),
-        "it holds something again: {ran:?}"
-    );
+        .ok(&["reconcile", "--replaced", "b2"])
+        .says("storage `b2` is taken as empty; 1 object is missing there from now on");
+    let list = place.run(&["list"]);
+    assert!(list.out.contains("missing"), "{list:?}");
+    place.ok(&["backup"]);
+    place.ok(&["backup"]);
+}
+
+/// Runs every job that works with storages in one process that was there before the storage lost everything.
+fn nothing_is_concluded(place: &Place, lose: impl FnOnce()) {
+    let config = patina::config::Config::load(&place.path("patina.toml"));
+    let config = config.unwrap_or_else(|_| panic!("it was right before"));
+    let config = Arc::new(config.config);
+    let state = StateDir::lock(&config.agent().state).unwrap();
+    let runtime = Runtime::new().unwrap();
+    let built = runtime
+        .block_on(patina::app::build(config, &state))
+        .unwrap();
+    let (wiring, stop) = (&built.wiring, CancellationToken::new());
+    let read = async || {
+        let targets = verify::select(wiring, Scope::All).unwrap();
+        verify::run(wiring, targets, &Arc::default(), &stop)
+            .await
+            .unwrap()
+    };
+    let before = runtime.block_on(read());
+    assert!(before.iter().all(|finding| finding.found.is_ok()));
+    lose();
+    runtime.block_on(async {
+        let findings = read().await;
+        assert!(!findings.is_empty());
+        for finding in findings {
+            let is_unread = matches!(&finding.found, Err(ReadingError::Unread(why)) if why.contains("should hold"));
+            assert!(is_unread, "{finding:?}");
+        }
+        let reports = reconcile::run(wiring, Patience::Leave, &stop).await.unwrap();
+        for report in reports {
+            assert!(report.error.as_ref().is_some_and(|why| why.contains("should hold")), "{report:?}");
+            assert!(report.missing.is_empty() && report.absent.is_empty());
+        }
+        let report = expire::run(wiring, &built.pruners, Guards::all(), &stop).await;
+        assert!(report.unwrap().deleted.is_empty());
+        let copies = wiring.catalog.copies(&CopyFilter::default()).unwrap();
+        assert_eq!(copies.iter().map(|copy| copy.live().count()).sum::<usize>(), 1);
+        let request = backup::Request {
+            databases: Vec::new(),
+            trigger: Trigger::Manual,
+            reason: None,
+        };
+        let board = Board::new(wiring.databases.iter().map(|one| &one.config.name));
+        let report = backup::run(wiring, &state, &request, &board, &stop).await.unwrap();
+        assert_eq!((report.job.successful, report.job.failed), (0, 1), "{report:?}");
+        assert!(report.warnings.iter().any(|text| text.contains("should hold")));
+    });
+}
+
+#[test]
+fn a_bucket_that_is_emptied_under_a_running_process_changes_nothing_that_is_known() {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(Server::start());
+    let place = place(&bucket(&server.endpoint(), BUCKET, "p", OWNER));
+    place.ok(&["backup"]);
+    nothing_is_concluded(&place, || empty(&runtime, &server));
+    assert_eq!(all_names(&runtime, &server), Vec::<String>::new());
+}
+
+#[test]
+fn a_directory_that_is_emptied_under_a_running_process_changes_nothing_that_is_known() {
+    let place = place(&folder("mnt"));
+    place.ok(&["backup"]);
+    nothing_is_concluded(&place, || {
+        for below in ["daily", "manifests", "claims"] {
+            fs::remove_dir_all(place.path("mnt").join(below)).unwrap();
+        }
+    });
+    assert_eq!(copies(&place, "mnt"), 0);
 }
 
 #[test]

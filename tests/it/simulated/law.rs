@@ -42,6 +42,8 @@ pub(super) struct Book {
     stale: BTreeSet<(String, BackupDate)>,
     /// Days that the clock showed and that were another one: what was told then may be right or not.
     pub(super) wrong: BTreeSet<BackupDate>,
+    /// The objects that were stored then.
+    pub(super) misdated: BTreeSet<ObjectKey>,
     pub(super) weeks: u64,
 }
 
@@ -173,10 +175,11 @@ impl Book {
         let conditions = catalog.conditions().unwrap();
         for name in databases {
             // A copy of the future makes nothing fresh, and once its day has come it is no copy of that day.
-            let is_believed = |copy: &&Proven| !self.wrong.contains(&copy.date);
-            let copies = stored.copies.values().filter(|copy| copy.database == *name);
-            let copies = copies.filter(is_believed);
-            let Some(newest) = copies.map(|copy| copy.at).max() else {
+            let copies = stored
+                .copies
+                .iter()
+                .filter(|(key, copy)| copy.database == *name && !self.misdated.contains(*key));
+            let Some(newest) = copies.map(|(_, copy)| copy.at).max() else {
                 continue;
             };
             let age = looked - newest;

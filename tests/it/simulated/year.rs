@@ -232,18 +232,30 @@ impl Year {
             ));
         }
         self.time.set(right + TimeDelta::hours(3));
-        // Of the Sunday that it saw too early there is no other night, and its copy makes nothing fresh.
-        self.exempt = Exempt {
-            week: true,
-            expiry: true,
-        };
+        // What it stored as the night of that Sunday makes nothing fresh. The night is run when the Sunday has come, and so
+        // is its week: what is old goes.
+        let is_new = |key: &ObjectKey| !before.contains(key);
+        self.book
+            .misdated
+            .extend(after.iter().filter(|key| is_new(key)).cloned());
+        if self.book.misdated.is_empty() {
+            return Err("the wrong clock stored nothing".to_owned());
+        }
         self.work_until(Self::at(self.next(Weekday::Mon), 9), |_, _| ())
             .await?;
-        // Nor is there another week: what is old goes on the next Sunday.
-        self.exempt.week = false;
+        let stored = self.objects().await;
+        let sunday = format!("daily/{}/", day_of(wrong));
+        let is_its_night = |key: &&ObjectKey| {
+            key.as_str().starts_with(&sunday) && !self.book.misdated.contains(key)
+        };
+        let nights = stored.iter().filter(is_its_night).count();
+        if nights != DATABASES.len() {
+            return Err(format!(
+                "{nights} databases have a copy of the Sunday that the clock ran ahead to"
+            ));
+        }
         self.work_until(Self::at(self.next(Weekday::Sun), 9), |_, _| ())
             .await?;
-        self.exempt = Exempt::default();
         self.weeks(2).await
     }
 

@@ -165,8 +165,8 @@ async fn what_was_only_sampled_when_it_was_stored_is_read_before_anything_else()
 async fn a_reader_that_is_killed_holds_its_copy_for_minutes_and_not_for_hours() {
     let world = world();
     world.healthy().await.night().await;
-    // Its call never returns, as that of a process that died.
-    let process = world.start((1..100).map(|call| (call, Fault::Hang)));
+    // Its call never returns, as that of a process that died; the first one looks whether the storage lost everything.
+    let process = world.start((2..100).map(|call| (call, Fault::Hang)));
     let targets = verify::select(&process.wiring, Scope::All).unwrap();
     let never = Arc::default();
     let reading = verify::run(&process.wiring, targets, &never, &process.stop);

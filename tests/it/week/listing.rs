@@ -72,13 +72,14 @@ async fn a_listing_that_fails_or_hangs_concludes_nothing() {
         retryable: false,
         cause: "page 2 failed".to_owned(),
     };
-    let process = world.start([(1, Fault::Before(broken))]);
+    // The first call looks whether the storage lost everything.
+    let process = world.start([(2, Fault::Before(broken))]);
     let report = process.reconcile().await;
     assert!(report.error.unwrap().contains("page 2 failed"));
     assert!(report.missing.is_empty() && report.adopted.is_empty());
     drop(process);
 
-    let process = world.start([(1, Fault::Hang)]);
+    let process = world.start([(2, Fault::Hang)]);
     let hung = tokio::time::timeout(Duration::from_millis(200), process.reconcile()).await;
     assert!(hung.is_err());
     assert_eq!(world.objects().await, before);

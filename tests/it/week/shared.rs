@@ -1,13 +1,18 @@
 //! Two installations in one bucket, and clocks that ran ahead: what is newest is this installation's, by the order in
 //! which copies were made.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
-use patina::catalog::{CopyFilter, CopyState, Held};
+use patina::catalog::{CopyFilter, CopyState, Held, ListedState, PageFilter, StateFilter};
 use patina::clock::Clock;
 use patina::engine::pack::{Outcome, PackError};
 use patina::engine::stale;
 use patina::engine::verify::Scope;
-use patina::store::{Body, Prune, Store, read_small};
+use patina::overview::Overview;
+use patina::retention::Guards;
+use patina::store::{Body, MemoryStore, Prune, Store, read_small};
 use patina::types::{Manifest, ObjectKey};
 
 use super::world::{Process, World, name};
@@ -24,6 +29,12 @@ async fn night(world: &World, process: &Process, now: &str) -> ObjectKey {
     assert_eq!(report.job.failed, 0, "{report:?}");
     let results = process.wiring.catalog.results(report.job.id).unwrap();
     results[0].key.clone().unwrap()
+}
+
+/// The same, and the time passes until then.
+async fn next_night(world: &World, process: &Process, now: &str) -> ObjectKey {
+    world.clock.go_to(at(now));
+    night(world, process, now).await
 }
 
 fn held(process: &Process) -> Vec<Held> {
@@ -43,7 +54,7 @@ async fn installations_that_share_a_bucket_since_before_know_and_miss_only_their
     let production = World::new("2026-11-20T03:00:00Z", &["blog"], "");
     let staging = World::new("2026-11-20T03:00:00Z", &["blog"], "");
     let ours = production.healthy().await;
-    let theirs = staging.start_on(production.bucket.clone());
+    let mut theirs = staging.start_on(production.bucket.clone());
     let mut wrote = (Vec::new(), Vec::new());
     for day in 20..=22 {
         let now = format!("2026-11-{day}T03:00:00Z");
@@ -70,13 +81,25 @@ async fn installations_that_share_a_bucket_since_before_know_and_miss_only_their
     assert!(matches!(packed, Outcome::Packed { .. }), "{packed:?}");
     let error = theirs.pack().await.unwrap_err();
     assert!(matches!(error, PackError::Taken { .. }), "{error:?}");
-    assert!(error.to_string().contains("`prefix`"), "{error}");
+    assert!(
+        error.to_string().contains("a second `[[storage]]`"),
+        "{error}"
+    );
+    // Which works: its copies are packed there, and those of the other one are as they were.
+    let own_place = Arc::new(MemoryStore::new("own", staging.clock.clone()));
+    theirs.wiring.stores.push(own_place);
+    let packed = theirs.pack().await.unwrap();
+    assert!(
+        matches!(&packed, Outcome::Packed { manifest, .. } if manifest.members.len() == 3),
+        "{packed:?}"
+    );
 
     // What the other one lets go is not missed, also not where it was taken in before.
     let rebuilt = ours.rebuild().await;
     assert_eq!(rebuilt.instances.len(), 2);
     assert_eq!(rebuilt.instance, ours.wiring.catalog.instance().unwrap());
     assert_eq!(held(&ours)[0].key, wrote.0[2]);
+    listed_are(&ours, &wrote.0);
     for key in &wrote.1 {
         production.bucket.remove(key).await.unwrap();
         production.bucket.remove(&key.manifest()).await.unwrap();
@@ -95,6 +118,175 @@ async fn installations_that_share_a_bucket_since_before_know_and_miss_only_their
     assert_eq!(copies.len(), 3);
     let mut placements = copies.iter().flat_map(|copy| &copy.placements);
     assert!(placements.all(|placement| placement.state == CopyState::Live));
+}
+
+/// What `GET /list` and the sums of `GET /status` are made of.
+fn listed_are(process: &Process, keys: &[ObjectKey]) {
+    let catalog = &process.wiring.catalog;
+    for states in [StateFilter::Restorable, StateFilter::All] {
+        let filter = PageFilter {
+            states,
+            limit: 100,
+            ..PageFilter::default()
+        };
+        let listed = catalog.page(&filter).unwrap();
+        let listed: BTreeSet<&ObjectKey> = listed.iter().map(|listed| &listed.key).collect();
+        assert_eq!(listed, keys.iter().collect(), "{states:?}");
+        assert_eq!(catalog.count(&filter).unwrap(), keys.len() as u64);
+    }
+    for state in ListedState::ALL {
+        let filter = PageFilter {
+            states: StateFilter::One(state),
+            limit: 100,
+            ..PageFilter::default()
+        };
+        let expected = match state {
+            ListedState::Good => keys.len(),
+            _ => 0,
+        };
+        assert_eq!(catalog.page(&filter).unwrap().len(), expected, "{state:?}");
+        assert_eq!(catalog.count(&filter).unwrap(), expected as u64);
+    }
+}
+
+#[tokio::test]
+async fn a_day_on_which_only_another_installation_stored_a_copy_is_no_day_of_this_one() {
+    let production = World::new("2026-11-20T03:00:00Z", &["blog"], "");
+    let staging = World::new("2026-11-20T03:00:00Z", &["blog"], "");
+    let ours = production.healthy().await;
+    let theirs = staging.start_on(production.bucket.clone());
+    let own = night(&production, &ours, "2026-11-20T03:00:00Z").await;
+    night(&staging, &theirs, "2026-11-21T03:00:00Z").await;
+    night(&staging, &theirs, "2026-11-22T03:00:00Z").await;
+    theirs.pack().await.unwrap();
+    production.clock.set(at("2026-11-22T09:00:00Z"));
+    assert_eq!(ours.rebuild().await.instances.len(), 2);
+    let overview = Overview::read(&ours.wiring).unwrap();
+    let blog = &overview.databases[0];
+    let held = blog.strip.iter().filter(|day| day.holding.is_some());
+    let days: Vec<String> = held.map(|day| day.date.to_string()).collect();
+    assert_eq!(days, ["2026-11-20"]);
+    assert_eq!(blog.history.len(), 1);
+    listed_are(&ours, &[own]);
+}
+
+#[tokio::test]
+async fn a_planted_manifest_with_a_credible_date_is_unconfirmed_and_makes_no_copy_go() {
+    let world = World::new(
+        "2026-11-16T03:00:00Z",
+        &["blog"],
+        "daily_days = 1\nweekly_weeks = 1\ngrace = \"0s\"",
+    );
+    let process = world.healthy().await;
+    let mut wrote = Vec::new();
+    for day in 16..=22 {
+        wrote.push(next_night(&world, &process, &format!("2026-11-{day}T03:00:00Z")).await);
+    }
+    assert!(matches!(process.pack().await, Ok(Outcome::Packed { .. })));
+    // Weeks without a night, in which somebody writes into the bucket what looks like twenty of them.
+    let bucket = world.bucket.as_ref();
+    let bytes = read_small(bucket, &wrote[0], 1 << 20)
+        .await
+        .unwrap()
+        .unwrap();
+    let text = read_small(bucket, &wrote[0].manifest(), 1 << 20).await;
+    let text = text.unwrap().unwrap();
+    let mut planted = Vec::new();
+    for day in 1..=20 {
+        world
+            .clock
+            .go_to(at(&format!("2026-12-{day:02}T04:00:00Z")));
+        let mut manifest: Manifest = serde_json::from_slice(&text).unwrap();
+        manifest.key = format!("daily/2026-12-{day:02}/blog.sql").parse().unwrap();
+        manifest.date = format!("2026-12-{day:02}").parse().unwrap();
+        manifest.completed_at = format!("2026-12-{day:02}T03:00:00.000Z");
+        plant(&world, &manifest, &bytes).await;
+        planted.push(manifest.key);
+    }
+    let report = process.reconcile().await;
+    assert_eq!(report.adopted.len(), planted.len());
+    let last = wrote.last().unwrap();
+    assert_eq!(
+        (&held(&process)[0].key, held(&process)[0].is_unconfirmed),
+        (last, false)
+    );
+    assert!(
+        held(&process)
+            .iter()
+            .all(|held| held.is_unconfirmed == planted.contains(&held.key))
+    );
+    assert_eq!(fresh_at(&world, &process), Some(at("2026-11-22T03:00:00Z")));
+    assert_eq!(stale::run(&process.wiring).unwrap().stale, 1);
+    let catalog = &process.wiring.catalog;
+    assert_eq!(
+        catalog.newest_good(&name("blog")).unwrap().unwrap().key,
+        *last
+    );
+    // Also with every byte as their manifests say.
+    process.verify(Scope::All).await;
+    assert_eq!(held(&process)[0].key, *last);
+    for _ in 0..3 {
+        let report = process.expire(Guards::all()).await;
+        let deleted: Vec<_> = report
+            .deleted
+            .iter()
+            .filter(|key| key.as_str().starts_with("weekly"))
+            .collect();
+        assert!(deleted.is_empty(), "{report:?}");
+        assert!(
+            report.deleted.iter().all(|key| !planted.contains(key)),
+            "{report:?}"
+        );
+    }
+    assert_eq!(
+        held(&process)
+            .iter()
+            .filter(|held| wrote.contains(&held.key))
+            .count(),
+        wrote.len()
+    );
+    // The next night is the newest, and a person may say that all of them are this installation's.
+    let next = next_night(&world, &process, "2026-12-21T03:00:00Z").await;
+    assert_eq!(held(&process)[0].key, next);
+    process.rebuild().await;
+    assert!(held(&process).iter().all(|held| !held.is_unconfirmed));
+    assert_eq!(
+        (&held(&process)[0].key, &held(&process)[1].key),
+        (&next, &planted[19])
+    );
+}
+
+#[tokio::test]
+async fn a_planted_archive_of_a_week_covers_none_of_its_copies() {
+    let world = World::new(
+        "2026-11-16T03:00:00Z",
+        &["blog"],
+        "daily_days = 1\ngrace = \"0s\"",
+    );
+    let process = world.healthy().await;
+    for day in 16..=22 {
+        next_night(&world, &process, &format!("2026-11-{day}T03:00:00Z")).await;
+    }
+    // The same installation's, by its id: made elsewhere, and put under the key of the week.
+    let elsewhere = World::new("2026-11-22T03:00:00Z", &["blog"], "");
+    let other = elsewhere.start_on(world.bucket.clone());
+    other.rebuild().await;
+    assert!(matches!(other.pack().await, Ok(Outcome::Packed { .. })));
+    let report = process.reconcile().await;
+    assert_eq!(report.adopted.len(), 1, "{report:?}");
+    process.verify(Scope::All).await;
+    world.clock.go_to(at("2026-11-29T03:00:00Z"));
+    let report = process.expire(Guards::all()).await;
+    assert!(report.deleted.is_empty(), "{report:?}");
+    // The week is packed into the next one's archive, and that covers them.
+    next_night(&world, &process, "2026-11-29T03:30:00Z").await;
+    let packed = process.pack().await.unwrap();
+    assert!(
+        matches!(&packed, Outcome::Packed { manifest, .. } if manifest.members.len() == 8),
+        "{packed:?}"
+    );
+    let report = process.expire(Guards::all()).await;
+    assert!(!report.deleted.is_empty(), "{report:?}");
 }
 
 #[tokio::test]
