@@ -13,6 +13,7 @@ mod conditions;
 mod error;
 mod events;
 mod expiry;
+mod history;
 mod keeping;
 mod labels;
 mod order;
@@ -44,6 +45,7 @@ pub use audit::{
 pub use conditions::{Condition, Ended, News, Noted, Raised};
 pub use error::CatalogError;
 pub use expiry::{ExpiryRun, KeptByRule};
+pub use history::HistoryLimit;
 pub use keeping::{Care, Lease, Removal};
 pub use order::is_dated_ahead;
 pub use others::Others;
