@@ -333,3 +333,41 @@ fn a_daemon_and_a_command_of_different_versions_say_so_and_do_nothing() {
     assert_eq!(wish["version"], 1);
     assert_eq!(home.copies("blog"), 0);
 }
+
+#[test]
+fn a_copy_too_large_to_be_read_back_says_what_was_read_and_the_daemon_reads_the_rest_at_once() {
+    let home = Home::new();
+    let db = rusqlite::Connection::open(home.path("large.db")).unwrap();
+    db.execute_batch(
+        "PRAGMA synchronous = OFF; CREATE TABLE t(v);
+         WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 150)
+         INSERT INTO t SELECT randomblob(1048576) FROM n",
+    )
+    .unwrap();
+    let config = home.calm(&entry("large", ""));
+    fs::write(home.path("patina.toml"), config).unwrap();
+    assert_eq!(home.run(&["backup"]).status.code(), Some(0));
+    let shown = |args: &[&str]| text(&home.run(args).stdout);
+    assert!(
+        shown(&["list"]).contains("64 samples"),
+        "{}",
+        shown(&["list"])
+    );
+    let told = shown(&["show", "large"]);
+    assert!(
+        told.contains("64 samples read back when it was stored"),
+        "{told}"
+    );
+
+    // A daemon reads it as soon as its own backup, or any other command, is done.
+    let daemon = home.start();
+    daemon.wait_for_log("patina works as");
+    assert_eq!(home.run(&["reconcile"]).status.code(), Some(0));
+    wait("the reading of all", || {
+        !shown(&["list"]).contains("samples")
+    });
+    assert!(daemon.log().contains("1 object read"), "{}", daemon.log());
+    let told = shown(&["show", "large"]);
+    assert!(!told.contains("samples"), "{told}");
+    daemon.stop();
+}
