@@ -25,7 +25,7 @@ use crate::catalog::{Catalog, CatalogError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{
     Config, Database, Environment, Loaded, Problems, Sink, SinkKind, SourceSpec, Storage,
-    StorageKind, System,
+    StorageKind, System, within,
 };
 use crate::engine::presence::{self, Known, Lost, Presence};
 use crate::engine::state::StateDir;
@@ -68,9 +68,12 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Reads the configuration at `path` and compiles its scripts.
 ///
 /// # Errors
-/// Every mistake in the configuration; where it has none, every mistake in its scripts.
+/// Every mistake in the configuration; where it has none, every mistake in its scripts. A file that cannot be read within
+/// [`LONGEST_READ`](crate::config::LONGEST_READ) is one.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
-    load_in(path, &System)
+    let own = path.to_owned();
+    let loaded = within(move || load_in(&own, &System));
+    loaded.unwrap_or_else(|late| Err(late.problems(path)))
 }
 
 /// As [`load`], and whatever the configuration names is looked at through `env`.

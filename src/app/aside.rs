@@ -13,7 +13,7 @@ use crate::catalog::{Catalog, CatalogError, Event, EventKind, News};
 use crate::config::{AlertLevel, Config};
 use crate::engine::rebuild;
 use crate::engine::state::StateDir;
-use crate::types::counted;
+use crate::types::{counted, either};
 
 /// While this file lies in the state folder, the catalog is still to be made anew.
 const WANTED: &str = "rebuild-catalog";
@@ -108,14 +108,12 @@ impl Anew {
             self.kept.display(),
         );
         let message = format!(
-            "{}; it was made anew from the storages, where {} found{}\n\
+            "{}; it was made anew from the storages, where {} {} found{}\n\
              hint: nothing expires for {hours}; pins, acknowledgements, the history of jobs and the audit are in \
              `{kept}` alone; look at the disk",
             self.cause,
-            match adopted {
-                1 => "1 object was".to_owned(),
-                _ => format!("{} were", counted(adopted as u64, "object")),
-            },
+            counted(adopted, "object"),
+            either(adopted, "was", "were"),
             unread.concat(),
         );
         let told = Event {

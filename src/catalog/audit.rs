@@ -234,6 +234,27 @@ impl Catalog {
         })
     }
 
+    /// When a client was given something, and by which action; the newest first, as far as few rows tell.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn given_times(
+        &self,
+        client: &str,
+    ) -> Result<Vec<(AuditAction, DateTime<Utc>)>, CatalogError> {
+        // As many rows as `given` looks at.
+        let sql = "SELECT * FROM (SELECT * FROM audit ORDER BY id DESC LIMIT 2000)
+                   WHERE client = ?1 AND outcome IN ('granted', 'complete') ORDER BY id DESC";
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([client], |row| {
+                let audit = row_of(row)?.audit;
+                Ok((audit.action, audit.at))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// The last `limit` rows, the newest first.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use crate::types::{DatabaseName, JobId};
 
 use super::Catalog;
 use super::error::{CatalogError, Stop};
+use super::history::{HistoryLimit, let_requests_go};
 use super::row::{misfit, number, optional_time, parsed, time};
 
 /// A backup that was asked for.
@@ -61,6 +62,7 @@ impl Catalog {
                     names,
                 ],
             )?;
+            let_requests_go(transaction, request.at, HistoryLimit::USUAL)?;
             Ok(Asked::Accepted)
         })
     }

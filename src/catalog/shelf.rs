@@ -74,6 +74,8 @@ pub struct Good {
     pub is_unconfirmed: bool,
     /// The bytes it takes in a storage; of one in an archive, what it took.
     pub size_bytes: u64,
+    /// The bytes of its text or image, uncompressed.
+    pub plain_bytes: u64,
     /// The rows of all its tables.
     pub rows: u64,
     /// How many tables it has.
@@ -245,6 +247,7 @@ fn good(manifest: &Manifest, created_at: DateTime<Utc>, placements: &[Placement]
         is_ahead: false,
         is_unconfirmed: false,
         size_bytes: manifest.stored.size_bytes,
+        plain_bytes: manifest.plain.size_bytes,
         rows: manifest.evidence.total_rows(),
         tables: manifest.evidence.tables.len() as u64,
         class: manifest.class,

@@ -159,7 +159,7 @@ impl Catalog {
 }
 
 /// Of jobs: every database was backed up, and no copy of them is of a damaged source.
-const SUCCESSFUL: &str = "status = 'completed' AND NOT EXISTS
+pub(super) const SUCCESSFUL: &str = "status = 'completed' AND NOT EXISTS
     (SELECT 1 FROM copies WHERE class = 'S' AND copies.job_id = job.job_id)";
 
 /// A job that failed as a whole counts once, besides its databases that did.

@@ -10,6 +10,7 @@ use crate::types::{DatabaseName, JobId, KeyKind, Manifest, ObjectKey};
 use super::Catalog;
 use super::conditions::{News, announce, end, raise};
 use super::error::{CatalogError, Stop};
+use super::history::{HistoryLimit, let_jobs_go};
 use super::order::{insert_committed, note_ahead};
 use super::query::select_job;
 use super::record::{
@@ -206,6 +207,7 @@ pub(super) fn insert_job(connection: &Connection, job: &NewJob) -> Result<(), St
         ],
     )?;
     note_ahead(connection, job.started_at)?;
+    let_jobs_go(connection, job.started_at, HistoryLimit::USUAL)?;
     telling::tell_started(connection, job)?;
     match &job.reason {
         Some(reason) => insert_note(connection, job.id, None, "reason", reason),

@@ -2,6 +2,7 @@
 //! command that ends early leaves the daemon's work alone.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,11 +55,15 @@ pub(super) async fn offer(
         Err(_) => Config::state_named_in(&context.config),
     };
     let Some(state) = state else { return Ok(None) };
-    let holder = StateDir::holder(&state);
-    if !holder.is_ok_and(|holder| holder.is_some_and(|holder| holder.hears_hangups)) {
-        return Ok(None);
-    }
     let name = verb.name();
+    match StateDir::holder(&state) {
+        Ok(Some(holder)) if holder.hears_hangups => {}
+        // Whether a daemon works there, its user alone can see.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_of_another(&state) => {
+            return Err(Refusal::failed(unreachable(&state, name, &error)).into());
+        }
+        _ => return Ok(None),
+    }
     match connect(&state).await {
         Ok(stream) => {
             let exit = ask(context, stream, verb).await?;
@@ -67,6 +72,12 @@ pub(super) async fn offer(
         Err(_) if without == Without::Alone => Ok(None),
         Err(error) => Err(Refusal::failed(unreachable(&state, name, &error)).into()),
     }
+}
+
+/// Whether a state folder belongs to another user, as far as this one may see.
+fn is_of_another(state: &Path) -> bool {
+    let owner = std::fs::metadata(state).map(|facts| facts.uid());
+    owner.map_or(true, |owner| owner != rustix::process::geteuid().as_raw())
 }
 
 /// Why the daemon cannot be asked, and the way out.
@@ -78,8 +89,8 @@ fn unreachable(state: &Path, verb: &str, error: &io::Error) -> String {
     };
     match error.kind() {
         io::ErrorKind::PermissionDenied => format!(
-            "the daemon that works in `{place}` belongs to another user and hears only that one and root\n\
-             hint: run `patina {verb}` as its user, or with sudo{also}"
+            "the state folder `{place}` and the daemon that works in it belong to another user; only that one and root \
+             may use them\nhint: run `patina {verb}` as that user, or with sudo{also}"
         ),
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!(
             "the daemon that works in `{place}` takes nothing over from commands: it is starting, or of a Patina before \

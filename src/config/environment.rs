@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::deadline::looks_at;
 use super::regular::read_text;
 
 /// What the configuration may look at outside its own text.
@@ -37,17 +38,20 @@ impl Environment for System {
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        looks_at(folder);
         std::fs::read_dir(folder)?
             .map(|entry| entry.map(|entry| entry.path()))
             .collect()
     }
 
     fn is_file(&self, path: &Path) -> bool {
+        looks_at(path);
         path.is_file()
     }
 
     fn mode(&self, path: &Path) -> Option<u32> {
         use std::os::unix::fs::PermissionsExt;
+        looks_at(path);
         let facts = std::fs::metadata(path).ok()?;
         Some(facts.permissions().mode() & 0o777)
     }

@@ -5,6 +5,7 @@
 //! one tree, `expand` replaces variables, `shape` takes out what does not fit the schema, `validate` checks
 //! the rest. Each step reports and goes on, so one run tells all mistakes.
 
+mod deadline;
 mod diff;
 mod duration;
 pub mod edit;
@@ -30,6 +31,7 @@ mod way_in;
 #[cfg(test)]
 mod tests;
 
+pub use deadline::{LONGEST_READ, NotRead, within};
 pub use diff::diff;
 pub use duration::duration_text;
 pub use environment::{Environment, System};
@@ -60,9 +62,11 @@ use read::Sources;
 impl Config {
     /// Reads the file at `path`, its includes and the secrets it refers to.
     ///
-    /// The error holds every finding; a file that cannot be read is one of them.
+    /// The error holds every finding; a file that cannot be read, or not within [`LONGEST_READ`], is one of them.
     pub fn load(path: &Path) -> Result<Loaded, Problems> {
-        Self::load_in(path, &System)
+        let own = path.to_owned();
+        let loaded = within(move || Self::load_in(&own, &System));
+        loaded.unwrap_or_else(|late| Err(late.problems(path)))
     }
 
     /// As [`Config::load`], and whatever is looked at is looked at through `env`.
@@ -77,7 +81,8 @@ impl Config {
     /// The state folder that the file itself names, whatever else is wrong with it; for finding a daemon that works
     /// there. `None`: the file cannot be read as TOML, or the name depends on more than this file.
     pub fn state_named_in(path: &Path) -> Option<std::path::PathBuf> {
-        let text = System.read(path).ok()?;
+        let own = path.to_owned();
+        let text = within(move || System.read(&own)).ok()?.ok()?;
         let file: toml::Table = text.parse().ok()?;
         let state = file.get("agent")?.get("state")?.as_str()?;
         let folder = path.parent().unwrap_or(Path::new(""));

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use super::deadline::looks_at;
 use crate::types::ByteCount;
 
 /// The longest configuration, secret or script that is read at all; what is longer is none.
@@ -18,6 +19,7 @@ pub const MOST_READ_BYTES: u64 = 8 << 20;
 /// # Errors
 /// Where it cannot be opened, or is anything else.
 pub fn open_regular(path: &Path) -> io::Result<File> {
+    looks_at(path);
     // Without NONBLOCK, opening a pipe waits for somebody to write into it.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let flags = i32::try_from(flags.bits()).unwrap_or_default();

@@ -14,7 +14,7 @@ use super::watch::{self, Fingerprint, Reading, Watch};
 use super::{Daemon, rejected};
 use crate::app;
 use crate::catalog::{Cause, ReloadOutcome};
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, Loaded, NotRead, Problems};
 use crate::engine::foresee;
 use crate::task::Task;
 use crate::wiring::Wiring;
@@ -36,8 +36,10 @@ pub(super) struct Reloads {
     hangups: Signal,
     watch: Watch,
     path: PathBuf,
-    /// What the daemon works on was read from files of this fingerprint.
-    accepted: Fingerprint,
+    /// What the daemon works on was read from files of this fingerprint. `None`: they could not be read again since.
+    accepted: Option<Fingerprint>,
+    /// A look that a file system did not answer; while it waits, no other one begins.
+    late: Option<NotRead>,
     /// The files that were last refused, while they are not good again.
     rejected: Option<Fingerprint>,
     /// What was last said of files that cannot be used, so that it is said once.
@@ -68,13 +70,20 @@ impl Reloads {
         let hangups = signal(SignalKind::hangup())?;
         let path = config.path().to_owned();
         let mut watch = Watch::new();
-        let reading = watch::read(&path);
-        watch.aim(&reading.paths);
+        // What cannot be read now is new when it can.
+        let (accepted, late) = match watch::read(&path) {
+            Ok(reading) => {
+                watch.aim(&reading.places);
+                (Some(reading.fingerprint), None)
+            }
+            Err(late) => (None, Some(late)),
+        };
         Ok(Self {
             hangups,
             watch,
             path,
-            accepted: reading.fingerprint,
+            accepted,
+            late,
             rejected: None,
             told: None,
             started: Fixed::of(config),
@@ -109,12 +118,28 @@ impl Reloads {
         if cause == Cause::Asked {
             Manager::reloading();
         }
-        let reading = self.read(cause).await;
+        match self.read(cause).await {
+            Err(problems) => self.refuse(&problems, cause, daemon),
+            Ok(reading) => self.weigh(reading, cause, daemon, replace).await,
+        }
+        if cause == Cause::Asked {
+            Manager::ready();
+        }
+    }
+
+    /// Takes in what was read where it is new or asked for.
+    async fn weigh(
+        &mut self,
+        reading: Option<Reading>,
+        cause: Cause,
+        daemon: &Daemon,
+        replace: &Replace,
+    ) {
         match reading {
             Some(reading) if cause == Cause::Asked || self.is_news(&reading) => {
                 self.take(reading, cause, daemon, replace).await;
             }
-            Some(reading) if reading.fingerprint == self.accepted && self.told.is_some() => {
+            Some(reading) if self.accepted == Some(reading.fingerprint) && self.told.is_some() => {
                 self.forget_rejection();
                 rejected::tell_accepted(&daemon.built().wiring);
                 tracing::info!("the configuration is good again, and as it was before");
@@ -122,38 +147,52 @@ impl Reloads {
             }
             _ => {}
         }
-        if cause == Cause::Asked {
-            Manager::ready();
-        }
     }
 
     fn is_news(&self, reading: &Reading) -> bool {
         let now = reading.fingerprint;
-        now != self.accepted && self.rejected != Some(now)
+        self.accepted != Some(now) && self.rejected != Some(now)
     }
 
     /// Reads until what was read is what is watched, and where nothing can be watched until it stays the same. `None`:
     /// it does not; who asks is given what there is.
-    async fn read(&mut self, cause: Cause) -> Option<Reading> {
+    ///
+    /// # Errors
+    /// Where a file system does not answer in time, or did not the last time and still does not.
+    async fn read(&mut self, cause: Cause) -> Result<Option<Reading>, Problems> {
         let mut last: Option<Reading> = None;
         for _ in 0..MOST_READS {
-            let path = self.path.clone();
-            let reading = tokio::task::spawn_blocking(move || watch::read(&path));
-            let reading = reading.await.expect("reading does not panic");
-            let is_seen = !self.watch.aim(&reading.paths);
+            let reading = self.read_once().await?;
+            let is_seen = !self.watch.aim(&reading.places);
             let is_settled = cause == Cause::Asked
                 || !self.watch.is_blind()
                 || !self.is_news(&reading)
                 || last.is_some_and(|last| last.fingerprint == reading.fingerprint);
             if is_seen && is_settled {
-                return Some(reading);
+                return Ok(Some(reading));
             }
             last = Some(reading);
             if !is_settled {
                 tokio::time::sleep(SETTLE).await;
             }
         }
-        last.filter(|_| cause == Cause::Asked)
+        Ok(last.filter(|_| cause == Cause::Asked))
+    }
+
+    async fn read_once(&mut self) -> Result<Reading, Problems> {
+        if self.late.as_ref().is_none_or(NotRead::is_over) {
+            let path = self.path.clone();
+            let reading = tokio::task::spawn_blocking(move || watch::read(&path));
+            match reading.await.expect("reading does not panic") {
+                Ok(reading) => {
+                    self.late = None;
+                    return Ok(reading);
+                }
+                Err(late) => self.late = Some(late),
+            }
+        }
+        let late = self.late.as_ref().expect("it was just late");
+        Err(late.problems(&self.path))
     }
 
     async fn take(&mut self, reading: Reading, cause: Cause, daemon: &Daemon, replace: &Replace) {
@@ -164,9 +203,7 @@ impl Reloads {
         match reading.loaded {
             Err(problems) => {
                 self.rejected = Some(fingerprint);
-                let why = problems.mistakes(rejected::MOST_MISTAKES);
-                let problems = problems.iter().map(ToString::to_string).collect();
-                self.reject(problems, &why, cause, daemon);
+                self.refuse(&problems, cause, daemon);
             }
             Ok(loaded) => match daemon.take(loaded).await {
                 // Not the files' fault, so they are tried again at the next look.
@@ -175,7 +212,7 @@ impl Reloads {
                     self.reject(vec![why.clone()], &why, cause, daemon);
                 }
                 Ok(mut changes) => {
-                    self.accepted = fingerprint;
+                    self.accepted = Some(fingerprint);
                     self.forget_rejection();
                     self.add_what_waits(&mut changes, &daemon.built().wiring.config);
                     tracing::info!("the configuration is reloaded");
@@ -191,6 +228,12 @@ impl Reloads {
         if cause == Cause::Noticed {
             Manager::ready();
         }
+    }
+
+    fn refuse(&mut self, problems: &Problems, cause: Cause, daemon: &Daemon) {
+        let why = problems.mistakes(rejected::MOST_MISTAKES);
+        let problems = problems.iter().map(ToString::to_string).collect();
+        self.reject(problems, &why, cause, daemon);
     }
 
     /// Tells of each distinct mistake once, and again who asks.

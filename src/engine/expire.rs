@@ -194,25 +194,23 @@ fn tell(wiring: &Wiring, report: &Report) -> Result<(), CatalogError> {
         report.freed_bytes,
         kept.iter().map(|by| by.objects).sum::<u64>(),
     );
+    // The level of an event is a constant of its call.
+    macro_rules! log {
+        ($level:ident) => {
+            tracing::$level!(
+                expired,
+                waiting,
+                deleted,
+                failed,
+                kept_objects,
+                freed_bytes,
+                "{text}"
+            )
+        };
+    }
     match kept.iter().any(|by| Kept::stops(&by.rule)) {
-        true => tracing::warn!(
-            expired,
-            waiting,
-            deleted,
-            failed,
-            kept_objects,
-            freed_bytes,
-            "{text}"
-        ),
-        false => tracing::info!(
-            expired,
-            waiting,
-            deleted,
-            failed,
-            kept_objects,
-            freed_bytes,
-            "{text}"
-        ),
+        true => log!(warn),
+        false => log!(info),
     }
     wiring.catalog.note_expiry(&ExpiryRun {
         at: wiring.clock.now(),

@@ -8,6 +8,7 @@ mod backup_faults;
 mod browser;
 mod catalog;
 mod catalog_file;
+mod catalog_history;
 mod catalog_kill;
 mod catalog_week;
 mod cli;

@@ -56,6 +56,32 @@ pub(super) struct Watch {
 /// Device and inode; `None`: there is nothing.
 type Identity = Option<(u64, u64)>;
 
+/// Where a change of a configuration shows.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// Where the ways to its files end.
+    ends: BTreeSet<PathBuf>,
+    /// The folders to watch, and which one is at that path.
+    folders: BTreeMap<PathBuf, Identity>,
+}
+
+impl Places {
+    /// Those of absolute paths. `*` as the last component stands for any entry of that folder.
+    fn of(paths: &BTreeSet<PathBuf>) -> Self {
+        let mut folders = BTreeSet::new();
+        let follow = |path: &PathBuf| folders::follow(path, &mut folders);
+        let ends = paths.iter().map(follow).collect();
+        let identified = folders.into_iter().map(|folder| {
+            let identity = identity(&folder);
+            (folder, identity)
+        });
+        Self {
+            ends,
+            folders: identified.collect(),
+        }
+    }
+}
+
 impl Watch {
     pub(super) fn new() -> Self {
         // One wake says as much as many.
@@ -84,17 +110,11 @@ impl Watch {
         watch
     }
 
-    /// Watches where a change of these paths shows, and nothing else. True where a folder is watched that was not
+    /// Watches these places, and nothing else. True where a folder is watched that was not
     /// before: what happened in it until now was not seen.
-    pub(super) fn aim(&mut self, paths: &BTreeSet<PathBuf>) -> bool {
-        let mut wanted = BTreeSet::new();
-        let follow = |path: &PathBuf| folders::follow(path, &mut wanted);
-        self.ends = paths.iter().map(follow).collect();
-        let wanted: BTreeMap<PathBuf, Identity> = wanted
-            .into_iter()
-            .map(|folder| (identity(&folder), folder))
-            .map(|(identity, folder)| (folder, identity))
-            .collect();
+    pub(super) fn aim(&mut self, places: &Places) -> bool {
+        self.ends.clone_from(&places.ends);
+        let wanted = &places.folders;
         let Some(watcher) = &mut self.watcher else {
             return false;
         };
@@ -108,13 +128,13 @@ impl Watch {
             stays
         });
         for (folder, identity) in wanted {
-            if self.folders.contains_key(&folder) {
+            if self.folders.contains_key(folder) {
                 continue;
             }
-            match watcher.watch(&folder, RecursiveMode::NonRecursive) {
+            match watcher.watch(folder, RecursiveMode::NonRecursive) {
                 Ok(()) => {
                     is_new = true;
-                    self.folders.insert(folder, identity);
+                    self.folders.insert(folder.clone(), *identity);
                 }
                 Err(error) => failed = Some(error.to_string()),
             }
@@ -263,15 +283,18 @@ mod tests {
         fs::create_dir(&sub).unwrap();
         let paths = BTreeSet::from([sub.join("patina.toml")]);
         let mut watch = Watch::new();
-        assert!(watch.aim(&paths));
-        assert!(!watch.aim(&paths));
+        assert!(watch.aim(&Places::of(&paths)));
+        assert!(!watch.aim(&Places::of(&paths)));
         for _ in 0..2 {
             fs::write(sub.join("patina.toml"), "x").unwrap();
             timeout(LONGEST_NOISE, watch.changed()).await.unwrap();
             fs::rename(&sub, root.join("old")).unwrap();
             fs::create_dir(&sub).unwrap();
             timeout(LONGEST_NOISE, watch.changed()).await.unwrap();
-            assert!(watch.aim(&paths), "the new folder is not watched");
+            assert!(
+                watch.aim(&Places::of(&paths)),
+                "the new folder is not watched"
+            );
             fs::remove_dir_all(root.join("old")).unwrap();
         }
     }

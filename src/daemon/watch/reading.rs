@@ -6,8 +6,11 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::Places;
 use crate::app;
-use crate::config::{Environment, Loaded, MOST_READ_BYTES, Problems, System, read_regular};
+use crate::config::{
+    Environment, Loaded, MOST_READ_BYTES, NotRead, Problems, System, read_regular, within,
+};
 
 /// A hash of every path that was read, its length and its bytes. It is kept in memory alone: secrets are in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,14 +22,21 @@ pub(in crate::daemon) struct Reading {
     pub(in crate::daemon) loaded: Result<Loaded, Problems>,
     /// Of everything that was read for it.
     pub(in crate::daemon) fingerprint: Fingerprint,
-    /// Every path whose change may change the answer, absolute. `*` as the last component stands for any entry of that
-    /// folder.
-    pub(in crate::daemon) paths: BTreeSet<PathBuf>,
+    /// Where a change of it shows.
+    pub(in crate::daemon) places: Places,
 }
 
 /// Reads the configuration at `path` with everything that belongs to it: includes, secrets, and each script with all
 /// scripts beside it, which it may import.
-pub(in crate::daemon) fn read(path: &Path) -> Reading {
+///
+/// # Errors
+/// Where a file system does not answer in time.
+pub(in crate::daemon) fn read(path: &Path) -> Result<Reading, NotRead> {
+    let path = path.to_owned();
+    within(move || read_all(&path))
+}
+
+fn read_all(path: &Path) -> Reading {
     let recorder = Recorder::default();
     let loaded = app::load_in(path, &recorder);
     let inputs = match &loaded {
@@ -38,7 +48,7 @@ pub(in crate::daemon) fn read(path: &Path) -> Reading {
     Reading {
         loaded,
         fingerprint: Fingerprint(hasher.finalize()),
-        paths,
+        places: Places::of(&paths),
     }
 }
 
@@ -48,6 +58,8 @@ struct Recorder(RefCell<Notes>);
 
 #[derive(Default)]
 struct Notes {
+    /// Every path whose change may change the answer, absolute. `*` as the last component stands for any entry of that
+    /// folder.
     paths: BTreeSet<PathBuf>,
     hasher: blake3::Hasher,
 }
@@ -150,14 +162,15 @@ mod tests {
     #[test]
     fn every_byte_that_counts_changes_the_fingerprint_and_nothing_else_does() {
         let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
+        let root = fs::canonicalize(folder.path()).unwrap();
+        let at = |name: &str| root.join(name);
         for name in ["conf.d", "s"] {
             fs::create_dir(at(name)).unwrap();
         }
         let shop = "[[database]]\nname = \"shop\"\nsqlite = \"shop.db\"\n";
         fs::write(at("patina.toml"), CONFIG).unwrap();
         fs::write(at("s/a.rhai"), "import \"b\" as b;").unwrap();
-        let mut last = read(&at("patina.toml"));
+        let mut last = read_all(&at("patina.toml"));
         assert!(last.loaded.is_ok());
         for (path, text) in [
             ("conf.d/a.toml", shop),
@@ -167,16 +180,16 @@ mod tests {
             ("patina.toml", "[mistake"),
         ] {
             fs::write(at("unrelated.toml"), text).unwrap();
-            let same = read(&at("patina.toml"));
+            let same = read_all(&at("patina.toml"));
             assert_eq!(same.fingerprint, last.fingerprint, "before {path}");
             fs::write(at(path), text).unwrap();
-            let new = read(&at("patina.toml"));
+            let new = read_all(&at("patina.toml"));
             assert_ne!(new.fingerprint, last.fingerprint, "{path}: {text}");
             last = new;
         }
         fs::write(at("patina.toml"), CONFIG).unwrap();
         fs::remove_file(at("conf.d/a.toml")).unwrap();
-        let paths = read(&at("patina.toml")).paths;
+        let paths = read_all(&at("patina.toml")).places.ends;
         for name in ["patina.toml", "conf.d/*", "s/a.rhai", "s/b.rhai", "s/*"] {
             assert!(paths.contains(&at(name)), "{name} is not in {paths:?}");
         }

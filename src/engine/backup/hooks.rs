@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{DatabaseReport, Outcome, SizeFinding};
-use crate::catalog::{CatalogError, CopyFilter, Job, Run, StoredCopy};
+use crate::catalog::{CatalogError, CopyFilter, Good, Job, Run, StoredCopy};
 use crate::config::{OnError, VerifyMode};
 use crate::excerpt;
 use crate::hook::verdict::{self, Action, After, Before, Size, Verdict};
@@ -91,7 +91,7 @@ pub(super) async fn check_size(
     if !wiring.hooks.attached(hook, Some(name)) {
         return Ok(Ok((SizeFinding::BuiltIn, None)));
     }
-    let copies = good_copies(wiring, database, HISTORY_MAX)?;
+    let copies = recent_copies(wiring, database)?;
     let history = copies
         .iter()
         .map(|copy| about_size(&copy.manifest, database));
@@ -232,13 +232,9 @@ fn about_job_result(wiring: &Wiring, job: &Job, reports: &[DatabaseReport]) -> V
 
 fn about_database(wiring: &Wiring, database: &WiredDatabase) -> Result<Value, CatalogError> {
     let config = &database.config;
-    let last = good_copies(wiring, database, 1)?;
-    let last = last.first().map(|copy| {
-        let mut about = about_size(&copy.manifest, database);
-        about["key"] = json!(copy.manifest.key);
-        about["verified"] = (config.export.verify == VerifyMode::Restore).into();
-        about
-    });
+    let now = wiring.clock.now();
+    let last = wiring.catalog.freshness_copy(&config.name, now)?;
+    let last = last.map(|copy| about_last_good(&copy, database));
     Ok(json!({
         "version": VERSION,
         "name": config.name,
@@ -247,6 +243,26 @@ fn about_database(wiring: &Wiring, database: &WiredDatabase) -> Result<Value, Ca
         "description": config.description,
         "last_good": last,
     }))
+}
+
+/// The last good copy, by the rule of the stale alert: as an object of its own or inside an archive.
+fn about_last_good(copy: &Good, database: &WiredDatabase) -> Value {
+    let config = &database.config;
+    event(
+        json!({
+            "key": copy.key,
+            "database": config.name,
+            "priority": config.priority,
+            "date": copy.date,
+            "size_bytes": copy.plain_bytes,
+            "size": ByteCount(copy.plain_bytes).to_string(),
+            "rows": copy.rows,
+            "tables": copy.tables,
+            "verified": config.export.verify == VerifyMode::Restore,
+        }),
+        "created_at",
+        Some(copy.created_at),
+    )
 }
 
 fn about_size(manifest: &Manifest, database: &WiredDatabase) -> Value {
@@ -301,11 +317,10 @@ fn event(mut event: Value, name: &str, time: Option<DateTime<Utc>>) -> Value {
     event
 }
 
-/// The newest copies that hold all of the database and lie undamaged somewhere.
-fn good_copies(
+/// The newest copies that hold all of the database and lie undamaged somewhere, each an object of its own.
+fn recent_copies(
     wiring: &Wiring,
     database: &WiredDatabase,
-    most: usize,
 ) -> Result<Vec<StoredCopy>, CatalogError> {
     let filter = CopyFilter {
         database: Some(database.config.name.clone()),
@@ -317,7 +332,7 @@ fn good_copies(
         let is_whole = !copy.manifest.incomplete && copy.manifest.class != EvidenceClass::S;
         is_whole && copy.live().next().is_some()
     });
-    copies.truncate(most);
+    copies.truncate(HISTORY_MAX);
     Ok(copies)
 }
 

@@ -43,10 +43,10 @@ pub(super) async fn beat(
 
 /// Whether a database has a good copy that is young enough and lies in a storage.
 async fn has_copy(wiring: &Wiring, database: &Database) -> Result<bool, CatalogError> {
-    let Some(good) = wiring.catalog.newest_good(&database.name)? else {
+    let now = wiring.clock.now();
+    let Some(good) = wiring.catalog.freshness_copy(&database.name, now)? else {
         return Ok(false);
     };
-    let now = wiring.clock.now();
     let age = staleness(good.created_at, now, &database.alerts);
     Ok(age == Staleness::Fresh && is_stored(wiring, &good).await?)
 }

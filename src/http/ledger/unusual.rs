@@ -1,8 +1,9 @@
 //! Says what of all that is not usual. Invariant: an event names who and whence, and holds no text that a client chose.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Timelike, Utc};
 
 use crate::catalog::{AuditAction, Catalog, CatalogError, Event, EventKind, Refused, Visit};
 use crate::config::{AlertLevel, Config};
@@ -30,6 +31,16 @@ const LEAST_COPIES: usize = 2;
 
 /// Guides are read in passing; two of two say nothing.
 const LEAST_GUIDES: usize = 3;
+
+/// Before a client was given something on so many days, its hours are not known.
+const LEAST_DAYS: usize = 10;
+
+/// A guide is read out of hours where it is read farther than this from every hour at which its reader ever came: who
+/// stays late, or comes early, or lives by summer time, is no news.
+const HOURS_AROUND: u32 = 3;
+
+/// What happened within this time before a request belongs to the same visit.
+const VISIT: TimeDelta = TimeDelta::hours(12);
 
 /// A user's name is kept to so many characters.
 const MOST_NAME_CHARS: usize = 100;
@@ -162,7 +173,45 @@ pub(super) fn gave(
             found.push(unusual(&what, AlertLevel::Warning, text, (WEEK, now)));
         }
     }
+    found.extend(out_of_hours(catalog, client, config, now)?);
     Ok(found)
+}
+
+/// What it says that a key or user just read a guide, by the hours at which it was given something before. Who has nothing
+/// but an address may be several people.
+fn out_of_hours(
+    catalog: &Catalog,
+    client: &str,
+    config: &Config,
+    now: DateTime<Utc>,
+) -> Result<Option<Unusual>, CatalogError> {
+    if client.starts_with("address:") {
+        return Ok(None);
+    }
+    let given = catalog.given_times(client)?;
+    let newest = given.first();
+    let Some((AuditAction::RestoreGuide, read)) = newest else {
+        return Ok(None);
+    };
+    let zone = config.agent().timezone;
+    let before = given.iter().filter(|(_, at)| *at < *read - VISIT);
+    let before: Vec<_> = before.map(|(_, at)| at.with_timezone(&zone)).collect();
+    let days: BTreeSet<NaiveDate> = before.iter().map(|at| at.date_naive()).collect();
+    let read = read.with_timezone(&zone);
+    let is_near = |hour: u32| {
+        let apart = hour.abs_diff(read.hour());
+        apart.min(24 - apart) <= HOURS_AROUND
+    };
+    if days.len() < LEAST_DAYS || before.iter().any(|at| is_near(at.hour())) {
+        return Ok(None);
+    }
+    let name = foreign(client, MOST_NAME_CHARS);
+    let (at, days) = (read.format("%H:%M %Z"), counted(days.len(), "day"));
+    let text = format!(
+        "`{name}` read a restore guide at {at}; on the {days} known of it, it never came near that hour{LEAKED}"
+    );
+    let what = format!("hours {name}");
+    Ok(Some(unusual(&what, AlertLevel::Warning, text, (DAY, now))))
 }
 
 fn is_copy_of(key: &str, name: &str) -> bool {

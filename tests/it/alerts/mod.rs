@@ -4,6 +4,7 @@ mod contract;
 mod delivery;
 mod fitting;
 mod golden;
+mod hostile;
 mod process;
 mod rules;
 mod scripts;

@@ -23,6 +23,64 @@ fn without_a_terminal_a_short_night_says_nothing_but_its_report() {
 }
 
 #[test]
+fn a_night_of_many_databases_is_a_few_lines_and_lists_those_that_need_a_person() {
+    let names: Vec<String> = (0..150).map(|n| format!("d{n:03}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let place = Place::with(&names, "");
+    let well = place.ok(&["backup"]);
+    well.says("150 of 150 databases backed up");
+    // On a slow machine there is a line of progress now and then.
+    let is_progress = |line: &&str| line.contains(" of 150 databases done");
+    assert_eq!(well.err.lines().find(|line| !is_progress(line)), None);
+    assert!(well.out.lines().count() <= 6, "{well:?}");
+    assert!(!well.out.contains("d000"), "{well:?}");
+
+    // One is gone, and one is no database.
+    std::fs::remove_file(place.path("d003.db")).unwrap();
+    std::fs::write(place.path("d070.db"), "no database at all, but text").unwrap();
+    let ran = place.ends(3, &["backup"]);
+    ran.says("148 of 150 databases backed up");
+    for name in ["d003", "d070"] {
+        let lines = ran.out.lines().filter(|line| line.starts_with(name));
+        assert_eq!(lines.count(), 1, "{name}: {ran:?}");
+        assert!(ran.err.contains(name), "{name}: {ran:?}");
+    }
+    let errors = ran.err.lines().filter(|line| !is_progress(line));
+    let all: Vec<&str> = ran.out.lines().chain(errors).collect();
+    assert!(all.len() <= 16, "{} lines: {ran:?}", all.len());
+    let all = all.join("\n");
+    for name in names.iter().filter(|name| !["d003", "d070"].contains(name)) {
+        assert!(!all.contains(name), "{name}: {ran:?}");
+    }
+}
+
+#[test]
+fn thousands_of_tables_and_indexes_are_backed_up_and_come_back() {
+    let place = Place::with(&["a"], "");
+    let db = rusqlite::Connection::open(place.path("a.db")).unwrap();
+    let mut sql = "PRAGMA synchronous=OFF; BEGIN;".to_owned();
+    for n in 0..TABLES {
+        sql += &format!("CREATE TABLE t{n}(a UNIQUE, b); CREATE INDEX i{n} ON t{n}(b);");
+    }
+    db.execute_batch(&(sql + "COMMIT")).unwrap();
+    drop(db);
+    let report = place.json(&["backup"]);
+    assert_eq!(report["databases"][0]["class"], "A");
+    place.ok(&["restore", "a", "--to", "back.db"]);
+    let back = rusqlite::Connection::open(place.path("back.db")).unwrap();
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name GLOB '[ti][0-9]*'";
+    let found: usize = back.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(found, 2 * TABLES);
+    let whole: String = back
+        .query_row("PRAGMA quick_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(whole, "ok");
+}
+
+/// SQLite looks through the whole schema for each of them: 20,000 take two minutes, and come back as well.
+const TABLES: usize = 1_000;
+
+#[test]
 fn json_is_one_document_that_holds_the_whole_report() {
     let place = Place::with(&["a"], "");
     let report = place.json(&["backup", "--reason", "why not"]);

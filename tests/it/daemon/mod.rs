@@ -7,6 +7,7 @@ mod life;
 mod links;
 mod rehearsed;
 mod reload;
+mod silent_files;
 mod talk;
 mod unprotected;
 mod wishes;

@@ -218,3 +218,156 @@ fn with_few_open_files_clients_starve_no_backup() {
     drop(clients);
     daemon.stop();
 }
+
+/// As nobody, which takes root. `None`, with the reason: this is not root.
+fn as_nobody(command: std::process::Command) -> Option<std::process::Command> {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can be somebody else");
+        return None;
+    }
+    let mut nobody = std::process::Command::new("setpriv");
+    nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
+    nobody.arg(command.get_program()).args(command.get_args());
+    nobody.current_dir(command.get_current_dir().unwrap());
+    Some(nobody)
+}
+
+#[test]
+fn a_command_of_another_user_is_told_whose_the_daemon_is_and_root_is_heard() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let home = Home::new();
+    let blog = home.database("blog", 10);
+    fs::set_permissions(home.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let daemon = home.calm_daemon(&blog);
+    // As it is made, and as an operator may have left it.
+    for mode in [0o700, 0o755] {
+        fs::set_permissions(home.path("state"), fs::Permissions::from_mode(mode)).unwrap();
+        for verb in ["backup", "archive", "expire", "reconcile"] {
+            let Some(mut command) = as_nobody(home.command(&[verb])) else {
+                return;
+            };
+            let ran = command.output().unwrap();
+            let err = text(&ran.stderr);
+            assert_eq!(ran.status.code(), Some(1), "{verb}: {err}");
+            assert!(err.contains("belong to another user"), "{verb}: {err}");
+            let way = format!("hint: run `patina {verb}` as that user, or with sudo");
+            assert!(err.contains(&way), "{verb}: {err}");
+        }
+    }
+    assert_eq!(home.jobs().len(), 0);
+    daemon.stop();
+
+    // The other way round, root is heard.
+    for path in [
+        home.path(""),
+        home.path("patina.toml"),
+        home.path("blog.db"),
+    ] {
+        chown(path, Some(65534), Some(65534)).unwrap();
+    }
+    fs::remove_dir_all(home.path("state")).unwrap();
+    fs::remove_file(home.path("log")).unwrap();
+    let run = as_nobody(home.command(&["run"])).unwrap();
+    let daemon = Daemon::start(run, home.path("log"));
+    daemon.wait_for_log("patina works as");
+    let ran = home.run(&["backup"]);
+    let err = text(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(0), "{err}");
+    assert!(err.contains("the running daemon does it"), "{err}");
+    daemon.stop();
+}
+
+#[test]
+fn a_daemon_and_a_command_of_different_versions_say_so_and_do_nothing() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::{UnixListener, UnixStream};
+    let home = Home::new();
+    let blog = home.database("blog", 10);
+    let daemon = home.calm_daemon(&blog);
+    for wish in [
+        r#"{"version":2,"config":"/x","json":false,"verb":{"backup":{"databases":[],"reason":null}}}"#,
+        r#"{"verb":"backup"}"#,
+        "backup",
+    ] {
+        let mut stream = UnixStream::connect(home.path("state/daemon.sock")).unwrap();
+        writeln!(stream, "{wish}").unwrap();
+        let answer = BufReader::new(stream).lines().next().unwrap().unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        let error = answer["ended"]["error"].as_str().unwrap();
+        assert!(error.contains("which is of another version"), "{error}");
+        assert!(error.contains("restart the daemon"), "{error}");
+        assert_eq!(answer["ended"]["exit"], 2);
+    }
+    assert_eq!(home.jobs().len(), 0);
+    daemon.stop();
+
+    // A daemon of a later version answers in words that this command does not know.
+    let state = patina::engine::state::StateDir::lock(&home.path("state")).unwrap();
+    state.hear_hangups().unwrap();
+    let listener = match UnixListener::bind(home.path("state/daemon.sock")) {
+        Ok(listener) => listener,
+        Err(_) => {
+            fs::remove_file(home.path("state/daemon.sock")).unwrap();
+            UnixListener::bind(home.path("state/daemon.sock")).unwrap()
+        }
+    };
+    let later = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        writeln!(&stream, r#"{{"heard_in_another_way":{{}}}}"#).unwrap();
+        line
+    });
+    let ran = home.run(&["backup"]);
+    let err = text(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(1), "{err}");
+    assert!(
+        err.contains("the daemon answers what this command does not understand"),
+        "{err}"
+    );
+    assert!(
+        err.contains("both are of one version: `systemctl restart patina`"),
+        "{err}"
+    );
+    let wish: serde_json::Value = serde_json::from_str(&later.join().unwrap()).unwrap();
+    assert_eq!(wish["version"], 1);
+    assert_eq!(home.copies("blog"), 0);
+}
+
+#[test]
+fn a_copy_too_large_to_be_read_back_says_what_was_read_and_the_daemon_reads_the_rest_at_once() {
+    let home = Home::new();
+    let db = rusqlite::Connection::open(home.path("large.db")).unwrap();
+    db.execute_batch(
+        "PRAGMA synchronous = OFF; CREATE TABLE t(v);
+         WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 150)
+         INSERT INTO t SELECT randomblob(1048576) FROM n",
+    )
+    .unwrap();
+    let config = home.calm(&entry("large", ""));
+    fs::write(home.path("patina.toml"), config).unwrap();
+    assert_eq!(home.run(&["backup"]).status.code(), Some(0));
+    let shown = |args: &[&str]| text(&home.run(args).stdout);
+    assert!(
+        shown(&["list"]).contains("64 samples"),
+        "{}",
+        shown(&["list"])
+    );
+    let told = shown(&["show", "large"]);
+    assert!(
+        told.contains("64 samples read back when it was stored"),
+        "{told}"
+    );
+
+    // A daemon reads it as soon as its own backup, or any other command, is done.
+    let daemon = home.start();
+    daemon.wait_for_log("patina works as");
+    assert_eq!(home.run(&["reconcile"]).status.code(), Some(0));
+    wait("the reading of all", || {
+        !shown(&["list"]).contains("samples")
+    });
+    assert!(daemon.log().contains("1 object read"), "{}", daemon.log());
+    let told = shown(&["show", "large"]);
+    assert!(!told.contains("samples"), "{told}");
+    daemon.stop();
+}

@@ -155,6 +155,46 @@ async fn a_token_of_the_team_for_this_application_lets_its_user_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_first_user_is_no_news_and_each_further_one_is_told_once() {
+    let team = Team::new(json!({ "keys": [jwk("k1", &key("one"))] }));
+    let world = world(&team).await;
+    let told = || {
+        let events = world.catalog().events(100).unwrap();
+        let unusual = events
+            .into_iter()
+            .filter(|event| event.kind == patina::catalog::EventKind::UnusualAccess);
+        unusual.map(|event| event.message).collect::<Vec<_>>()
+    };
+    let token_of = |user: &str| token(&header(), &with(claims(), "email", user));
+    let (ada, eve) = (token_of("ada@grove.place"), token_of("eve@grove.place"));
+    // A user has no address of its own: another one is no news.
+    for (addresses, from) in [(1, "192.0.2.1"), (2, "192.0.2.2")] {
+        assert_eq!(ask(&world, from, &ada).await, 200);
+        super::eventually("the user", || {
+            let used = world.catalog().last_use("access:ada@grove.place").unwrap();
+            used.is_some_and(|used| used.addresses == addresses)
+        })
+        .await;
+    }
+    assert_eq!(told(), Vec::<String>::new());
+    for from in ["192.0.2.3", "192.0.2.4"] {
+        assert_eq!(ask(&world, from, &eve).await, 200);
+    }
+    super::eventually("an event", || !told().is_empty()).await;
+    super::eventually("both visits", || {
+        let used = world.catalog().last_use("access:eve@grove.place").unwrap();
+        used.is_some_and(|used| used.addresses == 2)
+    })
+    .await;
+    let told = told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with("`access:eve@grove.place` came in for the first time, from 192.0.2."),
+        "{told:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_bad_token_lets_anybody_in() {
     let team = Team::new(json!({ "keys": [jwk("k1", &key("one"))] }));
     let world = world(&team).await;

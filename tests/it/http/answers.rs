@@ -278,6 +278,42 @@ async fn what_is_answered_is_what_the_document_says() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_another_hosts_name_is_described_wherever_it_is_given() {
+    let world = World::new("allow_ips = [\"127.0.0.1\"]").await;
+    let document: Value = serde_json::from_str(OPENAPI).unwrap();
+    let (mut refused, mut open) = (0, 0);
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let plain = path
+                .replace("{id}", "550e8400-e29b-41d4-a716-446655440000")
+                .replace("{date}", "2026-11-30")
+                .replace("{db}", "blog");
+            let wanted: Method = method.to_uppercase().parse().unwrap();
+            let request = world.request(wanted, &plain).header("Host", "evil.example");
+            let response = request.send().await.unwrap();
+            let status = response.status();
+            let described = &operation["responses"][status.as_str()];
+            assert!(described.is_object(), "{method} {path}: {status}");
+            if status != StatusCode::MISDIRECTED_REQUEST {
+                assert_eq!(operation["security"], json!([]), "{method} {path}");
+                open += 1;
+                continue;
+            }
+            let pointer = &described["$ref"].as_str().unwrap()[1..];
+            let described = document.pointer(pointer).unwrap();
+            let schema = &described["content"]["application/json"]["schema"];
+            let answer: Value = response.json().await.unwrap();
+            check(&document, schema, &answer, path);
+            refused += 1;
+        }
+    }
+    assert!(
+        refused >= 10 && open >= 2,
+        "{refused} {open}: routes moved?"
+    );
+}
+
 /// Every required field is there and no field is there that is not described, all the way down.
 fn check(document: &Value, schema: &Value, answer: &Value, at: &str) {
     if let Some(reference) = schema["$ref"].as_str() {

@@ -171,6 +171,112 @@ async fn copies_of_everything_within_an_hour_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requests_without_credentials_are_told_where_they_are_a_storm_and_not_before() {
+    let world = World::new(&from_anywhere(&full_key())).await;
+    let storm = async |net: u32, count: u32| {
+        for number in 0..count {
+            let from = format!("198.18.{net}.{number}");
+            let request = world.get("/status").header("X-Forwarded-For", from);
+            assert_eq!(request.send().await.unwrap().status().as_u16(), 401);
+        }
+    };
+    let written = async |count: u64| {
+        eventually(&format!("{count} refusals"), || {
+            let rows = world.catalog().refused(1000).unwrap();
+            rows.iter().map(|row| row.times).sum::<u64>() == count
+        })
+        .await;
+    };
+    // Fewer than a storm, twice, and not within the same five minutes.
+    for net in 0..2 {
+        storm(net, 199).await;
+        written(u64::from(net + 1) * 199).await;
+        world.clock.0.advance(Duration::from_secs(301));
+    }
+    assert_eq!(told(&world), Vec::<String>::new());
+    storm(2, 210).await;
+    written(608).await;
+    is_told(&world, &["requests with wrong credentials, or none"]).await;
+    assert_eq!(told(&world).len(), 1, "{:?}", told(&world));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guides_of_every_database_within_an_hour_are_told() {
+    let more = format!(
+        "{}\n[[database]]\nname = \"wiki\"\nsqlite = \"wiki.db\"",
+        from_anywhere(&full_key())
+    );
+    let world = World::new(&full_key()).await;
+    world.reconfigure(&more);
+    let all = key_text("all");
+    let mut rows = 0;
+    let mut guide = async |name: &str| {
+        let path = format!("/restore-guide/{name}");
+        assert_eq!(ask(&world, &path, "127.0.0.1", &all).await, 200, "{name}");
+        rows += 1;
+        world.audit_of(rows).await;
+    };
+    guide("blog").await;
+    guide("shop").await;
+    world.clock.0.advance(Duration::from_secs(2 * 3600));
+    guide("wiki").await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(told(&world), Vec::<String>::new(), "two hours apart");
+    guide("blog").await;
+    guide("shop").await;
+    let words = ["key:all", "read the restore guides of 3 of 3 databases"];
+    is_told(&world, &words).await;
+    assert_eq!(told(&world).len(), 1, "{:?}", told(&world));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guide_is_told_that_is_read_at_an_hour_near_which_its_reader_never_came() {
+    let world = World::new(&full_key()).await;
+    let (all, catalog) = (key_text("all"), world.catalog());
+    let first: chrono::DateTime<chrono::Utc> = "2026-12-01T00:00:00Z".parse().unwrap();
+    let at = |days: i64, hour: i64| first + TimeDelta::days(days) + TimeDelta::hours(hour);
+    let mut rows = 0;
+    for day in 0..8 {
+        rows += 1;
+        let read = Audit {
+            at: at(day, 9 + day % 4),
+            request: day.to_string(),
+            action: AuditAction::RestoreGuide,
+            outcome: AuditOutcome::Complete,
+            client: "key:all".to_owned(),
+            address: "192.0.2.1".parse().unwrap(),
+            subject: "blog".to_owned(),
+            size_bytes: 0,
+        };
+        catalog.audit(&read).unwrap();
+    }
+    let mut read_at = async |days: i64, hour: i64| {
+        world.clock.0.set(at(days, hour));
+        let from = "127.0.0.1";
+        assert_eq!(ask(&world, "/restore-guide/blog", from, &all).await, 200);
+        rows += 1;
+        world.audit_of(rows).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    };
+    // Too little is known after eight days, whatever the hour.
+    read_at(8, 23).await;
+    assert_eq!(told(&world), Vec::<String>::new());
+    read_at(9, 10).await;
+    read_at(10, 11).await;
+    // Near a known hour, across midnight as well, and twice in one visit.
+    read_at(11, 15).await;
+    read_at(12, 26).await;
+    assert_eq!(told(&world), Vec::<String>::new());
+    read_at(14, 19).await;
+    is_told(
+        &world,
+        &["key:all", "restore guide at 19:00 UTC", "13 days"],
+    )
+    .await;
+    assert_eq!(told(&world).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_was_kept_out_and_a_client_that_wants_more_than_its_share_are_told() {
     let world = World::new("allow_ips = [\"127.0.0.1\"]").await;
     let rebound = world.get("/list").header("Host", "evil.example");

@@ -10,6 +10,7 @@ mod listing;
 mod reading;
 mod shared;
 mod simulator;
+mod scripts;
 mod skipped;
 pub(crate) mod world;
 mod year;
