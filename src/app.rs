@@ -271,7 +271,9 @@ fn source(
     scratch: &Path,
 ) -> Arc<dyn Source> {
     match &database.source {
-        SourceSpec::Sqlite(path) => Arc::new(SqliteSource::new(path.clone(), scratch.to_owned())),
+        SourceSpec::Sqlite(path) => {
+            Arc::new(SqliteSource::new(path.clone(), scratch.to_owned()).with_row_limit())
+        }
         SourceSpec::D1 { id, method } => {
             let client = client.expect("validate refuses a D1 database without [cloudflare]");
             let (runtime, scratch) = (Handle::current(), scratch.to_owned());

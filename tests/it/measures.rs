@@ -24,12 +24,17 @@ struct Site(TempDir);
 
 impl Site {
     fn new(fill: &str, compression: &str) -> Self {
+        Self::with(fill, compression, "")
+    }
+
+    /// `more` are keys of the database.
+    fn with(fill: &str, compression: &str, more: &str) -> Self {
         let site = Self(tempfile::tempdir().unwrap());
         let db = Connection::open(site.path("blog.db")).unwrap();
         db.execute_batch(fill).unwrap();
         let config = format!(
             "[export]\ncompression = \"{compression}\"\n[[storage]]\nname = \"near\"\ndirectory = \"near\"\n\
-             [[database]]\nname = \"blog\"\nsqlite = \"blog.db\"\n"
+             [[database]]\nname = \"blog\"\nsqlite = \"blog.db\"\n{more}\n"
         );
         fs::write(site.path("patina.toml"), config).unwrap();
         site
@@ -124,6 +129,21 @@ fn a_row_of_more_than_sql_text_should_hold_is_kept_as_an_image_in_little_memory(
             "table" => assert!(written < 1_000, "{written}"),
             _ => assert!(written > 2 * LARGE_BYTES as u64, "{written}"),
         }
+    }
+}
+
+#[test]
+fn a_row_over_the_limit_of_sql_text_is_refused_where_text_is_insisted_on() {
+    let fill = "CREATE TABLE large(v); INSERT INTO large VALUES(zeroblob(150000000)); CREATE TABLE other(x);
+         INSERT INTO other VALUES('a');";
+    for more in ["method = \"sql\"", "skip_data = [\"other\"]"] {
+        let site = Site::with(fill, "zstd", more);
+        let (code, told, most) = site.run(&["backup"]);
+        assert_ne!(code, Some(0), "{more}: {told}");
+        let limit = "table `large` has a row of more than 128 MB";
+        assert!(told.contains(limit) && told.contains("hint: "), "{told}");
+        assert!(most < MOST_MEMORY_BYTES, "{more} took {most} bytes");
+        assert!(!site.path("near/daily").exists());
     }
 }
 

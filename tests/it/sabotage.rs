@@ -315,6 +315,14 @@ const SABOTAGE: &[(&str, &str)] = &[
         "a setting of an older full-text table is another",
         "INSERT INTO older(older) VALUES('automerge=4')",
     ),
+    (
+        "the entries of an older full-text index are lost",
+        "DELETE FROM older_segdir",
+    ),
+    (
+        "the entries of one language are lost",
+        "DELETE FROM older_segdir WHERE level >= 3072",
+    ),
     ("an R-tree lacks a row", "DELETE FROM place WHERE id = 2"),
     (
         "an R-tree has another box",

@@ -223,3 +223,68 @@ pub(super) fn judge(
         check: Some(check),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::types::SourceEvidence;
+
+    fn difference(object: &str, kind: ExceptionKind, is_unneeded: bool) -> Difference {
+        Difference {
+            object: object.to_owned(),
+            kind,
+            is_unneeded,
+            text: format!("{object} differs"),
+        }
+    }
+
+    fn confirm(found: Vec<Difference>) -> Result<Vec<Exception>, DrillError> {
+        let declared = Exception {
+            object: "t".to_owned(),
+            kind: ExceptionKind::Rows,
+            reason: "a test".to_owned(),
+        };
+        let evidence = SourceEvidence {
+            tables: Vec::new(),
+            schema: crate::types::Hasher::default().finish(),
+            user_version: 0,
+            application_id: 0,
+            foreign_key_violations: 0,
+        };
+        let trial = Trial {
+            evidence: &evidence,
+            class: EvidenceClass::A,
+            form: DumpForm::Sql,
+            exceptions: &[declared],
+            skip_data: &[],
+            scratch: Path::new("nowhere"),
+            progress: &Arc::default(),
+            stop: &CancellationToken::new(),
+        };
+        confirmed(found, &trial, None)
+    }
+
+    #[test]
+    fn an_exception_excuses_nothing_but_what_it_names() {
+        use ExceptionKind::{Rows, Schema};
+        // Declared, and a difference.
+        assert_eq!(confirm(vec![]).unwrap().len(), 1);
+        // Declared, and none.
+        assert_eq!(confirm(vec![difference("t", Rows, true)]).unwrap(), []);
+        for undeclared in [
+            difference("t", Schema, false),
+            difference("t", Rows, false),
+            difference("u", Rows, false),
+            difference("u", Rows, true),
+            difference("t", Schema, true),
+        ] {
+            assert!(confirm(vec![undeclared.clone()]).is_err(), "{undeclared:?}");
+            let both = vec![difference("t", Rows, true), undeclared.clone()];
+            assert!(confirm(both).is_err(), "{undeclared:?}");
+        }
+    }
+}

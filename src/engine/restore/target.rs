@@ -21,6 +21,9 @@ use super::workshop::Workshop;
 /// How long a lock of another process is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a child process may take from its start to its own program.
+const CHILD_START: Duration = Duration::from_millis(50);
+
 /// Pages that a safety copy takes at a time.
 const PAGES_PER_STEP: i32 = 4096;
 
@@ -290,16 +293,31 @@ fn hold(path: &Path) -> Result<Standing, RestoreError> {
     }
 }
 
-/// A lock shows who reads or writes; who merely has the file open shows only here. Where the system does not tell,
-/// nobody is found.
+/// A lock shows who reads or writes; who merely has the file open shows only here. A child that another thread of this
+/// program is starting has all its files for a moment, so the same process must have it open at a second look.
 fn refuse_open(path: &Path) -> Result<(), RestoreError> {
-    let Ok(metadata) = fs::metadata(path) else {
-        return Ok(());
-    };
+    let mut before = None;
+    loop {
+        let holder = holder(path);
+        let Some((id, name)) = &holder else {
+            return Ok(());
+        };
+        if before == holder {
+            return Err(RestoreError::InUse {
+                what: shown(path),
+                by: format!("process {id} (`{}`) has it open", name.trim()),
+            });
+        }
+        before = holder;
+        std::thread::sleep(CHILD_START);
+    }
+}
+
+/// Id and name of another process that has the file open. Where the system does not tell, nobody is found.
+fn holder(path: &Path) -> Option<(String, String)> {
+    let metadata = fs::metadata(path).ok()?;
     let wanted = (metadata.dev(), metadata.ino());
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return Ok(());
-    };
+    let processes = fs::read_dir("/proc").ok()?;
     let own = std::process::id().to_string();
     for process in processes.flatten() {
         let id = process.file_name().to_string_lossy().into_owned();
@@ -314,13 +332,10 @@ fn refuse_open(path: &Path) -> Result<(), RestoreError> {
         };
         if files.flatten().any(|file| is_it(&file)) {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            return Err(RestoreError::InUse {
-                what: shown(path),
-                by: format!("process {id} (`{}`) has it open", name.trim()),
-            });
+            return Some((id, name));
         }
     }
-    Ok(())
+    None
 }
 
 fn sync(path: &Path) -> io::Result<()> {

@@ -10,9 +10,10 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use tokio_util::sync::CancellationToken;
 
+use super::SqliteSource;
 use super::open::Opened;
+use super::row_limit::ValueLimit;
 use super::schema::describe;
-use super::{SqliteSource, ValueLimit};
 use crate::crosscheck::{Inventory, count_rows, examine, message, page_digest};
 use crate::dump::Sink;
 use crate::source::{DumpForm, DumpRequest, Dumped, Look, SourceError, Testimony, Witness};
@@ -45,7 +46,8 @@ impl SqliteSource {
                 DumpForm::Image => pages = Some(page_digest(connection).map_err(told)?),
                 DumpForm::WholeSql | DumpForm::Sql => {
                     // What the dump refuses is not read here either; looking at the whole file needs the usual limit.
-                    let limit = ValueLimit::set(connection, form).map_err(told)?;
+                    let limit =
+                        ValueLimit::set(connection, source.most_row_bytes(form)).map_err(told)?;
                     let taken = Inventory::take(connection);
                     drop(limit);
                     inventory = match taken {

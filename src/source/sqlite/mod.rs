@@ -6,6 +6,7 @@ mod import;
 mod message;
 mod open;
 mod image;
+mod row_limit;
 mod schema;
 mod scratch;
 mod shadow;
@@ -16,7 +17,6 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode};
 use tokio_util::sync::CancellationToken;
@@ -36,12 +36,9 @@ use crate::types::{
 pub(crate) use import::{ImportError, Imported};
 pub use message::sqlite_message;
 pub use open::Claim;
+use row_limit::{MAX_ROW_BYTES, SQL_ROW_LIMIT_BYTES, SQLITE_LENGTH, ValueLimit, is_too_big};
 pub use scratch::{Cap, lift_limits, open_scratch};
 pub(super) use shadow::{Trial, try_alone};
-
-/// A row of more bytes is not written as SQL text where the form is left to Patina: text holds it several times over in
-/// memory, here and wherever it is restored; an image holds none of it. D1 takes rows of 2 MB.
-pub(super) const MAX_ROW_BYTES: usize = 32 * 1024 * 1024;
 
 /// How long a lock of another process is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -70,6 +67,8 @@ pub struct SqliteSource {
     busy_timeout: Duration,
     /// Whether a schema or a size that SQLite does not understand is no reason not to look at the pages.
     is_lenient: bool,
+    /// The longest row of [`DumpForm::Sql`].
+    row_limit_bytes: usize,
 }
 
 impl SqliteSource {
@@ -80,6 +79,16 @@ impl SqliteSource {
             scratch,
             busy_timeout: BUSY_TIMEOUT,
             is_lenient: false,
+            row_limit_bytes: usize::MAX,
+        }
+    }
+
+    /// The same source, refusing rows of more than [`SQL_ROW_LIMIT_BYTES`].
+    #[must_use]
+    pub(crate) fn with_row_limit(self) -> Self {
+        Self {
+            row_limit_bytes: SQL_ROW_LIMIT_BYTES,
+            ..self
         }
     }
 
@@ -203,7 +212,9 @@ impl SqliteSource {
             if table.content == Content::Rows {
                 let sent = self.send_rows(connection, table, request, &mut outbox);
                 sent.map_err(|failure| match failure {
-                    Failure::Sqlite(error) if is_too_big(&error) => self.too_large(table),
+                    Failure::Sqlite(error) if is_too_big(&error) => {
+                        self.too_large(table, self.most_row_bytes(request.form))
+                    }
                     other => other,
                 })?;
             }
@@ -225,8 +236,8 @@ impl SqliteSource {
         let mut block = RowBlock::default();
         let (mut rows, mut counted) = (0, 0);
         let (mut is_wanted, mut is_too_large) = (true, false);
-        let most_bytes = most_row_bytes(request.form);
-        let _limit = ValueLimit::set(connection, request.form)?;
+        let most_bytes = self.most_row_bytes(request.form);
+        let _limit = ValueLimit::set(connection, most_bytes)?;
         each_row(connection, table, |values| {
             let row_bytes: usize = values.iter().map(|value| value.bytes().len()).sum();
             if row_bytes > most_bytes {
@@ -244,7 +255,7 @@ impl SqliteSource {
             is_wanted
         })?;
         if is_too_large {
-            return Err(self.too_large(table));
+            return Err(self.too_large(table, most_bytes));
         }
         if request.stop.is_cancelled() {
             return Err(Failure::Told(SourceError::Stopped));
@@ -263,8 +274,20 @@ impl SqliteSource {
         Ok(())
     }
 
-    fn too_large(&self, table: &Table) -> Failure {
-        let (name, most) = (quote::name(&table.name), ByteCount(MAX_ROW_BYTES as u64));
+    /// The longest row that a dump of this form holds.
+    fn most_row_bytes(&self, form: DumpForm) -> usize {
+        match form {
+            DumpForm::WholeSql => MAX_ROW_BYTES,
+            DumpForm::Sql => self.row_limit_bytes,
+            DumpForm::Image => usize::MAX,
+        }
+    }
+
+    fn too_large(&self, table: &Table, most_bytes: usize) -> Failure {
+        let (name, most) = (
+            quote::name(&table.name),
+            ByteCount(most_bytes.min(SQLITE_LENGTH) as u64),
+        );
         Failure::Told(SourceError::NotAsSql {
             what: self.what(),
             why: format!(
@@ -313,42 +336,6 @@ impl SqliteSource {
                 retryable: code == Some(ErrorCode::SystemIoFailure),
             },
         }
-    }
-}
-
-/// The longest row that a dump of this form holds.
-fn most_row_bytes(form: DumpForm) -> usize {
-    match form {
-        DumpForm::WholeSql => MAX_ROW_BYTES,
-        DumpForm::Sql | DumpForm::Image => usize::MAX,
-    }
-}
-
-fn is_too_big(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::TooBig)
-}
-
-/// Has SQLite refuse longer values before it reads them, until it is dropped.
-struct ValueLimit<'a> {
-    connection: &'a Connection,
-    usual: i32,
-}
-
-impl<'a> ValueLimit<'a> {
-    fn set(connection: &'a Connection, form: DumpForm) -> rusqlite::Result<Self> {
-        let usual = connection.limit(Limit::SQLITE_LIMIT_LENGTH)?;
-        let most = i32::try_from(most_row_bytes(form)).unwrap_or(usual);
-        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, most.min(usual))?;
-        Ok(Self { connection, usual })
-    }
-}
-
-impl Drop for ValueLimit<'_> {
-    fn drop(&mut self) {
-        // It was in force before.
-        let _ = self
-            .connection
-            .set_limit(Limit::SQLITE_LIMIT_LENGTH, self.usual);
     }
 }
 

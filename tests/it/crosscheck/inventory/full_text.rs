@@ -12,6 +12,9 @@ const MOST_TERMS: usize = 12;
 /// Languages that are always asked for where a table has a column of them; others as far as rows name them.
 const LANGUAGES: [i64; 4] = [0, 1, 2, 3];
 
+/// The name of that column where the table has no `languageid`.
+const NO_LANGUAGE: &[u8] = b"__langid";
+
 /// The words of an FTS5 table with row, column and place, and what queries for them answer.
 pub(super) fn add_fts5(inventory: &mut Inventory, db: &Connection, name: &str) {
     let table = quoted(name);
@@ -101,6 +104,7 @@ fn language_column(db: &Connection, name: &str) -> Option<String> {
     let sql = "SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE hidden = 1";
     let hidden = rows(db, sql, &[&name]).ok()?;
     match hidden.get(2)?.first()? {
+        Cell::Text(name) if name == NO_LANGUAGE => None,
         Cell::Text(name) => Some(quoted(std::str::from_utf8(name).ok()?)),
         _ => None,
     }

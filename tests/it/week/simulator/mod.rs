@@ -540,7 +540,7 @@ fn play_all(first: u64) {
 }
 
 /// So many histories are played, on so many threads of the test runner.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 1_000;
 const SHARDS: u64 = 4;
 
 #[test]
