@@ -58,6 +58,7 @@ impl Home {
         format!(
             "[agent]\nname = \"grove\"\nstate = \"state\"\n\
              [schedule]\nnightly = \"{night}\"\ncatch_up = \"30m\"\n[export]\nretries = 0\n\
+             [http]\nlisten = \"127.0.0.1:0\"\n\
              [[storage]]\nname = \"nas\"\ndirectory = \"store\"\n\
              [[database]]\nname = \"blog\"\nsqlite = \"blog.db\"\n\
              [[database]]\nname = \"gone\"\nsqlite = \"gone.db\"\n\
