@@ -1,5 +1,5 @@
-//! Lets old jobs and requests go. Invariant: what runs, waits in the spool, or is the newest success stays, and so do the
-//! newest jobs, whatever the clock says.
+//! Lets old jobs and requests go. Invariant: what runs, waits in the spool, or is the newest success stays, and no clock
+//! makes the newest jobs go.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -16,9 +16,9 @@ pub struct HistoryLimit {
     pub most: u64,
     /// So many results of databases at most.
     pub most_results: u64,
-    /// Jobs and requests older than this go, too,
+    /// Jobs and requests older than this go, too.
     pub most_age: TimeDelta,
-    /// but never one of the newest so many: a clock that jumps ahead ages all of them at once.
+    /// The newest jobs and requests that age alone never removes: a clock that jumps ahead ages all of them at once.
     pub least: u64,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use patina::catalog::{
     Audit, AuditAction, AuditLimit, AuditOutcome, AuditVerdict, Event, EventKind, MOST_REFUSALS,
     MOST_TOLD_AN_HOUR, Refused,
@@ -238,16 +238,7 @@ async fn a_guide_is_told_that_is_read_at_an_hour_near_which_its_reader_never_cam
     let mut rows = 0;
     for day in 0..8 {
         rows += 1;
-        let read = Audit {
-            at: at(day, 9 + day % 4),
-            request: day.to_string(),
-            action: AuditAction::RestoreGuide,
-            outcome: AuditOutcome::Complete,
-            client: "key:all".to_owned(),
-            address: "192.0.2.1".parse().unwrap(),
-            subject: "blog".to_owned(),
-            size_bytes: 0,
-        };
+        let read = guide_read(at(day, 9 + day % 4), &day.to_string());
         catalog.audit(&read).unwrap();
     }
     let mut read_at = async |days: i64, hour: i64| {
@@ -323,16 +314,7 @@ async fn no_flood_and_no_clock_makes_the_record_longer_than_its_bound_or_pushes_
     let world = World::new(&full_key()).await;
     let catalog = world.catalog();
     let now = world.wiring().clock.now();
-    let audit = |number: i64| Audit {
-        at: now + TimeDelta::seconds(number),
-        request: number.to_string(),
-        action: AuditAction::RestoreGuide,
-        outcome: AuditOutcome::Complete,
-        client: "key:all".to_owned(),
-        address: "192.0.2.1".parse().unwrap(),
-        subject: "blog".to_owned(),
-        size_bytes: 0,
-    };
+    let audit = |number: i64| guide_read(now + TimeDelta::seconds(number), &number.to_string());
     let limit = AuditLimit {
         most_rows: 20,
         most_age: TimeDelta::days(400),
@@ -471,4 +453,18 @@ async fn a_key_older_than_ninety_days_is_told_until_it_is_replaced() {
             .status(),
         200
     );
+}
+
+/// The key `all` reads the guide of `blog`.
+fn guide_read(at: DateTime<Utc>, request: &str) -> Audit {
+    Audit {
+        at,
+        request: request.to_owned(),
+        action: AuditAction::RestoreGuide,
+        outcome: AuditOutcome::Complete,
+        client: "key:all".to_owned(),
+        address: "192.0.2.1".parse().unwrap(),
+        subject: "blog".to_owned(),
+        size_bytes: 0,
+    }
 }
