@@ -27,6 +27,8 @@ pub struct Findings {
     /// Rows that break their own schema, and search indexes that do not fit their content: the file is whole, and yet
     /// it is not as its schema says.
     pub exceptions: Vec<Exception>,
+    /// Whether the check went through everything: no table was left out, and nothing was passed over.
+    pub is_complete: bool,
 }
 
 impl Findings {
@@ -35,6 +37,7 @@ impl Findings {
         let Some(why) = why else {
             return;
         };
+        self.is_complete = false;
         match &mut self.health {
             Health::Ok => self.health = Health::Damaged(vec![why]),
             Health::Damaged(lines) => lines.insert(0, why),
@@ -48,12 +51,16 @@ impl Findings {
 /// `SQLITE_INTERRUPT` alone, from the connection's progress handler; anything else is a finding.
 pub fn examine(connection: &Connection) -> Result<Findings> {
     let mut stand_ins = Vec::new();
+    let mut is_whole = false;
     let lines = loop {
         match lines(
             connection,
             &format!("PRAGMA main.integrity_check({MOST_FINDINGS})"),
         ) {
-            Ok(lines) => break lines,
+            Ok(lines) => {
+                is_whole = lines.len() < MOST_FINDINGS;
+                break lines;
+            }
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
                 return Err(error);
             }
@@ -67,7 +74,13 @@ pub fn examine(connection: &Connection) -> Result<Findings> {
             Err(_) => break table_by_table(connection)?,
         }
     };
-    Ok(judge(connection, lines, &stand_ins))
+    let (health, exceptions) = judge(connection, lines, &stand_ins);
+    Ok(Findings {
+        health,
+        exceptions,
+        // What is said about objects that use a stand-in is not heard.
+        is_complete: is_whole && stand_ins.is_empty(),
+    })
 }
 
 fn lines(connection: &Connection, sql: &str) -> Result<Vec<String>> {
@@ -127,7 +140,11 @@ fn table_by_table(connection: &Connection) -> Result<Vec<String>> {
     Ok(found)
 }
 
-fn judge(connection: &Connection, lines: Vec<String>, stand_ins: &[String]) -> Findings {
+fn judge(
+    connection: &Connection,
+    lines: Vec<String>,
+    stand_ins: &[String],
+) -> (Health, Vec<Exception>) {
     let (mut damages, mut exceptions) = (Vec::new(), Vec::new());
     for line in lines.into_iter().filter(|line| line != "ok") {
         match Finding::of(&line) {
@@ -148,13 +165,11 @@ fn judge(connection: &Connection, lines: Vec<String>, stand_ins: &[String]) -> F
     exceptions.sort();
     exceptions.dedup_by(|a, b| (&a.object, a.kind) == (&b.object, b.kind));
     damages.truncate(KEPT_FINDINGS);
-    Findings {
-        health: match damages.is_empty() {
-            true => Health::Ok,
-            false => Health::Damaged(damages),
-        },
-        exceptions,
-    }
+    let health = match damages.is_empty() {
+        true => Health::Ok,
+        false => Health::Damaged(damages),
+    };
+    (health, exceptions)
 }
 
 /// What one line of the check is about.

@@ -24,6 +24,8 @@ pub struct Inventory {
     pub(super) indexes: BTreeMap<String, RowDigest>,
     /// The settings that the file keeps.
     pub(super) settings: BTreeMap<&'static str, String>,
+    /// The search indexes over content of their own whose vocabulary was not read.
+    unread: Vec<Virtual>,
 }
 
 /// One row of `sqlite_schema` beside its type and name.
@@ -58,6 +60,18 @@ impl Inventory {
     /// # Errors
     /// SQLite's: where something of the database cannot be read.
     pub fn take(connection: &Connection) -> Result<Self> {
+        let mut inventory = Self::take_content(connection)?;
+        inventory.read_own_indexes(connection)?;
+        Ok(inventory)
+    }
+
+    /// The same but for the vocabulary of FTS5 indexes over content of their own: where SQLite's check of the whole
+    /// database ran ([`Findings::is_complete`](super::Findings::is_complete)), it held each of them against that content,
+    /// which is all here. Where both a source and its copy passed, equal content has equal indexes.
+    ///
+    /// # Errors
+    /// As of [`take`](Self::take).
+    pub fn take_content(connection: &Connection) -> Result<Self> {
         connection.execute_batch("PRAGMA temp_store=MEMORY")?;
         let encoding: String = ask(connection, "PRAGMA main.encoding")?;
         let listed = list(connection)?;
@@ -78,11 +92,18 @@ impl Inventory {
             }
         }
         let mut indexes = BTreeMap::new();
-        for table in &virtuals {
+        let (unread, others): (Vec<&Virtual>, Vec<&Virtual>) =
+            virtuals.iter().partition(|table| table.indexes_own_content);
+        for table in others {
             if let Some(digest) = look.index(table)? {
                 indexes.insert(table.name.clone(), digest);
             }
         }
+        for table in &unread {
+            // SQLite's check passes over what it cannot open.
+            connection.prepare(&format!("SELECT 1 FROM main.{}", quoted(&table.name)))?;
+        }
+        let unread = unread.into_iter().cloned().collect();
         Ok(Self {
             schema: listed
                 .into_iter()
@@ -91,7 +112,26 @@ impl Inventory {
             tables,
             indexes,
             settings: settings(connection, encoding)?,
+            unread,
         })
+    }
+
+    /// Whether the vocabulary of each search index was read.
+    pub fn has_read_own_indexes(&self) -> bool {
+        self.unread.is_empty()
+    }
+
+    /// Reads what [`take_content`](Self::take_content) left out, from the same database.
+    ///
+    /// # Errors
+    /// As of [`take`](Self::take).
+    pub fn read_own_indexes(&mut self, connection: &Connection) -> Result<()> {
+        for table in std::mem::take(&mut self.unread) {
+            if let Some(digest) = vocabulary(connection, &table)? {
+                self.indexes.insert(table.name, digest);
+            }
+        }
+        Ok(())
     }
 
     /// How many rows of `sqlite_schema` there are.

@@ -20,12 +20,14 @@ pub(super) enum Family {
 }
 
 /// A virtual table, and the tables that its module really makes for it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Virtual {
     pub(super) name: String,
     pub(super) family: Family,
     /// In the spelling of the module.
     pub(super) shadows: Vec<String>,
+    /// Whether it is an FTS5 index over content of its own, which SQLite's check holds against that content.
+    pub(super) indexes_own_content: bool,
 }
 
 /// The virtual tables of `main`. `texts` are their names and `CREATE` texts.
@@ -35,14 +37,15 @@ pub(super) fn look_at(texts: &[(String, String)]) -> Result<Vec<Virtual>> {
         .map(|(name, sql)| {
             let family = family(sql);
             let shadows = made_by(name, sql);
+            let family = match shadows {
+                Some(_) => family,
+                None => Family::Unknown,
+            };
             Ok(Virtual {
                 name: name.clone(),
-                family: if shadows.is_some() {
-                    family
-                } else {
-                    Family::Unknown
-                },
+                family,
                 shadows: shadows.unwrap_or_default(),
+                indexes_own_content: family == Family::Fts5 && option(sql, "content").is_none(),
             })
         })
         .collect()
@@ -71,21 +74,43 @@ fn content_table(sql: &str) -> Option<String> {
     (!content.is_empty()).then(|| format!("CREATE TABLE {}(a)", super::quoted(&content)))
 }
 
-/// The value of an option such as `content=...`, without its quotes.
+/// The value of an option such as `content=...`, without its quotes. FTS3 takes such an argument for a column, FTS4 the
+/// last of several, and FTS5 the first of its options that begins with the word.
 pub(super) fn option(sql: &str, key: &str) -> Option<String> {
-    let lower = sql.to_ascii_lowercase();
-    let mut from = 0;
-    while let Some(at) = lower[from..].find(key) {
-        let start = from + at;
-        from = start + key.len();
-        let is_word = sql[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        let rest = sql[from..].trim_start();
-        if let (false, Some(value)) = (is_word, rest.strip_prefix('=')) {
-            return Some(unquoted(value.trim_start()));
+    let module = module_name(sql);
+    let is_key = |word: &str| match module.as_str() {
+        "fts3" => false,
+        "fts5" => {
+            let word = word.to_ascii_lowercase();
+            let option = FTS5_OPTIONS.iter().find(|option| option.starts_with(&word));
+            !word.is_empty() && option == Some(&key)
+        }
+        _ => word.eq_ignore_ascii_case(key),
+    };
+    let mut value = None;
+    for (at, _) in sql.match_indices('=') {
+        let before = sql[..at].trim_end();
+        let name = before.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_');
+        if is_key(&before[name.len()..]) {
+            value = Some(unquoted(sql[at + 1..].trim_start()));
         }
     }
-    None
+    value
 }
+
+/// As FTS5 goes through them.
+const FTS5_OPTIONS: &[&str] = &[
+    "prefix",
+    "tokenize",
+    "content",
+    "contentless_delete",
+    "contentless_unindexed",
+    "content_rowid",
+    "columnsize",
+    "locale",
+    "detail",
+    "tokendata",
+];
 
 fn unquoted(text: &str) -> String {
     let mut chars = text.chars();
@@ -110,25 +135,24 @@ fn unquoted(text: &str) -> String {
     value
 }
 
-/// What stands behind `USING`, outside quotes and comments.
 fn family(sql: &str) -> Family {
+    match module_name(sql).as_str() {
+        "fts3" | "fts4" => Family::Fts3,
+        "fts5" => Family::Fts5,
+        "rtree" | "rtree_i32" => Family::Rtree,
+        _ => Family::Other,
+    }
+}
+
+/// What stands behind `USING`, outside quotes and comments, in lower case.
+fn module_name(sql: &str) -> String {
     let mut words = words(sql);
     for word in words.by_ref() {
         if word.eq_ignore_ascii_case("using") {
             break;
         }
     }
-    match words
-        .next()
-        .unwrap_or_default()
-        .to_ascii_lowercase()
-        .as_str()
-    {
-        "fts3" | "fts4" => Family::Fts3,
-        "fts5" => Family::Fts5,
-        "rtree" | "rtree_i32" => Family::Rtree,
-        _ => Family::Other,
-    }
+    words.next().unwrap_or_default().to_ascii_lowercase()
 }
 
 /// Words and quoted names, the latter without quotes; a quoted `using` is given back as nothing.

@@ -1,17 +1,20 @@
 //! Reads everything that a search index holds, through SQLite's own views of it.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Result};
+use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::module::{Family, Virtual, option};
 use super::rows::{Digester, RowDigest};
-use super::{literal, quoted};
+use super::{ask, literal, quoted};
 
 /// Where an index's entries are seen, one row each.
 const ENTRIES: &str = "temp.\"patina entries\"";
 
 /// Where its terms are seen, one row each.
 const TERMS: &str = "temp.\"patina terms\"";
+
+/// The class of [`counts`] among the values of a digest.
+const COUNTS: u8 = 5;
 
 /// Digests the vocabulary of `table` in `main`: each term and each place of it. `None` of what is no search index.
 pub(super) fn vocabulary(connection: &Connection, table: &Virtual) -> Result<Option<RowDigest>> {
@@ -61,7 +64,21 @@ fn of_fts5(connection: &Connection, table: &Virtual) -> Result<RowDigest> {
         let entries = format!("SELECT term,doc,col,offset FROM {ENTRIES}");
         digester.rows(&mut connection.prepare(&entries)?, |_| {})?;
     }
+    digester.bytes(COUNTS, &counts(connection, table)?);
     Ok(digester.finish(rows))
+}
+
+/// What an FTS5 index counts, rows and the words of each column, as its storage has it: ranks depend on it, and a row
+/// without words is seen nowhere else. No record and one of zeros are the same.
+fn counts(connection: &Connection, table: &Virtual) -> Result<Vec<u8>> {
+    let storage = quoted(&format!("{}_data", table.name));
+    let sql = format!("SELECT CAST(block AS BLOB) FROM main.{storage} WHERE id=1");
+    let record: Option<Option<Vec<u8>>> = ask(connection, &sql).optional()?;
+    let record = record.flatten().unwrap_or_default();
+    Ok(match record.iter().all(|byte| *byte == 0) {
+        true => Vec::new(),
+        false => record,
+    })
 }
 
 fn of_fts3(connection: &Connection, table: &Virtual) -> Result<RowDigest> {

@@ -130,10 +130,20 @@ impl Literals {
             }
             plainness = Plainness::Quotes;
         }
-        if std::str::from_utf8(text).is_err() || self.holds_begin(text) {
-            return Plainness::Hex;
+        let is_changed = std::str::from_utf8(text).is_err()
+            || self.holds_begin(text)
+            || self.holds_noncharacter(text);
+        match is_changed {
+            true => Plainness::Hex,
+            false => plainness,
         }
-        plainness
+    }
+
+    /// On their way from UTF-8 to UTF-16, SQLites of Debian 12's age make U+FFFD of U+FFFE and U+FFFF.
+    fn holds_noncharacter(&self, text: &[u8]) -> bool {
+        self.encoding != TextEncoding::Utf8
+            && memchr::memmem::find_iter(text, b"\xef\xbf")
+                .any(|at| matches!(text.get(at + 2), Some(0xbe | 0xbf)))
     }
 
     /// wrangler cuts these words out of a file, also inside a value.
@@ -220,6 +230,10 @@ mod tests {
         let mut out = Vec::new();
         Literals::new(TextEncoding::Utf16Le).write(&mut out, Value::Text(b"a\r"));
         assert_eq!(out, b"CAST(X'61000D00' AS TEXT)");
+        let mut out = Vec::new();
+        Literals::new(TextEncoding::Utf16Be).write(&mut out, Value::Text("\u{ffff}".as_bytes()));
+        assert_eq!(out, b"CAST(X'FFFF' AS TEXT)");
+        check(Value::Text("\u{fffe}".as_bytes()), "'\u{fffe}'");
     }
 
     #[test]

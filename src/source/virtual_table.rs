@@ -45,12 +45,17 @@ impl Module {
         ["fts3", "fts4", "fts5"].contains(&self.name.as_str())
     }
 
-    /// The value of the option `key`, without its quotes.
+    /// The value of the option `key` as the module reads it, without its quotes: FTS3 has no options, FTS4 takes the last
+    /// of several, and FTS5 takes any beginning of a name.
     pub(super) fn option(&self, key: &str) -> Option<String> {
-        self.arguments.iter().find_map(|argument| {
+        let is_wanted = |name: &str| match self.name.as_str() {
+            "fts3" => false,
+            "fts5" => fts5_option(name) == Some(key),
+            _ => name.eq_ignore_ascii_case(key),
+        };
+        self.arguments.iter().rev().find_map(|argument| {
             let (name, value) = argument.split_once('=')?;
-            let is_wanted = name.trim().eq_ignore_ascii_case(key);
-            is_wanted.then(|| unquoted(value.trim()))
+            is_wanted(name.trim()).then(|| unquoted(value.trim()))
         })
     }
 
@@ -62,6 +67,29 @@ impl Module {
             Some(_) => FullText::External,
         }
     }
+}
+
+/// The options of FTS5, in the order in which it looks for one that begins as the given word does.
+const FTS5_OPTIONS: [&str; 10] = [
+    "prefix",
+    "tokenize",
+    "content",
+    "contentless_delete",
+    "contentless_unindexed",
+    "content_rowid",
+    "columnsize",
+    "locale",
+    "detail",
+    "tokendata",
+];
+
+/// The option that FTS5 takes `name` for.
+fn fts5_option(name: &str) -> Option<&'static str> {
+    let is_begun = |option: &&str| {
+        let start = option.get(..name.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(name))
+    };
+    FTS5_OPTIONS.into_iter().find(is_begun)
 }
 
 /// Whether a `CREATE TABLE` text has an AUTOINCREMENT key. No name can be that word without quotes.
@@ -185,6 +213,30 @@ mod tests {
             "fts5",
             FullText::Own,
         );
+    }
+
+    #[test]
+    fn options_are_read_as_each_module_reads_them() {
+        let own = FullText::Own;
+        check(
+            "CREATE VIRTUAL TABLE f USING fts3(a, content='')",
+            "fts3",
+            own,
+        );
+        let last = "CREATE VIRTUAL TABLE f USING fts4(a, content='', content='t')";
+        check(last, "fts4", FullText::External);
+        let last = "CREATE VIRTUAL TABLE f USING fts4(a, content='t', content='')";
+        check(last, "fts4", FullText::Contentless);
+        let begun = "CREATE VIRTUAL TABLE f USING fts5(a, C='')";
+        check(begun, "fts5", FullText::Contentless);
+        let begun = "CREATE VIRTUAL TABLE f USING fts5(a, conten = t, col=0)";
+        check(begun, "fts5", FullText::External);
+        let other = "CREATE VIRTUAL TABLE f USING fts5(a, col=0, d=none, t='porter')";
+        check(other, "fts5", FullText::Own);
+        let module = Module::of("CREATE VIRTUAL TABLE f USING fts5(a, l=1, tokend=1)").unwrap();
+        assert_eq!(module.option("locale").as_deref(), Some("1"));
+        assert_eq!(module.option("tokendata").as_deref(), Some("1"));
+        assert_eq!(module.option("tokenize"), None);
     }
 
     #[test]

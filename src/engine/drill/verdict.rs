@@ -57,8 +57,9 @@ pub(super) fn reach(
     if witness.is_given() {
         return reach_given(&connection, trial, witness.hear(trial.stop)?);
     }
-    let copy =
-        Inventory::take(&connection).map_err(|error| not_looked_at(CloudError::from(error)))?;
+    let unreadable = |error| not_looked_at(CloudError::from(error));
+    // SQLite's check of the copy holds its own indexes against its content, as it did in the source.
+    let mut copy = Inventory::take_content(&connection).map_err(unreadable)?;
     let Testimony {
         inventory,
         findings,
@@ -75,6 +76,9 @@ pub(super) fn reach(
             return Err(DrillError::Differs(text));
         }
     };
+    if source.has_read_own_indexes() {
+        copy.read_own_indexes(&connection).map_err(unreadable)?;
+    }
     let found = compare(&source, &copy, trial.exceptions);
     let exceptions = confirmed(found, trial, findings.as_ref())?;
     let check = CheckFacts {
@@ -196,6 +200,7 @@ pub(super) fn judge(
     if let Some(Findings {
         health,
         exceptions: unfit,
+        ..
     }) = findings
     {
         for exception in unfit {

@@ -48,7 +48,10 @@ impl SqliteSource {
                     // What the dump refuses is not read here either; looking at the whole file needs the usual limit.
                     let limit =
                         ValueLimit::set(connection, source.most_row_bytes(form)).map_err(told)?;
-                    let taken = Inventory::take(connection);
+                    let taken = match look {
+                        Look::ContentAndHealth => Inventory::take_content(connection),
+                        Look::Content | Look::Nothing => Inventory::take(connection),
+                    };
                     drop(limit);
                     inventory = match taken {
                         Err(error) if is_stopped(&error) => return Err(told(error)),
@@ -61,6 +64,13 @@ impl SqliteSource {
             if look == Look::ContentAndHealth {
                 let mut found = examine(connection).map_err(told)?;
                 found.add_damage(damage);
+                if let (Some(Ok(taken)), false) = (&mut inventory, found.is_complete) {
+                    match taken.read_own_indexes(connection) {
+                        Ok(()) => {}
+                        Err(error) if is_stopped(&error) => return Err(told(error)),
+                        Err(error) => inventory = Some(Err(message(&error))),
+                    }
+                }
                 findings = Some(found);
             }
             watch.check_unchanged()?;

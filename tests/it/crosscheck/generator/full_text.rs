@@ -26,6 +26,19 @@ const OPTIONS: &[&str] = &[
     "locale = 1",
     "tokendata = 1",
 ];
+/// Beginnings that FTS5 takes for its options.
+const BEGINNINGS: &[(&str, &[&str])] = &[
+    ("content ", &["c", "CON", "conten"]),
+    ("content_rowid ", &["content_r", "Content_Row"]),
+    ("contentless_delete ", &["contentl", "contentless_d"]),
+    ("contentless_unindexed ", &["contentless_u"]),
+    ("columnsize ", &["col", "COLUMNS"]),
+    ("tokenize ", &["t", "toke"]),
+    ("tokendata ", &["tokend"]),
+    ("prefix ", &["p", "PRE"]),
+    ("detail ", &["d"]),
+    ("locale ", &["l", "LOC"]),
+];
 const SETTINGS: &[&str] = &[
     "('rank', 'bm25(10.0, 5.0)')",
     "('pgsz', 64)",
@@ -171,6 +184,17 @@ fn create(build: &mut Build, options: &[String]) -> (String, Vec<String>) {
     (table, plain.to_vec())
 }
 
+/// The option with a name that only begins as its own.
+fn begun(build: &mut Build, option: &str) -> String {
+    let known = BEGINNINGS
+        .iter()
+        .find_map(|(name, begun)| option.strip_prefix(name).map(|rest| (rest, *begun)));
+    match known {
+        Some((rest, begun)) => format!("{} {rest}", build.dice.pick(begun)),
+        None => option.to_owned(),
+    }
+}
+
 /// Creates a table with random options besides `fixed`; `None` where FTS5 refuses it.
 fn create_over(build: &mut Build, columns: &[String], fixed: &[String]) -> Option<String> {
     let table = build.name();
@@ -192,6 +216,11 @@ fn create_over(build: &mut Build, columns: &[String], fixed: &[String]) -> Optio
         "USING \"fts5\"",
         "USING fts5\n",
     ]);
+    for part in &mut parts[columns.len()..] {
+        if build.dice.chance(10) {
+            *part = begun(build, part);
+        }
+    }
     for parts in [&parts[..], &parts[..least]] {
         let list = parts.join(build.dice.pick(&[", ", ",\n", " , "]));
         if build.attempt(&format!("CREATE VIRTUAL TABLE {table} {using}({list})")) {

@@ -19,6 +19,7 @@ const OPTIONS: &[&str] = &[
     "prefix=\"2,4\"",
     "notindexed={}",
     "languageid=\"lid\"",
+    "languageid=\"other\", languageid=\"lid\"",
     "compress=hex, uncompress=unhex",
     "compress=upper, uncompress=lower",
     "compress=trim, uncompress=trim",
@@ -92,6 +93,12 @@ fn create(build: &mut Build, module: &str, content: Option<&str>) -> (String, Ve
         }
     };
     let mut parts = columns.clone();
+    // The last one counts in FTS4, and FTS3 takes it for a column.
+    match (module, content) {
+        (_, Some(_)) if build.dice.chance(10) => parts.push("content=\"\"".to_owned()),
+        ("fts3", None) if build.dice.chance(10) => parts.push("content=''".to_owned()),
+        _ => {}
+    }
     parts.extend(content.map(str::to_owned));
     let least = parts.len();
     let tokenizer = build.dice.pick(TOKENIZERS);
