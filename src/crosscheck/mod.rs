@@ -5,8 +5,9 @@
 //!
 //! [`Inventory::take`] looks at one database, inside whatever transaction its connection is in: every row of
 //! `sqlite_schema`, every table that has a b-tree with its columns and all its rows, every search index by its
-//! vocabulary, every R-tree by its rows, and the settings of the file. [`compare`] holds two inventories against each
-//! other: a difference must be declared by an [`Exception`](crate::types::Exception), and each exception must be a
+//! vocabulary, every R-tree by its rows, and the settings of the file. Where SQLite's own check of source and copy went
+//! through everything, [`Inventory::take_content`] leaves FTS5 indexes over content of their own to it: it holds each of
+//! them against that content. [`compare`] holds two inventories against each other: a difference must be declared by an [`Exception`](crate::types::Exception), and each exception must be a
 //! difference. A D1 database is looked at by [`CloudPlan`], which asks for sums in place of rows. An image is held
 //! against its source page by page ([`page_digest`]), and [`examine`] asks SQLite whether the source itself is whole.
 

@@ -202,6 +202,10 @@ fn a_search_index_that_does_not_follow_from_its_rows_is_an_exception() {
         &format!("{POSTS}{index}INSERT INTO f(f) VALUES ('rebuild');"),
         &[],
     );
+    // As the third row has no words, only the number of rows tells that it was never indexed.
+    let begun = "CREATE VIRTUAL TABLE f USING fts5(t, conten=posts, content_r=id, col=0);";
+    let more = "INSERT INTO posts VALUES (3, ''); INSERT INTO f(rowid, t) VALUES (1, 'one two'), (2, 'three');";
+    check(&format!("{POSTS}{begun}{more}"), &expected);
 }
 
 #[test]
@@ -212,6 +216,9 @@ fn a_contentless_search_index_is_an_exception() {
     check(&format!("{index});{rows}"), &expected);
     check(&format!("{index}, columnsize=0);{rows}"), &expected);
     check(&format!("{index});"), &[]);
+    // FTS5 takes any beginning of an option's name.
+    let begun = "CREATE VIRTUAL TABLE f USING fts5(t, c='', col=0);";
+    check(&format!("{begun}{rows}"), &expected);
 }
 
 #[test]
