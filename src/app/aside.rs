@@ -51,7 +51,7 @@ pub(super) async fn catalog(config: &Arc<Config>, state: &StateDir) -> Result<Ca
     };
     let kept = keep_aside(&path, &wanted).map_err(failed)?;
     tracing::error!(
-        "{cause}; it is kept as {} and made anew from the storages",
+        "{cause}; it is kept as {} and rebuilt from the storages",
         kept.display()
     );
     let catalog = Catalog::open(&path)?;
@@ -133,7 +133,7 @@ impl Anew {
 
 /// Gives the file and what belongs to it another name, which no file has. Gives that name.
 fn keep_aside(path: &Path, wanted: &Path) -> io::Result<PathBuf> {
-    fs::File::create(wanted)?.write_all(b"the catalog is being made anew from the storages\n")?;
+    fs::File::create(wanted)?.write_all(b"the catalog is being rebuilt from the storages\n")?;
     let at = system_clock().now().format("%Y%m%dT%H%M%S%.3fZ");
     let named = |path: &Path, ending: String| {
         let mut name = path.as_os_str().to_owned();

@@ -155,7 +155,7 @@ pub(super) fn acknowledged(database: &DatabaseName, at: DateTime<Utc>) -> Ended 
         kinds: vec![EventKind::ExpiryRefused],
         scope: database.to_string(),
         database: Some(database.clone()),
-        message: format!("somebody looked at `{database}`; its copies expire again"),
+        message: format!("`{database}` was acknowledged; its copies expire again"),
         at,
     }
 }

@@ -39,7 +39,7 @@ fn list(
         return Ok(Exit::Ok);
     }
     if given.is_empty() && refused.is_empty() {
-        context.print("nobody was given anything yet, or refused")?;
+        context.print("no access is recorded yet")?;
         return Ok(Exit::Ok);
     }
     let mut table = Table::new([

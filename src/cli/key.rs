@@ -196,7 +196,9 @@ fn expiry(text: &str) -> Result<String, Refusal> {
     let ahead = ahead.and_then(|ahead| TimeDelta::from_std(ahead).ok());
     let day = ahead.and_then(|ahead| SystemClock::new().now().checked_add_signed(ahead));
     day.map(|day| day.date_naive().to_string()).ok_or_else(|| {
-        let text = format!("`{text}` is no expiry\nhint: write a day, 2027-01-31, or a time, 90d");
+        let text = format!(
+            "`{text}` is not a valid expiry\nhint: write a day, 2027-01-31, or a time, 90d"
+        );
         Refusal::usage(text)
     })
 }

@@ -61,7 +61,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
         if began.elapsed() > LONGEST_WAIT {
             let seconds = LONGEST_WAIT.as_secs();
             let text = format!(
-                "the daemon was told, and did not answer within {seconds} s\nhint: its log says what it does"
+                "the daemon got the request, and did not answer within {seconds} s\nhint: its log says what it does"
             );
             return Err(Refusal::failed(text).into());
         }

@@ -195,7 +195,7 @@ fn tables(manifest: &Manifest) -> Table<3> {
             (Some(hash), _) => hash.to_string(),
             (None, Some(why)) => format!("rows left out: {}", printable(why)),
             (None, None) if manifest.is_image() => "in the image".to_owned(),
-            (None, None) => "an index, built anew by a restore".to_owned(),
+            (None, None) => "an index, rebuilt by a restore".to_owned(),
         };
         table.row([printable(&entry.name), grouped(entry.rows), content]);
     }

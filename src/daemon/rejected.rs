@@ -66,7 +66,7 @@ pub(super) fn tell_accepted(wiring: &Wiring) {
                 kinds: vec![EventKind::ConfigRejected],
                 scope: SCOPE.to_owned(),
                 database: None,
-                message: "the configuration is taken again".to_owned(),
+                message: "the configuration is valid again and was loaded".to_owned(),
                 at: wiring.clock.now(),
             }],
             ..News::default()

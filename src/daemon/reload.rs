@@ -291,7 +291,7 @@ fn foreseen(old: &Wiring, new: &Config) -> Option<String> {
             ))
         }
         Err(error) => Some(format!(
-            "retention: it cannot be told how many copies this lets go: {error}"
+            "retention: cannot estimate how many copies would be deleted: {error}"
         )),
     }
 }

@@ -174,7 +174,7 @@ impl Scheduled {
                 tracing::warn!(%task, slot = %at, %started_at, duration_ms, result = "badly", "task {task} ended badly after {took}: {what}");
             }
             Ok(Ended::Early) => {
-                tracing::info!(%task, slot = %at, %started_at, duration_ms, result = "early", "task {task} was told to end after {took}; the next start begins it again");
+                tracing::info!(%task, slot = %at, %started_at, duration_ms, result = "early", "task {task} was asked to stop after {took}; the next start begins it again");
             }
             Err(error) => {
                 tracing::error!(%task, slot = %at, %started_at, duration_ms, result = "failed", "task {task} failed after {took}: {error}");

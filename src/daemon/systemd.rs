@@ -27,7 +27,7 @@ impl Manager {
             let micros = u32::try_from(MORE_TIME.as_micros()).unwrap_or(u32::MAX);
             tell(&[
                 NotifyState::ExtendTimeoutUsec(micros),
-                NotifyState::Status("making a damaged catalog anew from the storages"),
+                NotifyState::Status("rebuilding a damaged catalog from the storages"),
             ]);
             tokio::time::sleep(MORE_TIME / BEATS).await;
         }

@@ -223,7 +223,9 @@ fn refusal(error: String) -> Outcome {
 
 fn stopped() -> Outcome {
     Outcome {
-        error: Some("the daemon was told to end before its turn came; nothing was done".to_owned()),
+        error: Some(
+            "the daemon was asked to stop before its turn came; nothing was done".to_owned(),
+        ),
         exit: 1,
         ..Outcome::default()
     }

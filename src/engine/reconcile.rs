@@ -162,7 +162,7 @@ async fn in_time(
             store.name(),
             humantime::format_duration(COMPARE_TIMEOUT)
         ))),
-        () = stop.cancelled() => Ok(unanswered("the process was told to end".to_owned())),
+        () = stop.cancelled() => Ok(unanswered("the process was asked to stop".to_owned())),
     }
 }
 

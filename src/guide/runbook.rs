@@ -106,7 +106,7 @@ impl Runbook {
         let at = self.at.format("%Y-%m-%d %H:%M UTC");
         let _ = writeln!(
             page,
-            "# Disaster recovery runbook: {}\n\nWritten by Patina {} on {at}. {} writes it anew.\n",
+            "# Disaster recovery runbook: {}\n\nWritten by Patina {} on {at}. {} regenerates it.\n",
             markdown(&self.name),
             env!("CARGO_PKG_VERSION"),
             code(&format!("{} runbook", self.patina))
@@ -323,7 +323,7 @@ impl Runbook {
         block(page, &self.rescue);
         page.push_str("2. See whether everything comes back, and how long it takes; nothing is changed by it:\n\n");
         block(page, &format!("{patina} drill --cold"));
-        page.push_str("3. Make the catalog anew; nothing is deleted:\n\n");
+        page.push_str("3. Rebuild the catalog; nothing is deleted:\n\n");
         block(page, &format!("{patina} rebuild"));
         if let Some(instance) = &self.instance {
             let _ = write!(

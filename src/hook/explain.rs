@@ -173,7 +173,7 @@ pub(super) fn syntax(kind: &ParseErrorType) -> (String, Option<String>) {
         ),
         ParseErrorType::BadInput(input) if input.to_string().contains("eval") => (
             "`eval` is not there".to_owned(),
-            hint("what a script does stands in its text".into()),
+            hint("a script cannot run code that it builds as text".into()),
         ),
         other => (lower(&other.to_string()), None),
     }

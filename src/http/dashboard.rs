@@ -34,8 +34,7 @@ pub(super) async fn home(
 
 /// A file that the page loads.
 pub(super) async fn asset(OriginalUri(uri): OriginalUri) -> Result<Response, Refusal> {
-    let unknown =
-        || Refusal::unknown("there is no such file; a page that is loaded anew names its own");
+    let unknown = || Refusal::unknown("no such asset; reload the page");
     let asset = page::asset(uri.path()).ok_or_else(unknown)?;
     let headers = [
         (CONTENT_TYPE, asset.content_type),

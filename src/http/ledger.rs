@@ -292,7 +292,7 @@ fn tell(refused: &[Refused]) {
             times,
             ..
         } = one;
-        let client = one.client.as_deref().unwrap_or("nobody we know");
+        let client = one.client.as_deref().unwrap_or("an unknown client");
         let client = foreign(client, MOST_PATH_CHARS);
         let request = &one.request;
         tracing::warn!(event = "request_refused", %request, %client, %address, status, why, times,

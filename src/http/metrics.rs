@@ -333,7 +333,7 @@ fn process(registry: &mut Registry, vitals: &Vitals) {
     let help = "Hook calls that failed since the process began";
     registry.register("hook_failures", help, failures);
     let seconds = ConstCounter::new(vitals.hook_seconds);
-    let help = "What all hook calls took since the process began, in seconds";
+    let help = "Total hook run time since start, in seconds";
     registry.register("hook_duration_seconds", help, seconds);
 }
 

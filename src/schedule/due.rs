@@ -85,8 +85,8 @@ impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OnTime => "on time",
-            Self::Missed => "missed, and made good",
-            Self::Interrupted => "interrupted, and begun again",
+            Self::Missed => "missed run, caught up",
+            Self::Interrupted => "interrupted, restarted",
             Self::BeforeItsTime => "run before its time, as the clock was ahead, and run again",
         })
     }

@@ -86,7 +86,7 @@ fn expand(name: Piece<'_>, rest: Option<Piece<'_>>) -> Result<Fields, ScheduleEr
     if lower == "@reboot" {
         return Err(name
             .refuse("`@reboot` is not a time")
-            .hint("a missed run is made good on start: see `catch_up`"));
+            .hint("a missed run is caught up on start: see `catch_up`"));
     }
     if lower == "@every" {
         return Err(name

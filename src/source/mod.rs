@@ -19,6 +19,18 @@ pub use sqlite::{
 };
 pub use witness::{Testimony, Witness};
 
+/// Reads the module and the options of a `CREATE VIRTUAL TABLE` text, for `fuzz/`.
+#[cfg(fuzzing)]
+pub fn fuzz_module(sql: &str) {
+    if let Some(module) = virtual_table::Module::of(sql) {
+        let _ = (module.is_full_text(), module.full_text());
+    }
+    let _ = virtual_table::counts_up(sql);
+}
+
+#[cfg(fuzzing)]
+pub use d1::fuzz_cell;
+
 /// A database that can be dumped.
 pub trait Source: Send + Sync {
     /// Its kind and id, as the manifest records them.

@@ -453,7 +453,7 @@ fn record(
             run.skip_database(name, &id, reason, started_at, ended_at)
         }
         Outcome::Interrupted => {
-            let message = "the process was told to end";
+            let message = "the process was asked to stop";
             run.interrupt_database(name, &id, message, started_at, ended_at)
         }
     }

@@ -88,7 +88,7 @@ pub(super) enum Failure {
     NotStored(String),
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    #[error("the process was told to end")]
+    #[error("the process was asked to stop")]
     Stopped,
     #[error("a worker thread panicked: {0}")]
     Panicked(String),

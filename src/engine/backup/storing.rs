@@ -180,7 +180,7 @@ impl Attempt<'_> {
                 }
             }
             (true, false) => failed.push(
-                "the process was told to end before every storage had the copy; the next start goes on with it".to_owned(),
+                "the process was asked to stop before every storage had the copy; the next start goes on with it".to_owned(),
             ),
         }
         Ok(failed)

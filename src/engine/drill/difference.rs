@@ -84,3 +84,81 @@ fn table_difference(source: &TableEvidence, copy: &TableEvidence) -> Option<Stri
     }
     (source != copy).then(|| format!("table `{name}` has other values"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Sha256;
+
+    fn evidence(names: &[&str]) -> SourceEvidence {
+        let table = |name: &&str| TableEvidence {
+            name: (*name).to_owned(),
+            rows: 2,
+            hash: Some([1; 32].into()),
+            omitted: None,
+        };
+        SourceEvidence {
+            tables: names.iter().map(table).collect(),
+            schema: Sha256::of(b"schema"),
+            user_version: 1,
+            application_id: 2,
+            foreign_key_violations: 0,
+        }
+    }
+
+    #[track_caller]
+    fn check(copy: &SourceEvidence, expected: Option<&str>) {
+        let source = evidence(&["a", "b", "c"]);
+        assert_eq!(difference(&source, copy).as_deref(), expected);
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        check(&evidence(&["a", "b", "c"]), None);
+        check(&evidence(&["a", "c"]), Some("it lacks the table `b`"));
+        check(&evidence(&["c"]), Some("it lacks the tables `a`, `b`"));
+        let more = Some("it has more tables: `d`");
+        check(&evidence(&["a", "b", "c", "d"]), more);
+        let both = Some("it lacks the table `c`, and has more: `d`");
+        check(&evidence(&["a", "b", "d"]), both);
+        let order = Some("the order of its tables");
+        check(&evidence(&["b", "a", "c"]), order);
+        let mut copy = evidence(&["a", "b", "c"]);
+        copy.tables[1].rows = 1;
+        check(&copy, Some("table `b` has 2 rows, restored 1"));
+        copy = evidence(&["a", "b", "c"]);
+        copy.tables[2].hash = Some([2; 32].into());
+        check(&copy, Some("table `c` has other values"));
+        copy = evidence(&["a", "b", "c"]);
+        copy.schema = Sha256::of(b"another");
+        check(&copy, Some("the schema's text or sqlite_sequence"));
+        copy = evidence(&["a", "b", "c"]);
+        copy.application_id = 3;
+        check(&copy, Some("application_id 2, restored 3"));
+    }
+
+    #[test]
+    fn of_many_tables_the_first_are_named_and_the_rest_counted() {
+        let names: Vec<String> = (10..22).map(|number| format!("t{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let text = difference(&evidence(&names), &evidence(&[])).unwrap();
+        assert!(text.ends_with("`t18`, `t19` and 2 more"), "{text}");
+        let text = difference(&evidence(&names[..10]), &evidence(&[])).unwrap();
+        assert!(text.ends_with("`t18`, `t19`"), "{text}");
+    }
+
+    #[test]
+    fn foreign_keys_are_compared_where_every_row_is_there() {
+        let source = evidence(&["a"]);
+        let mut copy = evidence(&["a"]);
+        assert_eq!(violations_differ(&source, &copy), None);
+        copy.foreign_key_violations = 1;
+        assert_eq!(
+            violations_differ(&source, &copy).as_deref(),
+            Some("0 rows violate a foreign key, restored 1")
+        );
+        let mut partial = evidence(&["a"]);
+        partial.tables[0].omitted = Some("skip_data".to_owned());
+        assert_eq!(violations_differ(&partial, &copy), None);
+    }
+}

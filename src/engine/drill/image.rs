@@ -34,7 +34,7 @@ pub(super) fn prove(
     let connection = open_image(&scratch.path, trial.stop).map_err(scratch_error)?;
     let copy = page_digest(&connection).map_err(scratch_error)?;
     drop(connection);
-    let unseen = || DrillError::Differs("nobody read the source's pages".to_owned());
+    let unseen = || DrillError::Differs("the source's pages were not read".to_owned());
     let Testimony {
         pages, findings, ..
     } = witness.ok_or_else(unseen)?.hear(trial.stop)?;

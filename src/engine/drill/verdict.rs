@@ -72,7 +72,7 @@ pub(super) fn reach(
             return Err(DrillError::Differs(text));
         }
         None => {
-            let text = "nobody took stock of the source".to_owned();
+            let text = "the source was not inspected".to_owned();
             return Err(DrillError::Differs(text));
         }
     };
@@ -111,7 +111,7 @@ fn reach_given(
     testimony: Testimony,
 ) -> Result<Verdict, DrillError> {
     let Some(source) = testimony.cloud else {
-        let text = "nobody took stock of the source".to_owned();
+        let text = "the source was not inspected".to_owned();
         return Err(DrillError::Differs(text));
     };
     let copy = source.of_copy(connection).map_err(not_looked_at)?;

@@ -331,7 +331,7 @@ struct Watched<'a, R> {
 impl<R: io::Read> io::Read for Watched<'_, R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.stop.is_cancelled() {
-            return Err(io::Error::other("the process was told to end"));
+            return Err(io::Error::other("the process was asked to stop"));
         }
         let read = self.inner.read(out);
         if let Err(cause) = &read

@@ -132,7 +132,7 @@ pub enum PackError {
         week: IsoWeek,
     },
     /// The process was told to end.
-    #[error("the process was told to end")]
+    #[error("the process was asked to stop")]
     Stopped,
     /// A thread panicked.
     #[error("a worker thread panicked: {0}")]

@@ -49,7 +49,7 @@ fn badly(result: &Rehearsed, details: &Details, at: DateTime<Utc>) -> Raised {
         ),
         _ => (AlertLevel::Warning, "could not be restored in a rehearsal"),
     };
-    let why = result.message.as_deref().unwrap_or("nobody knows why");
+    let why = result.message.as_deref().unwrap_or("the reason is unknown");
     let hint = match why.contains("\nhint: ") {
         true => String::new(),
         false => format!("\nhint: patina drill {name}"),

@@ -167,7 +167,7 @@ async fn read_by<T: Send + 'static>(
         let sender = sender.clone();
         move |block: &[u8]| {
             let sent = sender.blocking_send(Block::Text(block.to_vec()));
-            sent.map_err(|_| io::Error::other("nobody wants the text any more"))
+            sent.map_err(|_| io::Error::other("the reader was closed"))
         }
     };
     let store = way.store.as_ref();

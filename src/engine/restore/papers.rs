@@ -52,7 +52,7 @@ impl Papers {
             (Err(error), None) => Err(DrillError::Incomplete(error).into()),
             (Err(error), Some(file)) => Err(RestoreError::File {
                 path: file.display().to_string(),
-                why: format!("is no whole dump: {error}\nhint: fetch it again"),
+                why: format!("is truncated or not a Patina dump: {error}\nhint: fetch it again"),
             }),
         }
     }

@@ -46,7 +46,7 @@ const VISIT: TimeDelta = TimeDelta::hours(12);
 const MOST_NAME_CHARS: usize = 100;
 
 const LOOK: &str = "\nhint: `patina audit list` shows what it asked for";
-const LEAKED: &str = "\nhint: where nobody of yours did that, the key has leaked: the README says what to do (\"A key has leaked\")";
+const LEAKED: &str = "\nhint: where none of your people or programs did that, the key has leaked: the README says what to do (\"A key has leaked\")";
 
 /// What refusals say.
 pub(super) fn refused(refused: &[Refused], storm: Option<u64>, now: DateTime<Utc>) -> Vec<Unusual> {
@@ -66,7 +66,7 @@ fn of_one(refused: &Refused, now: DateTime<Utc>) -> Option<Unusual> {
     let (who, severity, text, quiet) = match refused.why.as_str() {
         "too_many_wrong" => {
             let text = format!(
-                "somebody at {address} tries credentials: more than 20 wrong ones within five minutes{LOOK}"
+                "a client at {address} tries credentials: more than 20 wrong ones within five minutes{LOOK}"
             );
             (address.to_string(), AlertLevel::Warning, text, DAY)
         }

@@ -70,7 +70,7 @@ pub enum ApiError {
     ExportFailed(String),
     /// Cloudflare's own export took too long.
     #[error(
-        "D1's export did not complete within {} s, in which the database answered nobody\nhint: `method = \"raw\"` \
+        "D1's export did not complete within {} s, in which the database answered no other query\nhint: `method = \"raw\"` \
          reads it without blocking it", .0.as_secs()
     )]
     ExportTimeout(Duration),

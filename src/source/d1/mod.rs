@@ -39,6 +39,14 @@ pub use error::ApiError;
 pub use import::{Imported, SchemaEntry};
 pub use listing::ListedDatabase;
 
+/// Reads one value of an answer, for `fuzz/`: what was read is handed on as a value.
+#[cfg(fuzzing)]
+pub fn fuzz_cell(text: &str) {
+    if let Some(cell) = answer::Cell::parse(text) {
+        let _ = cell.value();
+    }
+}
+
 /// A database up to this size is read in one request, which is one transaction.
 const SNAPSHOT_BYTES: u64 = 8 * 1024 * 1024;
 

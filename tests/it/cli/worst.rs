@@ -160,7 +160,7 @@ fn a_damaged_catalog_is_kept_aside_and_made_anew_and_nothing_expires_for_a_day()
         let db = Connection::open(&path).unwrap();
         let told: (String, String) = db
             .query_row(
-                "SELECT severity, message FROM events WHERE message LIKE '%made anew%'",
+                "SELECT severity, message FROM events WHERE message LIKE '%rebuilt%'",
                 [],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )

@@ -24,7 +24,7 @@ fn the_daemon_makes_the_missed_night_good_and_runs_own_schedules_and_ends_in_ord
     assert!(jobs.iter().all(|job| job.trigger == Trigger::Scheduled));
     let reasons: Vec<_> = jobs.iter().filter_map(|job| job.reason.clone()).collect();
     assert!(
-        reasons.contains(&"nightly: missed, and made good".to_owned()),
+        reasons.contains(&"nightly: missed run, caught up".to_owned()),
         "{reasons:?}"
     );
     daemon.wait_for_log("task backup shop ended well");
@@ -74,7 +74,7 @@ fn sigterm_in_the_middle_of_an_export_interrupts_the_job_and_leaves_nothing_part
     daemon.stop();
     assert_eq!(jobs[0].status, JobStatus::Completed);
     let reason = jobs[0].reason.as_deref();
-    assert_eq!(reason, Some("nightly: interrupted, and begun again"));
+    assert_eq!(reason, Some("nightly: interrupted, restarted"));
     assert_eq!(home.copies("large"), 1);
 }
 
@@ -163,5 +163,5 @@ fn a_damaged_catalog_does_not_keep_the_daemon_from_starting() {
     let hours = (care.quiet_until.unwrap() - now).num_hours();
     assert!((22..=24).contains(&hours), "{hours}");
     let log = daemon.stop();
-    assert!(log.contains("made anew from the storages"), "{log}");
+    assert!(log.contains("rebuilt from the storages"), "{log}");
 }

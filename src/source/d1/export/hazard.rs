@@ -56,10 +56,10 @@ pub(super) fn of_schema(
         let name = &table.name;
         match (table.rowid, schema.key(table)) {
             (Rowid::Kept(_), _) => found.push(format!(
-                "table `{name}` has implicit rowids with gaps, which it numbers anew"
+                "table `{name}` has implicit rowids with gaps, which it renumbers"
             )),
             (_, RowKey::Rowid(_)) if table.rows > 1 && covered.contains(name) => found.push(format!(
-                "table `{name}` has an index over all its columns, by which it may number implicit rowids anew"
+                "table `{name}` has an index over all its columns, by which it may renumber implicit rowids"
             )),
             _ => {}
         }
