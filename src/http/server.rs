@@ -27,7 +27,8 @@ use crate::types::counted;
 /// Time limit of a request's head. It is short; a client that takes longer only occupies a connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Below the usual limit of 1,024 open files, with room for databases, spools and storages.
+/// Upper bound for connections, below the usual limit of 1,024 open files, with room for databases, spools and
+/// storages.
 const MOST_CONNECTIONS: u64 = 768;
 
 /// Number of open files reserved for backups, regardless of the clients: the catalog, the log, and for each database
