@@ -13,7 +13,7 @@
 //! | `database` | the database's name; null if the event is not about one |
 //! | `title` | the kind, in words |
 //! | `text` | the message |
-//! | `hint` | the remedy; null if there is none |
+//! | `hint` | the remedy; null without one |
 //! | `resolves` | the kind of the condition that ended; null unless `event` is `resolved` |
 //! | `job` | the job's id; null unless the event is about a job, like all keys down to `duration` |
 //! | `status` | `success`, `partial_failure` or `failure` |
