@@ -1,9 +1,9 @@
-//! Writes the archive of a week and reads it back: one gzipped tar of plain dumps that `tar` and `sha256sum` read as
-//! well. Invariant: the same members give the same bytes, and no byte of a member is handed on unless all of it is
-//! right at the end.
+//! Writes and reads weekly archives: one gzipped tar of plain dumps, which `tar` and `sha256sum` can read, too.
+//! Invariant: the same members give the same bytes, and the last block of a member is passed on only after all of its
+//! bytes proved correct.
 //!
-//! In this order: `MANIFEST.json`, what the archive holds; `SHA256SUMS`, for `sha256sum -c`; `RUNBOOK.md`, what to do with
-//! it on the worst day; then each member as plain SQL under the key it had, databases together.
+//! Order of the entries: `MANIFEST.json`, the contents; `SHA256SUMS`, for `sha256sum -c`; `RUNBOOK.md`, instructions
+//! for disaster recovery; then each member as plain SQL under its original key, grouped by database.
 
 mod read;
 mod write;
@@ -15,55 +15,55 @@ use std::io;
 
 use crate::types::{PlainFacts, Sha256, counted};
 
-/// The entry that says what the archive holds.
+/// Entry that lists the contents of the archive.
 pub const MANIFEST_NAME: &str = "MANIFEST.json";
 
-/// The entry that `sha256sum -c` reads.
+/// Entry for `sha256sum -c`.
 pub const SUMS_NAME: &str = "SHA256SUMS";
 
-/// The entry that a person reads.
+/// Entry for people.
 pub const RUNBOOK_NAME: &str = "RUNBOOK.md";
 
-/// Why an archive cannot be written or is not right.
+/// Reason that an archive cannot be written or is damaged.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// A member's text is not what its manifest says.
+    /// A member's text differs from its manifest.
     #[error("`{path}` has {found}, its manifest says {expected}")]
     Differs {
         /// The member.
         path: String,
-        /// What its text was.
+        /// Facts of its text.
         found: Facts,
-        /// What it should be.
+        /// Facts in its manifest.
         expected: Facts,
     },
-    /// An entry is not the one that belongs there.
+    /// An entry is not the expected one.
     #[error("entry {number} is {found}, and should be {expected}")]
     Entry {
-        /// Its place, from 1.
+        /// Position, from 1.
         number: usize,
-        /// What is there.
+        /// The entry found.
         found: String,
-        /// What should be.
+        /// The entry expected.
         expected: String,
     },
-    /// A member's text could not be read while the archive was written.
+    /// A member's text could not be read while the archive was being written.
     #[error("`{path}` could not be read: {cause}")]
     Source {
         /// The member.
         path: String,
-        /// Why.
+        /// The error.
         cause: io::Error,
     },
-    /// The archive could not be written or is no tar.gz to its end.
+    /// The archive could not be written, or is not a complete tar.gz.
     #[error("{0}")]
     Io(io::Error),
-    /// Whoever was to take the text did not.
+    /// The receiver of the text failed.
     #[error(transparent)]
     Sink(io::Error),
 }
 
-/// Length and hash of a text, as errors tell them.
+/// Length and hash of a text, formatted for errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts(pub PlainFacts);
 

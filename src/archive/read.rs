@@ -1,4 +1,4 @@
-//! Reads an archive from its first byte to its last. Invariant: every entry is the one that belongs there.
+//! Reads an archive from beginning to end. Invariant: every entry is the expected one.
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
@@ -8,19 +8,20 @@ use super::{ArchiveError, Contents, Facts, MANIFEST_NAME, RUNBOOK_NAME, SUMS_NAM
 use crate::dump::decoder;
 use crate::types::{ArchiveManifest, ArchiveMember, Compression, Hasher, ObjectKey, counted};
 
-/// How much text is handed on at a time.
+/// Size of the blocks in which text is passed on.
 const BLOCK_BYTES: usize = 256 * 1024;
 
-/// A tar is padded with zeros to blocks of 10 kB, or of a tape's larger ones; a few compressed bytes can become any number.
+/// Upper bound for the padding after the last entry. A tar is padded with zeros to blocks of 10 kB, or to the larger
+/// ones of a tape; without a bound, a few compressed bytes could expand to any number.
 const MOST_END_BYTES: usize = 1024 * 1024;
 
 const THE_END: &str = "the end";
 
-/// Reads the archive that `expected` describes, all of it, and proves every entry.
+/// Reads the whole archive that `expected` describes and verifies every entry.
 ///
 /// # Errors
-/// [`ArchiveError::Entry`] for an entry too many, too few, of another kind or in another place,
-/// [`ArchiveError::Differs`], and [`ArchiveError::Io`] where `input` breaks or is no tar.gz.
+/// [`ArchiveError::Entry`] for an additional, missing, different or misplaced entry, [`ArchiveError::Differs`], and
+/// [`ArchiveError::Io`] if `input` fails or is not a tar.gz.
 pub fn read(input: impl Read + Send, expected: &ArchiveManifest) -> Result<(), ArchiveError> {
     let text = decoder(Compression::Gzip, input).map_err(ArchiveError::Io)?;
     let mut tar = tar::Archive::new(text);
@@ -31,8 +32,8 @@ pub fn read(input: impl Read + Send, expected: &ArchiveManifest) -> Result<(), A
     only_zeros_follow(&mut tar.into_inner())
 }
 
-/// Hands the text of the copy `member` to `sink`, block by block; the last block only after all of its bytes were
-/// right. What stands before it is skipped, what stands behind it is not read: a damage there does no harm.
+/// Passes the text of the copy `member` to `sink`, block by block; the last block only after all of its bytes proved
+/// correct. Earlier entries are skipped and later ones are not read, so that damage there does no harm.
 ///
 /// # Errors
 /// As [`read`], and [`ArchiveError::Sink`].
@@ -56,7 +57,7 @@ pub fn read_member(
     })
 }
 
-/// Calls `visit` with each entry, in order, as long as it wants; each is the one that belongs in its place.
+/// Calls `visit` with each entry in order, until it breaks; each entry is checked to be the expected one.
 fn each<R: Read>(
     tar: &mut tar::Archive<R>,
     expected: &ArchiveManifest,
@@ -92,7 +93,7 @@ fn each<R: Read>(
     }
 }
 
-/// What an entry must be.
+/// An expected entry.
 struct Place<'a> {
     path: &'a str,
     facts: Facts,
@@ -196,7 +197,7 @@ fn describe(entry: &tar::Entry<'_, impl Read>) -> String {
     }
 }
 
-/// A tar ends with zeros; anything else was put there.
+/// Checks that only zeros follow: any other bytes were added.
 fn only_zeros_follow(rest: &mut impl Read) -> Result<(), ArchiveError> {
     let mut block = vec![0; BLOCK_BYTES];
     let mut seen_bytes = 0;

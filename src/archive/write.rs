@@ -1,4 +1,4 @@
-//! Writes the archive of a week, in one pass and constant memory.
+//! Writes a weekly archive, in one pass and constant memory.
 
 use std::io::{self, Read, Write};
 
@@ -12,34 +12,34 @@ use crate::types::{
     StoredFacts,
 };
 
-/// Everyone may read what was unpacked.
+/// Extracted files are readable by everyone.
 const MODE: u32 = 0o644;
 
-/// What an archive holds; `MANIFEST.json` says it to whoever has the archive alone.
+/// Contents of an archive, written to `MANIFEST.json` for readers who have only the archive.
 #[derive(Debug, Clone, Serialize)]
 pub struct Contents<'a> {
-    /// The installation that packs it.
+    /// Id of the installation that writes the archive.
     pub instance: &'a str,
-    /// The week whose Sunday it is packed on.
+    /// Week of the archive, which is written on its Sunday.
     pub week: IsoWeek,
     /// The IANA time zone of the members' dates.
     pub zone: &'a str,
-    /// The job that packs it.
+    /// Job that writes the archive.
     pub job: JobId,
-    /// When packing began, RFC 3339 in UTC.
+    /// Time when writing began, RFC 3339 in UTC.
     pub started_at: &'a str,
-    /// What it holds, in this order.
+    /// Members, in this order.
     pub members: &'a [ArchiveMember],
-    /// What belongs in and is not.
+    /// Copies of the week that are missing from the archive.
     pub left_out: &'a [LeftOut],
-    /// What the runbook in it is; `None`: an older Patina packed it, without one.
+    /// Facts of the runbook in the archive; `None`: an older Patina wrote it, without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runbook: Option<PlainFacts>,
-    /// The Patina that writes it.
+    /// Version of Patina that writes the archive.
     pub patina_version: &'a str,
 }
 
-/// An archive that is being written into `W`.
+/// A writer of an archive into `W`.
 pub struct Writer<W: Write> {
     tar: tar::Builder<Encoder<Hashing<W>>>,
     mtime: u64,
@@ -56,8 +56,8 @@ impl<W: Write> Writer<W> {
         let monday = contents.week.first_day().0.and_time(chrono::NaiveTime::MIN);
         let mut writer = Self {
             tar: tar::Builder::new(encoder.map_err(ArchiveError::Io)?),
-            // The files' times say which week they are of: when it was packed would make each archive differ, and its
-            // Sunday is not over everywhere.
+            // Times of the files are those of their week's Monday: the time of writing would make each archive differ,
+            // and the Sunday is not over everywhere.
             mtime: u64::try_from(monday.and_utc().timestamp()).unwrap_or(0),
         };
         writer.small(MANIFEST_NAME, &manifest(contents))?;
@@ -71,16 +71,16 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
-    /// Writes the next member; `text` must be what its manifest says.
+    /// Writes the next member; `text` must match its manifest.
     ///
     /// # Errors
-    /// [`ArchiveError::Differs`] and [`ArchiveError::Source`], after which the archive cannot be used, and those of
-    /// the output.
+    /// [`ArchiveError::Differs`] and [`ArchiveError::Source`], after which the archive is unusable, and those of the
+    /// output.
     pub fn member(&mut self, member: &ArchiveMember, text: impl Read) -> Result<(), ArchiveError> {
         let (path, plain) = (&member.path, member.manifest.plain);
         let mut header = self.header(plain.size_bytes);
         let mut text = Measured {
-            // One byte more shows a text that is too long.
+            // One byte more reveals a text that is too long.
             inner: text.take(plain.size_bytes.saturating_add(1)),
             hasher: Hasher::default(),
             broken: None,
@@ -105,7 +105,7 @@ impl<W: Write> Writer<W> {
         written.and(rest.map(|_| ())).map_err(ArchiveError::Io)
     }
 
-    /// Writes the end. Gives the output back, and what the archive's bytes are.
+    /// Writes the end, and returns the output and the facts of the archive's bytes.
     ///
     /// # Errors
     /// Those of the output.
@@ -154,7 +154,7 @@ pub(super) fn manifest(contents: &Contents<'_>) -> Vec<u8> {
     text
 }
 
-/// One line per file, as `sha256sum` writes them.
+/// Formats one line per file, as `sha256sum` does.
 pub(super) fn sums(members: &[ArchiveMember], runbook: Option<PlainFacts>) -> String {
     let members = members
         .iter()
@@ -166,7 +166,7 @@ pub(super) fn sums(members: &[ArchiveMember], runbook: Option<PlainFacts>) -> St
         .collect()
 }
 
-/// A writer that knows the digest of what went through it.
+/// A writer that hashes the bytes written through it.
 struct Hashing<W> {
     out: W,
     hasher: Hasher,
@@ -184,7 +184,7 @@ impl<W: Write> Write for Hashing<W> {
     }
 }
 
-/// A reader that knows the digest of what went through it, and why it ended.
+/// A reader that hashes the bytes read through it and keeps the error that ended it.
 struct Measured<R> {
     inner: R,
     hasher: Hasher,

@@ -1,4 +1,4 @@
-//! Finds copies and the ways to them. Invariant: a way without known trouble stands before one with.
+//! Finds copies and the ways to read them. Invariant: ways without known damage come first.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use crate::wiring::Wiring;
 /// A copy that was found: an object of its own, or a member of an archive.
 #[derive(Debug, Clone)]
 pub enum Found {
-    /// It has its own object.
+    /// The copy is an object of its own.
     Daily(Box<StoredCopy>),
-    /// It is inside an archive alone.
+    /// The copy is only inside an archive.
     Archived {
         /// The archive.
         archive: Box<StoredArchive>,
-        /// The copy's own commit record.
+        /// The commit record of the copy itself.
         manifest: Box<Manifest>,
     },
 }
@@ -32,7 +32,7 @@ impl Found {
         }
     }
 
-    /// The key of the object that holds it.
+    /// Key of the object that holds the copy.
     pub fn object(&self) -> &ObjectKey {
         match self {
             Self::Daily(copy) => copy.key(),
@@ -40,7 +40,7 @@ impl Found {
         }
     }
 
-    /// How many bytes that object has.
+    /// Size of that object, in bytes.
     pub fn object_bytes(&self) -> u64 {
         match self {
             Self::Daily(copy) => copy.manifest.stored.size_bytes,
@@ -48,7 +48,7 @@ impl Found {
         }
     }
 
-    /// When that object was proven.
+    /// Time when that object was proven.
     pub fn created_at(&self) -> DateTime<Utc> {
         match self {
             Self::Daily(copy) => copy.created_at,
@@ -65,16 +65,16 @@ impl Found {
     }
 }
 
-/// The daily copy with this key, or what an archive has of it. `None`: neither is known.
+/// Returns the daily copy with this key, or the archive that contains it; `None` if neither is known.
 ///
 /// # Errors
-/// Where the catalog cannot be read.
+/// If the catalog cannot be read.
 pub fn by_key(key: &ObjectKey, catalog: &Catalog) -> Result<Option<Found>, CatalogError> {
     if let Some(copy) = catalog.copy(key)? {
         return Ok(Some(Found::Daily(Box::new(copy))));
     }
     let mut archives = catalog.archives_of(key)?;
-    // One without known trouble first; the newest of equals.
+    // An archive without known damage first; among equals, the newest.
     archives.sort_by_key(|archive| archive.live().next().is_none());
     let Some(archive) = archives.into_iter().next() else {
         return Ok(None);
@@ -88,10 +88,10 @@ pub fn by_key(key: &ObjectKey, catalog: &Catalog) -> Result<Option<Found>, Catal
     }))
 }
 
-/// The last copy of a database's day, wherever it is held. `None`: that day has none.
+/// Returns the last copy of a database on a day, wherever it is held; `None` if that day has none.
 ///
 /// # Errors
-/// Where the catalog cannot be read.
+/// If the catalog cannot be read.
 pub fn of_day(
     database: &DatabaseName,
     date: BackupDate,
@@ -104,22 +104,23 @@ pub fn of_day(
     }
 }
 
-/// A way to a copy: a storage, and the archive there that holds it where it is not an object of its own.
+/// A way to read a copy: a storage, and the archive in it unless the copy is an object of its own.
 #[derive(Clone)]
 pub struct Way {
     /// The storage.
     pub store: Arc<dyn Store>,
-    /// The archive to read it from; `None`: it is an object of its own.
+    /// The archive that contains the copy; `None` if the copy is an object of its own.
     pub archive: Option<Arc<StoredArchive>>,
-    /// Whether nothing is known against the object there.
+    /// True if the object is not known to be missing or damaged in this storage.
     pub is_live: bool,
 }
 
-/// The ways to a copy through configured storages, or only through the one called `asked`: those without known
-/// trouble first, and of these its own object before an archive. Empty: no such storage holds it.
+/// Returns the ways to read a copy through configured storages, or only through the one named `asked`: those without
+/// known damage first, and among these the object of its own before an archive. Empty if no such storage holds the
+/// copy.
 ///
 /// # Errors
-/// Where the catalog cannot be read.
+/// If the catalog cannot be read.
 pub fn ways(
     copy: &Found,
     wiring: &Wiring,

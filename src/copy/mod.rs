@@ -1,5 +1,5 @@
-//! Finds a stored copy and reads it back as plain SQL, out of its own object or out of an archive. Invariant: what is
-//! handed on to its end was right in every byte.
+//! Finds a stored copy and reads it back as plain SQL, from its own object or from an archive. Invariant: text that was
+//! passed on to its end is correct in every byte.
 
 mod find;
 mod read;

@@ -1,4 +1,4 @@
-//! Reads a stored copy back as plain SQL. Invariant: the last block is handed on only after every byte was right.
+//! Reads a stored copy back as plain SQL. Invariant: the last block is passed on only after every byte proved correct.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -12,25 +12,25 @@ use crate::progress::Progress;
 use crate::store::{Digest, Reader, Store, StoreError, read_small};
 use crate::types::{ArchiveManifest, Hasher, Manifest, ObjectKey, Sha256, StoredFacts};
 
-/// No manifest is longer: it has one entry per table.
+/// Upper bound for a manifest, which has one entry per table.
 pub const MAX_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
 
-/// How much text is handed on at a time.
+/// Size of the blocks in which text is passed on.
 const BLOCK_BYTES: usize = 256 * 1024;
 
-/// Why a copy could not be read to a right end.
+/// Reason that a copy could not be read completely and correctly.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadingError {
-    /// The object or its manifest is not there.
+    /// The object or its manifest is missing.
     #[error("{0}")]
     Missing(String),
-    /// Its bytes are not those that were stored.
+    /// The bytes differ from those that were stored.
     #[error("{0}")]
     Damaged(String),
-    /// The storage did not give it; nothing is known of the bytes.
+    /// The storage did not return the object; the state of its bytes is unknown.
     #[error("{0}")]
     Unread(String),
-    /// Whoever was to take the text did not.
+    /// The receiver of the text failed.
     #[error(transparent)]
     Sink(io::Error),
 }
@@ -41,7 +41,7 @@ impl From<StoreError> for ReadingError {
     }
 }
 
-/// Compares the commit record of `object` in `store` with the one the catalog has.
+/// Compares the commit record of `object` in `store` with the catalog's.
 ///
 /// # Errors
 /// [`ReadingError`], never [`ReadingError::Sink`].
@@ -66,12 +66,13 @@ pub async fn check_manifest<M: DeserializeOwned + PartialEq>(
     }
 }
 
-/// Hands the plain text of a copy to `sink`, block by block, and proves it on the way: stored size and hash, plain
-/// size and hash, the dump's own trailer. The last block follows only when all of it was right. The stored bytes are
-/// counted on `progress`.
+/// Passes the plain text of a copy to `sink`, block by block, and verifies it on the way: stored size and hash, plain
+/// size and hash, the dump's own trailer. The last block follows only after all of it proved correct. The stored bytes
+/// are counted on `progress`.
 ///
 /// # Errors
-/// [`ReadingError`]; after [`ReadingError::Damaged`] and [`ReadingError::Unread`] the text handed on so far has no end.
+/// [`ReadingError`]; after [`ReadingError::Damaged`] and [`ReadingError::Unread`] the text passed on so far is
+/// incomplete.
 pub async fn read_copy(
     store: &dyn Store,
     manifest: &Manifest,
@@ -85,7 +86,7 @@ pub async fn read_copy(
     with_reader(store, &manifest.key, work).await
 }
 
-/// Reads a whole archive and proves every byte and every member of it.
+/// Reads a whole archive and verifies every byte and every member of it.
 ///
 /// # Errors
 /// [`ReadingError`], never [`ReadingError::Sink`].
@@ -101,11 +102,12 @@ pub async fn read_archive(
     with_reader(store, &archive.key, work).await
 }
 
-/// Hands the plain text of the copy `member` to `sink`, block by block, out of the archive that holds it, and proves
-/// its size and hash; the last block follows only when they were right. No other text of the archive touches the disk.
+/// Passes the plain text of the copy `member` to `sink`, block by block, from the archive that contains it, and
+/// verifies its size and hash; the last block follows only after they proved correct. No other text of the archive is
+/// written to disk.
 ///
 /// # Errors
-/// As [`read_copy`]. A damage of the archive behind the member is none.
+/// As [`read_copy`]. Damage after the member is not detected.
 pub async fn read_member(
     store: &dyn Store,
     archive: &ArchiveManifest,
@@ -127,7 +129,7 @@ pub async fn read_member(
     with_reader(store, &archive.key, work).await
 }
 
-/// Opens an object and does blocking work on its bytes; what is found is told with the storage and key.
+/// Opens an object and runs blocking work on its bytes; errors name the storage and the key.
 async fn with_reader(
     store: &dyn Store,
     key: &ObjectKey,
@@ -157,7 +159,7 @@ fn prove_archive(
 ) -> Result<(), ReadingError> {
     let mut stored = Stored::new(reader, progress);
     let read = archive::read(&mut stored, archive);
-    // Bytes after the end of the compressed text are part of the object, too.
+    // Bytes after the end of the compressed text belong to the object, too.
     let rest = io::copy(&mut stored, &mut io::sink()).map_err(ArchiveError::Io);
     let found = stored.end()?;
     read.and(rest.map(|_| ())).map_err(of_archive)?;
@@ -193,7 +195,7 @@ fn stream(
     sink(&held).map_err(ReadingError::Sink)
 }
 
-/// Decompresses to the end, and reads what stands behind it.
+/// Decompresses to the end, and reads the bytes after it.
 fn decode(
     stored: &mut Stored<'_>,
     manifest: &Manifest,
@@ -215,7 +217,7 @@ fn decode(
             if block.is_empty() {
                 break;
             }
-            // A few bytes can become any number.
+            // A few bytes could expand to any number.
             left_bytes = left_bytes.checked_sub(block.len() as u64).ok_or_else(|| {
                 ReadingError::Damaged(format!(
                     "is damaged: it unpacks to more than the {} that its manifest says",
@@ -225,7 +227,7 @@ fn decode(
             take(block)?;
         }
     }
-    // Bytes after the end of the compressed text are part of the object, too.
+    // Bytes after the end of the compressed text belong to the object, too.
     io::copy(stored, &mut io::sink()).map_err(damaged)?;
     Ok(())
 }
@@ -249,7 +251,7 @@ fn prove(
     }
 }
 
-/// What a copy is once it is decompressed, checked as it goes by.
+/// Checks the decompressed content of a copy as it is read.
 enum Plain {
     Sql(Check),
     Image(Hasher),
@@ -293,7 +295,7 @@ fn prove_stored(stored: &StoredFacts, found: Digest) -> Result<(), ReadingError>
     Ok(())
 }
 
-/// An object's bytes, hashed and counted as they are read.
+/// Bytes of an object, hashed and counted as they are read.
 struct Stored<'a> {
     input: SyncIoBridge<Reader>,
     hasher: Hasher,
@@ -311,7 +313,7 @@ impl<'a> Stored<'a> {
         }
     }
 
-    /// Whether the storage gave what it has.
+    /// Returns an error if the storage failed while reading.
     fn is_whole(&self) -> Result<(), ReadingError> {
         match &self.broken {
             Some(cause) => {
@@ -322,7 +324,7 @@ impl<'a> Stored<'a> {
         }
     }
 
-    /// What was read, unless the storage broke off.
+    /// Returns the digest of the bytes read, unless the storage failed.
     fn end(self) -> Result<Digest, ReadingError> {
         self.is_whole()?;
         Ok(Digest {

@@ -1,4 +1,4 @@
-//! Writes commands for a POSIX shell. Invariant: every word that comes from outside is quoted.
+//! Formats commands for a POSIX shell. Invariant: every word that comes from outside is quoted.
 
 use std::path::Path;
 
@@ -6,20 +6,20 @@ use super::Step;
 use crate::config::Config;
 use crate::quote::shell;
 
-/// The name that the configuration has where nobody says another.
+/// Default path of the configuration.
 const USUAL_CONFIG: &str = "patina.toml";
 
-/// A file's name as an argument.
+/// Quotes a file name as an argument.
 pub(super) fn path(path: &Path) -> String {
     let path = path.to_string_lossy();
     match path.starts_with('-') {
-        // No program takes it for an option.
+        // With `./`, no program takes it for an option.
         true => shell(&format!("./{path}")),
         false => shell(&path),
     }
 }
 
-/// `patina`, and the configuration it reads.
+/// Returns `patina` with the option for the configuration that it reads.
 pub(super) fn patina(config: &Config) -> String {
     let file = config.path();
     match file == Path::new(USUAL_CONFIG) || file.as_os_str().is_empty() {
@@ -28,13 +28,13 @@ pub(super) fn patina(config: &Config) -> String {
     }
 }
 
-/// An identifier as SQL quotes it.
+/// Quotes an SQL identifier.
 pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 impl Step {
-    /// A command, and what it does.
+    /// Creates a step with a command and its description.
     pub(super) fn run(say: impl Into<String>, command: impl Into<String>) -> Self {
         Self {
             say: say.into(),
@@ -42,7 +42,7 @@ impl Step {
         }
     }
 
-    /// What no command does.
+    /// Creates a step that a person must do.
     pub(super) fn by_hand(say: impl Into<String>) -> Self {
         Self {
             say: say.into(),

@@ -1,59 +1,59 @@
-//! Finds the copies of a database, wherever they lie.
+//! Finds the copies of a database, in storages and archives.
 
 use std::collections::HashMap;
 
 use crate::catalog::{Catalog, CatalogError, CopyFilter, CopyState, Placement};
 use crate::types::{BackupDate, DatabaseName, EvidenceClass, Manifest, ObjectKey};
 
-/// A copy there is.
+/// An existing copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Available {
-    /// The day it stands for.
+    /// Day of the copy.
     pub date: BackupDate,
-    /// The key of its daily object, which an archive may have taken the place of.
+    /// Key of its daily object; the copy may by now be only in an archive.
     pub key: ObjectKey,
-    /// The length of its SQL text.
+    /// Size of its SQL text, in bytes.
     pub size_bytes: u64,
-    /// Its rows, in all tables.
+    /// Number of rows in all tables.
     pub rows: u64,
-    /// Whether it counts as a backup.
+    /// True if it counts as a backup.
     pub is_good: bool,
-    /// Whether its source was damaged when it was made.
+    /// True if its source was damaged when it was made.
     pub is_suspect: bool,
-    /// Whether it is dated later than it can have been made.
+    /// True if its date is later than it can have been made.
     pub is_ahead: bool,
-    /// Whether it was found in a storage and nothing here ever committed it.
+    /// True if it was found in a storage without ever having been committed here.
     pub is_unconfirmed: bool,
-    /// What of its source it does not carry.
+    /// Number of exceptions: parts of the source that the copy lacks.
     pub exceptions: usize,
 }
 
-/// A copy, and where its bytes are.
+/// A copy and the location of its bytes.
 pub(super) struct Known {
     pub(super) manifest: Manifest,
-    /// The archive it is in, where it is in one alone.
+    /// The archive that contains it, if it is not an object of its own.
     pub(super) archive: Option<ObjectKey>,
-    /// The entry's name in that archive.
+    /// Name of the entry in that archive.
     pub(super) path: String,
-    /// Whether it is dated later than it can have been made.
+    /// True if its date is later than it can have been made.
     is_ahead: bool,
-    /// Whether it was found in a storage and nothing here ever committed it.
+    /// True if it was found in a storage without ever having been committed here.
     is_unconfirmed: bool,
     placements: Vec<Placement>,
 }
 
 impl Known {
-    /// Whether it was proven against its source, is whole, and lies undamaged somewhere.
+    /// True if it was proven against its source, is complete, and is undamaged in some storage.
     pub(super) fn is_good(&self) -> bool {
         self.manifest.counts() && self.storages().next().is_some()
     }
 
-    /// Whether its source was damaged when it was made.
+    /// True if its source was damaged when it was made.
     pub(super) fn is_suspect(&self) -> bool {
         self.manifest.class == EvidenceClass::S
     }
 
-    /// The storages that hold it undamaged.
+    /// Storages that hold it undamaged.
     pub(super) fn storages(&self) -> impl Iterator<Item = &str> {
         let placements = self.placements.iter();
         let live = placements.filter(|placement| placement.state == CopyState::Live);
@@ -75,7 +75,7 @@ impl Known {
     }
 }
 
-/// Every copy of a database that this installation stored and that expiry did not choose, the last made first.
+/// Returns every copy of a database that this installation stored and that expiry has not marked, most recent first.
 pub(super) fn of(catalog: &Catalog, database: &DatabaseName) -> Result<Vec<Known>, CatalogError> {
     let mut found: HashMap<ObjectKey, Known> = HashMap::new();
     for archive in catalog.archives()? {
@@ -106,13 +106,13 @@ pub(super) fn of(catalog: &Catalog, database: &DatabaseName) -> Result<Vec<Known
             manifest: copy.manifest,
         };
         let in_archive = found.get(&known.manifest.key).is_some_and(Known::is_good);
-        // A damaged daily does not stand before the archive that holds it whole.
+        // A damaged daily copy does not take precedence over an archive that holds it undamaged.
         if known.is_good() || !in_archive {
             found.insert(known.manifest.key.clone(), known);
         }
     }
     let mut held = catalog.held(database, None, None)?;
-    // Suspect ones come last there; here each has its place in time.
+    // That list puts suspect copies last; here each is at its place in time.
     held.sort_by(|one, other| (other.order, &other.key).cmp(&(one.order, &one.key)));
     Ok(held
         .iter()

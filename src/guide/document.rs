@@ -1,5 +1,5 @@
-//! Writes a guide as the JSON document of `GET /restore-guide/{db}`. Shape: spec, "GET /restore-guide/:db"; what it adds
-//! stands in `copy`.
+//! Renders a guide as the JSON document of `GET /restore-guide/{db}`. Shape: spec, "GET /restore-guide/:db"; additions
+//! are in `copy`.
 
 use serde_json::{Map, Value, json};
 
@@ -7,7 +7,7 @@ use super::{Guide, Step, Way};
 use crate::types::ByteCount;
 
 impl Guide {
-    /// The document; `copy` is null without a copy.
+    /// Returns the document; `copy` is null if there is no copy.
     pub fn document(&self) -> Value {
         let copies = self.copies.iter().map(|copy| {
             json!({

@@ -1,4 +1,4 @@
-//! The ways to get a database back from an image: it is the database file itself, so nothing is executed.
+//! Lists the methods to restore a database from an image: it is the database file itself, so nothing is executed.
 
 use super::command::{identifier, path};
 use super::ways::{About, WayKey};
@@ -6,12 +6,12 @@ use super::{Step, Way};
 use crate::quote::{markdown, shell};
 use crate::types::counted;
 
-/// What is left to do where the schema needs its program.
+/// Remaining step if the schema needs its program.
 const LEFT_TO_DO: &str = "If the program sorts with collations of its own and is another version than when the copy was \
     made, have it run REINDEX before anything else";
 
 impl About<'_> {
-    /// The file is put in the database's place with stock tools.
+    /// Puts the file in the database's place with standard tools.
     pub(super) fn image(&self, file: &std::path::Path) -> Way {
         let (target, image) = (path(file), self.dump());
         let mut steps = self.download();
@@ -32,7 +32,7 @@ impl About<'_> {
         }
     }
 
-    /// Where there is no file to put it back to, such as in D1.
+    /// Method without a file to replace, such as for D1.
     pub(super) fn image_alone(&self) -> Way {
         let image = self.dump();
         let mut steps = self.download();
@@ -62,7 +62,7 @@ impl About<'_> {
         }
     }
 
-    /// What SQLite says of the file, as far as it can without the program.
+    /// Steps that have SQLite check the file, as far as it can without the program.
     pub(super) fn verify_image(&self, file: &str) -> Vec<Step> {
         let expected = match self.is_suspect() {
             true => "Look at the damage: SQLite names it as in the source",
@@ -89,7 +89,7 @@ impl About<'_> {
         steps
     }
 
-    /// Rows of one table, taken out of the file.
+    /// Steps that take rows of one table out of the file.
     pub(super) fn one_table_of_image(&self) -> Way {
         let counted = self.counted();
         let table = counted.first().map_or("TABLE", |(table, _)| table);

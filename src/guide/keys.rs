@@ -1,6 +1,6 @@
-//! Says what to do when a key of the API has leaked. Pure text: it is the same whatever the configuration says.
+//! Instructions for a leaked API key. Pure text, independent of the configuration.
 
-/// The last part of the runbook.
+/// Last section of the runbook.
 pub(super) const LEAKED: &str = "## A key has leaked\n\n\
     1. Make another one: `patina key new NAME --scope read,download`. Paste its entry into `patina.toml` and remove the \
        entry of the leaked one; the daemon takes it as soon as the file is saved, and refuses the old key from then on.\n\

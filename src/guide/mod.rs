@@ -1,5 +1,5 @@
-//! Tells how to get databases back, for this configuration and the copies there are. Invariant: every command is whole: it
-//! runs as it is printed, by a person who knows nothing else.
+//! Explains how to restore databases, for this configuration and its existing copies. Invariant: every command is
+//! complete: it runs as printed, for a person without further knowledge.
 
 mod command;
 mod copies;
@@ -22,32 +22,32 @@ use crate::types::{DatabaseName, Manifest, ObjectKey, Priority};
 
 use copies::Known;
 
-/// How to get one database back.
+/// Instructions to restore one database.
 #[derive(Debug, Clone)]
 pub struct Guide {
     /// The database.
     pub database: DatabaseName,
-    /// Where it was read from, and where it goes.
+    /// Its source, and the target of the restore.
     pub home: Home,
-    /// What it holds, for people; may be empty.
+    /// Description for people; may be empty.
     pub description: String,
-    /// How urgent it is; `None`: it left the configuration.
+    /// Priority; `None` if the database is no longer configured.
     pub priority: Option<Priority>,
-    /// Whether its tables lost rows, and no person has said yet that this is right.
+    /// True if its tables lost rows and no person has acknowledged that yet.
     pub lacks_rows: bool,
-    /// The databases that are restored before it.
+    /// Databases that must be restored before it.
     pub restore_after: Vec<DatabaseName>,
-    /// Why it has its place in the order of restore; may be empty.
+    /// Reason for its place in the restore order; may be empty.
     pub reason: String,
-    /// Every copy there is, the newest first.
+    /// All existing copies, newest first.
     pub copies: Vec<Available>,
-    /// The copy that the commands name: the one asked for, or the newest good one; `None`: there is none.
+    /// The copy that the commands name: the one requested, or the newest good one; `None` if there is no copy.
     pub chosen: Option<Chosen>,
-    /// Ways to get it back, the best first; none without a copy, but for Time Travel.
+    /// Methods to restore it, best first; without a copy only Time Travel, if available.
     pub ways: Vec<Way>,
 }
 
-/// What a database is.
+/// Location of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Home {
     /// A Cloudflare D1 database, by its UUID.
@@ -57,7 +57,7 @@ pub enum Home {
 }
 
 impl Home {
-    /// The UUID or the path.
+    /// Returns the UUID or the path.
     pub fn id(&self) -> String {
         match self {
             Self::D1(id) => id.clone(),
@@ -66,45 +66,45 @@ impl Home {
     }
 }
 
-/// The copy that a guide is about.
+/// The copy that a guide describes.
 #[derive(Debug, Clone)]
 pub struct Chosen {
-    /// Its commit record.
+    /// Commit record of the copy.
     pub manifest: Manifest,
-    /// The archive that holds it, where it lies in no storage by itself.
+    /// The archive that contains it, if it is not an object of its own.
     pub archive: Option<String>,
 }
 
-/// One way to get a database back.
+/// A method to restore a database.
 #[derive(Debug, Clone)]
 pub struct Way {
-    /// Its key in the JSON document, such as `method1_wrangler`.
+    /// Key in the JSON document, such as `method1_wrangler`.
     pub key: String,
-    /// Its name, for people.
+    /// Name, for people.
     pub name: String,
-    /// What to do, in this order.
+    /// Steps, in this order.
     pub steps: Vec<Step>,
-    /// What it destroys.
+    /// Data that the method destroys.
     pub warning: Option<String>,
-    /// What is good to know.
+    /// Further information.
     pub note: Option<String>,
 }
 
-/// One thing to do.
+/// A step of a method.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// What, in a sentence without a period.
+    /// Description, in a sentence without a period.
     pub say: String,
-    /// The command that does it; `None`: a person does.
+    /// The command; `None` if a person must act.
     pub command: Option<String>,
 }
 
 impl Guide {
-    /// How to get `database` back from its newest good copy, or from the one with the key `copy` where one is given.
-    /// `None`: neither the configuration nor the catalog knows this database.
+    /// Returns the guide that restores `database` from its newest good copy, or from the copy with the key `copy` if
+    /// given. `None`: neither the configuration nor the catalog knows this database.
     ///
     /// # Errors
-    /// Where the catalog cannot be read.
+    /// If the catalog cannot be read.
     pub fn read(
         config: &Config,
         catalog: &Catalog,
@@ -137,8 +137,8 @@ impl Guide {
     }
 }
 
-/// The copy of this key; without one the newest that counts, or where none does the newest at all: a suspect one only
-/// where there is no other.
+/// Returns the copy with this key; without a key the newest good one, else the newest that is not suspect, else the
+/// newest.
 fn choose<'a>(known: &'a [Known], key: Option<&ObjectKey>) -> Option<&'a Known> {
     let is_wanted = |copy: &&Known| match key {
         Some(key) => copy.manifest.key == *key,

@@ -1,4 +1,4 @@
-//! Writes a guide as Markdown. Invariant: every command stands in a block of its own, and nothing else does.
+//! Renders a guide as Markdown. Invariant: the command of each step is in a code block of its own, and nothing else is.
 
 use std::fmt::Write as _;
 
@@ -7,11 +7,11 @@ use crate::excerpt::excerpt;
 use crate::quote::{NAME_CHARS, block, code, code_cell, line, markdown};
 use crate::types::{ByteCount, EvidenceClass, counted, either, grouped};
 
-/// So many copies are listed; more than a year of weeks and days has no place on a page that is read in a hurry.
+/// Upper bound for the copies listed: a page that is read in a hurry has no room for more.
 const COPIES_SHOWN: usize = 40;
 
 impl Guide {
-    /// The whole page.
+    /// Returns the whole page.
     pub fn markdown(&self) -> String {
         let mut page = format!("# Get `{}` back\n\n", self.database);
         self.about(&mut page);
@@ -63,7 +63,7 @@ impl Guide {
         page
     }
 
-    /// What to know of rows that are gone; tables are not named, as anybody may have named them.
+    /// Explains missing rows; does not name tables, since anyone may have chosen their names.
     pub(super) fn about_rows(&self) -> String {
         format!(
             "the newest copies have far fewer rows in some tables than older ones; compare the rows below, and restore an \
@@ -99,7 +99,7 @@ impl Guide {
         page.push('\n');
     }
 
-    /// The databases that are restored before it, as Markdown.
+    /// Returns the databases that must be restored first, as Markdown.
     pub(super) fn after(&self) -> String {
         let names = self.restore_after.iter();
         let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
@@ -152,7 +152,7 @@ impl Chosen {
 }
 
 impl Chosen {
-    /// What a person has to know before anything else.
+    /// Describes damage that a person must know of first.
     fn describe_trouble(&self, page: &mut String) {
         if self.manifest.class != EvidenceClass::S {
             return;
@@ -171,7 +171,7 @@ impl Chosen {
 }
 
 impl Way {
-    /// Its steps, numbered, each command in a block.
+    /// Writes the numbered steps, each command in a code block.
     pub(super) fn write(&self, page: &mut String) {
         if let Some(warning) = &self.warning {
             let _ = writeln!(page, "**Warning:** {warning}\n");

@@ -1,14 +1,14 @@
-//! Writes the configuration that is enough to read copies with, for a host where nothing else is left.
+//! Generates a configuration that suffices to read copies, for a host on which nothing else is left.
 
 use std::fmt::Write as _;
 
 use crate::config::{Config, S3, Secret, SecretOrigin, StorageKind};
 use crate::quote;
 
-/// The file's name; another than the usual one, so that it replaces none.
+/// Name of the file; differs from the default, so that it replaces none.
 pub(super) const FILE: &str = "rescue.toml";
 
-/// The command that writes it. It names the storages alone, and where their keys are taken from: no secret.
+/// Returns the command that writes the file. It contains only the storages and the sources of their keys, no secret.
 pub(super) fn command(config: &Config) -> String {
     format!("cat > {FILE} <<'END'\n{}END", text(config))
 }
@@ -48,7 +48,7 @@ fn table(bucket: &S3) -> String {
     format!("[storage.s3]\n{}", lines.concat())
 }
 
-/// The variable that the configuration takes a secret from, or the one that other tools do.
+/// Returns the variable from which the configuration takes a secret, or the one that other tools use.
 fn from(secret: &Secret, usual: &str) -> String {
     match secret.origin() {
         SecretOrigin::Env(name) => string(&format!("env:{name}")),
@@ -56,7 +56,7 @@ fn from(secret: &Secret, usual: &str) -> String {
     }
 }
 
-/// A value as TOML quotes it.
+/// Quotes a TOML string.
 fn string(value: &str) -> String {
     quote::toml(value)
 }

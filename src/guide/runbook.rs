@@ -1,5 +1,5 @@
-//! Writes the runbook: what to do when more than one database is lost. Shape: spec, "Disaster Recovery Runbook".
-//! Invariant: the databases stand in the order in which they are restored.
+//! Writes the runbook for the loss of more than one database. Shape: spec, "Disaster Recovery Runbook". Invariant: the
+//! databases are listed in restore order.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -15,34 +15,33 @@ use crate::config::{Config, StorageKind, WayIn};
 use crate::quote::{self, code, line, markdown, shell};
 use crate::types::{ByteCount, DatabaseName, Manifest, Priority, counted, grouped, share};
 
-/// What to do when more than one database is lost.
+/// Instructions for the loss of more than one database.
 #[derive(Debug, Clone)]
 pub struct Runbook {
-    /// The installation's name.
+    /// Name of the installation.
     pub name: String,
-    /// When it was written.
+    /// Time when it was written.
     pub at: DateTime<Utc>,
-    /// The databases of the configuration, in the order in which they are restored; where it names none, those of
-    /// which there are copies.
+    /// The configured databases in restore order; if none is configured, all databases with copies.
     pub guides: Vec<Guide>,
-    /// The command line program, with the configuration it reads.
+    /// Command line program, with the configuration that it reads.
     patina: String,
-    /// The last rehearsal.
+    /// The last drill.
     rehearsal: Option<Rehearsal>,
-    /// What writes a configuration on another host.
+    /// Command that writes a configuration on another host.
     rescue: String,
-    /// This installation's id, where it has one.
+    /// Id of this installation, if it has one.
     instance: Option<String>,
     way_in: WayIn,
-    /// Where copies lie: the storage's name, and what a person needs to look there.
+    /// Names of the storages, each with the information to access it.
     storages: Vec<(String, String)>,
 }
 
 impl Runbook {
-    /// The runbook of this configuration, with its newest good copies.
+    /// Returns the runbook of this configuration, with its newest good copies.
     ///
     /// # Errors
-    /// Where the catalog cannot be read.
+    /// If the catalog cannot be read.
     pub fn read(
         config: &Config,
         catalog: &Catalog,
@@ -68,7 +67,7 @@ impl Runbook {
         })
     }
 
-    /// The whole page.
+    /// Returns the whole page.
     pub fn markdown(&self) -> String {
         let mut page = String::new();
         self.head(&mut page);
@@ -87,7 +86,7 @@ impl Runbook {
         page
     }
 
-    /// The document of `GET /runbook`.
+    /// Returns the document of `GET /runbook`.
     pub fn document(&self) -> Value {
         let databases = self.guides.iter().enumerate().map(|(index, guide)| {
             let mut document = guide.document();
@@ -285,7 +284,7 @@ impl Runbook {
         page.push_str("\nPlan with 5 to 10 minutes for each database with its verification, and 1 to 2 hours for all of them with the checks of what uses them.\n\n");
     }
 
-    /// What the last rehearsal took for this database, where its copy came back.
+    /// Duration of the last drill for this database, if its copy was restored and proven.
     fn restored_in(&self, guide: &Guide) -> Option<String> {
         let mut results = self.rehearsal.as_ref()?.results.iter();
         let result = results.find(|result| result.database == guide.database)?;
@@ -383,7 +382,7 @@ const AFTERWARDS: &str = "## Step 5: afterwards\n\n\
     - [ ] Write down what happened, when, and what it cost\n\
     - [ ] Correct what was wrong or missing in this page\n\n";
 
-/// The configured databases in the order of restore; where there is none, all of which copies are left.
+/// Returns the configured databases in restore order; if there are none, all databases with copies.
 fn names(config: &Config, catalog: &Catalog) -> Result<Vec<DatabaseName>, CatalogError> {
     let configured = config.restore_order().into_iter();
     let configured: Vec<DatabaseName> = configured.map(|one| one.name.clone()).collect();
@@ -393,7 +392,7 @@ fn names(config: &Config, catalog: &Catalog) -> Result<Vec<DatabaseName>, Catalo
     }
 }
 
-/// What a copy's proof is worth, and how much of its source it does not carry.
+/// Describes the proof of a copy, with the number of exceptions.
 fn proof(manifest: &Manifest) -> String {
     match manifest.exceptions.len() {
         0 => manifest.proof(),

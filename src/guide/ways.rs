@@ -1,5 +1,5 @@
-//! Lists the ways to get a database back. Invariant: the best one for this database comes first, and a key always means
-//! the same way, whichever others there are.
+//! Lists the methods to restore a database. Invariant: the best one for this database comes first, and a key always
+//! denotes the same method, regardless of the others.
 
 use super::command::{identifier, path, patina};
 use super::copies::Known;
@@ -8,23 +8,23 @@ use crate::config::{Config, S3, StorageKind, WayIn};
 use crate::quote::{code, is_plain, shell, toml};
 use crate::types::{Compression, DatabaseName, EvidenceClass, Manifest, counted};
 
-/// So many tables are counted afterwards, those with the most rows; the guide lists the rows of all.
+/// Number of tables counted after a restore, those with the most rows; the guide lists the rows of all.
 const TABLES_COUNTED: usize = 3;
 
-/// A longer name stands in no command: it would hide what the command does.
+/// Longest name in a command: a longer one would hide what the command does.
 const MOST_NAME_BYTES: usize = 200;
 
-/// For how long D1 keeps what Time Travel goes back to, on a paid plan.
+/// Retention of D1 Time Travel on a paid plan.
 const TIME_TRAVEL: &str = "30 days";
 
-/// What a person needs in `wrangler.toml` so that wrangler means this database.
+/// Compatibility date for `wrangler.toml`, so that wrangler accepts the file and means this database.
 const COMPATIBILITY_DATE: &str = "2025-10-01";
 
-/// What stands before every way to a suspect copy.
+/// Warning in front of every method for a suspect copy.
 const SUSPECT: &str = "The copy is SUSPECT: SQLite found the source damaged when it was made, and no healthy copy is left. \
     Restored, it is as damaged; `sqlite3 FILE .recover` saves what can be read.";
 
-/// Every way there is with this copy.
+/// Returns all methods for this copy.
 pub(super) fn all(
     config: &Config,
     home: &Home,
@@ -65,8 +65,8 @@ pub(super) fn all(
     ways
 }
 
-/// The key of a way in the JSON document. The first two are the specification's; each other one keeps its number, too, so
-/// that what reads the document finds a way by its key, whichever others there are.
+/// Key of a method in the JSON document. The first two are the specification's; each other one keeps its number, too,
+/// so that clients find a method by its key regardless of the others.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum WayKey<'a> {
     Wrangler,
@@ -75,7 +75,7 @@ pub(super) enum WayKey<'a> {
     Shell,
     Image,
     OneTable,
-    /// A storage's object, by the storage's name.
+    /// An object in a storage, by the storage's name.
     Storage(&'a str),
 }
 
@@ -109,12 +109,12 @@ impl About<'_> {
         self.database
     }
 
-    /// Whether the source was damaged when the copy was made.
+    /// True if the source was damaged when the copy was made.
     pub(super) fn is_suspect(&self) -> bool {
         self.manifest().class == EvidenceClass::S
     }
 
-    /// A way that ends at a damaged database says so before its first step.
+    /// Adds a warning to every method that restores a damaged database.
     fn warn_of_suspect(&self, ways: &mut [Way]) {
         for way in ways.iter_mut().filter(|_| self.is_suspect()) {
             let warning = way.warning.take().unwrap_or_default();
@@ -122,7 +122,7 @@ impl About<'_> {
         }
     }
 
-    /// `blog@2026-11-22`, or the key where that would name a later copy of the day.
+    /// Returns `blog@2026-11-22`, or the key if that would name a later copy of the day.
     pub(super) fn address(&self) -> String {
         match self.manifest().key.kind() {
             crate::types::KeyKind::Daily { time: Some(_), .. } => self.manifest().key.to_string(),
@@ -193,7 +193,8 @@ impl About<'_> {
         )
     }
 
-    /// The tables with the most rows, and how many. A name that no command line shows is in the guide's list alone.
+    /// Returns the tables with the most rows, and their row counts. Names unsuitable for a command line are only in the
+    /// guide's list.
     pub(super) fn counted(&self) -> Vec<(&str, u64)> {
         let tables = self.manifest().evidence.tables.iter();
         let mut tables: Vec<_> = tables
@@ -340,7 +341,7 @@ impl About<'_> {
         }
     }
 
-    /// What is there now is kept beside it.
+    /// Steps that keep the existing file beside the new one.
     pub(super) fn put_aside(&self, target: &str) -> [Step; 2] {
         let before = format!("{target}.before-restore");
         [
@@ -400,7 +401,7 @@ impl About<'_> {
         }
     }
 
-    /// From the object itself, for when there is no Patina any more.
+    /// Reads the object itself, without Patina.
     fn storage(&self) -> Vec<Way> {
         let config = self.config;
         let storages = self.copy.storages();
@@ -481,12 +482,12 @@ fn rclone(bucket: &S3, object: &str, file: &str) -> Step {
     )
 }
 
-/// Whether a person can read the name in a command, and copy it.
+/// True if a person can read the name in a command and copy it.
 fn is_shown_in_commands(name: &str) -> bool {
     is_plain(name) && name.len() <= MOST_NAME_BYTES
 }
 
-/// What `PRAGMA foreign_key_check` must answer.
+/// Expected result of `PRAGMA foreign_key_check`.
 fn violations(manifest: &Manifest) -> String {
     match manifest.evidence.foreign_key_violations {
         0 => "Verify: no row must come".to_owned(),
@@ -541,7 +542,7 @@ fn time_travel(
         ));
     }
     if bookmark.is_none() && moment.is_none() {
-        // Wrangler takes seconds since 1970, too, and every shell can subtract.
+        // Wrangler also accepts seconds since 1970, and every shell can subtract.
         steps.push(Step::run(
             "Restore to a moment before the loss, here one hour ago (3600 seconds)",
             format!("wrangler d1 time-travel restore {name} --timestamp=$(( $(date +%s) - 3600 ))"),

@@ -1,4 +1,4 @@
-//! Runs one call in a process of its own: the call on stdin, its answer on stdout, log lines on stderr.
+//! Runs one call in a process of its own: the call on stdin, the answer on stdout, log lines on stderr.
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
@@ -11,10 +11,10 @@ use serde_json::Value;
 use super::wire::{Answer, Call, Failure, SCRIPT_MAX_BYTES, VERDICT_MAX_BYTES};
 use super::{HookErrorKind, engine, explain, limits, verdict};
 
-/// A script, its arguments and lists, with room for escapes.
+/// Upper bound for a call: a script, its arguments and lists, with room for escapes.
 pub(super) const CALL_MAX_BYTES: u64 = 4 * SCRIPT_MAX_BYTES as u64;
 
-/// Answers the call on stdin. Only the warden starts this.
+/// Answers the call on stdin. Only the supervisor starts this process.
 pub(super) fn main() -> ExitCode {
     match answer() {
         Ok(()) => ExitCode::SUCCESS,
@@ -26,7 +26,7 @@ pub(super) fn main() -> ExitCode {
 }
 
 fn answer() -> io::Result<()> {
-    // Without the warden nobody would end what this one starts.
+    // Without the supervisor nothing would end the processes that this one starts.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let mut text = Vec::new();
     io::stdin()
@@ -44,7 +44,7 @@ fn answer() -> io::Result<()> {
     out.flush()
 }
 
-/// The answer as JSON.
+/// Runs the call and returns the answer as JSON.
 fn run(call: &Call) -> Vec<u8> {
     let answer = match returned(call) {
         Ok(value) => Answer::Returned(value),
@@ -82,7 +82,7 @@ fn returned(call: &Call) -> Result<Value, Failure> {
         })
         .map_err(|error| explain::failure(call, &error, &trail))?;
     if begun.elapsed() >= timeout {
-        // A sleep that ends with the deadline may be the script's last word.
+        // A sleep that ends at the deadline may be the script's last operation.
         let late = EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE);
         return Err(explain::failure(call, &late, &trail));
     }

@@ -1,5 +1,5 @@
-//! Ends everything that a process started, and whatever that started. Invariant: what left its process group or its
-//! session is found as well, as long as the process above it takes in the orphans below.
+//! Ends all descendants of a process. Invariant: processes that left its process group or session are found, too, as
+//! long as it adopts the orphans among its descendants.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,19 +7,20 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Each look stops what it finds, so that only what starts processes faster than one look takes needs more than two.
+/// Time limit of the search. Each pass stops what it finds, so that more than two passes are needed only if processes
+/// are started faster than one pass takes.
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// Ends all processes below `root`, not itself. Where the system shows no processes, nothing happens.
+/// Ends all descendants of `root`, not `root` itself. Does nothing if the system does not list processes.
 pub(super) fn end(root: Pid) {
     let begun = Instant::now();
     let mut stopped: Vec<Pid> = Vec::new();
-    // Who is stopped starts nothing more: once a look finds nobody new, these are all.
+    // A stopped process starts no others: once a pass finds nothing new, the list is complete.
     loop {
         let new = below(root).into_iter().filter(|pid| !stopped.contains(pid));
         let new: Vec<Pid> = new.collect();
         for pid in &new {
-            // One that ended meanwhile is what is wanted.
+            // An error means that the process has ended already.
             let _ = kill_process(*pid, Signal::STOP);
         }
         stopped.extend(&new);
@@ -32,7 +33,7 @@ pub(super) fn end(root: Pid) {
     }
 }
 
-/// The processes below `root` that have not ended.
+/// Returns the descendants of `root` that have not ended.
 fn below(root: Pid) -> Vec<Pid> {
     let mut children: HashMap<i32, Vec<(i32, bool)>> = HashMap::new();
     let listed = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -53,8 +54,8 @@ fn below(root: Pid) -> Vec<Pid> {
     found
 }
 
-/// The parent in a line of `/proc/PID/stat`, and whether the process has ended and only waits to be asked about; see
-/// proc_pid_stat(5). The name may hold anything, also parentheses.
+/// Parses the parent from a line of `/proc/PID/stat`, and true if the process has ended and only waits to be reaped;
+/// see proc_pid_stat(5). The name may contain any character, including parentheses.
 fn parent(stat: &str) -> Option<(i32, bool)> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();

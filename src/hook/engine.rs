@@ -1,4 +1,4 @@
-//! Builds the interpreter. Invariant: what compiles a script knows the same functions and limits as what runs it.
+//! Builds the interpreter. Invariant: compiling and running use the same limits.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use rhai::packages::{Package, StandardPackage};
 use super::wire::Reach;
 use super::{functions, jail, limits, trail::Trail};
 
-/// An interpreter that compiles and runs nothing.
+/// Returns an interpreter that compiles scripts and runs none.
 pub(super) fn to_compile() -> Engine {
     let mut engine = Engine::new_raw();
     engine.register_global_module(StandardPackage::new().as_shared_module());
@@ -17,7 +17,7 @@ pub(super) fn to_compile() -> Engine {
     engine
 }
 
-/// An interpreter for one call that begins now, and where it is.
+/// Returns an interpreter for one call that starts now, and the tracker of its position.
 pub(super) fn to_run(folder: &Path, reach: &Reach, timeout: Duration) -> (Engine, Trail) {
     let mut engine = to_compile();
     engine.set_module_resolver(jail::Jail::new(folder));

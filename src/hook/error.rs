@@ -1,35 +1,35 @@
-//! Says how a call failed.
+//! Describes the failure of a call.
 
 use std::fmt;
 
 use super::HookName;
 
-/// Why a call gave no verdict.
+/// Reason that a call returned no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookError {
     /// The hook.
     pub hook: HookName,
-    /// What kind of failure it is.
+    /// Kind of the failure.
     pub kind: HookErrorKind,
-    /// `file:line:column`: the innermost place that is known, at least that of the hook's definition.
+    /// `file:line:column`: the innermost known place, at least that of the hook's definition.
     pub place: String,
-    /// What happened, and where there is one the hint on a line of its own.
+    /// Message, with the hint, if there is one, on a line of its own.
     pub message: String,
 }
 
-/// What kind of failure it is.
+/// Kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HookErrorKind {
-    /// The script said `throw`.
+    /// The script used `throw`.
     Thrown,
-    /// The script has a mistake, ran into a limit, or a function it called failed.
+    /// The script has a mistake, exceeded a limit, or called a function that failed.
     Failed,
-    /// It returned what the hook does not return.
+    /// The script returned a value that is invalid for the hook.
     Misfit,
-    /// It took longer than `[hooks] timeout`.
+    /// The call took longer than `[hooks] timeout`.
     Timeout,
-    /// The child process died or could not be started, or wrote no verdict.
+    /// The child process died, could not be started, or wrote no answer.
     Died,
 }
 

@@ -1,5 +1,5 @@
-//! Turns an error of the interpreter into a place and a sentence. Invariant: the place is the innermost one, where the
-//! mistake is, not where the function was called.
+//! Turns an error of the interpreter into a place and a message. Invariant: the place is the innermost one, of the
+//! mistake and not of the function call.
 
 use rhai::{Dynamic, EvalAltResult, ParseErrorType, Position};
 
@@ -9,17 +9,17 @@ use super::verdict::Misfit;
 use super::wire::{Call, Failure};
 use super::{HookErrorKind, text};
 
-/// Marks the value of an error that one of our own functions raised, so that it is not taken for a `throw`.
+/// Tag for the value of an error raised by one of our own functions, to distinguish it from a `throw`.
 pub(super) const OWN: i32 = 1;
 
-/// An error of one of our own functions; a script can catch it.
+/// Returns an error of one of our own functions; a script can catch it.
 pub(super) fn raised(message: impl Into<String>) -> Box<EvalAltResult> {
     let mut value = Dynamic::from(message.into());
     value.set_tag(OWN);
     EvalAltResult::ErrorRuntime(value, Position::NONE).into()
 }
 
-/// What went wrong in a call, and where; the last place of `trail` where the error has none.
+/// Describes an error of a call and its place; uses the last place of `trail` if the error has none.
 pub(super) fn failure(call: &Call, error: &EvalAltResult, trail: &Trail) -> Failure {
     let (inner, at, file) = innermost(error, Position::NONE, &call.name);
     let (kind, message, hint) = told(inner, call.timeout_ms);
@@ -43,7 +43,7 @@ pub(super) fn failure(call: &Call, error: &EvalAltResult, trail: &Trail) -> Fail
     failure
 }
 
-/// What is known of no place within the function: the place is where that is defined.
+/// Describes a failure without a known place in the function: the place is the function's definition.
 pub(super) fn of_function(
     call: &Call,
     kind: HookErrorKind,
@@ -62,7 +62,7 @@ pub(super) fn of_function(
     }
 }
 
-/// What does not fit, at the key or the function.
+/// Describes an invalid result, at the key or the function.
 pub(super) fn misfit(call: &Call, misfit: Misfit) -> Failure {
     let function = text::function(&call.text, &call.function);
     let start = function.as_ref().map_or(0, |span| span.start);
@@ -81,7 +81,7 @@ pub(super) fn misfit(call: &Call, misfit: Misfit) -> Failure {
     }
 }
 
-/// The error that all others are about, its position, and the file that is in.
+/// Returns the innermost error, its position, and its file.
 fn innermost<'a>(
     error: &'a EvalAltResult,
     outer: Position,
@@ -152,7 +152,7 @@ fn told(error: &EvalAltResult, timeout_ms: u64) -> (HookErrorKind, String, Optio
     }
 }
 
-/// A mistake of the text, told without Rhai's own manner.
+/// Describes a syntax error in our own words.
 pub(super) fn syntax(kind: &ParseErrorType) -> (String, Option<String>) {
     let hint = |text: String| Some(text);
     match kind {

@@ -1,4 +1,5 @@
-//! Loads what a script imports. Invariant: only files of the script's own folder, whatever a name or a link says.
+//! Loads the modules that a script imports. Invariant: only files in the script's own folder are loaded, regardless of
+//! names and links.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,7 @@ use crate::config::read_text;
 /// Loads modules from one folder.
 pub(super) struct Jail {
     folder: PathBuf,
-    /// What is being loaded now, outermost first.
+    /// Modules being loaded, outermost first.
     loading: Arc<Mutex<Vec<String>>>,
 }
 
@@ -87,7 +88,7 @@ impl ModuleResolver for Jail {
         name: &str,
         at: Position,
     ) -> Result<Shared<Module>, Box<EvalAltResult>> {
-        // Of an error that says only that there is no such module, the interpreter keeps nothing but the name.
+        // For an error that only reports a missing module, the interpreter keeps nothing but the name.
         let inside = |error| Box::new(EvalAltResult::ErrorInModule(name.to_owned(), error, at));
         let refused = |message: String| inside(raised(message));
         self.enter(name).map_err(refused)?;

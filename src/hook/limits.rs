@@ -1,26 +1,26 @@
-//! Bounds what a script can use up. Invariant: every bound is set before the script's first line runs.
+//! Limits the resources of a script. Invariant: every limit is set before the script's first line runs.
 
 use std::time::Duration;
 
 use rhai::{Dynamic, Engine};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// The whole child's address space: the program itself, a 16 MiB stack, and room for what a hook holds.
+/// Address space of the child: the program itself, a 16 MiB stack, and room for a hook's data.
 pub(super) const ADDRESS_SPACE_BYTES: u64 = 512 << 20;
 
-/// 32 levels of calls need 7 MiB in a build without optimization.
+/// Stack of the interpreter: 32 levels of calls need 7 MiB in a build without optimization.
 pub(super) const STACK_BYTES: usize = 16 << 20;
 
-/// About 200 ms of work.
+/// Upper bound for operations, about 200 ms of work.
 pub(super) const OPERATIONS: u64 = 5_000_000;
 
-/// A look at the clock costs as much as an operation.
+/// Operations between two reads of the clock, each of which costs as much as an operation.
 const OPERATIONS_PER_LOOK: u64 = 64;
 
 pub(super) const CALL_LEVELS: usize = 32;
 const EXPRESSION_DEPTH: usize = 32;
 
-/// All texts of one value together; the longest answer of a host or program is one.
+/// Upper bound for all text of one value together, and so for a response or a program's output.
 pub(super) const STRING_BYTES: usize = 1 << 20;
 
 const ELEMENTS: usize = 10_000;
@@ -28,10 +28,10 @@ const VARIABLES: usize = 1_000;
 const FUNCTIONS: usize = 500;
 const MODULES: usize = 20;
 
-/// How long past its deadline a child may live: it ends itself in time unless something holds it.
+/// Time after the deadline before the child is killed: it ends itself in time unless something blocks it.
 pub(super) const KILL_GRACE: Duration = Duration::from_secs(1);
 
-/// Rhai's own limits.
+/// Applies Rhai's own limits.
 pub(super) fn apply(engine: &mut Engine) {
     engine
         .set_max_operations(OPERATIONS)
@@ -48,7 +48,7 @@ pub(super) fn apply(engine: &mut Engine) {
         .disable_symbol("eval");
 }
 
-/// Ends the script soon once `timeout` is over. What takes long in one operation ends by itself in time.
+/// Ends the script soon after `timeout`. A single operation that takes long has a time limit of its own.
 pub(super) fn deadline(engine: &mut Engine, timeout: Duration) {
     let begun = std::time::Instant::now();
     engine.on_progress(move |operations| {
@@ -57,10 +57,10 @@ pub(super) fn deadline(engine: &mut Engine, timeout: Duration) {
     });
 }
 
-/// The limits of this process, which never get wider again.
+/// Sets the limits of this process, which cannot be raised again.
 ///
 /// # Errors
-/// Where the system refuses one; nothing may run then.
+/// If the system rejects one; nothing may run then.
 pub(super) fn confine(timeout: Duration) -> Result<(), rustix::io::Errno> {
     let only = |most: u64| Rlimit {
         current: Some(most),

@@ -1,9 +1,9 @@
-//! Calls the user's scripts. Invariant: no script runs in this process; whatever one does, a call ends in time, and
-//! what comes back is data.
+//! Calls the user's scripts. Invariant: no script runs in this process; a call always ends in time, and its result is
+//! data.
 //!
-//! A hook is a function of a fixed name in a script of `[hooks] scripts` or of a database's `script`. A call starts this
-//! program anew, hands it the arguments as JSON, and reads one verdict as JSON. The child starts the one that runs the
-//! script, with limits of its own, and ends what that leaves behind.
+//! A hook is a function with a fixed name in a script of `[hooks] scripts` or of a database's `script`. A call starts
+//! this program again, passes the arguments as JSON, and reads one answer as JSON. That child starts the process that
+//! runs the script, with limits of its own, and ends all processes that it leaves behind.
 
 mod child;
 mod descendants;
@@ -40,13 +40,13 @@ pub use wire::{Effects, LogLevel, LogLine};
 
 use crate::types::DatabaseName;
 
-/// The hidden command that a child is started with.
+/// Hidden command that starts a child.
 pub const COMMAND: &str = "hook-call";
 
-/// Its argument for the process that runs the script, below the one that watches it.
+/// Argument for the process that runs the script, below its supervisor.
 pub const INSIDE: &str = "--inside";
 
-/// Answers one call: what [`COMMAND`] is, with [`INSIDE`] or without.
+/// Answers one call: the implementation of [`COMMAND`], with or without [`INSIDE`].
 pub fn answer_call(is_inside: bool) -> ExitCode {
     match is_inside {
         true => child::main(),
@@ -54,16 +54,17 @@ pub fn answer_call(is_inside: bool) -> ExitCode {
     }
 }
 
-/// The scripts, ready to be called.
+/// Scripts that can be called.
 #[async_trait]
 pub trait Hooks: Send + Sync {
-    /// Calls the hook: the script of `database` where it defines it, else the first of `[hooks] scripts` that does.
+    /// Calls the hook: of the script of `database` if it defines the hook, else of the first script in `[hooks]
+    /// scripts` that does.
     ///
-    /// `arguments` are as many as [`HookName::arity`] says. `None`: no script defines it, or it returned `()`. What it
-    /// returned fits [`HookName::keys`].
+    /// `arguments` must be [`HookName::arity`] values. `None`: no script defines the hook, or it returned `()`. A
+    /// returned value is valid for the hook; see [`HookName::keys`].
     ///
     /// # Errors
-    /// Where the script failed, threw, took too long, died, or returned what the hook does not return.
+    /// If the script failed, threw, took too long, died, or returned an invalid value.
     async fn call(
         &self,
         hook: HookName,
@@ -71,7 +72,7 @@ pub trait Hooks: Send + Sync {
         arguments: Vec<Value>,
     ) -> Result<Option<Value>, HookError>;
 
-    /// Calls the hook of this one script, as a sink's `format` names it; the path is that of the configuration.
+    /// Calls the hook of this one script, which a sink's `format` names; the path is that of the configuration.
     ///
     /// # Errors
     /// As [`Hooks::call`].
@@ -82,16 +83,16 @@ pub trait Hooks: Send + Sync {
         arguments: Vec<Value>,
     ) -> Result<Option<Value>, HookError>;
 
-    /// Whether a script defines the hook for this database; of `None`: for what is about no database.
+    /// True if a script defines the hook for this database; `None` stands for events without a database.
     fn attached(&self, hook: HookName, database: Option<&DatabaseName>) -> bool;
 
-    /// What all calls of this process came to; nothing where none is counted.
+    /// Statistics of all calls of this process; empty if calls are not counted.
     fn tally(&self) -> Arc<Tally> {
         Arc::default()
     }
 }
 
-/// No scripts: nothing is attached and every call gives `None`.
+/// No scripts: no hook is attached, and every call returns `None`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoHooks;
 

@@ -1,29 +1,29 @@
-//! Names the hooks and says what each takes and returns.
+//! Names the hooks, their arguments and their results.
 
 use std::fmt;
 
-/// A function that a script may define to be called.
+/// A function that a script may define as a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HookName {
-    /// Before a backup job: go on or skip it.
+    /// Before a backup job: continue or skip it.
     BeforeJob,
-    /// Before a database's backup: go on, skip it, or abort it.
+    /// Before a database's backup: continue or skip it; a `throw` aborts it.
     BeforeBackup,
-    /// After a database's backup, good or bad.
+    /// After a database's backup, successful or not.
     AfterBackup,
     /// After a backup job.
     AfterJob,
-    /// Whether a copy's size is right; instead of the built-in rule.
+    /// Checks the size of a copy, in place of the built-in rule.
     CheckSize,
-    /// Whether a sink gets an alert.
+    /// Decides if a sink receives an alert.
     FilterAlert,
-    /// What a sink is sent.
+    /// Composes the message to a sink.
     FormatAlert,
 }
 
 impl HookName {
-    /// All of them, in the order in which a night calls them.
+    /// All hooks, in the order in which a nightly job calls them.
     pub const ALL: [Self; 7] = [
         Self::BeforeJob,
         Self::BeforeBackup,
@@ -34,7 +34,7 @@ impl HookName {
         Self::FormatAlert,
     ];
 
-    /// The name of the function in a script.
+    /// Name of the function in a script.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BeforeJob => "before_job",
@@ -47,12 +47,12 @@ impl HookName {
         }
     }
 
-    /// The hook of this name; `None` where there is none.
+    /// Returns the hook with this name, if there is one.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|hook| hook.as_str() == name)
     }
 
-    /// What its arguments are called.
+    /// Names of the arguments.
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::BeforeJob => &["job"],
@@ -64,12 +64,12 @@ impl HookName {
         }
     }
 
-    /// How many arguments it takes.
+    /// Number of arguments.
     pub fn arity(self) -> usize {
         self.arguments().len()
     }
 
-    /// The keys of the map it may return; empty where it returns none, or any.
+    /// Keys of the map that the hook may return; empty if it returns no map, or any.
     pub fn keys(self) -> &'static [&'static str] {
         match self {
             Self::BeforeJob | Self::BeforeBackup => &["action", "reason"],

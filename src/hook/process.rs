@@ -1,5 +1,5 @@
-//! Starts a child for each call and ends it. Invariant: soon after the second past the deadline neither the child nor
-//! anything below it is left, and no more than its two caps was ever held of what it said.
+//! Starts a child process for each call and ends it. Invariant: soon after the second past the deadline neither the
+//! child nor any of its descendants is left, and no more of its output is kept than the two caps allow.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -15,13 +15,13 @@ use super::limits::{ADDRESS_SPACE_BYTES, KILL_GRACE};
 use super::wire::{Answer, Call, LOG_MAX_BYTES, LogLevel, LogLine, VERDICT_MAX_BYTES};
 use super::{COMMAND, HookErrorKind, descendants, explain, warden};
 
-/// Where certificates lie, where a host says so; all else of the environment stays here.
+/// Variables with the location of certificates, passed to the child; it receives no other variable of this process.
 const KEPT_VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// How long the child may take once everything below it was told to end.
+/// Time for the child to end once its descendants were killed.
 const END_GRACE: Duration = Duration::from_millis(300);
 
-/// A call that came to its end, good or bad.
+/// A completed call, successful or not.
 pub(super) struct Ran {
     pub(super) answer: Answer,
     pub(super) log: Vec<LogLine>,
@@ -44,7 +44,7 @@ pub(super) async fn run(program: &Path, call: &Call) -> Ran {
 
 async fn started(program: &Path, call: &Call) -> io::Result<(Answer, Vec<LogLine>)> {
     let mut group = Group::start(program)?;
-    // The warden reads one line, and stays while nothing follows.
+    // The supervisor reads one line, and lives until stdin is closed.
     let mut input = serde_json::to_vec(call)?;
     input.push(b'\n');
     let mut stdin = group.child.stdin.take();
@@ -54,7 +54,7 @@ async fn started(program: &Path, call: &Call) -> io::Result<(Answer, Vec<LogLine
     let talk = async {
         let write = async {
             if let Some(stdin) = &mut stdin {
-                // A child that died reads nothing; what it says or how it ended tells more.
+                // A child that died reads nothing; its output or exit status is more informative.
                 let _ = stdin.write_all(&input).await;
             }
         };
@@ -79,7 +79,7 @@ async fn started(program: &Path, call: &Call) -> io::Result<(Answer, Vec<LogLine
     Ok((answer, lines(&logged)))
 }
 
-/// A child and everything it starts, also what left its process group: all of that is below it while it lives.
+/// A child and all its descendants, including those that left its process group: they stay below it while it lives.
 struct Group {
     child: Child,
     id: Option<Pid>,
@@ -109,7 +109,7 @@ impl Group {
         Ok(Self { child, id })
     }
 
-    /// Ends what is left of it; the child's own end, where it came first, is what is told.
+    /// Ends all remaining processes. Returns the child's own exit status if it ended first.
     async fn end(&mut self, stdin: Option<ChildStdin>) -> io::Result<ExitStatus> {
         if let Some(id) = self.id {
             // Reads a few hundred small files.
@@ -117,7 +117,7 @@ impl Group {
             below.await.map_err(io::Error::other)?;
         }
         drop(stdin);
-        // Without the one below it, the warden asks about whoever ended and follows.
+        // Once its child has ended, the supervisor reaps all others and ends.
         let ended = tokio::time::timeout(END_GRACE, self.child.wait()).await;
         if let Ok(status) = ended {
             let id = self.id.take();
@@ -125,7 +125,7 @@ impl Group {
                 .as_ref()
                 .is_ok_and(|status| status.signal().is_some());
             if let Some(id) = id.filter(|_| was_killed) {
-                // A warden that is killed leaves orphans: those of its group at least end with it.
+                // A supervisor that is killed leaves orphans: at least those in its group end with it.
                 let _ = kill_process_group(id, Signal::KILL);
             }
             return status;
@@ -134,7 +134,8 @@ impl Group {
         self.child.wait().await
     }
 
-    /// The child is not waited for yet, so that its number cannot be another's.
+    /// Kills the child and its descendants. The child is not reaped yet, so that its process id cannot belong to
+    /// another process.
     fn kill(&mut self) {
         if let Some(id) = self.id.take() {
             descendants::end(id);
@@ -149,7 +150,7 @@ impl Drop for Group {
     }
 }
 
-/// Reads to the end and keeps no more than `most` bytes.
+/// Reads to the end and keeps at most `most` bytes.
 async fn capped(
     pipe: Option<impl AsyncRead + Unpin>,
     kept: &mut Vec<u8>,
@@ -181,7 +182,7 @@ fn lines(bytes: &[u8]) -> Vec<LogLine> {
         })
         .collect();
     if bytes.len() == LOG_MAX_BYTES {
-        // The last one is cut somewhere.
+        // The last line is cut off.
         lines.pop();
         lines.push(LogLine {
             level: LogLevel::Warn,

@@ -1,4 +1,4 @@
-//! The scripts of a configuration, called through child processes.
+//! Calls the scripts of a configuration through child processes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::{HookError, HookName, Hooks, Tally, engine, script, text};
 use crate::config::{self, Config, Environment, Problems, Remark, System, read_text};
 use crate::types::DatabaseName;
 
-/// Scripts that were compiled and are ready to be called.
+/// Compiled scripts that can be called.
 pub struct RhaiHooks {
     scripts: Scripts,
     settings: config::Hooks,
@@ -22,47 +22,47 @@ pub struct RhaiHooks {
     tally: Arc<Tally>,
 }
 
-/// What a call that somebody watches came to.
+/// Result of a call with all details.
 #[derive(Debug)]
 pub struct Watched {
-    /// What [`Hooks::call`] would have given.
+    /// The result that [`Hooks::call`] would return.
     pub returned: Result<Option<Value>, HookError>,
-    /// The error with the line of the script it is in; `None`: there is no error, or its file cannot be read any more.
+    /// The error with its line in the script; `None` if there is no error, or its file can no longer be read.
     pub shown: Option<Problems>,
-    /// What the script logged, and the requests and programs that were only noted.
+    /// Log of the script, with the requests and programs that were only recorded.
     pub log: Vec<LogLine>,
-    /// How long it took, with the start of its process.
+    /// Duration, including the start of the process.
     pub took: Duration,
 }
 
-/// A hook and where it is defined.
+/// A hook and its place of definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
     /// The hook.
     pub hook: HookName,
-    /// The database it serves alone; `None`: all that have none of their own.
+    /// The only database that it serves; `None`: all databases without a hook of their own.
     pub database: Option<DatabaseName>,
-    /// The script, as the configuration names it.
+    /// Path of the script, as in the configuration.
     pub script: String,
-    /// The line of its definition, from 1.
+    /// Line of the definition, from 1.
     pub line: usize,
-    /// Its `///` lines.
+    /// The `///` lines above it.
     pub doc: Vec<String>,
 }
 
-/// A file of tests that was compiled.
+/// A compiled file of tests.
 pub struct Tests {
     script: Script,
 }
 
 impl Tests {
-    /// The names of its tests, in the order of the file.
+    /// Names of the tests, in the order of the file.
     pub fn names(&self) -> &[String] {
         &self.script.tests
     }
 }
 
-/// Compiles every script of `config` and tells what is wrong with them; none is run.
+/// Compiles every script of `config` and returns the problems; runs none of them.
 pub fn check(config: &Config) -> Problems {
     Scripts::read(config).1
 }
@@ -71,7 +71,7 @@ impl RhaiHooks {
     /// Compiles the scripts of `config`; `program` is this program's own file, which each call starts as a child.
     ///
     /// # Errors
-    /// Every mistake in them.
+    /// All mistakes in the scripts.
     pub fn new(config: &Config, program: &Path) -> Result<Self, Problems> {
         let (scripts, problems) = Scripts::read(config);
         match problems.has_errors() {
@@ -85,14 +85,14 @@ impl RhaiHooks {
         }
     }
 
-    /// Goes on with the counts of other scripts of this process.
+    /// Continues the statistics of earlier scripts of this process.
     #[must_use]
     pub fn counting_on(mut self, tally: Arc<Tally>) -> Self {
         self.tally = tally;
         self
     }
 
-    /// Everything that is attached: of `[hooks] scripts` first, then by database.
+    /// Lists all attached hooks: those of `[hooks] scripts` first, then those of databases.
     pub fn list(&self) -> Vec<Attached> {
         let common = self.scripts.common.iter().map(|script| (None, script));
         let own = self
@@ -115,7 +115,7 @@ impl RhaiHooks {
         list
     }
 
-    /// As [`Hooks::call`], or as [`Hooks::call_in`] where `path` names a script, with everything there is to see.
+    /// Calls as [`Hooks::call`] does, or as [`Hooks::call_in`] if `path` names a script, and returns all details.
     /// `None`: no script defines the hook.
     pub async fn watch(
         &self,
@@ -137,7 +137,7 @@ impl RhaiHooks {
     /// Compiles a file of tests.
     ///
     /// # Errors
-    /// Its mistakes.
+    /// The mistakes in the file.
     pub fn tests(&self, path: &Path) -> Result<Tests, Problems> {
         let read = script::read(&engine::to_compile(), path, &[]);
         match read.script {
@@ -146,10 +146,10 @@ impl RhaiHooks {
         }
     }
 
-    /// Runs one test; its imports come from the folder above the tests.
+    /// Runs one test; its imports are loaded from the folder above the tests.
     ///
     /// # Errors
-    /// Where it does not hold: the place and why.
+    /// If the test fails: the place and the reason.
     pub async fn test(&self, tests: &Tests, name: &str) -> Result<(), Problems> {
         let mut call = self.prepared(&tests.script, name, None, Vec::new(), Effects::Recorded);
         call.folder = call
@@ -273,7 +273,7 @@ fn watched(hook: HookName, script: &Script, ran: Ran) -> Watched {
     }
 }
 
-/// The failure in the text it is in: the script's own, or that of a module.
+/// Shows the failure in its text: the script's own, or that of a module.
 fn shown(script: &Script, failure: &Failure) -> Option<Problems> {
     let (path, text) = match failure.file == script.name {
         true => (script.path.clone(), script.text.clone()),

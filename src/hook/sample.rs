@@ -1,10 +1,10 @@
-//! Events to try a script with. Invariant: their shape is that of the real ones; every key is there.
+//! Provides sample events for trying a script. Invariant: they have every key of the real events.
 
 use serde_json::{Value, json};
 
 use crate::types::ByteCount;
 
-/// An alert of this event.
+/// Returns an alert of this kind.
 pub fn alert(event: &str) -> Value {
     let is_good = event == "backup_completed";
     let error = (!is_good).then_some("the export took longer than 30s");
@@ -44,7 +44,7 @@ pub fn alert(event: &str) -> Value {
     })
 }
 
-/// A database as `before_backup` is given it.
+/// Returns a database as passed to `before_backup`.
 pub fn database() -> Value {
     json!({
         "version": 1,
@@ -66,7 +66,7 @@ pub fn database() -> Value {
     })
 }
 
-/// A copy as `check_size` is given it.
+/// Returns a copy as passed to `check_size`.
 pub fn size(bytes: i64) -> Value {
     let unsigned = u64::try_from(bytes).unwrap_or(0);
     json!({
@@ -83,12 +83,12 @@ pub fn size(bytes: i64) -> Value {
     })
 }
 
-/// A sink as `format_alert` is given it.
+/// Returns a sink as passed to `format_alert`.
 pub fn sink() -> Value {
     json!({ "name": "ops", "kind": "webhook" })
 }
 
-/// A job as `before_job` is given it.
+/// Returns a job as passed to `before_job`.
 pub fn job() -> Value {
     json!({
         "version": 1,
@@ -102,7 +102,7 @@ pub fn job() -> Value {
     })
 }
 
-/// A database's result as `after_backup` is given it.
+/// Returns a database's result as passed to `after_backup`.
 pub fn result() -> Value {
     json!({
         "version": 1,
@@ -123,7 +123,7 @@ pub fn result() -> Value {
     })
 }
 
-/// A job's result as `after_job` is given it.
+/// Returns a job's result as passed to `after_job`.
 pub fn job_result() -> Value {
     let mut result = result();
     result["database"] = "orders".into();

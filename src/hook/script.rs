@@ -1,4 +1,4 @@
-//! Reads and compiles scripts, and finds what their writer will trip over. Invariant: nothing of them is run.
+//! Reads and compiles scripts, and finds mistakes in them. Invariant: no script is run.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,18 +10,18 @@ use super::{HookName, engine, explain, text};
 use crate::config::{Config, Problems, Remark, Severity, read_text};
 use crate::types::DatabaseName;
 
-/// Two letters wrong are a slip, three another word.
+/// Largest edit distance that counts as a typo: two wrong letters are one, three are another word.
 const SLIPS_MAX: usize = 2;
 
 /// One script, as it was when it was read.
 #[derive(Debug, Clone)]
 pub(super) struct Script {
     pub(super) path: PathBuf,
-    /// How it is called in messages.
+    /// Name in messages.
     pub(super) name: String,
     pub(super) text: String,
     pub(super) hooks: Vec<Defined>,
-    /// The functions whose names begin with `test_`.
+    /// Functions whose names begin with `test_`.
     pub(super) tests: Vec<String>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Script {
 #[derive(Debug, Clone)]
 pub(super) struct Defined {
     pub(super) hook: HookName,
-    /// Its `///` lines without their marks.
+    /// The `///` lines above it, without the slashes.
     pub(super) doc: Vec<String>,
     pub(super) span: Range<usize>,
 }
@@ -39,24 +39,24 @@ impl Script {
         self.hooks.iter().any(|defined| defined.hook == hook)
     }
 
-    /// Where `import` looks.
+    /// Folder that `import` searches.
     pub(super) fn folder(&self) -> PathBuf {
         let folder = self.path.parent().unwrap_or(Path::new(""));
         std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
     }
 }
 
-/// All scripts of a configuration, each once, and whom they serve.
+/// All scripts of a configuration, each once, with the databases that they serve.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scripts {
-    /// Those of `[hooks] scripts`, in their order.
+    /// Scripts in `[hooks] scripts`, in their order.
     pub(super) common: Vec<Script>,
-    /// Those of single databases.
+    /// Scripts of single databases.
     pub(super) own: Vec<(DatabaseName, Script)>,
 }
 
 impl Scripts {
-    /// Reads and compiles all of them. The findings may be warnings alone.
+    /// Reads and compiles all scripts. The problems may be mere warnings.
     pub(super) fn read(config: &Config) -> (Self, Problems) {
         let engine = engine::to_compile();
         let mut problems = Problems::default();
@@ -78,14 +78,14 @@ impl Scripts {
         (scripts, problems)
     }
 
-    /// The script that answers for this hook and database.
+    /// Returns the script that handles this hook for this database.
     pub(super) fn of(&self, hook: HookName, database: Option<&DatabaseName>) -> Option<&Script> {
         let own = self.own.iter().filter(|(name, _)| Some(name) == database);
         let mut scripts = own.map(|(_, script)| script).chain(&self.common);
         scripts.find(|script| script.defines(hook))
     }
 
-    /// The script of this path.
+    /// Returns the script with this path.
     pub(super) fn at(&self, path: &Path) -> Option<&Script> {
         let own = self.own.iter().map(|(_, script)| script);
         self.common
@@ -95,13 +95,13 @@ impl Scripts {
     }
 }
 
-/// A script, where it can be used, and what there is to say of it.
+/// A script, if it is usable, and its problems.
 pub(super) struct Read {
     pub(super) script: Option<Script>,
     pub(super) problems: Problems,
 }
 
-/// Reads one script; `before`: those that are asked before it.
+/// Reads one script; `before` are the scripts that take precedence.
 pub(super) fn read(engine: &Engine, path: &Path, before: &[Script]) -> Read {
     let name = path.display().to_string();
     let text = match text_of(path) {
@@ -199,7 +199,7 @@ fn wrong_arity(hook: HookName, found: usize, span: Range<usize>) -> Remark {
     Remark::error(span, message).hint(format!("write `fn {hook}({arguments})`"))
 }
 
-/// A public function whose name is almost that of a hook.
+/// Reports a public function whose name is almost that of a hook.
 fn slip(name: &str, span: Range<usize>) -> Option<Remark> {
     let distance = |hook: &HookName| strsim::damerau_levenshtein(name, hook.as_str());
     let near = HookName::ALL.into_iter().min_by_key(distance)?;
@@ -208,7 +208,8 @@ fn slip(name: &str, span: Range<usize>) -> Option<Remark> {
     (distance(&near) <= SLIPS_MAX).then_some(remark)
 }
 
-/// Hooks that an earlier script answers. A sink names the script of its `format_alert`, so each may have one.
+/// Reports hooks that an earlier script handles. A sink names the script of its `format_alert`, so each script may
+/// define one.
 fn shadowed(script: &Script, before: &[Script]) -> Vec<Remark> {
     let mut remarks = Vec::new();
     for defined in script
@@ -228,7 +229,7 @@ fn shadowed(script: &Script, before: &[Script]) -> Vec<Remark> {
     remarks
 }
 
-/// Keys in a hook that are almost those of its result.
+/// Reports keys in a hook that are almost those of its result.
 fn odd_keys(text: &str, defined: &Defined) -> Vec<Remark> {
     let start = defined.span.start;
     let keys = text::map_keys(text, start..text::end_of_function(text, start));
@@ -254,7 +255,7 @@ fn syntax(text: &str, kind: &ParseErrorType, at: rhai::Position) -> Remark {
         Some(line) => text::token_at(text, line, at.position().unwrap_or(1)),
         None => text.len()..text.len(),
     };
-    // A missing `;` is noticed at what follows; the mistake is before it.
+    // A missing `;` is detected at the next token; the mistake is before it.
     let span = match kind {
         ParseErrorType::MissingToken(token, _) if token == ";" => {
             text::end_before(text, span.start)

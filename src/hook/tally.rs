@@ -1,9 +1,9 @@
-//! Counts the calls of hooks over the life of the process, for the metrics.
+//! Counts the hook calls of this process, for the metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What all calls so far came to. A new configuration goes on with the counts of the one before.
+/// Statistics of all calls so far. A new configuration continues those of the previous one.
 #[derive(Debug, Default)]
 pub struct Tally {
     failures: AtomicU64,
@@ -11,12 +11,12 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// The calls that failed.
+    /// Number of calls that failed.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// What all calls took together.
+    /// Total run time of all calls.
     pub fn took(&self) -> Duration {
         Duration::from_micros(self.took_us.load(Ordering::Relaxed))
     }

@@ -1,8 +1,8 @@
-//! Finds places in a script's text: the interpreter tells no position of a function or a key.
+//! Finds places in a script's text: the interpreter reports no position of a function or a key.
 
 use std::ops::Range;
 
-/// The name in `fn name`; `None` where the text has no such function.
+/// Returns the span of the name in `fn name`; `None` if the text has no such function.
 pub(super) fn function(text: &str, name: &str) -> Option<Range<usize>> {
     words(text).find_map(|span| {
         let before = text[..span.start].trim_end();
@@ -11,7 +11,7 @@ pub(super) fn function(text: &str, name: &str) -> Option<Range<usize>> {
     })
 }
 
-/// The word before a `:` that is this key, from `start` on.
+/// Returns the first occurrence of this key before a `:`, from `start` on.
 pub(super) fn key(text: &str, start: usize, key: &str) -> Option<Range<usize>> {
     words(text).find(|span| {
         let after = text[span.end..].trim_start_matches('"').trim_start();
@@ -22,7 +22,7 @@ pub(super) fn key(text: &str, start: usize, key: &str) -> Option<Range<usize>> {
     })
 }
 
-/// Where the function after the one at `start` begins, or the text's end.
+/// Returns the start of the next function after the one at `start`, or the end of the text.
 pub(super) fn end_of_function(text: &str, start: usize) -> usize {
     let mut later = words(text).filter(|span| span.start > start);
     later
@@ -30,7 +30,7 @@ pub(super) fn end_of_function(text: &str, start: usize) -> usize {
         .map_or(text.len(), |span| span.start)
 }
 
-/// The keys that stand first or after a comma in a map within `span`.
+/// Returns the keys in a map within `span`: words before a `:` that are first or follow a comma.
 pub(super) fn map_keys(text: &str, span: Range<usize>) -> Vec<Range<usize>> {
     let is_key = |word: &Range<usize>| {
         let before = text[..word.start].trim_end();
@@ -43,7 +43,7 @@ pub(super) fn map_keys(text: &str, span: Range<usize>) -> Vec<Range<usize>> {
     words(text).filter(is_key).collect()
 }
 
-/// Line and column of an offset, both from 1; columns count characters.
+/// Returns line and column of an offset, both from 1; columns count characters.
 pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = &text[..offset];
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -53,7 +53,7 @@ pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     )
 }
 
-/// The token at a line and column, both from 1; the text's end where it has no such place.
+/// Returns the token at a line and column, both from 1; the end of the text if there is no such place.
 pub(super) fn token_at(text: &str, line: usize, column: usize) -> Range<usize> {
     let mut lines = text.split_inclusive('\n');
     let start: usize = lines
@@ -74,7 +74,7 @@ pub(super) fn token_at(text: &str, line: usize, column: usize) -> Range<usize> {
     start..start + word.max(one)
 }
 
-/// The place just before the token at `start`, where something is missing.
+/// Returns the place just before the token at `start`, after which something is missing.
 pub(super) fn end_before(text: &str, start: usize) -> Range<usize> {
     let end = text[..start].trim_end().len();
     end.saturating_sub(1)..end
@@ -84,7 +84,7 @@ fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
-/// Every word outside comments; texts count as words' neighbours, not as comments.
+/// Returns every word outside comments; words in string literals are included.
 fn words(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {

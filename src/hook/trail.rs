@@ -1,4 +1,4 @@
-//! Notes where a script is, for the errors that the interpreter lets go without a place: those of its own limits.
+//! Tracks the position of a script, for the errors that the interpreter raises without one: those of its own limits.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,22 +6,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rhai::debugger::{DebuggerCommand, DebuggerEvent};
 use rhai::{ASTNode, Engine, Expr, Position};
 
-/// The place that was reached last. It is noted millions of times and read once.
+/// The last position that was reached. It is written millions of times and read once.
 #[derive(Clone, Default)]
 pub(super) struct Trail(Arc<Steps>);
 
 #[derive(Default)]
 struct Steps {
-    /// The line and, in the lower half, the column; 0: nothing ran yet.
+    /// The line in the upper half and the column in the lower one; 0: nothing has run yet.
     at: AtomicU64,
-    /// Where the file's name lies, so that not every step compares names.
+    /// Address of the file's name, so that not every step compares names.
     file_at: AtomicUsize,
     file: Mutex<String>,
 }
 
-/// A place in a script or in what it imports.
+/// A place in a script or in an imported module.
 pub(super) struct Place {
-    /// What the text there is called; empty: it has no name.
+    /// Name of the text; empty if it has none.
     pub(super) file: String,
     /// From 1.
     pub(super) line: usize,
@@ -30,7 +30,7 @@ pub(super) struct Place {
 }
 
 impl Trail {
-    /// Follows what this interpreter runs.
+    /// Tracks the script that this interpreter runs.
     #[expect(
         deprecated,
         reason = "the interpreter calls it volatile, not deprecated"
@@ -40,9 +40,9 @@ impl Trail {
         engine.register_debugger(
             |_, debugger| debugger,
             move |_, event, node, file, at| {
-                // On the way out of an error the ends of functions are passed.
+                // Errors pass the ends of functions on their way out.
                 let is_inward = matches!(event, DebuggerEvent::Start | DebuggerEvent::Step);
-                // A name or a number alone does nothing: of `f(a, 1)` the call is the place.
+                // A name or a constant alone does nothing: in `f(a, 1)` the call is the place.
                 let is_idle = matches!(node, ASTNode::Expr(expr)
                     if expr.is_constant() || matches!(expr, Expr::Variable(..)));
                 if is_inward && !is_idle {
@@ -53,7 +53,7 @@ impl Trail {
         );
     }
 
-    /// `None`: nothing ran yet.
+    /// Returns the last position; `None` if nothing has run yet.
     pub(super) fn last(&self) -> Option<Place> {
         let at = self.0.at.load(Ordering::Relaxed);
         let file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);

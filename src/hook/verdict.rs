@@ -1,4 +1,4 @@
-//! Says what each hook may return. Invariant: what passes `check` can be read as the hook's own type.
+//! Defines the results of each hook. Invariant: a value that passes `check` can be read as the hook's own type.
 
 use std::collections::BTreeMap;
 
@@ -9,57 +9,57 @@ use serde_json::Value;
 use super::HookName;
 use crate::config::did_you_mean;
 
-/// What `before_job` and `before_backup` return.
+/// Result of `before_job` and `before_backup`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Before {
-    /// What to do.
+    /// The action to take.
     pub action: Action,
-    /// Why, in a person's words; empty where nobody said.
+    /// Reason in words; empty if none was given.
     #[serde(default)]
     pub reason: String,
 }
 
-/// What to do with a job or a database.
+/// Action for a job or a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Back up.
     Continue,
-    /// Leave it out this time.
+    /// Skip it this time.
     Skip,
 }
 
-/// What `check_size` returns.
+/// Result of `check_size`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Size {
-    /// What it makes of the size.
+    /// Rating of the size.
     pub verdict: Verdict,
-    /// Why, in a person's words; empty where nobody said.
+    /// Reason in words; empty if none was given.
     #[serde(default)]
     pub reason: String,
 }
 
-/// What a hook makes of a size.
+/// Rating of a size by a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// All is well.
+    /// The size is normal.
     Ok,
-    /// Somebody should look.
+    /// Warning: worth a look.
     Warn,
-    /// Somebody must look.
+    /// Alert: needs attention.
     Alert,
     /// The copy does not count.
     Fail,
 }
 
-/// What `after_backup` returns.
+/// Result of `after_backup`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct After {
-    /// What is kept with the result.
+    /// Labels stored with the result.
     #[serde(default)]
     pub labels: BTreeMap<String, Label>,
 }
@@ -68,11 +68,11 @@ pub struct After {
 #[derive(Debug, Clone, PartialEq, Deserialize, serde::Serialize)]
 #[serde(untagged)]
 pub enum Label {
-    /// A text.
+    /// Text.
     Text(String),
-    /// A whole number.
+    /// An integer.
     Integer(i64),
-    /// Yes or no.
+    /// A boolean.
     Flag(bool),
     /// A number.
     Number(f64),
@@ -91,18 +91,18 @@ impl std::fmt::Display for Label {
     }
 }
 
-/// Reads what [`super::Hooks::call`] gave.
+/// Reads a value that [`super::Hooks::call`] returned.
 ///
 /// # Errors
-/// Where it does not fit; a call that goes through a child process was checked before.
+/// If the value does not fit; a call through a child process was checked before.
 pub fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
     serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
-/// Why a value is not what the hook returns.
+/// Reason that a value is invalid as a hook's result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Misfit {
-    /// The key that is wrong, where one is.
+    /// The wrong key, if there is one.
     pub(super) key: Option<String>,
     pub(super) message: String,
     pub(super) hint: Option<String>,
@@ -118,7 +118,7 @@ impl Misfit {
     }
 }
 
-/// Whether a value is what the hook returns; `null` always is.
+/// Checks that a value is a valid result of the hook; `null` always is.
 pub(super) fn check(hook: HookName, value: &Value) -> Result<(), Misfit> {
     if value.is_null() {
         return Ok(());

@@ -1,8 +1,8 @@
-//! Stands between Patina and the process that runs a script. Invariant: when it ends, nothing that the script started is
-//! left, however that hid, and it ends when Patina does.
+//! Supervises the process that runs a script. Invariant: when the supervisor ends, no process that the script started
+//! is left, however it tried to hide, and the supervisor ends when Patina does.
 //!
-//! The first line on stdin is the call; the end of stdin says that nobody waits for it any more. No script has a say in
-//! this process: it takes in the orphans of the one below, which may die at any moment.
+//! The first line on stdin is the call; the end of stdin means that the caller no longer waits. No script code runs in
+//! this process: it adopts the orphans of the process below, which may die at any moment.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -14,11 +14,10 @@ use rustix::process::{WaitOptions, getpid, set_child_subreaper, wait};
 use super::child::CALL_MAX_BYTES;
 use super::{COMMAND, INSIDE, descendants};
 
-/// Above this the code of the end is a signal, as in a shell.
+/// Exit codes above this stand for a signal, as in a shell.
 const SIGNAL_BASE: i32 = 128;
 
-/// Runs the call on stdin in a process of its own and ends as that does. Only the hidden command of the program's own
-/// child gets here.
+/// Runs the call on stdin in a child process and exits with its status. Reached only through the hidden command.
 pub(super) fn main() -> ExitCode {
     match watched() {
         Ok(status) => ExitCode::from(code(status)),
@@ -29,7 +28,7 @@ pub(super) fn main() -> ExitCode {
     }
 }
 
-/// The signal that ended the process below, where one did; `status` is that of the warden.
+/// Returns the signal that ended the process below, if any; `status` is that of the supervisor.
 pub(super) fn signal(status: ExitStatus) -> Option<i32> {
     let told = status.code().map(|code| code - SIGNAL_BASE);
     status.signal().or(told.filter(|signal| *signal > 0))
@@ -52,7 +51,7 @@ fn watched() -> io::Result<ExitStatus> {
     let (mut child, its_stdin) = start()?;
     thread::spawn(move || hand_over(its_stdin, &call));
     thread::spawn(move || {
-        // Nothing more is said; this ends with Patina.
+        // No more input follows; the copy ends with Patina.
         let _ = io::copy(&mut stdin, &mut io::sink());
         descendants::end(getpid());
     });
@@ -72,12 +71,12 @@ fn start() -> io::Result<(Child, ChildStdin)> {
     Ok((child, stdin))
 }
 
-/// A child that died reads nothing; how it ended tells more.
+/// Passes the call on. A child that died reads nothing; its exit status is more informative.
 fn hand_over(mut stdin: ChildStdin, call: &[u8]) {
     let _ = stdin.write_all(call);
 }
 
-/// Asks about everybody who ended, or they would stay with a Patina that is the first process of a container.
+/// Reaps all ended processes, which would otherwise stay zombies if Patina is the first process of a container.
 fn reap() {
     while let Ok(Some(_)) = wait(WaitOptions::empty()) {}
 }

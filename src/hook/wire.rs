@@ -1,4 +1,4 @@
-//! Shapes what goes to the child and what comes back. Invariant: both ends read these types and nothing else.
+//! Defines the messages to and from the child. Invariant: both ends use only these types.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,62 +8,62 @@ use serde_json::Value;
 
 use super::{HookErrorKind, HookName};
 
-/// The longest verdict; a hook returns a decision or one message.
+/// Longest result; a hook returns a decision or one message.
 pub(super) const VERDICT_MAX_BYTES: usize = 64 << 10;
 
-/// How much of a script's log one call keeps; the rest is dropped.
+/// Size of a script's log that one call keeps; the rest is dropped.
 pub(super) const LOG_MAX_BYTES: usize = 64 << 10;
 
-/// The longest script; it travels with each call.
+/// Longest script; it is sent with each call.
 pub(super) const SCRIPT_MAX_BYTES: usize = 1 << 20;
 
-/// One call, on the child's stdin.
+/// One call, sent on the child's stdin.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Call {
-    /// How the script is called in messages.
+    /// Name of the script in messages.
     pub(super) name: String,
-    /// Its text, as it was when the configuration was read.
+    /// Text of the script, as it was when the configuration was read.
     pub(super) text: String,
-    /// Where `import` looks.
+    /// Folder that `import` searches.
     pub(super) folder: PathBuf,
     /// The function to call.
     pub(super) function: String,
-    /// The hook it is; `None`: a test of `patina hook test`.
+    /// The hook called; `None`: a test of `patina hook test`.
     pub(super) hook: Option<HookName>,
     pub(super) arguments: Vec<Value>,
     pub(super) timeout_ms: u64,
     pub(super) reach: Reach,
 }
 
-/// What a script may reach outside itself.
+/// Permissions of a script beyond itself.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Reach {
-    /// Whether it really reaches there.
+    /// Mode of requests and programs.
     pub(super) effects: Effects,
     pub(super) http_allow: Vec<String>,
     pub(super) exec_allow: Vec<PathBuf>,
-    /// The variables of `env_allow`; `None`: allowed, but not set.
+    /// Values of the variables in `env_allow`; `None`: allowed, but not set.
     pub(super) environment: BTreeMap<String, Option<String>>,
 }
 
-/// Whether requests and programs are really started.
+/// Mode of requests and programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Effects {
-    /// They are.
+    /// They are executed.
     #[default]
     Live,
-    /// They are only noted, and answer as if all were well.
+    /// They are only recorded, and report success.
     Recorded,
 }
 
-/// What a call came to, on the child's stdout.
+/// Result of a call, on the child's stdout.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Answer {
     Returned(Value),
     Failed(Failure),
 }
 
-/// Where and why it failed.
+/// Place and reason of a failure.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Failure {
     pub(super) kind: HookErrorKind,
@@ -77,22 +77,22 @@ pub(super) struct Failure {
 /// A line that a script logged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
-    /// How bad it is.
+    /// Severity.
     pub level: LogLevel,
-    /// What it says.
+    /// Text of the line.
     pub text: String,
 }
 
-/// How bad a log line is.
+/// Severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// Worth knowing.
+    /// Information.
     Info,
-    /// Somebody should look.
+    /// Warning.
     Warn,
-    /// Somebody must look.
+    /// Error.
     Error,
-    /// A request or program that was only noted.
+    /// A request or program that was only recorded.
     Recorded,
 }

@@ -1,4 +1,4 @@
-//! `GET /`: what this is, and what it answers.
+//! Serves `GET /` as JSON: a description of the server and its endpoints.
 
 use axum::extract::Extension;
 use chrono_tz::Tz;
@@ -10,7 +10,7 @@ use super::router::endpoints;
 use crate::schedule::Schedule;
 use crate::types::counted;
 
-/// Everything is computed from the configuration in force.
+/// Returns the description, computed from the configuration in force.
 pub(super) async fn about(Extension(call): Extension<Call>) -> Json<Value> {
     let config = &call.wiring.config;
     let weeks = config.retention().weekly_weeks;
@@ -34,7 +34,8 @@ pub(super) async fn about(Extension(call): Extension<Call>) -> Json<Value> {
     }))
 }
 
-/// `Every Sunday at 3:00 AM UTC`, where it is as plain as that.
+/// Describes a simple daily or weekly schedule in words, such as `Every Sunday at 3:00 AM UTC`; any other schedule is
+/// given as its cron text.
 fn in_words(schedule: &Schedule, zone: Tz) -> String {
     let text = schedule.as_str();
     plain(text, zone).unwrap_or_else(|| format!("`{text}` {zone}"))

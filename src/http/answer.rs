@@ -1,5 +1,5 @@
-//! Says what went well or wrong, as JSON. Invariant: the text of a refusal tells a client what to do and nothing of what
-//! is inside.
+//! Builds JSON responses and error responses. Invariant: an error message tells the client what to do and reveals
+//! nothing about the server's internals.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::catalog::CatalogError;
 use crate::quote;
 
-/// A JSON answer in which nothing is hidden: safe to show in a terminal, and the same document.
+/// A JSON response body in which every hidden character is escaped: the same document, safe to show in a terminal.
 pub(super) struct Json<T>(pub(super) T);
 
 impl<T: serde::Serialize> IntoResponse for Json<T> {
@@ -27,7 +27,7 @@ impl<T: serde::Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// Why a request is not answered as it was meant: `{"error": …, "message": …}`.
+/// An error response: `{"error": …, "message": …}`.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
@@ -35,16 +35,16 @@ pub(super) struct Refusal {
     message: String,
     more: Map<String, Value>,
     retry_after: Option<Duration>,
-    /// For the audit alone.
+    /// Used only for the audit.
     why: Box<Why>,
 }
 
-/// Why a client was kept out, in the answer's extensions: for the audit, and never for the client.
+/// The reason a client was refused, carried in the response extensions: for the audit, never for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Why {
-    /// A word; empty where the refusal has nothing to do with who asks.
+    /// Short reason code; empty if the refusal is unrelated to the client's identity or limits.
     pub(super) word: &'static str,
-    /// Who it is, where it proved that.
+    /// The client's name, if it proved its identity.
     pub(super) client: Option<String>,
 }
 
@@ -69,22 +69,22 @@ impl Refusal {
         }
     }
 
-    /// The request cannot be understood.
+    /// 400: the request cannot be understood.
     pub(super) fn bad(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
-    /// There is nothing of that name.
+    /// 404: no resource with that name exists.
     pub(super) fn unknown(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
-    /// It works again later, and nothing was done.
+    /// 503: nothing was done, and the request may succeed later.
     pub(super) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
     }
 
-    /// The client has had its share.
+    /// 429: the client has used up a limit.
     pub(super) fn too_many(message: impl Into<String>, retry_after: Duration) -> Self {
         Self {
             retry_after: Some(retry_after),
@@ -92,19 +92,19 @@ impl Refusal {
         }
     }
 
-    /// The same, with another word for the audit.
+    /// Replaces the reason code for the audit.
     pub(super) fn because(mut self, word: &'static str) -> Self {
         self.why.word = word;
         self
     }
 
-    /// The same, of a client that proved who it is.
+    /// Sets the client's proven name for the audit.
     pub(super) fn of(mut self, client: Option<String>) -> Self {
         self.why.client = client;
         self
     }
 
-    /// The same, with one more field.
+    /// Adds a field to the response body.
     pub(super) fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.more.insert(field.to_owned(), value.into());
         self
@@ -112,7 +112,7 @@ impl Refusal {
 }
 
 impl From<CatalogError> for Refusal {
-    /// What exactly is wrong with the catalog is for the log.
+    /// Logs the catalog error; the client only learns that the catalog does not answer.
     fn from(error: CatalogError) -> Self {
         tracing::error!("a request was not answered: {error}");
         Self::unavailable("the catalog does not answer; try again")
@@ -131,7 +131,7 @@ impl IntoResponse for Refusal {
         }
         let headers = response.headers_mut();
         if let Some(pause) = self.retry_after {
-            // A second too late is right, a second too early is not.
+            // Rounds up: a retry may come late, but not too early.
             let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }

@@ -1,5 +1,5 @@
-//! Keeps requests out of the way of backups: they run on threads of their own, which stand back, and while a backup runs
-//! they get a share of the processors and no more. Invariant: however much is asked, a backup hardly notices.
+//! Runs requests on separate low-priority threads and limits their CPU share during backups. Invariant: the request
+//! load barely slows a backup.
 
 use std::future::Future;
 use std::io;
@@ -10,23 +10,25 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Builder, Runtime};
 
-/// How far requests stand back, as a nice value: where both want a processor, Linux gives such a thread a tenth of what
-/// it gives one of a backup.
+/// Nice value of the request threads: when both compete for a processor, Linux gives such a thread about a tenth of the
+/// time of a backup thread.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
 
-/// While a backup runs, one part in so many of all processors is for requests.
+/// While a backup runs, requests may use one part in this many of all processors.
 const SHARE: u32 = 8;
 
-/// More than this is never owed, so that one long answer does not keep the short ones waiting.
+/// Upper bound for the CPU time owed, so that one long response does not delay the short ones.
 const MOST_OWED: Duration = Duration::from_millis(100);
 
-/// Threads that stand back.
+/// The low-priority threads.
 pub(super) struct Threads(Option<Runtime>);
 
 impl Threads {
+    /// Starts the threads.
+    ///
     /// # Errors
-    /// Where the system gives no threads.
+    /// If the system provides no threads.
     pub(super) fn new() -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .enable_all()
@@ -36,10 +38,10 @@ impl Threads {
         Ok(Self(Some(runtime)))
     }
 
-    /// Does the work there, as long as these threads are kept.
+    /// Runs `work` on these threads; dropping [`Threads`] cancels it.
     ///
     /// # Panics
-    /// Where the work does.
+    /// If `work` panics.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -53,7 +55,7 @@ impl Threads {
 }
 
 impl Drop for Threads {
-    /// Cuts off what still runs, and waits for nothing: an async task that drops a runtime must not wait for it.
+    /// Cancels running work without waiting: an async task that drops a runtime must not block on it.
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
@@ -63,7 +65,7 @@ impl Drop for Threads {
 
 #[cfg(target_os = "linux")]
 fn stand_back() {
-    // On Linux this is about the calling thread alone. To stand back is allowed to everybody.
+    // On Linux this affects only the calling thread. Any process may raise its own nice value.
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::debug!("requests have the same priority as backups: {error}");
     }
@@ -71,20 +73,20 @@ fn stand_back() {
 
 #[cfg(not(target_os = "linux"))]
 fn stand_back() {
-    // Elsewhere it would be about the whole process, backups included.
+    // On other systems it would affect the whole process, backups included.
 }
 
-/// What requests have of the processors. Clones are the same.
+/// CPU budget of the requests. Clones share one budget.
 #[derive(Debug, Clone)]
 pub(super) struct Share(Arc<Mutex<Owed>>);
 
-/// A debt that is paid off as time passes.
+/// CPU time owed, which is paid off as time passes.
 #[derive(Debug)]
 struct Owed {
-    /// Processor time.
+    /// CPU time not yet paid off.
     time: Duration,
     at: Instant,
-    /// So much longer than the time itself takes it to be paid.
+    /// Wall time needed to pay off one unit of CPU time.
     slowness: f64,
 }
 
@@ -98,7 +100,7 @@ impl Share {
         })))
     }
 
-    /// Does the work, and charges it with the processor time that this thread had meanwhile.
+    /// Runs `work` and charges the CPU time that this thread spent on it.
     pub(super) fn charged<T>(&self, work: impl FnOnce() -> T) -> T {
         let before = thread_time();
         let done = work();
@@ -106,13 +108,14 @@ impl Share {
         done
     }
 
-    /// The same for each step of what waits in between.
+    /// Charges the CPU time of each poll of `work`, not the time between polls.
     pub(super) async fn charged_steps<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         std::future::poll_fn(|context| self.charged(|| work.as_mut().poll(context))).await
     }
 
-    /// Waits until nothing is owed. As long as `is_free` says that nobody else needs the processors, nothing is.
+    /// Waits until no CPU time is owed. Once `is_free` returns true, no one else needs the processors, and the debt is
+    /// cleared.
     pub(super) async fn wait(&self, is_free: impl Fn() -> bool) {
         while !is_free() {
             let pause = self.with(|owed| owed.paid_in(Instant::now()));
@@ -133,7 +136,7 @@ impl Owed {
     fn add(&mut self, time: Duration, now: Instant) {
         let paid = (now - self.at).div_f64(self.slowness);
         self.time = (self.time.saturating_sub(paid) + time).min(MOST_OWED);
-        // Whoever looked at the clock first may come second.
+        // Callers may arrive in another order than they read the clock.
         self.at = self.at.max(now);
     }
 
@@ -143,7 +146,7 @@ impl Owed {
     }
 }
 
-/// The processor time that this thread has had.
+/// CPU time that this thread has used.
 fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()

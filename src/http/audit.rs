@@ -1,4 +1,4 @@
-//! Writes down what a request is given. Invariant: it is on disk before the answer leaves.
+//! Writes audit rows for requests. Invariant: the row is on disk before the response is sent.
 
 use super::Api;
 use super::answer::Refusal;
@@ -6,7 +6,7 @@ use super::auth::Caller;
 use super::call::Call;
 use crate::catalog::{Audit, AuditAction, AuditOutcome};
 
-/// A row about this request, of now.
+/// Builds an audit row for this request, with the current time.
 pub(super) fn row(
     call: &Call,
     client: &str,
@@ -27,7 +27,10 @@ pub(super) fn row(
     }
 }
 
-/// Notes that a client is told something; where that is not to be had on disk, it must not be told.
+/// Records that a client receives information.
+///
+/// # Errors
+/// If the row cannot be written; the information must not be sent then.
 pub(super) async fn note(
     api: &Api,
     call: &Call,

@@ -1,5 +1,5 @@
-//! Looks at a request before anything else does. Invariant: whatever answers it knows the client's address, has one
-//! configuration throughout, and says nothing that a cache may keep.
+//! Prepares the context of each request. Invariant: every handler knows the client address and uses one configuration
+//! throughout, and a response may be cached only if its handler says so.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,41 +19,41 @@ use super::auth::client_address;
 use super::params::Params;
 use crate::wiring::Wiring;
 
-/// No request needs to say more.
+/// Upper bound for a request body; no request needs more.
 pub(super) const MOST_BODY_BYTES: usize = 64 * 1024;
 
-/// Whatever is answered at once is answered within this time; the catalog may be waited for.
+/// Time limit of every response but a download, which includes waiting for the catalog.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The other end of the connection.
+/// Addresses of the connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer {
-    /// Who called.
+    /// Address of the peer.
     pub(super) from: SocketAddr,
-    /// What it called; `None`: the system does not say.
+    /// Local address; `None` if the system does not report it.
     pub(super) to: Option<SocketAddr>,
 }
 
-/// One request, as every layer and handler sees it.
+/// Context of one request, as every layer and handler sees it.
 #[derive(Clone)]
 pub(super) struct Call {
-    /// A random UUID: in the answer's head, the log and the audit.
+    /// Random UUID, sent in the response headers and used in the log and the audit.
     pub(super) id: String,
-    /// The client's address, not that of a proxy that is trusted.
+    /// Client address, not that of a trusted proxy.
     pub(super) address: IpAddr,
-    /// Whether the connection comes from this host.
+    /// True if the connection comes from this host.
     pub(super) is_peer_local: bool,
-    /// Whether the connection comes from a proxy that is trusted.
+    /// True if the connection comes from a trusted proxy.
     pub(super) is_proxy_trusted: bool,
-    /// The address of this host that the connection came to.
+    /// Local address of the connection.
     pub(super) here: Option<IpAddr>,
-    /// What it works on from beginning to end.
+    /// Wiring in force when the request arrived, used to its end.
     pub(super) wiring: Arc<Wiring>,
 }
 
-/// The outermost layer.
+/// Outermost middleware layer.
 pub(super) async fn look(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let id = uuid::Uuid::new_v4().to_string();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -63,7 +63,7 @@ pub(super) async fn look(State(api): State<Api>, mut request: Request, next: Nex
         Ok(call) => {
             let address = call.address;
             request.extensions_mut().insert(call);
-            // A download begins when its storage gave the first bytes; what it then takes is the client's affair.
+            // A download starts when its storage sends the first bytes; after that, its duration depends on the client.
             let answered = match path.starts_with("/download/") {
                 true => Ok(next.run(request).await),
                 false => tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await,
@@ -116,7 +116,7 @@ fn call(api: &Api, id: &str, request: &Request) -> Result<Call, Refusal> {
     })
 }
 
-/// The client's address, or the peer's where a proxy does not give one.
+/// Returns the client address, or the peer's if the proxy's header is invalid.
 fn address_of(wiring: &Wiring, request: &Request) -> Option<IpAddr> {
     let peer = request.extensions().get::<Peer>()?.from.ip();
     let address = client_address(wiring.config.http(), peer, request.headers());
@@ -137,7 +137,7 @@ pub(super) fn body_too_long() -> Refusal {
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_long", message)
 }
 
-/// Addresses are kept in logs and histories, so a key there is no secret any more.
+/// Rejects a key in the query: URLs are kept in logs and histories, so that key is no longer secret.
 fn refuse_key_in_query(query: Option<&str>) -> Result<(), Refusal> {
     const NAMES: [&str; 6] = [
         "key",
@@ -158,7 +158,7 @@ fn refuse_key_in_query(query: Option<&str>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Marks an answer after which the rest of the request is not read.
+/// Makes the server close the connection after this response, without reading the rest of the request.
 pub(super) fn closing(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -1,5 +1,4 @@
-//! Gives up on a connection whose other end takes nothing. Invariant: a write that does not move for
-//! [`WRITE_IDLE`] is an error.
+//! Closes a connection whose client does not read. Invariant: a write without progress for [`WRITE_IDLE`] is an error.
 
 use std::future::Future;
 use std::io;
@@ -11,14 +10,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-/// A phone in a tunnel comes back within a minute; a client that holds a place for longer does not read.
+/// Longest wait of a write. A phone in a tunnel is back within a minute; a client that blocks for longer does not read.
 const WRITE_IDLE: Duration = Duration::from_secs(60);
 
-/// A client's connection.
+/// A client connection with a write timeout.
 pub(super) struct Connection {
     stream: TcpStream,
     patience: Duration,
-    /// Set while a write waits.
+    /// Set while a write is pending.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -124,7 +123,7 @@ mod tests {
                     tokio::time::sleep(patience * 10).await;
                 }
             });
-            // More than both kernels keep on the way.
+            // More than the socket buffers of both sides hold.
             let written = connection.write_all(&vec![0; 32 << 20]).await;
             let kind = written.err().map(|error| error.kind());
             assert_eq!(kind.is_none(), is_slow, "{kind:?}");

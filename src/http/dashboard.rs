@@ -1,4 +1,4 @@
-//! `GET /` for people, what the page loads, and `GET /metrics`.
+//! Serves the dashboard at `GET /`, its assets, and `GET /metrics`.
 
 use axum::extract::{Extension, OriginalUri, State};
 use axum::http::header::{
@@ -11,10 +11,10 @@ use super::call::Call;
 use super::standing::Told;
 use super::{Api, about, metrics, page};
 
-/// The path of a file names its content, so it never changes.
+/// Assets never change: the path contains a digest of the content.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
-/// The dashboard for who rather reads HTML, the documentation for everybody else.
+/// Serves the dashboard to clients that prefer HTML, and the JSON description to all others.
 pub(super) async fn home(
     State(api): State<Api>,
     Extension(call): Extension<Call>,
@@ -32,7 +32,7 @@ pub(super) async fn home(
     Ok((vary, headers, told.await?).into_response())
 }
 
-/// A file that the page loads.
+/// Serves an asset of the page.
 pub(super) async fn asset(OriginalUri(uri): OriginalUri) -> Result<Response, Refusal> {
     let unknown = || Refusal::unknown("no such asset; reload the page");
     let asset = page::asset(uri.path()).ok_or_else(unknown)?;
@@ -44,7 +44,7 @@ pub(super) async fn asset(OriginalUri(uri): OriginalUri) -> Result<Response, Ref
     Ok((headers, asset.body).into_response())
 }
 
-/// The numbers for Prometheus.
+/// Serves the metrics for Prometheus.
 pub(super) async fn numbers(
     State(api): State<Api>,
     Extension(call): Extension<Call>,
@@ -55,7 +55,7 @@ pub(super) async fn numbers(
     Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }
 
-/// Whether a client names this type and likes it better than JSON; who takes anything is a program.
+/// True if the client names this type and prefers it to JSON; a client that accepts `*/*` counts as a program.
 pub(super) fn prefers(headers: &HeaderMap, content_type: &str) -> bool {
     let accepted = headers.get_all(ACCEPT).iter();
     let accepted: Vec<&str> = accepted.filter_map(|value| value.to_str().ok()).collect();

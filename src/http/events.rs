@@ -1,12 +1,12 @@
-//! `GET /events`: what happens, as it happens, as server-sent events.
+//! Serves `GET /events`: live progress as server-sent events.
 //!
-//! On connecting and whenever it changes, one event of each kind that has something to say:
-//! - `progress`: a job at work. `{"jobId": …, "databases": [{"database", "stage", "rows", "totalRows", "bytes",
+//! Sends one event of each kind on connecting, if it applies, and on each change:
+//! - `progress`: a running job. `{"jobId": …, "databases": [{"database", "stage", "rows", "totalRows", "bytes",
 //!   "totalBytes", "fraction"}]}`, at most four times a second;
-//! - `job`: a job that ended, as `GET /jobs/{id}` gives it;
-//! - `idle`: no job is at work. `{}`.
+//! - `job`: a job that ended, as `GET /jobs/{id}` returns it;
+//! - `idle`: no job is running. `{}`.
 //!
-//! Invariant: a slow listener holds nobody up, and every stream ends with the process.
+//! Invariant: a slow client delays nothing, and every stream ends with the process.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -25,10 +25,10 @@ use super::answer::Refusal;
 use super::jobs;
 use crate::types::JobId;
 
-/// How often the counters are looked at: often enough for a bar to move smoothly.
+/// Interval at which the counters are read: short enough for a progress bar to move smoothly.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Proxies close what is silent for a minute.
+/// Interval of the keep-alive messages: proxies close a connection that is silent for a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(super) async fn events(
@@ -44,7 +44,7 @@ pub(super) async fn events(
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-/// What one listener has seen.
+/// State of one client's stream.
 struct Watch {
     api: Api,
     seen: BTreeMap<String, (JobId, Value)>,
@@ -66,7 +66,7 @@ impl Watch {
         }
     }
 
-    /// Waits until the next look, and gives what is new since the last one.
+    /// Waits for the next tick and returns the events since the last one.
     async fn next(&mut self) -> Vec<Event> {
         self.ticks.tick().await;
         let mut events = Vec::new();
@@ -86,7 +86,7 @@ impl Watch {
             .filter(|id| !self.seen.contains_key(&id.to_string()))
             .collect();
         for id in ended {
-            // A job that cannot be read now is found by who asks for it.
+            // If the job cannot be read now, clients can still request it.
             if let Ok(Some(job)) = jobs::find(&self.api, id).await {
                 events.extend(event("job", &job));
             }

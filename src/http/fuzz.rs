@@ -1,5 +1,5 @@
-//! Gives generated queries, ranges and addresses to everything that reads what a client sends. Nothing may panic, and
-//! nothing hidden may come back.
+//! Feeds generated queries, ranges and addresses to every parser of client input. Nothing may panic, and no hidden
+//! character may be returned.
 
 use axum::http::header::{HeaderMap, HeaderValue, RANGE};
 use rand::rngs::StdRng;
@@ -10,7 +10,7 @@ use super::params::{Params, shown};
 use crate::quote;
 use crate::types::{BackupDate, DatabaseName, ObjectKey};
 
-/// With those of `cli::fuzz` more than 100,000.
+/// Together with those of `cli::fuzz` more than 100,000.
 const INPUTS: usize = 30_000;
 
 const PIECES: [&str; 32] = [

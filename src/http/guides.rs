@@ -1,5 +1,5 @@
-//! `GET /restore-guide/{db}` and `GET /runbook`: how to get databases back, as JSON or Markdown. Invariant: who read one
-//! stands in the audit before the answer leaves.
+//! Serves `GET /restore-guide/{db}` and `GET /runbook`: restore instructions as JSON or Markdown. Invariant: each read
+//! is in the audit before the response is sent.
 
 use axum::extract::{Extension, Path, State};
 use axum::http::header::{CONTENT_TYPE, HeaderMap, VARY};
@@ -16,7 +16,7 @@ use crate::catalog::AuditAction;
 use crate::guide::{Guide, Runbook};
 use crate::types::DatabaseName;
 
-/// What the audit calls the runbook.
+/// Subject of the runbook's audit rows.
 const RUNBOOK: &str = "runbook";
 
 pub(super) async fn guide(
@@ -59,7 +59,7 @@ pub(super) async fn runbook(
     ))
 }
 
-/// Markdown for who likes it better, as text that a browser shows; the document for everybody else.
+/// Returns Markdown to clients that prefer it (as plain text to browsers), and the JSON document to all others.
 fn answer(
     headers: &HeaderMap,
     document: impl Fn() -> Value,

@@ -1,4 +1,4 @@
-//! `GET /jobs/{id}`: one job, whether it waits, runs or ended.
+//! Serves `GET /jobs/{id}`: one job that waits, runs or has ended.
 
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ pub(super) async fn job(
     found.map(Json).ok_or_else(unknown)
 }
 
-/// Everything that is known of a job. `None`: nothing is.
+/// Returns everything that is known of a job; `None` if the job is unknown.
 pub(super) async fn find(api: &Api, id: JobId) -> Result<Option<Value>, Refusal> {
     let known = api
         .ask(move |catalog| Ok((catalog.job(id)?, catalog.results(id)?, catalog.request(id)?)))
@@ -87,7 +87,7 @@ fn waiting(request: &BackupRequest) -> Value {
     })
 }
 
-/// How far each database of a running job is.
+/// Progress of each database of a running job.
 pub(super) fn progress(board: &Board) -> Value {
     let databases = board.iter().map(|(name, progress)| {
         let reading = progress.read();
@@ -104,7 +104,7 @@ pub(super) fn progress(board: &Board) -> Value {
     databases.collect()
 }
 
-/// Refuses a name that neither the configuration nor the catalog has.
+/// Returns an error if neither the configuration nor the catalog has a database with this name.
 pub(super) async fn refuse_unknown(
     api: &Api,
     call: &Call,

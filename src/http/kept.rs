@@ -1,11 +1,12 @@
-//! Keeps what was computed as long as nothing changed. Invariant: what is given is what would be computed now.
+//! Caches computed values. Invariant: a cached value equals what would be computed now, as long as its key names
+//! everything that it depends on.
 
 use std::sync::{Mutex, PoisonError};
 
-/// So many values are kept; one more and all are forgotten.
+/// Upper bound for the number of cached values; one more clears the cache.
 const MOST_KEPT: usize = 256;
 
-/// Values by what they were computed from.
+/// Values by the key that they were computed from.
 #[derive(Debug)]
 pub(super) struct Kept<K, V>(Mutex<Vec<(K, V)>>);
 
@@ -16,10 +17,11 @@ impl<K, V> Default for Kept<K, V> {
 }
 
 impl<K: PartialEq, V: Clone> Kept<K, V> {
-    /// The value of this key, computed where there is none. Then those of which `is_current` is false are forgotten.
+    /// Returns the value of this key, and computes it if it is not cached. After computing, drops the values whose keys
+    /// are not current according to `is_current`.
     ///
     /// # Errors
-    /// Where it cannot be computed.
+    /// If the value cannot be computed.
     pub(super) fn get_or<E>(
         &self,
         key: K,

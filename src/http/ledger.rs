@@ -1,5 +1,5 @@
-//! Notes who was refused and who came, and tells what is not usual. Invariant: no request waits for it, and a flood, from
-//! however many addresses, costs a bounded number of rows, log lines and events.
+//! Records refused requests and admitted clients, and reports unusual access. Invariant: no request waits for it, and a
+//! flood from any number of addresses causes a bounded number of rows, log lines and events.
 
 mod unusual;
 
@@ -21,30 +21,31 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::quote::foreign;
 
-/// What comes within this time is written down in one transaction.
+/// Time for which records are collected before they are written together.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Of requests that are refused for one reason at one address, the first is written down at once, and then how many
-/// more there were, so often.
+/// Of the requests refused for one reason at one address, the first is written at once, and then the number of further
+/// ones at this interval.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// So many reasons and addresses are told apart at once; what comes from further addresses is counted together.
+/// Upper bound for the distinct combinations of reason and address; requests from further addresses are counted
+/// together.
 const MOST_KINDS: usize = 1_000;
 
-/// So many clients wait at once to be noted.
+/// Upper bound for the clients that wait to be recorded.
 const MOST_CLIENTS: usize = 1_000;
 
-/// So many lines of one transaction's refusals go to the log; the rest is one line more.
+/// Upper bound for the log lines of one batch of refusals; one more line counts the rest.
 const MOST_LINES: usize = 20;
 
-/// A path is kept to so many characters.
+/// Upper bound for a recorded path, in characters.
 const MOST_PATH_CHARS: usize = 200;
 
-/// So many wrong credentials, from whatever addresses, within [`STORM_WINDOW`] are a storm.
+/// Number of wrong credentials within [`STORM_WINDOW`], from all addresses together, that counts as a storm.
 const STORM: u64 = 200;
 const STORM_WINDOW: Duration = Duration::from_secs(300);
 
-/// What waits to be written down.
+/// Access records that wait to be written.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     book: Mutex<Book>,
@@ -55,17 +56,17 @@ pub(super) struct Ledger {
 struct Book {
     refused: HashMap<Kind, Entry>,
     came: BTreeSet<(String, IpAddr)>,
-    /// When each client was last noted at an address.
+    /// Monotonic time when each client was last recorded at an address.
     noted: HashMap<(String, IpAddr), Duration>,
     gave: BTreeSet<String>,
-    /// Since when wrong credentials are counted, and how many there were.
+    /// Start of the window in which wrong credentials are counted, and their number.
     storm: (Duration, u64),
 }
 
-/// Requests that are counted together.
+/// Key of requests that are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Kind {
-    /// `None`: all addresses for which there was no room.
+    /// `None`: all addresses beyond [`MOST_KINDS`].
     household: Option<IpAddr>,
     status: u16,
     word: &'static str,
@@ -74,24 +75,24 @@ struct Kind {
 
 #[derive(Debug)]
 struct Entry {
-    /// The first one of those not written down yet, and how many they are.
+    /// First of the requests not yet written, with their number.
     waits: Option<Refused>,
-    /// When its kind was last written down.
+    /// Monotonic time when this kind was last written.
     written: Option<Duration>,
 }
 
-/// What is written down together.
+/// Records that are written together.
 #[derive(Debug, Default)]
 struct Page {
     refused: Vec<Refused>,
     came: Vec<(String, IpAddr)>,
     gave: BTreeSet<String>,
-    /// How many wrong credentials came within the window, where that is a storm.
+    /// Number of wrong credentials within the window, if that is a storm.
     storm: Option<u64>,
 }
 
 impl Ledger {
-    /// Notes how a request was answered, where it was refused for who or whence it was.
+    /// Records the response to a request that was refused because of its client, its origin or a limit.
     pub(super) fn answered(
         &self,
         (id, clock): (&str, &dyn Clock),
@@ -138,7 +139,8 @@ impl Ledger {
         self.has_news.notify_one();
     }
 
-    /// Notes that a client was let in. Who has nothing but an address has nothing that could be used elsewhere.
+    /// Records that a client was admitted. A client known only by its address has no credentials that could be used
+    /// elsewhere.
     pub(super) fn came(&self, client: &str, address: IpAddr) {
         if client.starts_with("address:") {
             return;
@@ -151,7 +153,7 @@ impl Ledger {
         self.has_news.notify_one();
     }
 
-    /// Notes that a client was given a copy or a guide, which stands in the audit.
+    /// Records that a client received a copy or a guide; the audit holds the details.
     pub(super) fn gave(&self, client: &str) {
         let mut book = self.book();
         if book.gave.len() < MOST_CLIENTS {
@@ -161,7 +163,7 @@ impl Ledger {
         self.has_news.notify_one();
     }
 
-    /// What is to be written down now, and whether something waits for its time.
+    /// Returns the records to write now, and true if others must wait for their interval.
     fn page(&self, now: Duration, is_last: bool) -> (Page, bool) {
         let mut book = self.book();
         let mut page = Page {
@@ -219,7 +221,7 @@ impl Page {
     }
 }
 
-/// Writes down what comes, until the server is told to end.
+/// Writes records as they arrive, until the server stops.
 pub(super) async fn keep(api: Api) {
     let stop = api.0.sources.stop.clone();
     let mut waits = false;
@@ -241,7 +243,7 @@ pub(super) async fn keep(api: Api) {
     }
 }
 
-/// Writes down what waits. True: something waits for its time.
+/// Writes the waiting records. Returns true if others must wait for their interval.
 pub(super) async fn note(api: &Api, is_last: bool) -> bool {
     let wiring = (api.0.sources.current)();
     let (page, waits) = api.0.ledger.page(wiring.clock.elapsed(), is_last);
@@ -280,7 +282,7 @@ fn write(
     Ok(())
 }
 
-/// One line each, as far as a log stays readable.
+/// Logs one line for each refusal, up to [`MOST_LINES`] to keep the log readable.
 fn tell(refused: &[Refused]) {
     for one in refused.iter().take(MOST_LINES) {
         let Refused {

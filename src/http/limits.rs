@@ -1,5 +1,5 @@
-//! Keeps clients from taking more than their share. Invariant: nobody waits for a place; who finds none is told when to
-//! come again.
+//! Limits the resources that each client may use. Invariant: no request waits for a slot; a client that gets none
+//! receives the time to retry.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -19,22 +19,23 @@ pub(super) const DOWNLOADS: DownloadLimit = DownloadLimit {
     window: Duration::from_secs(3600),
 };
 
-/// How many downloads may be granted in any stretch of time.
+/// Number of downloads that may be granted within any window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DownloadLimit {
-    /// To one client.
+    /// Per client.
     pub(super) per_client: usize,
-    /// To one address.
+    /// Per address.
     pub(super) per_address: usize,
-    /// The stretch, of monotonic time: no change of the wall clock refills anything.
+    /// Length of the window in monotonic time: a change of the wall clock refills nothing.
     pub(super) window: Duration,
 }
 
-/// What a download was taken from; it goes back where none comes of it.
+/// One download in the budgets, identified by the time at which it leaves the window; it is returned if the download
+/// does not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Share(Duration);
 
-/// Whose share is used up, for how long.
+/// The budget that is used up, and the time until it has room again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
     /// The client's.
@@ -43,23 +44,24 @@ pub(super) enum Full {
     Address(Duration),
 }
 
-/// More downloads at once would take the line from the backups.
+/// Upper bound for concurrent downloads: more would take bandwidth from the backups.
 const DOWNLOADS_AT_ONCE: usize = 2;
 
-/// When a place may be free: a small copy takes a second, a large one minutes.
+/// `Retry-After` for a slot: a small copy takes a second, a large one minutes.
 const PLACE_RETRY: Duration = Duration::from_secs(5);
 
-/// Each stream holds a connection for as long as its client likes.
+/// Upper bound for concurrent event streams: each holds a connection for as long as its client likes.
 const STREAMS_AT_ONCE: usize = 32;
 
-/// So many wrong credentials in a window: more than a person mistypes, and few enough to keep the log readable.
+/// Upper bound for wrong credentials in a window: more than a person mistypes, and few enough to keep the log readable.
 const MOST_FAILURES: usize = 20;
 const FAILURE_WINDOW: Duration = Duration::from_secs(300);
 
-/// So many addresses are remembered: a flood from more of them forgets the oldest.
+/// Upper bound for the addresses remembered. Beyond it, those without a failure in the window are dropped; if that does
+/// not suffice, all are.
 const MOST_ADDRESSES: usize = 10_000;
 
-/// The places and budgets of one server.
+/// Slots and budgets of one server.
 #[derive(Debug)]
 pub(super) struct Limits {
     downloads: Arc<Semaphore>,
@@ -68,7 +70,7 @@ pub(super) struct Limits {
     shares: Mutex<Shares>,
 }
 
-/// When each granted download leaves the window, the first one first.
+/// Times at which granted downloads leave the window, earliest first.
 #[derive(Debug, Default)]
 struct Shares {
     of_clients: HashMap<String, Vec<Share>>,
@@ -87,7 +89,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// A place for a download, given back when it is dropped.
+    /// Returns a slot for a download, freed on drop.
     pub(super) fn download(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let place = Arc::clone(&self.downloads).try_acquire_owned();
         place.map_err(|_| {
@@ -96,7 +98,7 @@ impl Limits {
         })
     }
 
-    /// A place for a stream of events, given back when it is dropped.
+    /// Returns a slot for an event stream, freed on drop.
     pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let place = Arc::clone(&self.streams).try_acquire_owned();
         place.map_err(|_| {
@@ -105,7 +107,7 @@ impl Limits {
         })
     }
 
-    /// Takes the share of one download, or says when there is one again.
+    /// Takes one download from the budgets, or returns the time until there is room.
     pub(super) fn take(&self, client: &str, from: IpAddr, now: Duration) -> Result<Share, Full> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         shares.forget(now);
@@ -127,7 +129,7 @@ impl Limits {
         Ok(share)
     }
 
-    /// Gives a share back of which nothing came.
+    /// Gives back the budget of a download that did not start.
     pub(super) fn give_back(&self, client: &str, from: IpAddr, share: Share) {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let remove = |shares: Option<&mut Vec<Share>>| {
@@ -141,9 +143,9 @@ impl Limits {
         remove(shares.of_addresses.get_mut(&household(from)));
     }
 
-    /// Takes the shares of what was granted before this process began, by the audit, the newest first. A row that lies
-    /// ahead was written under a clock that was set back since: it counts as one of now, unless a row after it, in the
-    /// order of writing, is old already.
+    /// Restores the budgets from the grants that the audit holds from before this process began, newest first. A row
+    /// dated in the future was written before the clock was set back: it counts as one of now, unless a row written
+    /// after it is already outside the window.
     pub(super) fn remember(&self, taken: &[Taken], (wall, now): (DateTime<Utc>, Duration)) {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let ages = taken
@@ -158,7 +160,7 @@ impl Limits {
         }
     }
 
-    /// Notes wrong credentials. `Some`: the address has used up its budget, which refills after this time.
+    /// Records wrong credentials. `Some`: the address has used up its budget, and has room again after this time.
     pub(super) fn fail(&self, address: IpAddr, now: Duration) -> Option<Duration> {
         let mut all = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MOST_ADDRESSES {
@@ -196,7 +198,7 @@ impl Shares {
         }
     }
 
-    /// Forgets what left the window, and then whoever has nothing in it.
+    /// Drops entries that left the window, and then clients and addresses without any.
     fn forget(&mut self, now: Duration) {
         self.of_clients.retain(|_, shares| {
             shares.retain(|Share(until)| *until > now);
@@ -209,13 +211,13 @@ impl Shares {
     }
 }
 
-/// The share that must leave the window before there is room for one more; `None`: there is room.
+/// Returns the entry that must leave the window before there is room for one more; `None` if there is room.
 fn oldest(shares: &[Share], most: usize) -> Option<Share> {
     let at = shares.len().checked_sub(most)?;
     shares.get(at).copied()
 }
 
-/// Whoever has one IPv6 address has its whole /64.
+/// Groups IPv6 addresses by /64, the smallest block that one customer gets.
 pub(super) fn household(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -253,7 +255,7 @@ mod tests {
         let past: Vec<Taken> = (0..10).map(|_| taken(-20)).collect();
         assert!(!is_free(&past, Duration::ZERO));
         assert!(is_free(&past, Duration::from_secs(40 * 60)));
-        // Written before a row that is old by the right clock, they are older still.
+        // Rows written before one that is old by the correct clock are older still.
         let mixed: Vec<Taken> = std::iter::once(taken(-61)).chain(ahead).collect();
         assert!(is_free(&mixed, Duration::ZERO));
     }

@@ -1,4 +1,4 @@
-//! `GET /list`: what can be downloaded, the newest day first.
+//! Serves `GET /list`: the copies available for download, newest day first.
 
 use axum::extract::{Extension, RawQuery, State};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -13,18 +13,18 @@ use super::params::Params;
 use crate::catalog::{Catalog, CatalogError, Listed, PageFilter, STATES, StateFilter};
 use crate::types::{BackupDate, ByteCount, DatabaseName, KeyKind, ObjectKey};
 
-/// What a page holds where nobody says, and at most.
+/// Default and maximum number of copies on a page.
 const USUAL_LIMIT: usize = 20;
 const MOST_LIMIT: usize = 1000;
 
-/// Which copies are counted: their states, and the database and day where one is asked for.
+/// Filter of a count: the states, and the database and day if given.
 type Counted = (StateFilter, Option<DatabaseName>, Option<BackupDate>);
 
-/// How many copies an unchanged catalog has.
+/// Number of copies per filter, cached until the catalog changes.
 #[derive(Default)]
 pub(super) struct Counts(Kept<(i64, Counted), u64>);
 
-/// Some copies, and how many there are on all pages.
+/// One page of copies. `total` counts all copies in the requested states, `filtered` those that match the whole filter.
 struct Page {
     copies: Vec<Listed>,
     total: u64,
@@ -64,7 +64,7 @@ pub(super) async fn list(
     })))
 }
 
-/// The copy that the page before ended with: what is no copy's key was never one's `next`.
+/// Parses the last copy of the previous page. Only a copy's key can be a `next`.
 fn after(params: &Params) -> Result<Option<ObjectKey>, Refusal> {
     const RULE: &str = "use the `next` of the page before";
     let key: Option<ObjectKey> = params.get("after", RULE)?;
@@ -88,7 +88,7 @@ async fn page(api: &Api, filter: PageFilter) -> Result<Page, Refusal> {
 }
 
 impl Counts {
-    /// Of all copies in these states, and of those that are asked for.
+    /// Returns the number of all copies in these states, and of those that match the filter.
     fn of(&self, catalog: &Catalog, filter: &PageFilter) -> Result<(u64, u64), CatalogError> {
         let changes = catalog.changes()?;
         let count = |filter: &PageFilter| {
@@ -128,7 +128,7 @@ fn document(copy: &Listed) -> Value {
     })
 }
 
-/// `2026-11-22T03:00:45Z`.
+/// Formats a time as `2026-11-22T03:00:45Z`.
 pub(super) fn moment(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -1,5 +1,5 @@
-//! Tells the numbers as OpenMetrics text. Invariant: every series is there before the first run, and a label is a name
-//! that the configuration has, so that nobody outside makes series.
+//! Renders the metrics as OpenMetrics text. Invariant: every series exists before the first run, and labels come only
+//! from the configuration and from fixed lists, so that no client can create series.
 
 use std::sync::atomic::AtomicU64;
 
@@ -17,26 +17,26 @@ use crate::quote;
 use crate::retention::Kept;
 use crate::types::EvidenceClass;
 
-/// The `Content-Type` of the text.
+/// `Content-Type` of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What the process knows of itself and the catalog does not.
+/// Process state that the catalog does not hold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Vitals {
-    /// Whether the configuration in force is what the file says; false once a changed file was refused.
+    /// True if the configuration in force matches the file; false once a changed file was rejected.
     pub is_config_current: bool,
-    /// When the configuration in force was read; `None`: not known.
+    /// Time when the configuration in force was read; `None` if unknown.
     pub config_loaded_at: Option<DateTime<Utc>>,
-    /// Messages that wait to be delivered.
+    /// Number of messages waiting for delivery.
     pub outbox_depth: u64,
-    /// Hook calls that failed since the process began.
+    /// Number of failed hook calls since the process began.
     pub hook_failures: u64,
-    /// What all hook calls took since the process began.
+    /// Total run time of all hook calls since the process began, in seconds.
     pub hook_seconds: f64,
 }
 
 impl Default for Vitals {
-    /// A process that just began.
+    /// Values of a process that just began.
     fn default() -> Self {
         Self {
             is_config_current: true,
@@ -52,7 +52,7 @@ type Number = Gauge<f64, AtomicU64>;
 type Labels = Vec<(&'static str, String)>;
 type Numbers = Family<Labels, Number>;
 
-/// Everything as OpenMetrics text. A time is in Unix seconds, and 0 where there was none.
+/// Renders all metrics as OpenMetrics text. Times are Unix seconds; 0 means never.
 pub fn render(overview: &Overview, config: &Config, vitals: &Vitals) -> String {
     let mut registry = Registry::with_prefix("backup");
     whole(&mut registry, overview);
@@ -66,7 +66,7 @@ pub fn render(overview: &Overview, config: &Config, vitals: &Vitals) -> String {
     quote::lines(&text).into_owned()
 }
 
-/// The five names that were promised first, whether a job runs, and the last rehearsal.
+/// The first five metrics, whose names are a promise, the number of running jobs, and the last drill.
 fn whole(registry: &mut Registry, overview: &Overview) {
     let success = overview.last_success.as_ref();
     let ended = overview.last_ended.as_ref();
@@ -278,7 +278,7 @@ fn tasks(registry: &mut Registry, overview: &Overview) {
     }
 }
 
-/// What the last run of expiry did, and what kept the rest.
+/// Results of the last expiry run, and the objects that it kept, by rule.
 fn expiry(registry: &mut Registry, overview: &Overview) {
     let run = overview.expiry.as_ref();
     for (name, help, value) in [

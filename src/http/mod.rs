@@ -1,5 +1,5 @@
-//! Answers requests: what was backed up, how it stands, the copies themselves. Invariant: a request reads the catalog,
-//! opens a store, or leaves a wish and says "look again"; it never runs a job itself.
+//! Answers HTTP requests: status, API, downloads, dashboard, metrics. Invariant: a request reads the catalog, opens a
+//! store, or records a backup request and activates the tasks; it never runs a job itself.
 
 mod about;
 mod answer;
@@ -45,38 +45,39 @@ pub use self::openapi::DOCUMENT as OPENAPI;
 pub use self::router::endpoints;
 pub use self::server::{ServeError, Server};
 
-/// What a lease of a copy that is handed out is called in the catalog.
+/// Holder name of a download's leases in the catalog.
 pub const HOLDER: &str = "download";
 
-/// So many granted downloads are looked at for the limits when the server starts: far more than an hour has.
+/// Upper bound for the granted downloads read at startup to restore the limits: far more than one hour allows.
 const MOST_TAKEN: usize = 1_000;
 
-/// Gives what requests that begin now work on.
+/// Returns the wiring for requests that begin now.
 pub type Current = Arc<dyn Fn() -> Arc<Wiring> + Send + Sync>;
 
-/// What the server answers from.
+/// Inputs of the server.
 pub struct Sources {
-    /// The configuration and what was built from it; asked for each request, so that a reload needs no restart.
+    /// Returns the configuration and what was built from it; called for each request, so that a reload needs no
+    /// restart.
     pub current: Current,
-    /// The jobs at work.
+    /// The running jobs.
     pub live: Live,
-    /// Has the tasks look again.
+    /// Activates the tasks.
     pub activator: Activator,
-    /// The keys that Cloudflare Access signs with.
+    /// The public keys of Cloudflare Access.
     pub access: AccessKeys,
-    /// Gives what the process knows of itself, for the metrics.
+    /// Returns the process state for the metrics.
     pub vitals: Arc<dyn Fn() -> metrics::Vitals + Send + Sync>,
-    /// Ends every open stream.
+    /// Stops the server and ends every open stream.
     pub stop: CancellationToken,
 }
 
-/// What every handler is given. Clones are the same.
+/// State passed to every handler. Clones share it.
 #[derive(Clone)]
 struct Api(Arc<Shared>);
 
 struct Shared {
     sources: Sources,
-    /// A connection of its own: reading never waits for who writes.
+    /// A separate connection: reading never waits for writers.
     reader: Catalog,
     reading: Turns,
     writing: Turns,
@@ -85,14 +86,14 @@ struct Shared {
     counts: list::Counts,
     standings: standing::Standings,
     share: Share,
-    /// Whether nobody beyond this host reaches the server.
+    /// True if the server is reachable only from this host.
     is_local: bool,
 }
 
 impl Api {
     fn new(sources: Sources, is_local: bool) -> Result<Self, CatalogError> {
         let catalog = (sources.current)().catalog.clone();
-        // One that was just written by this process is there; where it is not, the writer's connection says why.
+        // The file exists, since this process just wrote it; if it does not, the writer's connection reports the error.
         let reader = Catalog::open_read_only(catalog.path())?.unwrap_or(catalog);
         let share = Share::new();
         let limits = limits::Limits::default();
@@ -113,13 +114,13 @@ impl Api {
         })))
     }
 
-    /// Waits while a backup runs and requests have had their share of the processors.
+    /// Waits while a backup runs and requests have used up their CPU share.
     async fn let_backups_work(&self) {
         let is_free = || self.0.sources.live.is_idle();
         self.0.share.wait(is_free).await;
     }
 
-    /// Asks the catalog through the connection that only reads.
+    /// Reads the catalog through the read-only connection.
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Catalog) -> Result<T, CatalogError> + Send + 'static,
@@ -127,7 +128,7 @@ impl Api {
         self.0.reading.take(&self.0.reader, question).await
     }
 
-    /// Writes into the catalog; it may wait for the lock of another process.
+    /// Writes to the catalog; may wait for another process's lock.
     async fn write<T: Send + 'static>(
         &self,
         wiring: &Wiring,
@@ -137,8 +138,8 @@ impl Api {
     }
 }
 
-/// Lets one request after the other use a connection to the catalog, which does one thing at a time. Who waits for a turn
-/// holds no thread: those do the work of backups, too.
+/// Serializes the requests on one catalog connection, which does one thing at a time. A waiting request holds no
+/// thread: backups need those, too.
 struct Turns {
     one: Arc<Semaphore>,
     share: Share,

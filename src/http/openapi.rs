@@ -1,9 +1,9 @@
-//! `GET /openapi.json`: this API, described for machines.
+//! Serves `GET /openapi.json`: the OpenAPI description of this API.
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 
-/// The document. A test holds it against the routes.
+/// The document. A test checks it against the routes.
 pub const DOCUMENT: &str = include_str!("openapi.json");
 
 pub(super) async fn document() -> Response {

@@ -1,4 +1,4 @@
-//! Reads what stands behind the `?`. Invariant: a name that is not known, or stands there twice, is refused.
+//! Parses query parameters. Invariant: an unknown or repeated name is refused.
 
 use std::str::FromStr;
 
@@ -10,7 +10,7 @@ use crate::quote;
 pub(super) struct Params(Vec<(String, String)>);
 
 impl Params {
-    /// Reads a query whose names are among `known`.
+    /// Parses a query whose names are among `known`.
     pub(super) fn read(query: Option<&str>, known: &[&str]) -> Result<Self, Refusal> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for (name, value) in Self::pairs(query.unwrap_or_default()) {
@@ -30,7 +30,7 @@ impl Params {
         Ok(Self(pairs))
     }
 
-    /// The value of a parameter. `None`: it is not given.
+    /// Returns the parsed value of a parameter; `None` if it is absent.
     pub(super) fn get<T: FromStr>(&self, name: &str, rule: &str) -> Result<Option<T>, Refusal> {
         let Some((_, text)) = self.0.iter().find(|(known, _)| known == name) else {
             return Ok(None);
@@ -39,7 +39,7 @@ impl Params {
         text.parse().map(Some).map_err(refused)
     }
 
-    /// Names and values, decoded; what is no UTF-8 is replaced.
+    /// Returns the decoded names and values; invalid UTF-8 is replaced.
     pub(super) fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
         let decoded = |text: &str| {
             let text = text.replace('+', " ");
@@ -56,7 +56,7 @@ impl Params {
     }
 }
 
-/// A client's own text in an answer: its beginning, without control characters.
+/// Shortens a client's own text for a response, without hidden characters.
 pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 80;
     let plain = text

@@ -1,4 +1,5 @@
-//! Lists every route on one page. Invariant: a route says what it needs, and what says nothing is not there.
+//! Lists every route on one page. Invariant: each route declares the authorization that it needs; a route without one
+//! cannot be written.
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -15,14 +16,14 @@ use super::call::MOST_BODY_BYTES;
 use super::{Api, call, dashboard, download, events, guides, jobs, list, openapi, status, trigger};
 use crate::config::{Opening, Scope};
 
-/// One route, for documents.
+/// A route, for documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `GET` or `POST`; what answers `GET` answers `HEAD`, too.
+    /// `GET` or `POST`; a route that answers `GET` also answers `HEAD`.
     pub method: &'static str,
-    /// The path, parts that vary in braces.
+    /// Path, with variable parts in braces.
     pub path: &'static str,
-    /// What it gives.
+    /// Summary of the response.
     pub summary: &'static str,
 }
 
@@ -42,7 +43,7 @@ const LIST: Needs = Needs::Scope(Scope::Read, Some(Opening::List));
 const JOBS: Needs = Needs::Scope(Scope::Read, Some(Opening::Jobs));
 const EVENTS: Needs = Needs::Scope(Scope::Read, Some(Opening::Events));
 
-/// Every route there is.
+/// Returns every route.
 #[rustfmt::skip]
 fn routes() -> Vec<Route> {
     vec![
@@ -81,12 +82,12 @@ fn route(
     }
 }
 
-/// Every route, for documents and their tests.
+/// Returns every route, for the documents and their tests.
 pub fn endpoints() -> Vec<Endpoint> {
     routes().into_iter().map(|route| route.endpoint).collect()
 }
 
-/// The whole server but its connections.
+/// Builds the router with all its layers.
 pub(super) fn router(api: Api) -> Router {
     let mut router = Router::new();
     for route in routes() {
@@ -120,7 +121,7 @@ async fn wrong_method(request: Request) -> Refusal {
     )
 }
 
-/// A bug in a handler ends its request and nothing else.
+/// Answers a panic in a handler: only its own request fails.
 fn broken(_: Box<dyn std::any::Any + Send>) -> Response {
     let status = StatusCode::INTERNAL_SERVER_ERROR;
     Refusal::new(status, "internal", "something went wrong; the log has more").into_response()

@@ -1,5 +1,5 @@
-//! Accepts connections and serves them until it is told to end. Invariant: no client, slow or many, keeps it from ending
-//! in time or from answering the others.
+//! Accepts connections and serves them until it is stopped. Invariant: clients, slow or numerous, delay neither the
+//! shutdown nor the responses to others.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,52 +24,53 @@ use crate::catalog::CatalogError;
 use crate::config::Http;
 use crate::types::counted;
 
-/// A request's head is short; who takes longer holds a connection for nothing.
+/// Time limit of a request's head. It is short; a client that takes longer only occupies a connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Below the 1,024 open files that a process usually may have, with room for databases, spools and storages.
+/// Upper bound for connections, below the usual limit of 1,024 open files, with room for databases, spools and
+/// storages.
 const MOST_CONNECTIONS: u64 = 768;
 
-/// Of the files that the process may have open, so many are for backups, whatever clients do: the catalog, the log, and
-/// for each database that is read at once its files, its spool and the copy that proves it.
+/// Number of open files reserved for backups, regardless of the clients: the catalog, the log, and for each database
+/// read at the same time its files, its spool and the copy that proves it.
 const FILES_FOR_BACKUPS: u64 = 48;
 
-/// So many clients are answered at once also where even backups have hardly enough.
+/// Number of clients served even if there are hardly enough files for backups.
 const LEAST_CONNECTIONS: u64 = 4;
 
-/// Neither head nor buffer of a connection takes more.
+/// Buffer size of a connection, which bounds a request's head.
 const MOST_BUFFER_BYTES: usize = 64 * 1024;
 
-/// What answers that were begun may take once the process is told to end; the daemon ends after 8 s at most.
+/// Time for responses in progress once the process is stopping; the daemon ends after 8 s at most.
 const GRACE: Duration = Duration::from_secs(4);
 
-/// After a failed `accept`, mostly for want of open files, some must be closed first.
+/// Pause after a failed `accept`, which mostly means too many open files: some must be closed first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why there is no server.
+/// Reason that the server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Another process has the address.
+    /// Another process uses the address.
     #[error(
         "`{0}` is in use: another process listens there\n\
          hint: end it, or give `listen` in [http] another port; `127.0.0.1:0` takes any free one"
     )]
     InUse(SocketAddr),
-    /// The system does not let us listen there.
+    /// The system does not allow listening on the address.
     #[error("cannot listen on `{address}`: {cause}\nhint: `listen` in [http] names the address")]
     Denied {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
-    /// Anybody would be let in.
+    /// Everyone would be admitted.
     #[error(
         "`listen` on `{0}` lets everybody in\n\
          hint: add `[[http.key]]` (see `patina key new`), `[http.access]` or `allow_ips`, or listen on `127.0.0.1`"
     )]
     Open(SocketAddr),
-    /// The system gives no threads to answer with.
+    /// The system provides no threads for requests.
     #[error(
         "no threads for requests: {0}\n\
          hint: raise the limit of processes and threads (`ulimit -u`; `TasksMax` of a systemd unit)"
@@ -80,17 +81,17 @@ pub enum ServeError {
     Catalog(#[from] CatalogError),
 }
 
-/// A server that listens and does not answer yet.
+/// A server that listens but does not answer yet.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
 }
 
 impl Server {
-    /// Listens where `[http]` says.
+    /// Listens on the address in `[http]`.
     ///
     /// # Errors
-    /// Where the address cannot be had, or reaches beyond this host with nothing that keeps strangers out.
+    /// If the address is unavailable, or reachable beyond this host without any authentication configured.
     pub async fn bind(config: &Http) -> Result<Self, ServeError> {
         let wanted = config.listen;
         if !is_local(wanted) && !config.has_auth() {
@@ -102,16 +103,16 @@ impl Server {
         Ok(Self { listener, address })
     }
 
-    /// Where it listens; of port 0 the one that was free.
+    /// Address that it listens on; for port 0, with the port that was chosen.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers until `sources.stop`, and then ends what it began within four seconds. Backups come first: it works
-    /// on threads that stand back, and while one runs it takes a share of the processors and no more.
+    /// Serves requests until `sources.stop`, and then gives those in progress four seconds. Backups come first:
+    /// requests run on low-priority threads and, while a backup runs, are limited to a share of the processors.
     ///
     /// # Errors
-    /// Where there are no threads for it, or the catalog cannot be opened for reading.
+    /// If no threads are available, or the catalog cannot be opened for reading.
     pub async fn serve(self, sources: Sources) -> Result<(), ServeError> {
         let threads = Threads::new().map_err(ServeError::Threads)?;
         threads.run(self.answer(sources)).await
@@ -131,7 +132,7 @@ impl Server {
         }
         let places = std::sync::Arc::new(Semaphore::new(usize::try_from(most).unwrap_or_default()));
         let noting = tokio::spawn(ledger::keep(api.clone()));
-        // The events of a socket are told to the threads that it was made on.
+        // The socket's events are delivered to the runtime on which it is registered.
         let listener = self.listener.into_std().and_then(TcpListener::from_std);
         let listener = listener.map_err(|error| refused(self.address, error))?;
         let mut served = JoinSet::new();
@@ -163,19 +164,19 @@ impl Server {
             tracing::warn!("answers that did not end in time are cut off");
         }
         served.shutdown().await;
-        // What was refused in the last second is written down, too.
+        // Writes the refusals of the last second, too.
         let _ = noting.await;
         ledger::note(&api, true).await;
         Ok(())
     }
 }
 
-/// How many files the process may have open. `None`: as many as it likes.
+/// Number of files that the process may have open; `None` if unlimited.
 fn open_files() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// How many clients are answered at once: a quarter of all files, or more where there are few, are left to backups.
+/// Number of clients served at once: a quarter of all open files, or more if there are few, is left to backups.
 fn connections(open_files: Option<u64>) -> u64 {
     let Some(all) = open_files else {
         return MOST_CONNECTIONS;
@@ -203,7 +204,7 @@ async fn connection(
     router: Router,
     _place: OwnedSemaphorePermit,
 ) {
-    // Small answers go out at once.
+    // Small responses are sent at once.
     let _ = stream.set_nodelay(true);
     let to = stream.local_addr().ok();
     let peer = Peer { from, to };

@@ -1,5 +1,6 @@
-//! Tells how everything stands: as status, as page, as numbers. Invariant: what is stored is added up once for each change
-//! of the catalog, and a large inventory not so often that a backup, which changes it again and again, is slowed by it.
+//! Caches the overview and the responses made from it. Invariant: the inventory is summed up once for each change of
+//! the catalog; a large inventory is summed up less often, so that it does not slow a backup, which changes the catalog
+//! again and again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,16 +15,16 @@ use crate::overview::{self, Overview};
 use crate::types::BackupDate;
 use crate::wiring::Wiring;
 
-/// An inventory that is added up within this time is added up after every change.
+/// An inventory summed up within this time is summed up after every change.
 const QUICK: Duration = Duration::from_millis(50);
 
-/// Any other rests for so many times as long as it took: adding up takes at most a twentieth of a core.
+/// Factor of the pause after a slower sum: summing up takes at most a twentieth of a core.
 const REST: u32 = 20;
 
-/// What is told of storages and copies is never older. Jobs are told of as they are.
+/// Longest pause, so that the sums over storages and copies are never older. Jobs are always read anew.
 const MOST_REST: Duration = Duration::from_secs(10);
 
-/// What is kept of how everything stands.
+/// Cached sums, overviews and responses.
 #[derive(Default)]
 pub(super) struct Standings {
     sums: Mutex<Option<Sums>>,
@@ -31,7 +32,7 @@ pub(super) struct Standings {
     texts: Kept<(Version, i64, Told), Bytes>,
 }
 
-/// An unchanged catalog and configuration. It keeps the latter, so that no other one gets its place in memory.
+/// An unchanged catalog and configuration. It holds the wiring, so that its address in memory is not reused.
 #[derive(Clone)]
 struct Version {
     changes: i64,
@@ -44,12 +45,12 @@ impl PartialEq for Version {
     }
 }
 
-/// What was added up last.
+/// The latest sums.
 struct Sums {
     version: Version,
     day: BackupDate,
     standing: Arc<Standing>,
-    /// Until then, on the monotonic clock, changes may wait.
+    /// Monotonic time until which changes may wait.
     rests_until: Duration,
 }
 
@@ -61,7 +62,7 @@ impl Sums {
     }
 }
 
-/// What is made of an overview.
+/// Response made from an overview.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
     /// `GET /status`.
@@ -71,7 +72,7 @@ pub(super) enum Told {
 }
 
 impl Api {
-    /// How everything stands now.
+    /// Returns the current overview.
     pub(super) async fn overview(&self, call: &Call) -> Result<Arc<Overview>, CatalogError> {
         let (api, wiring) = (self.clone(), call.wiring.clone());
         self.ask(move |catalog| {
@@ -81,7 +82,7 @@ impl Api {
         .await
     }
 
-    /// What `text` makes of how everything stands now.
+    /// Returns the response that `text` makes from the current overview.
     pub(super) async fn tell(
         &self,
         call: &Call,
@@ -157,7 +158,7 @@ impl Standings {
     }
 }
 
-/// How long changes may wait once adding up took so long.
+/// Time that changes may wait after a sum that took this long.
 fn rest_after(took: Duration) -> Duration {
     match took <= QUICK {
         true => Duration::ZERO,

@@ -1,4 +1,4 @@
-//! `GET /status`: how the backups stand.
+//! Serves `GET /status`: the state of the backups.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn answer(overview: &Overview, request: Option<&BackupRequest>) -> Value {
         !running.any(|job| job.id == request.job)
     });
     let mut answer = document(overview);
-    // Who just was told that a job starts does not find that nothing does.
+    // A client whose request was just accepted must not find the server idle.
     if waits {
         answer["currentStatus"] = "running".into();
     }
@@ -92,7 +92,7 @@ fn recent(past: &Past, overview: &Overview) -> Value {
     })
 }
 
-/// The day a job began, in the agent's zone.
+/// Day on which a job began, in the agent's time zone.
 fn day(job: &Job, overview: &Overview) -> String {
     let began = job.started_at.with_timezone(&overview.timezone);
     began.date_naive().to_string()
@@ -158,7 +158,7 @@ fn storage(storage: &StorageOverview) -> Value {
     })
 }
 
-/// What the last run of expiry did, and what kept the rest.
+/// Results of the last expiry run, and the objects that it kept.
 fn expiry(run: &ExpiryRun) -> Value {
     json!({
         "at": moment(run.at),
@@ -168,7 +168,7 @@ fn expiry(run: &ExpiryRun) -> Value {
     })
 }
 
-/// How the last rehearsal of the worst day ended.
+/// Results of the last drill.
 fn rehearsal(rehearsal: &Rehearsal, overview: &Overview) -> Value {
     let ended_at = rehearsal.ended_at();
     json!({
@@ -192,7 +192,7 @@ fn next(run: &NextRun) -> Value {
     })
 }
 
-/// `45s`, `3m 12s`; whole seconds, and below one the milliseconds.
+/// Formats a duration: `45s`, `3m 12s`; in whole seconds, below one second in milliseconds.
 fn duration(duration_ms: u64) -> String {
     let whole = match duration_ms {
         0..1_000 => Duration::from_millis(duration_ms),

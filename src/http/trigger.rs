@@ -1,5 +1,5 @@
-//! `POST /trigger`: leaves the wish for a backup and has the tasks look. Invariant: who is told 202 gets a backup, also
-//! after a crash.
+//! Serves `POST /trigger`: records a backup request and activates the tasks. Invariant: a request answered with 202
+//! leads to a backup, even after a crash.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use super::jobs::no_database;
 use crate::catalog::{Asked, BackupRequest};
 use crate::types::{DatabaseName, JobId, counted};
 
-/// A body of 64 KiB takes a moment on any line.
+/// Time limit for receiving the body: 64 KiB take a moment on any line.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A sentence or two.
+/// Upper bound for `reason`: a sentence or two.
 const MOST_REASON_CHARACTERS: usize = 500;
 
 #[derive(Debug, Default, Deserialize)]
@@ -67,7 +67,7 @@ async fn read(body: Body) -> Result<Wish, Refusal> {
             json!({ "databases": ["blog"], "reason": "before the deployment" }),
         )
     };
-    // serde takes a list for an object's fields in their order.
+    // serde accepts a list in place of an object, with the fields in order.
     if !bytes.trim_ascii_start().starts_with(b"{") {
         return Err(refused("it is no JSON object".to_owned()));
     }
@@ -118,7 +118,7 @@ async fn ask(api: &Api, call: &Call, caller: &Caller, wish: Wish) -> Result<Resp
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
 
-/// The databases asked for, each once; empty where nobody named any.
+/// Returns the requested databases, each once; empty if none were named.
 fn names(call: &Call, asked: Option<Vec<String>>) -> Result<Vec<DatabaseName>, Refusal> {
     let Some(asked) = asked else {
         return Ok(Vec::new());

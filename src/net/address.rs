@@ -1,10 +1,10 @@
-//! Tells addresses of the internet from all others.
+//! Distinguishes public internet addresses from all others.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address can be one of a host on the internet, by IANA's registries of special-purpose addresses. Addresses
-/// of this host, of private networks, for documentation and reserved ones are not. An IPv6 address that stands for an
-/// IPv4 one (mapped, behind NAT64, ISATAP) is judged by that one.
+/// True if the address can belong to a host on the internet, by IANA's registries of special-purpose addresses.
+/// Addresses of this host, of private networks, for documentation and reserved ones do not qualify. An IPv6 address
+/// that stands for an IPv4 one (mapped, behind NAT64, ISATAP) is judged by the latter.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),
@@ -35,8 +35,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [a, b, ..] = address.segments();
-    // Only 2000::/3 is given out. Of it, protocol assignments with Teredo (2001::/23), documentation, and 6to4, whose
-    // relays lead into IPv4 networks, are not.
+    // Only 2000::/3 is allocated. Of it, protocol assignments with Teredo (2001::/23), documentation, and 6to4, whose
+    // relays lead into IPv4 networks, do not count as public.
     let is_given_out = a & 0xE000 == 0x2000;
     let is_special = match a {
         0x2001 => b < 0x0200 || b == 0x0DB8,
@@ -47,7 +47,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     is_given_out && !is_special && behind_isatap(address).is_none_or(is_public_v4)
 }
 
-/// The address that a translating gateway sends `64:ff9b::/96` to (RFC 6052).
+/// Returns the IPv4 address to which a translating gateway sends `64:ff9b::/96` (RFC 6052).
 fn behind_nat64(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [0x64, 0xFF9B, 0, 0, 0, 0, high, low] = address.segments() else {
         return None;
@@ -55,7 +55,7 @@ fn behind_nat64(address: Ipv6Addr) -> Option<Ipv4Addr> {
     Some(joined(high, low))
 }
 
-/// The address that an ISATAP interface sends `…:0:5efe:a.b.c.d` to (RFC 5214).
+/// Returns the IPv4 address to which an ISATAP interface sends `…:0:5efe:a.b.c.d` (RFC 5214).
 fn behind_isatap(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [_, _, _, _, 0 | 0x0200, 0x5EFE, high, low] = address.segments() else {
         return None;
@@ -71,7 +71,7 @@ fn joined(high: u16, low: u16) -> Ipv4Addr {
 mod tests {
     use super::*;
 
-    /// The first and last address of each range that is special, and their neighbours.
+    /// First and last address of each special range, and their neighbours.
     const CASES: &[(&str, bool)] = &[
         ("0.0.0.0", false),
         ("0.255.255.255", false),

@@ -1,5 +1,5 @@
-//! Makes the clients of all outbound HTTP requests but those to a bucket. Invariant: where only the internet may be
-//! reached, the addresses that were checked are the ones that are connected to.
+//! Builds the clients for all outbound HTTP requests but those to a bucket. Invariant: if only the internet may be
+//! reached, connections go only to addresses that were checked.
 
 mod address;
 
@@ -10,37 +10,37 @@ use reqwest::{ClientBuilder, Url, redirect};
 
 pub use address::is_public;
 
-/// Which hosts a client may reach.
+/// Hosts that a client may reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// Hosts with an address of the internet.
+    /// Hosts with a public internet address.
     Internet,
-    /// Every host, those of private networks and this one included: somebody configured it so.
+    /// Every host, including private networks and this host: allowed by the configuration.
     Anywhere,
 }
 
-/// Why no request is made to a host.
+/// Reason that no request is sent to a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
     /// The URL has no host.
     #[error("its address names no host")]
     None,
-    /// No address is known for the host.
+    /// The host name has no known address.
     #[error("its host name is not known")]
     Unknown,
-    /// Every address of the host is one of a private network, and [`Reach::Internet`] was asked for.
+    /// All addresses of the host are private, and [`Reach::Internet`] was requested.
     #[error("its address lies in a private network")]
     Private,
 }
 
-/// Makes ring the process's only cryptography for TLS. Call it first in `main` and in tests; more calls do no harm.
+/// Makes ring the TLS provider of the process. Call it first in `main` and in tests; further calls have no effect.
 pub fn install_tls() {
-    // Err: it is installed already.
+    // An error means that it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// A client for hosts that the operator configured: it names this program and follows no redirect, which would carry
-/// credentials elsewhere.
+/// Returns a client for hosts that the operator configured: it identifies this program and follows no redirect, which
+/// would carry credentials elsewhere.
 pub fn client() -> ClientBuilder {
     install_tls();
     ClientBuilder::new()
@@ -48,11 +48,11 @@ pub fn client() -> ClientBuilder {
         .redirect(redirect::Policy::none())
 }
 
-/// A client for the host of `url` alone. Its name is looked up once; requests go to the addresses that were found and
-/// are within `reach`, whatever the name means later.
+/// Returns a client for the host of `url` only. The name is resolved once; requests go to the resolved addresses within
+/// `reach`, even if the name resolves differently later.
 ///
 /// # Errors
-/// Where the host is unknown, or has no address within `reach`.
+/// If the host is unknown, or has no address within `reach`.
 pub async fn client_for(url: &Url, reach: Reach) -> Result<ClientBuilder, HostError> {
     pinned(url, reach, async |host, port| {
         tokio::net::lookup_host((host, port))
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers one request and gives its address.
+    /// Serves one request; returns the address.
     fn server() -> (SocketAddr, std::thread::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -112,7 +112,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_means_another_address_later_is_asked_where_it_was_checked() {
         let (address, served) = server();
-        // No server for names knows `.invalid` (RFC 2606): a second look would find nothing.
+        // No name server knows `.invalid` (RFC 2606): a second lookup would find nothing.
         let url = Url::parse(&format!("http://rebound.invalid:{}/", address.port())).unwrap();
         let client = pinned(&url, Reach::Anywhere, async |host, _| {
             assert_eq!(host, "rebound.invalid");
@@ -141,7 +141,7 @@ mod tests {
             check("mailto:a@example.org", Reach::Anywhere, &[far]).await,
             Err(HostError::None)
         );
-        // Of both addresses, only the public one is connected to.
+        // Of both addresses, only the public one may be connected to.
         let (address, _served) = server();
         let url = Url::parse(&format!("http://mixed.invalid:{}/", address.port())).unwrap();
         let nowhere: SocketAddr = format!("1.1.1.1:{}", address.port()).parse().unwrap();

@@ -1,30 +1,31 @@
-//! Describes one event as sinks and scripts get it. Invariant: every key is always there, in one versioned shape; a
-//! redacted one holds no name, size, key or error text.
+//! Describes one event for sinks and scripts. Invariant: every key is always present, in one versioned shape; a
+//! redacted alert holds no database name, size, key or error text.
 //!
-//! | key | what it holds |
+//! | key | contents |
 //! |---|---|
 //! | `version` | 1 |
-//! | `id` | text that tells the event from every other; the same for each attempt |
+//! | `id` | unique id of the event; the same for each attempt |
 //! | `event` | the kind: `backup_failed`, `stale_backup`, … |
 //! | `severity` | `info`, `warning` or `critical` |
-//! | `time`, `time_unix` | when it happened: RFC 3339 in UTC, and unix seconds |
+//! | `time`, `time_unix` | time of the event: RFC 3339 in UTC, and unix seconds |
 //! | `agent` | the installation's name |
-//! | `url` | where people look, from `[http] public_url`; null where that is no public address |
-//! | `database` | the database's name; null where it is not about one |
-//! | `title` | the kind for people |
-//! | `text` | what, and where |
-//! | `hint` | the way out; null where there is none |
-//! | `resolves` | the kind of what is over; null unless `event` is `resolved` |
-//! | `job` | the job's id; null unless it tells of one, as for the next seven |
+//! | `url` | address of the dashboard, from `[http] public_url`; null if that is not a public address |
+//! | `database` | the database's name; null if the event is not about one |
+//! | `title` | the kind, in words |
+//! | `text` | the message |
+//! | `hint` | the remedy; null without one |
+//! | `resolves` | the kind of the condition that ended; null unless `event` is `resolved` |
+//! | `job` | the job's id; null unless the event is about a job, like all keys down to `duration` |
 //! | `status` | `success`, `partial_failure` or `failure` |
-//! | `successful`, `failed`, `skipped`, `total` | how many databases |
-//! | `size_bytes`, `size` | the copies' bytes, as a number and for people |
-//! | `duration_ms`, `duration` | how long it took, as a number and for people |
-//! | `error` | why the first database failed; null where none did |
-//! | `details` | per database: `database`, `status`, `size_bytes`, `size`; empty unless it tells of a job |
-//! | `failures` | per failed database: `database`, `error`; empty unless it tells of a job |
+//! | `successful`, `failed`, `skipped`, `total` | number of databases |
+//! | `size_bytes`, `size` | size of the copies, as a number and as text |
+//! | `duration_ms`, `duration` | duration of the job, as a number and as text |
+//! | `error` | error of the first database that failed; null if none did |
+//! | `details` | per database: `database`, `status`, `size_bytes`, `size`; empty unless the event is about a job |
+//! | `failures` | per failed database: `database`, `error`; empty unless the event is about a job |
 //!
-//! A webhook gets it with `type` beside `event`; of a job's end it gets the payload of the spec instead.
+//! A webhook receives this shape with `type` in addition to `event`; for the end of a job, it receives the payload of
+//! the spec instead.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
@@ -33,72 +34,72 @@ use super::fit::{Item, Parts};
 use crate::config::AlertLevel;
 use crate::types::{ByteCount, DatabaseName, EventKind, JobId, either, share};
 
-/// The version of the shape.
+/// Version of the shape.
 pub const ALERT_VERSION: u32 = 1;
 
 /// One event, ready for a sink.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alert {
-    /// Tells it from every other; the same for each attempt.
+    /// Unique id; the same for each attempt.
     pub id: String,
-    /// What happened.
+    /// Kind of the event.
     pub kind: EventKind,
-    /// How grave it is.
+    /// Severity.
     pub severity: AlertLevel,
-    /// When.
+    /// Time of the event.
     pub at: DateTime<Utc>,
-    /// The installation.
+    /// Name of the installation.
     pub agent: String,
-    /// Where people look; `None`: nowhere that others reach.
+    /// Address of the dashboard; `None` if others cannot reach it.
     pub url: Option<String>,
-    /// The database it is about; `None` where it is not about one.
+    /// The database concerned; `None` if the event is not about one.
     pub database: Option<DatabaseName>,
-    /// What, and where.
+    /// The message.
     pub message: String,
-    /// The way out.
+    /// The remedy.
     pub hint: Option<String>,
-    /// What is over; `None` unless it is `resolved`.
+    /// The condition that ended; `None` unless the event is `resolved`.
     pub resolves: Option<EventKind>,
-    /// The job it tells of.
+    /// The job that the event is about.
     pub job: Option<JobFacts>,
 }
 
-/// What a job did.
+/// Result of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobFacts {
-    /// Its id.
+    /// Id of the job.
     pub id: JobId,
-    /// How many databases were backed up.
+    /// Number of databases backed up.
     pub successful: u64,
-    /// How many failed.
+    /// Number of databases that failed.
     pub failed: u64,
-    /// How many were skipped.
+    /// Number of databases skipped.
     pub skipped: u64,
-    /// How many it was about.
+    /// Number of databases in the job.
     pub total: u64,
-    /// The bytes of all copies; `None` where that is not to be told.
+    /// Size of all copies, in bytes; `None` if redacted.
     pub size_bytes: Option<u64>,
-    /// How long it took.
+    /// Duration, in milliseconds.
     pub duration_ms: u64,
-    /// Each database; empty where that is not to be told.
+    /// Each database; empty if redacted.
     pub databases: Vec<DatabaseFacts>,
 }
 
-/// What a job did with one database.
+/// Result of a job for one database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseFacts {
     /// The database.
     pub database: DatabaseName,
     /// `success`, `failed`, `skipped` or `interrupted`.
     pub status: &'static str,
-    /// The copy's bytes; `None` where there is none.
+    /// Size of the copy, in bytes; `None` if there is no copy.
     pub size_bytes: Option<u64>,
-    /// Why it failed; `None` where it did not.
+    /// The error; `None` if the database did not fail.
     pub error: Option<String>,
 }
 
 impl JobFacts {
-    /// The word of the spec for how it ended.
+    /// Returns the spec's word for the result.
     pub fn status(&self) -> &'static str {
         match (self.failed, self.successful) {
             (0, _) => "success",
@@ -107,7 +108,7 @@ impl JobFacts {
         }
     }
 
-    /// What failed, and why.
+    /// Returns the failed databases with their errors.
     pub fn failed_databases(&self) -> impl Iterator<Item = (&DatabaseName, &str)> {
         let databases = self.databases.iter();
         databases.filter_map(|one| Some((&one.database, one.error.as_deref()?)))
@@ -121,7 +122,7 @@ impl JobFacts {
 }
 
 impl Alert {
-    /// The kind for people; holds no name.
+    /// Returns the kind in words, without any name.
     pub fn title(&self) -> String {
         match (self.resolves, &self.job) {
             (Some(kind), _) => format!("{}: {}", self.kind.title(), kind.title()),
@@ -132,7 +133,7 @@ impl Alert {
         }
     }
 
-    /// What sinks for people are to fit into what they take: of a job, each failure by itself.
+    /// Returns the parts from which sinks for people compose their text; each failure of a job is an item of its own.
     pub(super) fn parts(&self) -> Parts {
         let failures = self.job.iter().flat_map(JobFacts::failed_databases);
         let items: Vec<Item> = failures
@@ -144,7 +145,7 @@ impl Alert {
             .collect();
         let lead = match items.is_empty() {
             true => self.message.as_str(),
-            // What stands below it is the failures again.
+            // The remaining lines repeat the failures.
             false => self.message.lines().next().unwrap_or_default(),
         };
         Parts {
@@ -154,7 +155,7 @@ impl Alert {
         }
     }
 
-    /// The whole shape, as scripts get it.
+    /// Returns the complete shape, as scripts receive it.
     pub fn shape(&self) -> Value {
         let job = self.job.as_ref();
         let size_bytes = job.and_then(|job| job.size_bytes);
@@ -197,7 +198,7 @@ impl Alert {
         })
     }
 
-    /// What a webhook gets: of a job's end the fields of the spec and no others, else the whole shape.
+    /// Returns the webhook payload: for the end of a job exactly the fields of the spec, else the complete shape.
     pub fn payload(&self) -> Value {
         let Some(job) = &self.job else {
             let mut shape = self.shape();
@@ -232,7 +233,7 @@ impl Alert {
         payload
     }
 
-    /// The same without any name, size, key or error text.
+    /// Returns the alert without any database name, size, key or error text.
     #[must_use]
     pub fn redacted(&self) -> Self {
         let job = self.job.as_ref().map(|job| JobFacts {
@@ -261,7 +262,7 @@ impl Alert {
     }
 }
 
-/// A moment as the spec writes it: to the second, in UTC.
+/// Formats a time as the spec does: to the second, in UTC.
 pub(super) fn timestamp(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
@@ -270,7 +271,7 @@ pub(super) fn size(bytes: u64) -> String {
     ByteCount(bytes).to_string()
 }
 
-/// `45s` as the spec writes it; `412ms` below a second, `2m 5s` and `1h 2m` beyond a minute and an hour.
+/// Formats a duration: `45s` as in the spec; `412ms` below a second, `2m 5s` from a minute, `1h 2m` from an hour.
 pub(super) fn duration(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {

@@ -1,4 +1,4 @@
-//! Puts many events into one message, so that a storm is one alert.
+//! Combines many events into one message, so that a storm is one alert.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -8,35 +8,35 @@ use super::fit::{Item, Parts};
 use crate::config::AlertLevel;
 use crate::types::counted;
 
-/// A database that is named behind so much text is named in front of it as well.
+/// A database named after more than this many bytes of text is also named in front of it.
 const MOST_BEFORE_NAME: usize = 120;
 
 /// Many events in one message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Digest {
-    /// Tells it from every other message.
+    /// Unique id of the message.
     pub id: String,
-    /// When it was put together.
+    /// Time when it was composed.
     pub at: DateTime<Utc>,
-    /// The installation.
+    /// Name of the installation.
     pub agent: String,
-    /// The events, the oldest first; at least two.
+    /// The events, oldest first; at least two.
     pub alerts: Vec<Alert>,
 }
 
 impl Digest {
-    /// How many there are, for people.
+    /// Returns the number of alerts, in words.
     pub fn title(&self) -> String {
         counted(self.alerts.len(), "alert")
     }
 
-    /// How grave the gravest is.
+    /// Returns the highest severity.
     pub fn severity(&self) -> AlertLevel {
         let severities = self.alerts.iter().map(|alert| alert.severity);
         severities.max().unwrap_or_default()
     }
 
-    /// The first line of each event, the gravest first: what has no room at the end matters least.
+    /// Returns the first line of each event, most severe first: if space runs out, the least important ones are cut.
     pub(super) fn parts(&self) -> Parts {
         let mut alerts: Vec<&Alert> = self.alerts.iter().collect();
         alerts.sort_by_key(|alert| std::cmp::Reverse(alert.severity));
@@ -46,7 +46,7 @@ impl Digest {
         }
     }
 
-    /// What a webhook gets: each event as it would have got it alone, with its id.
+    /// Returns the webhook payload: each event as its own payload, with its id.
     pub fn payload(&self) -> Value {
         let events = self.alerts.iter();
         let events = events.map(|alert| json!({ "id": alert.id, "event": alert.payload() }));
@@ -63,7 +63,7 @@ impl Digest {
     }
 }
 
-/// An event as one of several: what it is about stands in the head, which is shortened last.
+/// Formats an event as one of several: its subject goes into the head, which is shortened last.
 fn item(alert: &Alert) -> Item {
     let title = alert.title();
     let line = alert.message.lines().next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Speaks to a Discord webhook: an embed, as the spec draws it. Invariant: nobody is mentioned.
+//! Sends to a Discord webhook: an embed, as in the spec. Invariant: a message mentions no one.
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ pub struct Discord {
 }
 
 impl Discord {
-    /// The sink that `sink` describes.
+    /// Creates the sink that `sink` describes.
     pub fn new(sink: &Sink) -> Self {
         Self {
             name: sink.name.clone(),
@@ -68,7 +68,7 @@ impl Notifier for Discord {
     }
 }
 
-/// Whatever stands in it: it mentions nobody.
+/// Disables all mentions, regardless of the content.
 fn quiet(mut body: Value) -> Value {
     if let Value::Object(fields) = &mut body {
         fields.insert("allowed_mentions".to_owned(), json!({ "parse": [] }));
@@ -91,7 +91,7 @@ fn of_alert(alert: &Alert) -> Value {
     json!({ "embeds": [embed] })
 }
 
-/// The embed of the spec; of a failure, what failed stands above its fields.
+/// Builds the embed of the spec; for a failure, the failed databases are listed above its fields.
 fn of_job(alert: &Alert, job: &JobFacts) -> Value {
     let is_success = job.failed == 0 && alert.kind != EventKind::BackupFailed;
     let title = match (is_success, job.successful) {

@@ -1,52 +1,52 @@
-//! Makes a text of what happened that a sink takes whole. Invariant: while there is room for a name, no name is left
-//! out; what is shortened is the reasons, none more than another.
+//! Fits the description of an event into a sink's size limit. Invariant: as long as there is room for a name, no name
+//! is left out; the reasons are shortened instead, all to the same bound.
 
 use super::text::clean;
 use crate::excerpt;
 
-/// What a text is made of.
+/// Parts of a text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Parts {
-    /// What happened; empty where the items say all.
+    /// The event; empty if the items say everything.
     pub(super) lead: String,
-    /// What it happened to, the most important first.
+    /// The items concerned, most important first.
     pub(super) items: Vec<Item>,
-    /// The way out.
+    /// The remedy.
     pub(super) hint: Option<String>,
 }
 
-/// One of several.
+/// One of several items.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Item {
-    /// Its name, and what is short.
+    /// The name and a short description.
     pub(super) head: String,
-    /// What stands between that and the reason.
+    /// Separator between head and reason.
     pub(super) joint: &'static str,
-    /// Why; may be of any length.
+    /// The reason, of any length.
     pub(super) reason: String,
 }
 
-/// How a sink takes text.
+/// Text rules of a sink.
 pub(super) struct Form {
-    /// Makes text harmless. What is longer never comes out shorter.
+    /// Escapes text. Monotone: longer text never comes out shorter.
     pub(super) escape: fn(&str) -> String,
     /// Measures text as the sink does.
     pub(super) measure: fn(&str) -> usize,
-    /// What the sink takes at most.
+    /// Largest size that the sink accepts.
     pub(super) most: usize,
-    /// What stands before each item.
+    /// Text before each item.
     pub(super) bullet: &'static str,
 }
 
-/// A reason shorter than this says nothing.
+/// Shortest useful reason.
 const LEAST_REASON: usize = 16;
 
-/// So much of a text may be its beginning, or its way out, where there is more to say: one part in so many.
+/// Fraction of the text (one part in this many) that the lead, if there are items, or the hint may take.
 const LEAD_PART: usize = 3;
 const HINT_PART: usize = 5;
 
 impl Form {
-    /// The text of `parts`, escaped, and never longer than the sink takes.
+    /// Composes the text of `parts`, escaped and within the sink's limit.
     pub(super) fn text(&self, parts: &Parts) -> String {
         let hint = self.hint(parts.hint.as_deref());
         let most_lead = match parts.items.is_empty() {
@@ -85,7 +85,7 @@ impl Form {
         self.cut(&format!("\nhint: {hint}"), self.most / HINT_PART)
     }
 
-    /// How many items have room, and what then stands at the end.
+    /// Returns the number of items that fit, and the text after them.
     fn shown(&self, before: usize, heads: &[String], hint: String) -> (usize, String) {
         let mut sizes = heads.iter().map(|head| self.size(head));
         let all = before + sizes.clone().sum::<usize>();
@@ -95,7 +95,7 @@ impl Form {
         if all <= self.most {
             return (heads.len(), String::new());
         }
-        // The number only gets fewer digits from here on.
+        // The number only loses digits from here on.
         let room = self.most - self.size(&self.more(heads.len()));
         let mut used = before;
         let fitting = sizes.by_ref().take_while(|size| {
@@ -112,7 +112,8 @@ impl Form {
         (self.escape)(&text)
     }
 
-    /// The reasons, cut so that all fit into `room`: a short one is left as it is, and its room goes to the longer ones.
+    /// Returns the reasons, shortened so that all fit into `room`: short ones stay complete, and their unused room goes
+    /// to the longer ones.
     fn reasons(&self, items: &[Item], room: usize) -> Vec<String> {
         let reasons = items
             .iter()
@@ -145,7 +146,7 @@ impl Form {
         all.into_iter().zip(sizes).map(cut).collect()
     }
 
-    /// Escaped, and at most so long then: cutting what is escaped could divide a sign from its escape.
+    /// Escapes text and limits its escaped size: cutting escaped text could separate a character from its escape.
     fn cut(&self, text: &str, most: usize) -> String {
         let kept = excerpt::cut(text, most, |text| self.size(&(self.escape)(text)));
         (self.escape)(&kept)
@@ -156,7 +157,7 @@ impl Form {
     }
 }
 
-/// Without line ends, which would make one item look like two.
+/// Removes line ends, which would make one item look like two.
 fn one_line(text: &str) -> String {
     clean(text)
         .split('\n')

@@ -1,5 +1,5 @@
-//! Pings a monitor that alarms when pings stay away, as healthchecks.io does. Invariant: the ping alone says how it is;
-//! no name or text goes with it.
+//! Pings a monitor that raises an alarm if pings stop, such as healthchecks.io. Invariant: only the ping's kind is
+//! sent; no name or text.
 
 use async_trait::async_trait;
 use reqwest::{Method, Url};
@@ -8,14 +8,14 @@ use super::post::{Address, Answer, NotifyError, Request};
 use super::{Beat, Message, Notifier};
 use crate::config::Sink;
 
-/// A monitor's ping address.
+/// Ping address of a monitor.
 pub struct Heartbeat {
     name: String,
     address: Address,
 }
 
 impl Heartbeat {
-    /// The sink that `sink` describes.
+    /// Creates the sink that `sink` describes.
     pub fn new(sink: &Sink) -> Self {
         Self {
             name: sink.name.clone(),
@@ -33,7 +33,7 @@ impl Notifier for Heartbeat {
     async fn send(&self, message: &Message) -> Result<Answer, NotifyError> {
         let beat = match message {
             Message::Pulse { beat, .. } => *beat,
-            // An alert says nothing about whether the backups are good.
+            // An alert does not say whether the backups are good.
             Message::Alert(_) | Message::Digest(_) | Message::Scripted { .. } => Beat::Nothing,
         };
         let url = below(self.address.url()?, beat);
@@ -44,7 +44,7 @@ impl Notifier for Heartbeat {
             body: Vec::new(),
         };
         match (self.address.send(request).await, beat) {
-            // Not every monitor has an address for a ping that says nothing; it was reached all the same.
+            // Not every monitor has an endpoint for a neutral ping; it was reached all the same.
             (Err(NotifyError::Unwilling { status: 404, .. }), Beat::Nothing) => {
                 Ok(Answer { status: 404 })
             }
@@ -53,7 +53,7 @@ impl Notifier for Heartbeat {
     }
 }
 
-/// The address for a beat: https://healthchecks.io/docs/http_api/
+/// Returns the address for a beat: https://healthchecks.io/docs/http_api/
 fn below(mut url: Url, beat: Beat) -> Url {
     let word = match beat {
         Beat::Good => return url,

@@ -1,7 +1,7 @@
-//! Sends one message to one sink. Invariant: text from outside stays text, whatever the sink makes of text, and neither
-//! address nor key of a sink is in any error.
+//! Sends one message to one sink. Invariant: text from outside stays text in every format, and no error contains a
+//! sink's address or key.
 //!
-//! A notifier tries once and says what came of it; when to try again, and whether, is decided by who sends.
+//! A notifier tries once and returns the result; the sender decides about retries.
 
 mod alert;
 mod digest;
@@ -28,41 +28,41 @@ use async_trait::async_trait;
 /// A receiver of messages.
 #[async_trait]
 pub trait Notifier: Send + Sync {
-    /// Its name in the configuration.
+    /// Name in the configuration.
     fn name(&self) -> &str;
 
-    /// Sends a message once and gives the sink's answer.
+    /// Sends a message once and returns the sink's answer.
     ///
     /// # Errors
-    /// Where the sink was not reached or did not take it.
+    /// If the sink was not reached or did not accept the message.
     async fn send(&self, message: &Message) -> Result<Answer, NotifyError>;
 }
 
-/// What a sink is sent.
+/// A message to a sink.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Message {
     /// One event.
     Alert(Box<Alert>),
-    /// Many events in one.
+    /// Many events combined.
     Digest(Digest),
-    /// One event in the words of a script.
+    /// One event as a script composed it.
     Scripted {
         /// The event.
         alert: Box<Alert>,
-        /// What to send instead of the built-in form.
+        /// The content to send instead of the built-in one.
         body: Body,
     },
-    /// A sign of life.
+    /// A heartbeat.
     Pulse {
-        /// Tells it from every other message.
+        /// Unique id of the message.
         id: String,
-        /// What it says.
+        /// Kind of the heartbeat.
         beat: Beat,
     },
 }
 
 impl Message {
-    /// Tells the message from every other; the same for each attempt to send it.
+    /// Returns the unique id of the message; the same for each attempt to send it.
     pub fn id(&self) -> &str {
         match self {
             Self::Alert(alert) | Self::Scripted { alert, .. } => &alert.id,
@@ -71,7 +71,7 @@ impl Message {
         }
     }
 
-    /// The word for what it is: an event's kind, `digest` or `pulse`.
+    /// Returns the kind of the message: an event's kind, `digest` or `pulse`.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Alert(alert) | Self::Scripted { alert, .. } => alert.kind.as_str(),
@@ -81,24 +81,24 @@ impl Message {
     }
 }
 
-/// What a script wants to be sent.
+/// Content that a script asks to send.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
-    /// As it is.
+    /// Sent unchanged.
     Json(serde_json::Value),
-    /// As the sink sends text.
+    /// Sent as the sink sends text.
     Text(String),
 }
 
-/// What a sign of life says.
+/// Kind of a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beat {
     /// A job begins.
     Start,
-    /// Every database has its copy.
+    /// Every database has a copy.
     Good,
-    /// One has not.
+    /// At least one database has none.
     Bad,
-    /// Nothing: only whether it arrives matters.
+    /// Neutral: only its arrival matters.
     Nothing,
 }

@@ -10,10 +10,10 @@ use crate::config::{AlertLevel, Sink};
 use crate::excerpt;
 use crate::types::EventKind;
 
-/// A longer message becomes an attachment: https://docs.ntfy.sh/publish/#limitations
+/// Longest message; ntfy turns a longer one into an attachment: https://docs.ntfy.sh/publish/#limitations
 const MOST_BYTES: usize = 4096;
 
-/// A longer title does not fit a notification, and headers have limits of their own.
+/// Longest title: a longer one does not fit a notification, and headers have limits of their own.
 const MOST_TITLE_CHARS: usize = 200;
 
 const MESSAGE: Form = Form {
@@ -30,7 +30,7 @@ pub struct Ntfy {
 }
 
 impl Ntfy {
-    /// The sink that `sink` describes.
+    /// Creates the sink that `sink` describes.
     pub fn new(sink: &Sink) -> Self {
         Self {
             name: sink.name.clone(),

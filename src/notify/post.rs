@@ -1,5 +1,5 @@
-//! Makes one HTTP request to a sink. Invariant: it ends in time, follows no redirect, and reaches no private network
-//! unless that is allowed: the addresses that were checked are the ones that are used.
+//! Sends one HTTP request to a sink. Invariant: it ends in time, follows no redirect, and reaches no private network
+//! unless that is allowed: connections go only to addresses that were checked.
 
 use std::error::Error;
 use std::time::Duration;
@@ -16,60 +16,60 @@ use crate::quote::foreign;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// So much of an answer is read: enough to say why.
+/// Number of bytes of an answer that are read: enough for the reason.
 const MOST_ANSWER_BYTES: usize = 4096;
 const MOST_ANSWER_SHOWN: usize = 200;
 
-/// A shorter part of an address is no secret, and a common word.
+/// Shortest part of an address that is hidden from errors: shorter ones are common words, not secrets.
 const LEAST_SECRET_CHARS: usize = 6;
 
-/// What a sink answered to a message it took.
+/// Answer of a sink that accepted a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
 }
 
-/// Why a message was not taken.
+/// Reason that a message was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotifyError {
-    /// Its address is no URL.
+    /// The address is not a URL.
     #[error("its address is not a URL")]
     BadAddress,
-    /// Its host has an address of a private network.
+    /// The host's address is in a private network.
     #[error("its address lies in a private network\nhint: `allow_private = true` allows that")]
     Private,
-    /// It was not reached, or did not answer in time.
+    /// The sink was not reached, or did not answer in time.
     #[error("it was not reached: {0}")]
     Unreachable(String),
-    /// It asks to be left alone for a time.
+    /// The sink is rate-limiting.
     #[error("it takes no more for now (status {status})")]
     Limited {
         /// The HTTP status.
         status: u16,
-        /// When to come again; `None`: it did not say.
+        /// `Retry-After`; `None` if the sink sent none.
         after: Option<Delay>,
     },
-    /// It is there and cannot work, or does not let us in.
+    /// The sink failed or denied access.
     #[error("it answered with status {status}{said}")]
     Unwilling {
         /// The HTTP status.
         status: u16,
-        /// What it said; begins with a colon, or is empty.
+        /// The sink's text; begins with a colon, or is empty.
         said: String,
     },
-    /// It does not like this message; another one may be fine.
+    /// The sink rejected this message; another one may be accepted.
     #[error("it refused the message with status {status}{said}")]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What it said; begins with a colon, or is empty.
+        /// The sink's text; begins with a colon, or is empty.
         said: String,
     },
 }
 
 impl NotifyError {
-    /// Whether the next message would meet the same: then all wait, not only this one.
+    /// True if the next message would fail in the same way: then all messages wait, not only this one.
     pub fn is_about_the_sink(&self) -> bool {
         !matches!(self, Self::Refused { .. })
     }
@@ -85,7 +85,7 @@ impl From<HostError> for NotifyError {
     }
 }
 
-/// Where requests to a sink may go, by its `allow_private`.
+/// Returns the hosts that a sink may reach, according to `allow_private`.
 pub fn reach_of(sink: &Sink) -> Reach {
     match sink.allow_private {
         true => Reach::Anywhere,
@@ -93,22 +93,22 @@ pub fn reach_of(sink: &Sink) -> Reach {
     }
 }
 
-/// When a sink wants to be asked again.
+/// Time of the next attempt, as the sink requested it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delay {
     /// After this time.
     For(Duration),
-    /// At this moment.
+    /// At this time.
     Until(DateTime<Utc>),
 }
 
-/// Where a sink is.
+/// Address of a sink.
 pub(super) struct Address {
     url: Secret,
     reach: Reach,
 }
 
-/// What to ask of it.
+/// A request to a sink.
 pub(super) struct Request {
     pub(super) method: Method,
     pub(super) url: Url,
@@ -143,7 +143,7 @@ impl Address {
         Url::parse(self.url.expose()).map_err(|_| NotifyError::BadAddress)
     }
 
-    /// Makes the request once.
+    /// Sends the request once.
     pub(super) async fn send(&self, request: Request) -> Result<Answer, NotifyError> {
         let sent = tokio::time::timeout(TIMEOUT, self.attempt(request)).await;
         sent.unwrap_or_else(|_| {
@@ -182,11 +182,11 @@ impl Address {
         })
     }
 
-    /// What a sink said, short and without any part of its address: some repeat what they were asked for.
+    /// Shortens a sink's text and removes every part of its address: some sinks repeat the request.
     fn shown(&self, said: &str) -> String {
         let mut said = said.replace(['\n', '\r', '\t'], " ").trim().to_owned();
         if said.is_empty() || said.starts_with('<') {
-            // A page for a browser.
+            // An HTML page.
             return String::new();
         }
         let parts = self.url.expose().split(['/', '?', '&', '=', '@', ':']);
@@ -216,7 +216,7 @@ fn limited(status: u16, headers: &HeaderMap) -> NotifyError {
     }
 }
 
-/// `Retry-After`: seconds, some write fractions, or a date (RFC 9110, 10.2.3).
+/// Parses `Retry-After`: seconds, which some write with fractions, or a date (RFC 9110, 10.2.3).
 fn delay(text: &str) -> Option<Delay> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok().map(Delay::For);
@@ -235,7 +235,7 @@ fn why(error: &reqwest::Error, host: &str) -> String {
         innermost = Some(error.to_string());
         cause = error.source();
     }
-    // The outer ones repeat it or name the address.
+    // The outer errors repeat it or name the address.
     let innermost = innermost.unwrap_or_default().replace(host, "…");
     foreign(&innermost, MOST_ANSWER_SHOWN)
 }

@@ -1,4 +1,4 @@
-//! Speaks to a Slack webhook, and to what understands the same, such as Mattermost.
+//! Sends to a Slack webhook, and to compatible services such as Mattermost.
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -10,10 +10,11 @@ use super::{Body, Message, Notifier};
 use crate::config::{AlertLevel, Sink};
 use crate::types::EventKind;
 
-/// Slack cuts beyond 40,000; nobody reads so much: https://docs.slack.dev/changelog/2018-truncating-really-long-messages
+/// Longest text that is still read; Slack truncates beyond 40,000:
+/// https://docs.slack.dev/changelog/2018-truncating-really-long-messages
 const MOST_TEXT: usize = 8_000;
 
-/// What it says before the text.
+/// Longest first line.
 const MOST_FIRST_LINE: usize = 200;
 
 /// A Slack webhook.
@@ -23,7 +24,7 @@ pub struct Slack {
 }
 
 impl Slack {
-    /// The sink that `sink` describes.
+    /// Creates the sink that `sink` describes.
     pub fn new(sink: &Sink) -> Self {
         Self {
             name: sink.name.clone(),
@@ -68,8 +69,8 @@ fn mark(kind: EventKind, severity: AlertLevel) -> &'static str {
     }
 }
 
-/// Without markup: Slack knows no escape for `*`, `_`, `~` and the backtick, so a name that holds them would change
-/// (https://docs.slack.dev/messaging/formatting-message-text, "Disabling formatting").
+/// Builds a message without markup: Slack knows no escape for `*`, `_`, `~` and the backtick, so a name that contains
+/// them would change (https://docs.slack.dev/messaging/formatting-message-text, "Disabling formatting").
 fn plain(mark: &str, title: &str, agent: &str, parts: &Parts, bullet: &'static str) -> Value {
     let first = format!("{mark} {title} · Patina · {agent}");
     let first = format!("{}\n", escaped(&cut(&first, MOST_FIRST_LINE)));

@@ -1,4 +1,4 @@
-//! Makes text from outside harmless. Invariant: what stood in a name or an error is read as it stood, never obeyed.
+//! Escapes text from outside. Invariant: a name or an error is displayed literally and never interpreted.
 
 use std::fmt::Write;
 
@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::excerpt;
 
-/// Leaves every script and sign as it is. A control character becomes a visible sign, since it would do something; a
-/// mark that overrides the direction of all that follows is spelled out, and a direction that a line begins ends with it.
+/// Keeps every script and character but these: a control character becomes a visible symbol, a mark that overrides the
+/// direction of all that follows is spelled out, and a direction opened in a line is closed at its end.
 pub(super) fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     let mut open: Vec<char> = Vec::new();
@@ -21,7 +21,7 @@ pub(super) fn clean(text: &str) -> String {
             }
             '\r' if chars.peek() == Some(&'\n') => {}
             '\t' => cleaned.push(c),
-            // U+2400 and on: a picture for each of the first 32, and one for DEL.
+            // U+2400 and following: a symbol for each of the first 32, and one for DEL.
             '\0'..='\x1f' => cleaned.extend(char::from_u32(0x2400 + u32::from(c))),
             '\x7f' => cleaned.push('\u{2421}'),
             '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{202D}' | '\u{202E}' => {
@@ -37,7 +37,7 @@ pub(super) fn clean(text: &str) -> String {
     cleaned
 }
 
-/// Keeps count of the directions that `c` begins or ends, each by the character that ends it.
+/// Tracks the directions that `c` opens or closes, each by its closing character.
 fn direction(c: char, open: &mut Vec<char>) {
     match c {
         '\u{202A}' | '\u{202B}' => open.push('\u{202C}'),
@@ -51,7 +51,8 @@ fn direction(c: char, open: &mut Vec<char>) {
     }
 }
 
-/// Cleaned, and with a backslash before everything that Discord's Markdown reads; it shows none of them.
+/// Cleans text, and puts a backslash before every character that Discord's Markdown interprets; Discord hides the
+/// backslashes.
 pub(super) fn discord(text: &str) -> String {
     let text = clean(text);
     let mut escaped = String::with_capacity(text.len() + 16);
@@ -60,11 +61,11 @@ pub(super) fn discord(text: &str) -> String {
     while let Some(c) = chars.next() {
         let next = chars.peek().copied();
         let is_read = match c {
-            // A list or small print.
+            // A list or small text.
             '-' | '+' => before == '\n',
             // `1.` begins a list.
             '.' => before.is_ascii_digit() && next == Some(' '),
-            // `:name:` becomes a picture.
+            // `:name:` becomes an emoji.
             ':' => next.is_some_and(|next| next.is_ascii_alphanumeric() || "_+-".contains(next)),
             c => "\\*_~`|>#[]()<@".contains(c),
         };
@@ -77,16 +78,16 @@ pub(super) fn discord(text: &str) -> String {
     escaped
 }
 
-/// Cleaned, and with the three characters replaced that Slack reads: no mention, no link.
+/// Cleans text, and replaces the three characters that Slack interprets: no mention, no link.
 pub(super) fn slack(text: &str) -> String {
     let text = clean(text).replace('&', "&amp;");
     text.replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// An encoded word is at most 75 characters long; this much of it is text, in base64 (RFC 2047, 2).
+/// Text bytes of an encoded word, which has at most 75 characters, in base64 (RFC 2047, 2).
 const WORD_BYTES: usize = 45;
 
-/// A header's value: as it is where that is plain ASCII, else in encoded words, which ntfy reads
+/// Formats a header value: unchanged if it is plain ASCII, else in encoded words, which ntfy decodes
 /// (https://docs.ntfy.sh/publish/, "Message title"; RFC 2047).
 pub(super) fn header(text: &str) -> String {
     let text = clean(text).replace('\n', " ");
@@ -105,12 +106,12 @@ pub(super) fn header(text: &str) -> String {
     encoded
 }
 
-/// UTF-16 units, which is what chat services count.
+/// Counts UTF-16 units, as chat services do.
 pub(super) fn units(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// At most so many UTF-16 units.
+/// Cuts text to at most this many UTF-16 units.
 pub(super) fn cut(text: &str, most_units: usize) -> String {
     excerpt::cut(text, most_units, units).into_owned()
 }
@@ -119,7 +120,8 @@ pub(super) fn cut(text: &str, most_units: usize) -> String {
 mod tests {
     use super::*;
 
-    /// What an independent reader makes of it: every backslash before a sign is dropped.
+    /// Reads text as an independent reader of Discord's Markdown does: drops every backslash before a punctuation
+    /// character.
     fn read_by_discord(text: &str) -> String {
         let mut read = String::new();
         let mut chars = text.chars().peekable();
@@ -170,7 +172,7 @@ mod tests {
     fn what_would_act_is_shown_instead() {
         assert_eq!(clean("a\u{202E}b\0c\r\nd\u{7}\u{7f}"), "a\\u{202e}b␀c\nd␇␡");
         assert_eq!(clean("a\u{2028}b\u{85}"), "a\\u{2028}b\\u{85}");
-        // What a line begins ends with it.
+        // A direction opened in a line ends with it.
         assert_eq!(clean("\u{202B}a\nb"), "\u{202B}a\u{202C}\nb");
         assert_eq!(
             clean("\u{2068}\u{202A}a"),

@@ -1,4 +1,4 @@
-//! Posts JSON to a URL, signed where a key is configured.
+//! Posts JSON to a URL, signed if a key is configured.
 //!
 //! Headers: `Idempotency-Key` and `X-Patina-Delivery` hold the message's id, `X-Patina-Event` its kind, and
 //! `X-Patina-Signature` is `sha256=` and the HMAC-SHA256 of the body in hexadecimal.
@@ -10,10 +10,10 @@ use super::post::{Address, Answer, NotifyError, Request};
 use super::{Body, Message, Notifier};
 use crate::config::{Secret, Sink};
 
-/// The header with the signature.
+/// Name of the signature header.
 pub const SIGNATURE_HEADER: &str = "X-Patina-Signature";
 
-/// A URL that takes JSON.
+/// A URL that accepts JSON.
 pub struct Webhook {
     name: String,
     address: Address,
@@ -21,7 +21,7 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// The sink that `sink` describes.
+    /// Creates the sink that `sink` describes.
     pub fn new(sink: &Sink) -> Self {
         Self {
             name: sink.name.clone(),

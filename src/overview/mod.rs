@@ -1,5 +1,5 @@
-//! Says how everything stands right now, and whether that is well. Invariant: it reads the catalog and the
-//! configuration alone, so that a look at it disturbs no job and asks no storage.
+//! Summarizes the current state and rates its safety. Invariant: reads only the catalog and the configuration, so that
+//! it disturbs no job and contacts no storage.
 
 mod runs;
 mod safety;
@@ -25,99 +25,99 @@ pub use runs::{ALERT_TEST, DISCOVER, NextRun, STALE};
 pub use safety::Safety;
 pub use words::{age, ago, duration, listed};
 
-/// So many days are shown of each database: the twelve weeks that archives are kept.
+/// Number of days shown for each database: the twelve weeks that archives are kept.
 pub const DAYS_SHOWN: u64 = 84;
 
-/// How far back failures are counted.
+/// Period in which failures are counted.
 const DAY: TimeDelta = TimeDelta::hours(24);
 
-/// How everything stands at one moment.
+/// State of the installation at one time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Overview {
-    /// The installation's name.
+    /// Name of the installation.
     pub agent: String,
-    /// The moment.
+    /// Time of the overview.
     pub now: DateTime<Utc>,
-    /// The zone that decides which day it is.
+    /// Time zone that determines the day.
     pub timezone: Tz,
-    /// The day in that zone.
+    /// Day in that zone.
     pub today: BackupDate,
-    /// Whether everything is safe, and why.
+    /// Safety rating, with the reason.
     pub safety: Safety,
-    /// The databases by priority, then retired ones of which copies are left, by name.
+    /// Databases by priority, then retired ones with remaining copies, by name.
     pub databases: Vec<DatabaseOverview>,
-    /// The storages in the order of the configuration, then those that left it and held copies, by name.
+    /// Storages in the order of the configuration, then removed ones that held copies, by name.
     pub storages: Vec<StorageOverview>,
-    /// Everything stored, each object once.
+    /// Totals of everything stored; each object counts once.
     pub totals: Totals,
-    /// The jobs that run, the newest first.
+    /// Running jobs, newest first.
     pub running: Vec<Job>,
-    /// The last jobs, the newest first; at most ten.
+    /// Last jobs, newest first; at most ten.
     pub jobs: Vec<Past>,
-    /// The last job that came to its end with every database backed up.
+    /// Last job that completed with every database backed up.
     pub last_success: Option<Job>,
-    /// The last job that ended, well or not.
+    /// Last job that ended, successful or not.
     pub last_ended: Option<Job>,
-    /// Backups that failed in the last 24 hours.
+    /// Number of backups that failed in the last 24 hours.
     pub failures_24h: u64,
-    /// Damaged objects, the last found first; at most twenty.
+    /// Damaged objects, most recently found first; at most twenty.
     pub harmed: Vec<Harm>,
-    /// How many there are.
+    /// Number of all damaged objects.
     pub harmed_count: u64,
-    /// When each task runs next, the soonest first.
+    /// Next run of each task, soonest first.
     pub next_runs: Vec<NextRun>,
-    /// The last rehearsal of the worst day; `None`: there never was one.
+    /// The last drill; `None` if there was none yet.
     pub rehearsal: Option<Rehearsal>,
-    /// The last run of expiry; `None`: there never was one.
+    /// The last expiry run; `None` if there was none yet.
     pub expiry: Option<ExpiryRun>,
 }
 
-/// How one database stands.
+/// State of one database.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatabaseOverview {
-    /// Its name.
+    /// Name of the database.
     pub name: DatabaseName,
-    /// Whether it is backed up.
+    /// Role in the configuration.
     pub role: Role,
-    /// Its newest good copy; `None`: there is none.
+    /// Newest good copy; `None` if there is no good copy.
     pub last_good: Option<Good>,
-    /// When the newest good copy whose date is believed was made: its age is measured by that.
+    /// Time of the newest good copy whose date is plausible; the age is computed from it.
     pub dated_at: Option<DateTime<Utc>>,
-    /// How that copy's age is to be taken.
+    /// Rating of that copy's age.
     pub staleness: Staleness,
-    /// The last twelve weeks, the oldest day first and today last.
+    /// The last twelve weeks, oldest day first and today last.
     pub strip: Vec<Day>,
-    /// What the last copy of each day weighed, the oldest first.
+    /// Size sample of the last copy of each day, oldest first.
     pub history: Vec<(BackupDate, Point)>,
-    /// The last time it could not be backed up.
+    /// Its last failed backup.
     pub last_failure: Option<JobResult>,
-    /// How many of its last backups failed, one after the other.
+    /// Number of consecutive failures of its last backups.
     pub failures_in_a_row: u32,
-    /// When its newest copy last came back in a rehearsal; `None`: never.
+    /// Time when its newest copy was last restored in a drill; `None` if never.
     pub rehearsed_at: Option<DateTime<Utc>>,
-    /// Its newest copy, where that is one of a damaged source.
+    /// Newest copy, if its source was damaged.
     pub suspect: Option<SuspectCopy>,
-    /// Why nothing of it expires now; `None`: it expires by its age.
+    /// Reason that nothing of it expires now; `None` if it expires by age.
     pub held: Option<String>,
 }
 
-/// Whether a database is backed up.
+/// Role of a database in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
-    /// The configuration names it.
+    /// The database is configured.
     Configured {
-        /// Its place in export and restore.
+        /// Position in export and restore.
         priority: Priority,
         /// `d1` or `sqlite`.
         kind: &'static str,
-        /// What it holds, for people; may be empty.
+        /// Description for people; may be empty.
         description: String,
     },
-    /// The configuration names it no more, and copies of it are left.
+    /// The database is no longer configured, but copies of it are left.
     Retired,
 }
 
-/// How the age of a last good copy is to be taken.
+/// Rating of the age of a last good copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Staleness {
@@ -125,14 +125,14 @@ pub enum Staleness {
     Ok,
     /// `warn_after` old or older.
     Warning,
-    /// `stale_after` old or older, or there is none.
+    /// `stale_after` old or older, or no good copy.
     Critical,
-    /// Nobody expects a new copy.
+    /// No new copy is expected.
     Retired,
 }
 
 impl Staleness {
-    /// The word in JSON.
+    /// Returns the word used in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -142,7 +142,8 @@ impl Staleness {
         }
     }
 
-    /// Of a database whose last good copy was proven then, by the rule that raises the alerts; `None`: there is no copy.
+    /// Rates a database whose last good copy was proven at this time (`None`: no copy), by the rule that raises the
+    /// alerts.
     fn of(proven: Option<DateTime<Utc>>, now: DateTime<Utc>, thresholds: &Thresholds) -> Self {
         match proven.map(|proven| anomaly::staleness(proven, now, thresholds)) {
             None | Some(anomaly::Staleness::Stale) => Self::Critical,
@@ -157,34 +158,34 @@ impl Staleness {
 pub struct Day {
     /// The day.
     pub date: BackupDate,
-    /// What is held of it; `None`: nothing.
+    /// State of that day's copy; `None` if there is no copy.
     pub holding: Option<Holding>,
 }
 
-/// How one storage stands.
+/// State of one storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorageOverview {
-    /// Its name.
+    /// Name of the storage.
     pub name: String,
-    /// `directory` or `s3`; `None`: the configuration names it no more.
+    /// `directory` or `s3`; `None` if the storage is no longer configured.
     pub kind: Option<&'static str>,
-    /// What it holds, as far as known.
+    /// Known contents.
     pub stock: Stock,
 }
 
 impl Overview {
-    /// How everything stands now.
+    /// Reads the current state.
     ///
     /// # Errors
-    /// Where the catalog cannot be read.
+    /// If the catalog cannot be read.
     pub fn read(wiring: &Wiring) -> Result<Self, CatalogError> {
         Self::of(&wiring.catalog, &wiring.config, wiring.clock.now())
     }
 
-    /// How everything stands at `now` under this configuration.
+    /// Reads the state at `now` under this configuration.
     ///
     /// # Errors
-    /// Where the catalog cannot be read.
+    /// If the catalog cannot be read.
     pub fn of(
         catalog: &Catalog,
         config: &Config,
@@ -194,11 +195,11 @@ impl Overview {
         Self::from_standing(&standing, catalog, config, now)
     }
 
-    /// The same from a [`standing`] of this catalog, configuration and day, which costs what it tells of, however much
-    /// is stored.
+    /// Builds the overview from a [`standing`] of this catalog, configuration and day; the cost does not depend on how
+    /// much is stored.
     ///
     /// # Errors
-    /// Where the catalog cannot be read.
+    /// If the catalog cannot be read.
     pub fn from_standing(
         standing: &Standing,
         catalog: &Catalog,
@@ -236,32 +237,32 @@ impl Overview {
         })
     }
 
-    /// The databases that the configuration names.
+    /// Returns the configured databases.
     pub fn configured(&self) -> impl Iterator<Item = &DatabaseOverview> {
         let databases = self.databases.iter();
         databases.filter(|database| database.role != Role::Retired)
     }
 
-    /// The next run that makes a backup; `None`: none ever does.
+    /// Returns the next run that makes a backup, if there is one.
     pub fn next_backup(&self) -> Option<&NextRun> {
         self.next_runs.iter().find(|run| run.is_backup)
     }
 }
 
 impl DatabaseOverview {
-    /// How old its last good copy is, by the newest whose date is believed; `None`: it has none.
+    /// Age of its last good copy, from the newest whose date is plausible; `None` without such a copy.
     pub fn age(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         believed_age(self.dated_at, now)
     }
 
-    /// The failure that no good backup followed yet.
+    /// Returns the last failure, unless a good backup followed it.
     pub fn current_failure(&self) -> Option<&JobResult> {
         self.last_failure
             .as_ref()
             .filter(|_| self.failures_in_a_row > 0)
     }
 
-    /// How grave its state is.
+    /// Severity of its state.
     pub fn level(&self) -> AlertLevel {
         match self.staleness {
             Staleness::Ok | Staleness::Warning if self.suspect.is_some() => AlertLevel::Critical,
@@ -306,17 +307,16 @@ impl DatabaseOverview {
     }
 }
 
-/// The age of a copy that was made at `dated_at`; none of one from the future.
+/// Age of a copy made at `dated_at`; `None` for one from the future.
 fn believed_age(dated_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<TimeDelta> {
     let is_believed = |at: &DateTime<Utc>| *at <= now + anomaly::CLOCK_TOLERANCE;
     dated_at.filter(is_believed).map(|at| now - at)
 }
 
-/// What an overview of this configuration and day adds up from the catalog: while that does not change, another one says
-/// the same.
+/// Sums from the catalog for an overview of this configuration and day; they stay valid until the catalog changes.
 ///
 /// # Errors
-/// Where the catalog cannot be read.
+/// If the catalog cannot be read.
 pub fn standing(
     catalog: &Catalog,
     config: &Config,
@@ -327,7 +327,7 @@ pub fn standing(
     catalog.standing(&names, first_day(today))
 }
 
-/// The day in the agent's zone.
+/// Returns the day in the agent's time zone.
 pub fn day_of(config: &Config, now: DateTime<Utc>) -> BackupDate {
     BackupDate(now.with_timezone(&config.agent().timezone).date_naive())
 }
@@ -346,7 +346,7 @@ fn strip(days: &BTreeMap<BackupDate, Holding>, today: BackupDate) -> Vec<Day> {
         .collect()
 }
 
-/// Those of the configuration in its order, then those that left it.
+/// Configured databases in their order, then removed ones.
 fn databases(
     shelves: &BTreeMap<DatabaseName, Shelf>,
     config: &Config,

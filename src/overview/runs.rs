@@ -1,4 +1,4 @@
-//! Says when each task runs next.
+//! Computes the next run of each task.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -7,33 +7,33 @@ use crate::config::Config;
 use crate::schedule::Schedule;
 use crate::types::DatabaseName;
 
-/// When the account is looked through for databases that nothing backs up: away from the night's work.
+/// Schedule of the search for databases that nothing backs up: away from the nightly jobs.
 pub const DISCOVER: &str = "0 12 * * *";
 
-/// When it is looked how old the last good copies are.
+/// Schedule of the check of the last good copies' age.
 pub const STALE: &str = "7 * * * *";
 
-/// When every sink is sent a test: on a working day's morning, so that somebody misses it.
+/// Schedule of the test alert to every sink: on a working day's morning, so that its absence is noticed.
 pub const ALERT_TEST: &str = "0 9 * * 1";
 
-/// The coming run of one task.
+/// Next run of one task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextRun {
-    /// The task: `nightly`, `weekly`, or `backup NAME` of a database with a schedule of its own.
+    /// Name of the task: `nightly`, `weekly`, or `backup NAME` for a database with a schedule of its own.
     pub task: String,
-    /// What it does, in a few words.
+    /// Purpose, in a few words.
     pub purpose: &'static str,
-    /// The database it is about; `None` where it is about more than one.
+    /// The database; `None` if the task is about more than one.
     pub database: Option<DatabaseName>,
-    /// Whether it makes backups.
+    /// True if the task makes backups.
     pub is_backup: bool,
-    /// When.
+    /// Time of the run.
     pub at: DateTime<Utc>,
-    /// The same in the agent's zone.
+    /// The same time in the agent's zone.
     pub local: DateTime<Tz>,
 }
 
-/// The next run of each task after `now`, the soonest first.
+/// Returns the next run of each task after `now`, soonest first.
 pub(super) fn next(config: &Config, now: DateTime<Utc>) -> Vec<NextRun> {
     let when = config.schedule();
     let [discover, stale, alert_test] = [DISCOVER, STALE, ALERT_TEST]

@@ -1,4 +1,4 @@
-//! Answers the one question a worried person has. Invariant: the worst reason is the one that is told.
+//! Rates the safety of all databases. Invariant: the worst reason is the one reported.
 
 use std::fmt;
 
@@ -9,63 +9,63 @@ use super::{DatabaseOverview, Role, Staleness};
 use crate::config::AlertLevel;
 use crate::types::{DatabaseName, counted};
 
-/// Whether everything is safe right now, and the reason.
+/// Safety rating with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Safety {
-    /// No configured database has a copy yet.
+    /// No configured database has a good copy yet.
     Nothing {
-        /// How many databases are configured.
+        /// Number of configured databases.
         databases: usize,
     },
     /// Some databases have no good copy.
     Unprotected {
-        /// Those.
+        /// The databases concerned.
         databases: Vec<DatabaseName>,
     },
     /// Some databases have had no good copy for longer than `stale_after`.
     Stale {
-        /// Those.
+        /// The databases concerned.
         databases: Vec<DatabaseName>,
-        /// The age of the oldest of their last good copies.
+        /// Age of the oldest of their last good copies.
         oldest: TimeDelta,
     },
-    /// Some databases are damaged where they live: their newest copies are suspect.
+    /// The sources of some databases are damaged: their newest copies are suspect.
     Suspect {
-        /// Those.
+        /// The databases concerned.
         databases: Vec<DatabaseName>,
-        /// The age of the oldest of their last good copies.
+        /// Age of the oldest of their last good copies.
         oldest: TimeDelta,
     },
     /// Stored objects are missing or changed; every database has another good copy.
     Damaged {
-        /// How many, each in every storage.
+        /// Number of objects, counted in each storage.
         objects: u64,
     },
     /// Some databases have had no good copy for longer than `warn_after`.
     Late {
-        /// Those.
+        /// The databases concerned.
         databases: Vec<DatabaseName>,
-        /// The age of the oldest of their last good copies.
+        /// Age of the oldest of their last good copies.
         oldest: TimeDelta,
     },
-    /// The last backup of some databases failed; their last good copies are young still.
+    /// The last backup of some databases failed; their last good copies are still recent.
     Failing {
-        /// Those.
+        /// The databases concerned.
         databases: Vec<DatabaseName>,
-        /// The age of the oldest of their last good copies.
+        /// Age of the oldest of their last good copies.
         oldest: TimeDelta,
     },
-    /// Every database has a young copy that was restored and compared.
+    /// Every database has a recent copy that was restored and compared.
     Safe {
-        /// How many there are.
+        /// Number of databases.
         databases: usize,
-        /// The age of the oldest of their last good copies.
+        /// Age of the oldest of their last good copies.
         oldest: TimeDelta,
     },
 }
 
 impl Safety {
-    /// What the databases and the count of damaged objects say.
+    /// Rates the databases and the number of damaged objects.
     pub(super) fn of(all: &[DatabaseOverview], harmed: u64, now: DateTime<Utc>) -> Self {
         let configured: Vec<&DatabaseOverview> = all
             .iter()
@@ -111,7 +111,7 @@ impl Safety {
         }
     }
 
-    /// `Info` where everything is safe.
+    /// Severity; `Info` if everything is safe.
     pub fn level(&self) -> AlertLevel {
         match self {
             Self::Safe { .. } => AlertLevel::Info,
@@ -123,7 +123,7 @@ impl Safety {
         }
     }
 
-    /// The answer, as a short sentence.
+    /// Returns the rating as a short sentence.
     pub fn headline(&self) -> String {
         match self {
             Self::Nothing { .. } => "Nothing is backed up yet.".to_owned(),
@@ -158,7 +158,7 @@ impl Safety {
         }
     }
 
-    /// Why that is so.
+    /// Returns the reason.
     pub fn reason(&self) -> String {
         match self {
             Self::Nothing { databases: 1 } => {
@@ -212,7 +212,7 @@ impl Safety {
     }
 }
 
-/// How old the last good copies are.
+/// Describes the age of the last good copies.
 fn past(databases: &[DatabaseName], oldest: TimeDelta) -> String {
     let (names, age) = (listed(databases), age(oldest));
     match databases {

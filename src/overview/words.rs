@@ -1,13 +1,13 @@
-//! Puts times and lists into words.
+//! Formats times and lists in words.
 
 use chrono::TimeDelta;
 
 use crate::types::{DatabaseName, counted};
 
-/// So many names are told; of the others how many there are.
+/// Upper bound for the names listed; the others are counted.
 const MOST_NAMES: usize = 3;
 
-/// A time in its largest unit: `9 hours`.
+/// Formats a time in its largest unit: `9 hours`.
 pub fn age(passed: TimeDelta) -> String {
     let seconds = passed.num_seconds().max(0).unsigned_abs();
     match seconds {
@@ -18,7 +18,7 @@ pub fn age(passed: TimeDelta) -> String {
     }
 }
 
-/// A time in its largest unit that is no shorter: of 8 hours and 1 minute `9 hours`.
+/// Rounds a time up in its largest unit: 8 hours and 1 minute are `9 hours`.
 pub(super) fn at_most(passed: TimeDelta) -> String {
     let seconds = passed.num_seconds().max(0);
     let unit = match seconds {
@@ -30,7 +30,7 @@ pub(super) fn at_most(passed: TimeDelta) -> String {
     age(TimeDelta::seconds((seconds + unit - 1) / unit * unit))
 }
 
-/// The same as [`age`], as something past: `9 hours ago`.
+/// Formats a past time as [`age`] does: `9 hours ago`.
 pub fn ago(passed: TimeDelta) -> String {
     match passed.num_seconds() {
         ..60 => "just now".to_owned(),
@@ -38,7 +38,7 @@ pub fn ago(passed: TimeDelta) -> String {
     }
 }
 
-/// How long something took: `0.8 s`, `45 s`, `2 min 5 s`.
+/// Formats a duration: `0.8 s`, `45 s`, `2 min 5 s`.
 pub fn duration(duration_ms: u64) -> String {
     match duration_ms {
         0..10_000 => format!("{}.{} s", duration_ms / 1_000, duration_ms % 1_000 / 100),
@@ -54,7 +54,7 @@ pub fn duration(duration_ms: u64) -> String {
     }
 }
 
-/// Names as a person lists them: `a, b and c`; of many only the first.
+/// Lists names as `a, b and c`; of many only the first.
 pub fn listed(names: &[DatabaseName]) -> String {
     let told: Vec<String> = names
         .iter()

@@ -1,5 +1,5 @@
-//! Keeps objects as files below one folder. Invariant: under a key lies a whole object or nothing, whatever
-//! dies when.
+//! Stores objects as files below one folder. Invariant: under a key there is a complete object or nothing, even after a
+//! crash at any time.
 
 use std::io::{self, SeekFrom};
 use std::ops::Range;
@@ -21,8 +21,8 @@ use super::{
 
 /// A store in a directory, on a local disk or a mounted share.
 ///
-/// Files are made with mode 0600 and directories with 0700. Symbolic links below the directory are never
-/// followed; the directory itself may be one.
+/// Files have mode 0600 and directories 0700. Symbolic links below the directory are never followed; the directory
+/// itself may be one.
 #[derive(Clone)]
 pub struct DirStore {
     name: Arc<str>,
@@ -31,14 +31,14 @@ pub struct DirStore {
 }
 
 impl DirStore {
-    /// Opens the store in `root`, creating the directory where absent, and sweeps it.
+    /// Opens the store in `root`, creates the directory if it is missing, and sweeps it.
     ///
-    /// `instance` is this installation's id: several may share one directory.
+    /// `instance` is the id of this installation: several may share one directory.
     ///
     /// # Errors
-    /// Where the directory cannot be created, opened or read.
+    /// If the directory cannot be created, opened or read.
     pub fn open(name: &str, root: &Path, instance: &str) -> Result<Self, StoreError> {
-        // An instance id is free text; its hash is fit for a file name.
+        // An instance id is free text; its hash is a valid part of a file name.
         let mark = Sha256::of(instance.as_bytes()).to_string();
         let mark: Arc<str> = mark[..16].into();
         let tree = Tree::open(root, &mark).map_err(|cause| {
@@ -51,24 +51,23 @@ impl DirStore {
         Ok(store)
     }
 
-    /// Removes the temporary files that dead processes of this instance left. Returns how many.
+    /// Removes the temporary files of dead processes of this instance, and returns their number.
     ///
-    /// Files that a living process writes, and those of other instances, stay. Blocks.
+    /// Files that a live process is writing and those of other instances are kept. Blocks.
     ///
     /// # Errors
-    /// Where the directory cannot be read or written.
+    /// If the directory cannot be read or written.
     pub fn sweep(&self) -> Result<u64, StoreError> {
         let swept = self.tree.sweep(&leads_to_keys);
         swept.map_err(|cause| self.failed(Operation::Prepare, None, &cause))
     }
 
-    /// Creates a probe where the next copy will lie and one where its manifest will, by the same calls; reads them back,
-    /// creates them a second time, which must be refused, and removes them. First the probes are removed that trials
-    /// killed before `now` left.
+    /// Creates probes in the folders of the next copy and of its manifest, with the same calls; reads them back,
+    /// creates them again, which must be refused, and removes them. Starts by removing the probes of trials that were
+    /// killed before `now`.
     ///
     /// # Errors
-    /// Where copies cannot be stored or read back. The probes are removed all the same, or swept by a trial an hour
-    /// later.
+    /// If copies cannot be stored or read back. The probes are removed in any case, or swept by a trial an hour later.
     pub async fn try_out(&self, now: DateTime<Utc>) -> Result<Tried, StoreError> {
         let mark = Arc::clone(&self.mark);
         let tried = self.blocking(move |tree| try_out(tree, &mark, now)).await;
@@ -112,7 +111,7 @@ impl DirStore {
         StoreError::new(&self.name, Operation::Create, Some(key), kind)
     }
 
-    /// Runs `work` on the tree where blocking does no harm.
+    /// Runs `work` on the tree on a thread that may block.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Tree) -> T + Send + 'static,
@@ -122,7 +121,7 @@ impl DirStore {
             Ok(result) => result,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // Only a runtime that is shutting down cancels; nobody waits for the answer then.
+                // Only a runtime that is shutting down cancels tasks; the result is no longer needed then.
                 Err(_) => std::future::pending().await,
             },
         }
@@ -195,16 +194,17 @@ impl Prune for DirStore {
 
 type Step<T> = Result<T, (Operation, io::Error)>;
 
-/// What a trial makes folders of, as a backup does; empty ones are removed after it.
+/// Folders that a trial creates, as a backup does; empty ones are removed after it.
 const FOLDERS: [&str; 3] = ["daily", "manifests/daily", "manifests"];
 
-/// What a trial showed: whether a taken name is refused, how many old probes went, and why this one stays.
+/// Result of a trial: true if a taken name is refused, the number of old probes removed, and the reason that this one
+/// stays.
 type Shown = (bool, u64, Option<io::Error>);
 
 fn try_out(tree: &Tree, mark: &str, now: DateTime<Utc>) -> Step<Shown> {
     let swept = sweep_probes(tree, mark, now)?;
     let (day, probe) = (now.date_naive(), trial::name(mark, now));
-    // Where the next backup puts an object, and where its manifest.
+    // Folders of the next backup's object and manifest.
     let paths = [
         format!("daily/{day}/{probe}"),
         format!("manifests/daily/{day}/{probe}"),
@@ -251,7 +251,7 @@ fn sweep_probes(tree: &Tree, mark: &str, now: DateTime<Utc>) -> Step<u64> {
         }
     });
     walked.map_err(|cause| (Operation::List, cause))?;
-    // What stays is told where the trial's own probe is removed.
+    // Failures are reported when the trial's own probe is removed.
     let removed = dead.iter().filter(|path| tree.remove(path).is_ok());
     Ok(removed.count() as u64)
 }
@@ -277,7 +277,7 @@ fn listing(tree: &Tree) -> io::Result<Listing> {
     Ok(listing)
 }
 
-/// Whether keys can lie below the folder `path`; others, such as `lost+found`, are not entered.
+/// True if keys can be below the folder `path`; other folders, such as `lost+found`, are not entered.
 fn leads_to_keys(path: &str) -> bool {
     match path.strip_prefix("manifests/").unwrap_or(path) {
         "manifests" => path == "manifests",
@@ -289,7 +289,7 @@ fn leads_to_keys(path: &str) -> bool {
     }
 }
 
-/// What a failure of the filesystem in `place` means.
+/// Classifies an error of the filesystem in `place`.
 fn kind_of(cause: &io::Error, place: &Path) -> StoreErrorKind {
     let text = format!("{cause} (`{}`)", place.display());
     let place = place.display().to_string();
@@ -299,7 +299,7 @@ fn kind_of(cause: &io::Error, place: &Path) -> StoreErrorKind {
             place,
             cause: cause.to_string(),
         },
-        // A share that comes back, a machine out of handles, a folder that expiry removed under our feet.
+        // A share may come back, handles may become free, and expiry may have removed the folder meanwhile.
         Some(
             Errno::IO
             | Errno::STALE

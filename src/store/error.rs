@@ -1,4 +1,4 @@
-//! Says what a store refused and the way out. Invariant: every error names store, operation and key.
+//! Describes errors of a store and their remedies. Invariant: every error names the store, the operation and the key.
 
 use std::fmt;
 
@@ -6,21 +6,21 @@ use crate::types::ObjectKey;
 
 use super::Digest;
 
-/// Why a store did not do what it was asked.
+/// Reason that a store did not perform an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreError {
     /// The storage's name in the configuration.
     pub store: Box<str>,
-    /// What was asked.
+    /// The requested operation.
     pub operation: Operation,
-    /// The object it was about; `None` for the store as a whole.
+    /// The object concerned; `None` for the store as a whole.
     pub key: Option<Box<ObjectKey>>,
-    /// Why not.
+    /// Kind of the error.
     pub kind: StoreErrorKind,
 }
 
 impl StoreError {
-    /// An error of `store` while it did `operation` on `key`.
+    /// Creates an error of `store` during `operation` on `key`.
     pub fn new(
         store: &str,
         operation: Operation,
@@ -35,7 +35,7 @@ impl StoreError {
         }
     }
 
-    /// Whether the same call may succeed later without anyone doing anything.
+    /// True if the same call may succeed later without any intervention.
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.kind,
@@ -46,7 +46,7 @@ impl StoreError {
         )
     }
 
-    /// Whether the key was taken already.
+    /// True if the key was already taken.
     pub fn is_exists(&self) -> bool {
         self.kind == StoreErrorKind::Exists
     }
@@ -68,28 +68,28 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// What a store was asked to do.
+/// An operation of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// To be set up.
+    /// Open the store.
     Prepare,
-    /// To create an object.
+    /// Create an object.
     Create,
-    /// To read an object.
+    /// Read an object.
     Read,
-    /// To look at an object.
+    /// Get an object's metadata.
     Stat,
-    /// To list all objects.
+    /// List all objects.
     List,
-    /// To remove an object.
+    /// Remove an object.
     Remove,
-    /// To keep a probe.
+    /// Write a probe.
     Probe,
-    /// To give a probe back.
+    /// Read a probe back.
     ReadProbe,
-    /// To keep a probe that is sent as large objects are.
+    /// Write a probe in parts, as large objects are sent.
     ProbeParts,
-    /// To remove a probe.
+    /// Remove a probe.
     Unprobe,
 }
 
@@ -110,18 +110,18 @@ impl fmt::Display for Operation {
     }
 }
 
-/// The reasons a store has to refuse.
+/// Kinds of store errors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreErrorKind {
-    /// The key is taken; what it holds is untouched.
+    /// The key is taken; its object is untouched.
     #[error("the key is taken")]
     Exists,
-    /// The store does not answer, or not now.
+    /// The store does not answer now, or not at all.
     #[error("{cause}")]
     Unavailable {
-        /// Whether it may answer later.
+        /// True if it may answer later.
         retryable: bool,
-        /// What it or the system said.
+        /// Message of the store or the system.
         cause: String,
     },
     /// The disk or the quota is full; nothing was stored.
@@ -130,34 +130,34 @@ pub enum StoreErrorKind {
         /// The directory or bucket that is full.
         place: String,
     },
-    /// The store does not let us.
+    /// The store denies access.
     #[error("permission denied in `{place}`: {cause}")]
     Denied {
         /// The directory.
         place: String,
-        /// What it or the system said.
+        /// Message of the store or the system.
         cause: String,
     },
-    /// A service turns us away until somebody changes a setting, there or here.
+    /// A service rejects requests until a setting is changed, there or here.
     #[error("{cause}")]
     Refused {
-        /// What it means.
+        /// Meaning of the error.
         cause: String,
-        /// What to change.
+        /// The setting to change.
         hint: String,
     },
-    /// The bytes are not the expected ones; where they were to be stored, nothing was.
+    /// The bytes are not the expected ones; if they were to be stored, nothing was.
     #[error("the bytes are not the expected ones: {found}, not {expected}")]
     Mismatch {
-        /// What was promised.
+        /// The expected digest.
         expected: Digest,
-        /// What was found.
+        /// The digest found.
         found: Digest,
     },
-    /// Anything else.
+    /// Any other error.
     #[error("{cause}")]
     Other {
-        /// What the store or the system said.
+        /// Message of the store or the system.
         cause: String,
     },
 }

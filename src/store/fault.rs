@@ -1,4 +1,4 @@
-//! Breaks a store on purpose, for tests and the simulator. Invariant: the same plan breaks the same calls.
+//! Injects faults into a store, for tests and the simulator. Invariant: the same plan affects the same calls.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -20,32 +20,31 @@ use super::{
     Body, Listing, ObjectStat, Operation, Prune, Reader, Store, StoreError, StoreErrorKind,
 };
 
-/// What goes wrong with one call. A fault that does not fit the call, such as a cut reader on `stat`, does
-/// nothing.
+/// A fault of one call. A fault that does not fit the call, such as a cut reader on `stat`, has no effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// The call fails and has done nothing.
+    /// The call fails without effect.
     Before(StoreErrorKind),
-    /// The call has done its work, and the answer is lost.
+    /// The call takes effect, but its response is lost.
     After(StoreErrorKind),
-    /// The reader ends after so many bytes as if that were all.
+    /// The reader ends after this many bytes, as if the object were complete.
     Cut {
-        /// How many bytes still arrive.
+        /// Number of bytes that still arrive.
         after_bytes: u64,
     },
-    /// The reader fails after so many bytes.
+    /// The reader fails after this many bytes.
     Break {
-        /// How many bytes still arrive.
+        /// Number of bytes that still arrive.
         after_bytes: u64,
     },
-    /// One bit of the reader's byte number `at` (from 0) is turned.
+    /// One bit of the byte at offset `at` (from 0) is flipped.
     Flip {
-        /// The byte's number.
+        /// Offset of the byte.
         at: u64,
     },
     /// Only the first objects are listed, without an error.
     ShortListing {
-        /// How many are listed.
+        /// Number of objects listed.
         keep: usize,
     },
     /// The call never returns.
@@ -53,7 +52,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// A passing failure: [`StoreErrorKind::Unavailable`], worth a retry.
+    /// Returns a transient failure: [`StoreErrorKind::Unavailable`], worth a retry.
     pub fn passing() -> StoreErrorKind {
         StoreErrorKind::Unavailable {
             retryable: true,
@@ -62,7 +61,7 @@ impl Fault {
     }
 }
 
-/// A store that fails by plan.
+/// A store that fails as planned.
 pub struct FaultStore<S: ?Sized> {
     calls: AtomicU64,
     plan: Mutex<Plan>,
@@ -76,7 +75,7 @@ struct Plan {
 }
 
 impl<S: Store + ?Sized> FaultStore<S> {
-    /// Wraps `inner`; the calls named in `plan`, counted from 1 over all operations, go wrong.
+    /// Wraps `inner`; the calls in `plan`, counted from 1 across all operations, have the given faults.
     pub fn new(inner: Arc<S>, plan: impl IntoIterator<Item = (u64, Fault)>) -> Self {
         let by_call = plan.into_iter().collect();
         let always = None;
@@ -87,7 +86,7 @@ impl<S: Store + ?Sized> FaultStore<S> {
         }
     }
 
-    /// Lets every call from now on that has no fault of its own go wrong with `fault`; `None` heals the store.
+    /// Applies `fault` to every further call without a planned fault; `None` ends that.
     pub fn set_always(&self, fault: Option<Fault>) {
         self.plan
             .lock()
@@ -95,12 +94,12 @@ impl<S: Store + ?Sized> FaultStore<S> {
             .always = fault;
     }
 
-    /// How many calls there were.
+    /// Number of calls so far.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// Counts a call, fails or hangs before it where planned, and returns the fault for the rest.
+    /// Counts a call, fails or hangs if planned, and returns the fault for the rest of the call.
     async fn enter(
         &self,
         operation: Operation,
@@ -119,7 +118,7 @@ impl<S: Store + ?Sized> FaultStore<S> {
         }
     }
 
-    /// Loses the answer where planned.
+    /// Loses the response if planned.
     fn leave<T>(
         &self,
         operation: Operation,

@@ -1,8 +1,9 @@
-//! Recognizes a storage's directory. Invariant: what is written goes into the directory that holds what was written
-//! before, never into an empty mount point in its place.
+//! Recognizes the directory of a storage. Invariant: objects are written into the directory that holds the earlier
+//! ones, never into an empty mount point in its place.
 //!
-//! A file system that is unmounted leaves an empty directory under the same path. So the first object brings a file along
-//! that marks the directory; another directory that appears in its place must have it.
+//! Unmounting a file system leaves an empty directory under the same path. The first object is therefore accompanied by
+//! a file that marks the directory. Another directory that appears in its place must contain that file or, if no mark
+//! was seen before, the folders of a storage.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -12,18 +13,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-/// How the names of these files begin; they are no keys, and no foreign names either.
+/// Prefix of the names of these files; they count neither as keys nor as foreign names.
 pub(super) const MARK_PREFIX: &str = ".patina-storage-";
 
 const TEXT: &[u8] = b"By this file patina knows that this directory is its storage, and not an empty mount point.\n";
 
-/// The folders in which objects lie.
+/// Folders of the objects.
 const FOLDERS: [&str; 3] = ["daily", "weekly", "manifests"];
 
 const LOST: &str =
     "the directory is not the one it was, and holds nothing of this storage; is its disk mounted?";
 
-/// What is known of a directory.
+/// Known facts about a directory.
 pub(super) struct Identity {
     mark: String,
     known: Mutex<Known>,
@@ -31,16 +32,16 @@ pub(super) struct Identity {
 
 #[derive(Default)]
 struct Known {
-    /// Its device and number; `None`: it was not opened yet.
+    /// Device and inode number; `None` before it was first opened.
     place: Option<(u64, u64)>,
-    /// Whether anything of ours was seen in it.
+    /// True if anything of ours was seen in it.
     is_used: bool,
-    /// Whether its mark was seen in it.
+    /// True if its mark was seen in it.
     is_marked: bool,
 }
 
 impl Identity {
-    /// Of the directory of the installation with this mark.
+    /// Creates the state for the directory of the installation with this mark.
     pub(super) fn new(mark: &str) -> Self {
         Self {
             mark: format!("{MARK_PREFIX}{mark}"),
@@ -48,7 +49,7 @@ impl Identity {
         }
     }
 
-    /// Whether `root` is the directory it was, or another with our mark, such as the same disk mounted anew.
+    /// Checks that `root` is the same directory, or another one with our mark, such as the same disk mounted again.
     pub(super) fn check(&self, root: &OwnedFd) -> io::Result<()> {
         let stat = rustix::fs::fstat(root)?;
         let place = (stat.st_dev, stat.st_ino);
@@ -72,8 +73,8 @@ impl Identity {
         Ok(())
     }
 
-    /// Marks `root` before something is written into it. A mark that cannot be written is no reason to fail: what is to be
-    /// written says why.
+    /// Marks `root` before an object is written into it. A mark that cannot be written is not an error: writing the
+    /// object reports the reason.
     pub(super) fn mark(&self, root: &OwnedFd) -> io::Result<()> {
         let mut known = self.known();
         let is_there = is_there(root, &self.mark)?;
@@ -115,7 +116,7 @@ fn write(root: &OwnedFd, name: &str) -> io::Result<()> {
             file.write_all(TEXT)?;
             file.sync_all()
         }
-        // Another process of this installation was quicker.
+        // Another process of this installation wrote it first.
         Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno.into()),
     }

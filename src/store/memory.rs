@@ -1,5 +1,5 @@
-//! Keeps objects in memory, for tests and the simulator. Invariant: it keeps the promises of any store
-//! but durability.
+//! Stores objects in memory, for tests and the simulator. Invariant: it fulfils the contract of every store but
+//! durability.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -29,7 +29,7 @@ struct Object {
 }
 
 impl MemoryStore {
-    /// An empty store whose objects are dated by `clock`.
+    /// Creates an empty store whose objects are dated by `clock`.
     pub fn new(name: &str, clock: Arc<dyn Clock>) -> Self {
         Self {
             name: name.to_owned(),
@@ -38,7 +38,7 @@ impl MemoryStore {
         }
     }
 
-    /// Changes an object behind everyone's back, as a failing disk would. False: there is no such object.
+    /// Changes an object as a failing disk would. Returns false if there is no such object.
     pub fn damage(&self, key: &ObjectKey, change: impl FnOnce(&mut Vec<u8>)) -> bool {
         let mut objects = self.objects();
         let Some(object) = objects.get_mut(key) else {

@@ -1,7 +1,7 @@
-//! Keeps objects under their keys. Invariant: a key that was created is never written again.
+//! Stores objects under their keys. Invariant: a key that was created is never written again.
 //!
-//! [`Store`] cannot delete; that is [`Prune`]'s door, held by expiry alone. [`DirStore`],
-//! [`S3Store`] and [`MemoryStore`] keep objects; [`Retry`] and [`FaultStore`] wrap any other store.
+//! [`Store`] cannot delete; only [`Prune`] can, which only expiry holds. [`DirStore`], [`S3Store`] and [`MemoryStore`]
+//! keep objects; [`Retry`] and [`FaultStore`] wrap any other store.
 
 mod dir;
 mod error;
@@ -33,28 +33,27 @@ use tokio::io::AsyncRead;
 
 use crate::types::{KeyKind, ObjectKey, Sha256};
 
-/// The bytes of an object, read from start to end. Its errors carry no retry: open again.
+/// Bytes of an object, read from start to end. To retry after an error, open the object again.
 pub type Reader = Pin<Box<dyn AsyncRead + Send>>;
 
-/// What an object is created from.
+/// Content of a new object.
 #[derive(Debug, Clone, Copy)]
 pub enum Body<'a> {
     /// A file of the spool whose content was proven before.
     File {
-        /// Where it lies.
+        /// Path of the file.
         path: &'a Path,
-        /// How long it must be.
+        /// Expected size, in bytes.
         size_bytes: u64,
-        /// What its content must hash to; anything else is refused with
-        /// [`StoreErrorKind::Mismatch`] and nothing is stored.
+        /// Expected hash; other content is refused with [`StoreErrorKind::Mismatch`], and nothing is stored.
         sha256: Sha256,
     },
-    /// Bytes at hand, such as a manifest.
+    /// Bytes in memory, such as a manifest.
     Bytes(&'a [u8]),
 }
 
 impl Body<'_> {
-    /// What the stored object must hold.
+    /// Returns the digest that the stored object must have.
     pub fn digest(&self) -> Digest {
         match *self {
             Self::File {
@@ -65,23 +64,23 @@ impl Body<'_> {
     }
 }
 
-/// What a store says about an object without reading it.
+/// Metadata of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObjectStat {
-    /// How many bytes it has.
+    /// Size in bytes.
     pub size_bytes: u64,
-    /// When it was created, by the store's clock.
+    /// Creation time, by the store's clock.
     pub modified: DateTime<Utc>,
 }
 
-/// Everything a store holds at one time.
+/// All objects of a store at one time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Listing {
-    /// The objects under our keys, in the order of their keys.
+    /// Objects under our keys, in the order of their keys.
     pub objects: Vec<(ObjectKey, ObjectStat)>,
-    /// The claims on the place, which are no copies, in the order of their numbers.
+    /// Claims on the storage, which are not copies, in the order of their numbers.
     pub claims: Vec<ObjectKey>,
-    /// How many names are there that are not our keys; they are never touched.
+    /// Number of names that are not our keys; they are never touched.
     pub foreign: u64,
 }
 
@@ -94,7 +93,7 @@ impl Listing {
         }
     }
 
-    /// Puts everything in its order.
+    /// Sorts objects and claims.
     fn sort(&mut self) {
         self.objects.sort_by(|one, other| one.0.cmp(&other.0));
         self.claims
@@ -105,48 +104,47 @@ impl Listing {
 /// A durable map from key to bytes.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// The storage's name in the configuration.
+    /// Name of the storage in the configuration.
     fn name(&self) -> &str;
 
-    /// Stores an object under a key that is free.
+    /// Stores an object under a free key.
     ///
-    /// All or nothing: readers see the whole object or none, and once this returns it survives a power
-    /// loss. A dropped or failed call may still have stored the object, unless the error says that
-    /// nothing was.
+    /// Atomic: readers see the complete object or none, and once this returns, the object survives a power loss. A call
+    /// that was dropped or failed may still have stored the object, unless the error says that nothing was stored.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Exists`] where the key is taken, which is then durable too, and every other kind.
+    /// [`StoreErrorKind::Exists`] if the key is taken, and its object then durable, too; and every other kind.
     async fn create(&self, key: &ObjectKey, body: Body<'_>) -> Result<(), StoreError>;
 
     /// Reads an object, or the part of `range` that lies within it. `None`: there is no such object.
     ///
     /// # Errors
-    /// Where the store cannot tell whether the object is there, or cannot give it.
+    /// If the store cannot determine that the object exists, or cannot return it.
     async fn open(
         &self,
         key: &ObjectKey,
         range: Option<Range<u64>>,
     ) -> Result<Option<Reader>, StoreError>;
 
-    /// Looks at an object without reading it. `None`: there is no such object.
+    /// Returns the metadata of an object without reading it. `None`: there is no such object.
     ///
     /// # Errors
-    /// Where the store cannot tell.
+    /// If the store cannot determine it.
     async fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectStat>, StoreError>;
 
     /// Lists every object.
     ///
     /// # Errors
-    /// Where any part of the listing failed: a short list is never returned.
+    /// If any part of the listing failed: an incomplete list is never returned.
     async fn list(&self) -> Result<Listing, StoreError>;
 }
 
-/// A store that can also give up an object. There is no removal by prefix.
+/// A store that can also remove an object. There is no removal by prefix.
 #[async_trait]
 pub trait Prune: Store {
-    /// Removes one object; an absent one is already removed. Durable on return.
+    /// Removes one object; succeeds if it is already absent. Durable on return.
     ///
     /// # Errors
-    /// Where the object may still be there.
+    /// If the object may still exist.
     async fn remove(&self, key: &ObjectKey) -> Result<(), StoreError>;
 }

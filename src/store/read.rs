@@ -1,4 +1,4 @@
-//! Reads objects back. Invariant: what it reports was seen byte by byte, never taken from a header.
+//! Reads objects back. Invariant: results are computed from every byte, never taken from a header.
 
 use std::fmt;
 use std::io;
@@ -14,14 +14,14 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// Length and hash of some bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest {
-    /// How many bytes.
+    /// Number of bytes.
     pub size_bytes: u64,
-    /// What they hash to.
+    /// Their hash.
     pub sha256: Sha256,
 }
 
 impl Digest {
-    /// The digest of bytes at hand.
+    /// Computes the digest of bytes in memory.
     pub fn of(bytes: &[u8]) -> Self {
         Self {
             size_bytes: bytes.len() as u64,
@@ -37,10 +37,10 @@ impl fmt::Display for Digest {
     }
 }
 
-/// Reads a whole object and measures it. `None`: there is no such object.
+/// Reads a whole object and returns its digest. `None`: there is no such object.
 ///
 /// # Errors
-/// Where the object cannot be opened; [`StoreErrorKind::Unavailable`] where the reader breaks on the way.
+/// If the object cannot be opened; [`StoreErrorKind::Unavailable`] if reading fails midway.
 pub async fn digest<S: Store + ?Sized>(
     store: &S,
     key: &ObjectKey,
@@ -63,8 +63,7 @@ pub async fn digest<S: Store + ?Sized>(
     }))
 }
 
-/// Reads an object that must not be longer than `max_bytes`, such as a manifest. `None`: there is no such
-/// object.
+/// Reads an object of at most `max_bytes`, such as a manifest. `None`: there is no such object.
 ///
 /// # Errors
 /// As [`digest`], and [`StoreErrorKind::Other`] for a longer object.

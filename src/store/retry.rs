@@ -1,5 +1,5 @@
-//! Repeats calls that failed for the moment. Invariant: a repeated `create` never reports a foreign object
-//! as its own, nor its own as foreign.
+//! Retries calls that failed transiently. Invariant: a retried `create` never takes a foreign object for its own, nor
+//! its own for a foreign one.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use crate::types::ObjectKey;
 
 use super::{Body, Listing, ObjectStat, Prune, Reader, Store, StoreError, digest};
 
-/// How often to repeat a call, and how long to wait before.
+/// Number of retries and the delays before them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// How many calls may follow the first one.
+    /// Maximum number of calls after the first one.
     pub retries: u32,
-    /// The longest wait before the first retry; it doubles for each next one.
+    /// Longest delay before the first retry; it doubles for each further one.
     pub first_delay: Duration,
-    /// The longest wait before any retry.
+    /// Longest delay before any retry.
     pub max_delay: Duration,
 }
 
 impl Default for RetryPolicy {
-    /// Two retries, as the spec's error table asks for uploads, after about one and two seconds.
+    /// Two retries, as the spec's error table requires for uploads, after at most one and two seconds.
     fn default() -> Self {
         Self {
             retries: 2,
@@ -35,17 +35,17 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The wait before retry number `retry` (from 0): half of it sure, half of it by `chance` in `0.0..1.0`,
-    /// so that agents that failed together do not return together.
+    /// Delay before retry number `retry` (from 0): half of it fixed, half of it scaled by `chance` in `0.0..1.0`, so
+    /// that agents that failed together do not return together.
     fn delay(&self, retry: u32, chance: f64) -> Duration {
         let doubled = self.first_delay.saturating_mul(2u32.saturating_pow(retry));
         doubled.min(self.max_delay).mul_f64(0.5 + chance / 2.0)
     }
 }
 
-/// A store whose passing failures are waited out.
+/// A store that retries transient failures.
 ///
-/// A [`Reader`] that breaks on the way is not resumed: the caller opens again.
+/// A [`Reader`] that fails midway is not resumed: the caller opens again.
 pub struct Retry<S: ?Sized> {
     inner: Arc<S>,
     clock: Arc<dyn Clock>,
@@ -53,7 +53,7 @@ pub struct Retry<S: ?Sized> {
 }
 
 impl<S: Store + ?Sized> Retry<S> {
-    /// Wraps `inner`, waiting on `clock`.
+    /// Wraps `inner`; waits on `clock`.
     pub fn new(inner: Arc<S>, clock: Arc<dyn Clock>, policy: RetryPolicy) -> Self {
         Self {
             inner,
@@ -62,7 +62,7 @@ impl<S: Store + ?Sized> Retry<S> {
         }
     }
 
-    /// Waits and returns true where `error` deserves another call after `retry` retries.
+    /// Waits and returns true if `error` is worth another call after `retry` retries.
     async fn again(&self, retry: &mut u32, error: &StoreError) -> bool {
         if !error.is_retryable() || *retry >= self.policy.retries {
             return false;
@@ -81,7 +81,7 @@ impl<S: Store + ?Sized> Retry<S> {
 }
 
 impl<S: Store + ?Sized> Retry<S> {
-    /// Creates once. `unsure`: an earlier call failed and may have stored the object all the same.
+    /// Creates once. `unsure`: an earlier call failed and may have stored the object nevertheless.
     async fn create_once(
         &self,
         key: &ObjectKey,

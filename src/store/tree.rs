@@ -1,5 +1,5 @@
-//! Writes, reads and removes files below one folder, blocking. Invariant: no name is followed out of the
-//! folder, and a file appears under its name only when it is whole and on the disk.
+//! Writes, reads and removes files below one folder, blocking. Invariant: no name is followed out of the folder, and a
+//! file appears under its name only when it is complete and on disk.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -21,20 +21,20 @@ const FOLDER: OFlags = OFlags::RDONLY
 const CHUNK_BYTES: usize = 1024 * 1024;
 const TEMP_PREFIX: &str = ".tmp-";
 
-/// A folder and the mark our own temporary files in it carry.
+/// A folder, and the mark in the names of our temporary files in it.
 pub(super) struct Tree {
     root: PathBuf,
     temp_prefix: String,
     identity: Identity,
 }
 
-/// Where a new file's bytes come from.
+/// Content of a new file.
 pub(super) enum Content {
     Spool { path: PathBuf, expected: Digest },
     Bytes(Vec<u8>),
 }
 
-/// Why a file was not created. After `Unsure` it is visible, and may not survive a power loss.
+/// Reason that a file was not created. After `Unsure` it is visible, but may not survive a power loss.
 pub(super) enum Refusal {
     Taken,
     Mismatch { expected: Digest, found: Digest },
@@ -56,7 +56,7 @@ impl From<io::Error> for Refusal {
 }
 
 impl Tree {
-    /// The tree below `root`, which is created where absent. `mark` goes into temporary names.
+    /// Opens the tree below `root`, which is created if missing. `mark` is part of temporary names.
     pub(super) fn open(root: &Path, mark: &str) -> io::Result<Self> {
         let root = std::path::absolute(root)?;
         create_folders(&root)?;
@@ -74,17 +74,17 @@ impl Tree {
         &self.root
     }
 
-    /// Marks the folder as the one in which our objects lie.
+    /// Marks the folder as the one that holds our objects.
     pub(super) fn mark(&self) -> io::Result<()> {
         self.identity.mark(&self.root_folder()?)
     }
 
-    /// Creates the file `path` (names joined by `/`) whole, or not at all.
+    /// Creates the file `path` (names joined by `/`) completely, or not at all.
     pub(super) fn create(&self, path: &str, content: Content) -> Result<(), Refusal> {
         let (folders, name) = self.descend(path, true)?;
         let folder = folders.last().expect("the root is always there");
         if stat_in(folder, name)?.is_some() {
-            // Whoever made it may have died before its folder was on the disk.
+            // Its creator may have died before its folder was on disk.
             sync_folders(&folders).map_err(Refusal::Unsure)?;
             return Err(Refusal::Taken);
         }
@@ -103,7 +103,7 @@ impl Tree {
         sync_folders(&folders).map_err(Refusal::Unsure)
     }
 
-    /// Opens a file for reading, with its stat; `None` where it is absent.
+    /// Opens a file for reading and returns its metadata, too; `None` if it is absent.
     pub(super) fn read(&self, path: &str) -> io::Result<Option<(File, ObjectStat)>> {
         let Some((folder, name)) = absent_is_none(self.parent(path))? else {
             return Ok(None);
@@ -117,7 +117,7 @@ impl Tree {
         Ok(Some((file.into(), stat)))
     }
 
-    /// Looks at a file; `None` where it is absent.
+    /// Returns a file's metadata; `None` if it is absent.
     pub(super) fn stat(&self, path: &str) -> io::Result<Option<ObjectStat>> {
         let Some((folder, name)) = absent_is_none(self.parent(path))? else {
             return Ok(None);
@@ -126,7 +126,7 @@ impl Tree {
         found.as_ref().map(object_stat).transpose()
     }
 
-    /// Removes a file, and the last folder of its path where that is empty then.
+    /// Removes a file, and the last folder of its path if it is empty then.
     pub(super) fn remove(&self, path: &str) -> io::Result<()> {
         let Some((mut folders, name)) = absent_is_none(self.descend(path, false))? else {
             return Ok(());
@@ -145,18 +145,18 @@ impl Tree {
         Ok(())
     }
 
-    /// Removes those of these folders that are empty.
+    /// Removes the empty ones among these folders.
     pub(super) fn remove_empty(&self, folders: &[&str]) -> io::Result<()> {
         let root = self.root_folder()?;
         for folder in folders {
-            // Not empty, or not there: it stays as it is.
+            // Not empty, or absent: left unchanged.
             let _ = rustix::fs::unlinkat(&root, *folder, AtFlags::REMOVEDIR);
         }
         Ok(())
     }
 
-    /// Calls `visit` with the path and stat of every entry below the root that is not a temporary file.
-    /// Folders are entered where `enter` says so, and visited where not.
+    /// Calls `visit` with the path and stat of every entry below the root that is not a temporary file. Folders are
+    /// entered if `enter` returns true, and visited otherwise.
     pub(super) fn walk(
         &self,
         enter: &dyn Fn(&str) -> bool,
@@ -170,7 +170,7 @@ impl Tree {
         })
     }
 
-    /// Removes our own temporary files that no living process is writing. Returns how many.
+    /// Removes our own temporary files that no live process is writing, and returns their number.
     pub(super) fn sweep(&self, enter: &dyn Fn(&str) -> bool) -> io::Result<u64> {
         let mut swept = 0;
         walk_in(
@@ -192,10 +192,10 @@ impl Tree {
     }
 
     fn root_folder(&self) -> io::Result<OwnedFd> {
-        // The root itself may be a link: it is the user's word where the store is.
+        // The root itself may be a link: the user decides where the store is.
         let flags = FOLDER.difference(OFlags::NOFOLLOW);
         let folder = match rustix::fs::open(&self.root, flags, Mode::empty()) {
-            // Not `NotFound`: that would say that an object is absent, and nobody can know.
+            // Not `NotFound`: that would mean that an object is absent, which is unknown.
             Err(Errno::NOENT) => {
                 return Err(io::Error::other("the directory is gone; is it mounted?"));
             }
@@ -205,7 +205,7 @@ impl Tree {
         Ok(folder)
     }
 
-    /// The folders from the root to the one that holds `path`, and the last name.
+    /// Opens the folders from the root to the one that holds `path`, and returns the last name, too.
     fn descend<'a>(&self, path: &'a str, create: bool) -> io::Result<(Vec<OwnedFd>, &'a str)> {
         let mut folders = vec![self.root_folder()?];
         let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -233,8 +233,8 @@ impl Tree {
         let name = format!("{}{}", self.temp_prefix, uuid::Uuid::new_v4().simple());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(folder, &name, flags, Mode::RUSR | Mode::WUSR)?;
-        // Tells a sweep that somebody is writing; where locks do not work, the sweep sees no lock of its
-        // own either and leaves the file.
+        // Shows a sweep that the file is being written; if locks do not work, the sweep gets no lock either and leaves
+        // the file.
         let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
         let file = file.into();
         Ok(Temp { folder, name, file })
@@ -253,7 +253,7 @@ impl Temp<'_> {
     fn publish(&self, name: &str) -> Result<(), Errno> {
         let (folder, flags) = (self.folder, RenameFlags::NOREPLACE);
         match rustix::fs::renameat_with(folder, &self.name, folder, name, flags) {
-            // The filesystem cannot rename that way: a hard link does not replace either.
+            // The filesystem does not support this rename: a hard link does not replace a file either.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
                 rustix::fs::linkat(folder, &self.name, folder, name, AtFlags::empty())
             }
@@ -264,13 +264,13 @@ impl Temp<'_> {
 
 impl Drop for Temp<'_> {
     fn drop(&mut self) {
-        // After a rename the name is gone; otherwise this is the clean-up, and `sweep` comes after it.
+        // After a rename the name is gone; otherwise this cleans up, with `sweep` as the fallback.
         let _ = rustix::fs::unlinkat(self.folder, &self.name, AtFlags::empty());
     }
 }
 
 impl Content {
-    /// Writes the bytes and holds a spool file against what was promised of it.
+    /// Writes the bytes, and compares a spool file with its expected digest.
     fn write_to(self, target: &mut File) -> Result<(), Refusal> {
         let (path, expected) = match self {
             Self::Bytes(bytes) => return Ok(target.write_all(&bytes)?),
@@ -340,7 +340,7 @@ pub(super) fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Whether no process holds the lock that a writer takes.
+/// True if no process holds the writer's lock.
 fn is_abandoned(folder: &OwnedFd, name: &str) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     rustix::fs::openat(folder, name, flags, Mode::empty())
@@ -356,7 +356,7 @@ fn stat_in(folder: &OwnedFd, name: impl rustix::path::Arg) -> io::Result<Option<
     }
 }
 
-/// What `stat` says of a regular file; an error for anything else.
+/// Converts the `stat` of a regular file; an error for anything else.
 pub(super) fn object_stat(stat: &Stat) -> io::Result<ObjectStat> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(io::Error::other("it is not a regular file"));
@@ -376,20 +376,20 @@ fn absent_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Puts the folders on the disk, the innermost first.
+/// Syncs the folders to disk, innermost first.
 fn sync_folders(folders: &[OwnedFd]) -> io::Result<()> {
     folders.iter().rev().try_for_each(sync_folder)
 }
 
 fn sync_folder(folder: &OwnedFd) -> io::Result<()> {
     match rustix::fs::fsync(folder) {
-        // Some network filesystems cannot sync a folder and need not.
+        // Some network filesystems cannot sync a folder and do not need to.
         Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// Creates a folder and those above it, each on the disk before the next.
+/// Creates a folder and its parents, each synced to disk before the next.
 fn create_folders(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());

@@ -1,45 +1,46 @@
-//! Names the probes by which a store is tried out. Invariant: no probe's name is a key, so none is ever taken for a
-//! copy, and only probes of dead trials are swept.
+//! Names the probes with which a store is tried out. Invariant: no probe's name is a key, so that a probe is never
+//! taken for a copy; only probes of dead trials are swept.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::StoreError;
 
-/// What a trial of a store showed: copies can be stored and read back. What is missing beside that is named.
+/// Result of a trial: copies can be stored and read back. The fields name other shortcomings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
-    /// Whether the store itself refuses to write a taken name; where it does not, it is looked at before.
+    /// True if the store itself refuses to write a taken name; otherwise the name is checked before.
     pub refuses_taken: bool,
-    /// How many probes of dead trials were removed.
+    /// Number of probes of dead trials that were removed.
     pub swept: u64,
-    /// Why its objects cannot be listed; `None`: they can.
+    /// Reason that its objects cannot be listed; `None` if they can.
     pub unlisted: Option<StoreError>,
-    /// Why a large object, which is sent in parts, cannot be created; `None`: it can, or there is no difference.
+    /// Reason that a large object, which is sent in parts, cannot be created; `None` if it can, or if there is no
+    /// difference.
     pub unparted: Option<StoreError>,
-    /// Why nothing can be removed; `None`: it can. A probe then stays.
+    /// Reason that nothing can be removed; `None` if removal works. Otherwise a probe stays.
     pub unremoved: Option<StoreError>,
 }
 
-/// What a probe holds.
+/// Content of a probe.
 pub(super) const CONTENT: &[u8] = b"a probe of patina check --online; it may be deleted\n";
 
 const PREFIX: &str = ".patina-probe-";
 
-/// Far longer than any trial takes.
+/// Age at which a trial counts as dead: far longer than any trial takes.
 const DEAD_AFTER: TimeDelta = TimeDelta::hours(1);
 
-/// How the probes of the installation with this mark begin.
+/// Prefix of the probes of the installation with this mark.
 pub(super) fn prefix(mark: &str) -> String {
     format!("{PREFIX}{mark}-")
 }
 
-/// The name of a new probe. It carries the time by our own clock: the store's may differ.
+/// Returns the name of a new probe. It contains the time by our own clock, since the store's may differ.
 pub(super) fn name(mark: &str, now: DateTime<Utc>) -> String {
     let unique = uuid::Uuid::new_v4().simple();
     format!("{}{}-{unique}", prefix(mark), now.timestamp())
 }
 
-/// Whether `name` is a probe of this installation whose trial must have died.
+/// True if `name` is a probe of this installation whose trial must have died.
 pub(super) fn is_abandoned(name: &str, mark: &str, now: DateTime<Utc>) -> bool {
     let rest = name.strip_prefix(&prefix(mark));
     let time = rest.and_then(|rest| rest.split_once('-')).map(|two| two.0);

@@ -1,5 +1,5 @@
-//! `http_get` and `http_post`. Invariant: a request goes only to a host that is listed, and to no private address that
-//! is not listed as such.
+//! Provides `http_get` and `http_post`. Invariant: a request goes only to a listed host, and to a private address only
+//! if it is listed as such.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::hook::limits::STRING_BYTES;
 use crate::hook::wire::{Effects, LogLevel, Reach as Rights};
 use crate::net::{self, HostError, Reach};
 
-/// Far more than a service says to a message, and no more than a script's value may have.
+/// Upper bound for a response: far more than a service returns for a message, and as much as a script's value may hold.
 const ANSWER_MAX_BYTES: usize = STRING_BYTES;
 
 const REDIRECTS_MAX: usize = 3;
@@ -58,7 +58,7 @@ struct Allowed {
     scheme: String,
     host: String,
     port: u16,
-    /// Anywhere, where it names the address itself, or says with its scheme that it may be a private one.
+    /// `Anywhere` if the entry is an IP address or has a scheme, which allows private addresses.
     reach: Reach,
 }
 
@@ -126,7 +126,7 @@ impl Door {
         let asked = runtime.block_on(async {
             tokio::time::timeout(left, send(allowed, method, url, body, headers)).await
         });
-        // A name that is still looked up is left behind; the process ends soon.
+        // A pending name lookup is abandoned; the process ends soon.
         runtime.shutdown_background();
         asked
             .unwrap_or_else(|_| Err("the host did not answer in the time the hook has".to_owned()))
@@ -195,7 +195,7 @@ async fn send(
             return Err(too_long());
         }
     }
-    // What is no UTF-8 becomes longer.
+    // Replacing invalid UTF-8 makes the text longer.
     match String::from_utf8_lossy(&bytes) {
         text if text.len() > ANSWER_MAX_BYTES => Err(too_long()),
         text => Ok(answer(status, text.into_owned())),
@@ -248,7 +248,7 @@ fn answer(status: u16, body: String) -> Map {
     map
 }
 
-/// The innermost cause, which says what happened.
+/// Returns the innermost cause, which says what happened.
 fn told(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {

@@ -1,4 +1,4 @@
-//! `log_info`, `log_warn`, `log_error`, `print`, `debug`.
+//! Provides `log_info`, `log_warn`, `log_error`, `print`, `debug`.
 
 use std::io::Write;
 
@@ -24,6 +24,6 @@ pub(super) fn register(engine: &mut Engine) {
 pub(super) fn line(level: LogLevel, text: &str) {
     let text = text.to_owned();
     let line = serde_json::to_string(&LogLine { level, text }).expect("it is two texts");
-    // A parent that no longer listens has given up on this call.
+    // If the parent no longer reads, it has given up on this call.
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }

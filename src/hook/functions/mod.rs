@@ -1,4 +1,4 @@
-//! The functions that scripts have besides the language's own. Invariant: what reaches outside the script asks a list
+//! Adds functions to the script language. Invariant: a function with access beyond the script checks an allowlist
 //! first.
 
 mod http;
@@ -15,7 +15,7 @@ use rhai::Engine;
 use super::explain::raised;
 use super::wire::Reach;
 
-/// Adds all of them to an interpreter whose call may take `timeout` from now on.
+/// Adds all functions to an interpreter whose call may take `timeout` from now on.
 pub(super) fn register(engine: &mut Engine, reach: &Reach, timeout: Duration) {
     let deadline = Instant::now() + timeout;
     log::register(engine);

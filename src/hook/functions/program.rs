@@ -1,4 +1,5 @@
-//! `exec`. Invariant: only a listed program is started, by its path, without a shell and with an empty environment.
+//! Provides `exec`. Invariant: only a listed program is started, by its path, without a shell and with an empty
+//! environment.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -14,7 +15,7 @@ use super::raised;
 use crate::hook::limits::STRING_BYTES;
 use crate::hook::wire::{Effects, LogLevel, Reach};
 
-/// More output than a hook has use for, of each kind; both together are one value of a script.
+/// Upper bound for each output stream; both together fit one value of a script.
 const OUTPUT_MAX_BYTES: usize = STRING_BYTES / 2;
 
 pub(super) fn register(engine: &mut Engine, reach: &Reach, deadline: Instant) {
@@ -96,10 +97,10 @@ async fn text(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<String> {
             .take(OUTPUT_MAX_BYTES as u64)
             .read_to_end(&mut bytes)
             .await?;
-        // The rest is read and dropped, or the program would wait for ever.
+        // Drain the rest, or the program would block forever.
         tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
     }
-    // What is no UTF-8 becomes longer.
+    // Replacing invalid UTF-8 makes the text longer.
     let mut text = String::from_utf8_lossy(&bytes).into_owned();
     text.truncate(text.floor_char_boundary(OUTPUT_MAX_BYTES));
     Ok(text)

@@ -1,4 +1,4 @@
-//! What `scripts/tests/*.rhai` have to test hooks with.
+//! Provides the functions with which `scripts/tests/*.rhai` test hooks.
 
 use rhai::{Array, Dynamic, Engine, EvalAltResult};
 

@@ -1,4 +1,4 @@
-//! Texts, bytes and digests.
+//! Provides functions for text, bytes and digests.
 
 use std::time::Duration;
 

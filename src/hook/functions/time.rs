@@ -1,4 +1,4 @@
-//! `now`, `format_time`, and a `sleep` that ends with the call.
+//! Provides `now`, `format_time`, and a `sleep` that ends with the call.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
-//! Believes Cloudflare Access. Invariant: a token counts only when a key of the team's own signed it, for this
-//! application, and now lies within its time.
+//! Verifies Cloudflare Access JWTs. Invariant: a token is valid only if it was signed by a key of the configured team,
+//! for this application, and the current time lies within its validity.
 //!
-//! What Access sends and where its keys lie:
+//! Format of the token and location of the keys:
 //! <https://developers.cloudflare.com/cloudflare-one/identity/authorization-cookie/validating-json/>
 
 use std::collections::HashMap;
@@ -22,24 +22,25 @@ use crate::quote::foreign;
 
 const HEADER: &str = "cf-access-jwt-assertion";
 
-/// Access rotates its keys every six weeks and announces a new one well before.
+/// Time for which fetched keys count as fresh. Access rotates its keys every six weeks and announces a new one well
+/// before.
 const FRESH: Duration = Duration::from_secs(3600);
 
-/// However many tokens name an unknown key, the keys are fetched no more often.
+/// Shortest time between two fetches, regardless of how many tokens name an unknown key.
 const FETCH_PAUSE: Duration = Duration::from_secs(60);
 
-/// While the keys cannot be fetched, the last ones count so long, and then nobody is let in.
+/// Time for which the last keys stay usable while new ones cannot be fetched; after that, no token is accepted.
 const USABLE: Duration = Duration::from_secs(24 * 3600);
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A set has two keys of some 2 KB.
+/// Upper bound for the key set's size. A set has two keys of about 2 KB.
 const MOST_CERTS_BYTES: usize = 1024 * 1024;
 
-/// Two clocks may differ by so much.
+/// Tolerated difference between the two clocks.
 const LEEWAY_SECONDS: f64 = 30.0;
 
-/// The keys of the team, fetched where they are needed.
+/// Public keys of the team, fetched on demand.
 pub struct AccessKeys {
     base: Option<String>,
     client: reqwest::Client,
@@ -55,7 +56,7 @@ struct Known {
 }
 
 impl AccessKeys {
-    /// Keys from the team's own address, or from below `base` instead.
+    /// Fetches keys from the team's own address, or from `base` if given.
     pub fn new(base: Option<String>) -> Self {
         ring_provider::install();
         let client = net::client().timeout(FETCH_TIMEOUT).build();
@@ -66,7 +67,7 @@ impl AccessKeys {
         }
     }
 
-    /// The user that a request's token names; `None` where it has no token, or not one that counts.
+    /// Returns the user that the request's token names; `None` if the token is missing or invalid.
     pub(super) async fn user(
         &self,
         access: &Access,
@@ -84,13 +85,13 @@ impl AccessKeys {
         validation.set_audience(&[&access.aud]);
         validation.set_issuer(&[&issuer]);
         validation.set_required_spec_claims(&["iss", "aud"]);
-        // Time is asked of our own clock, below.
+        // The times are checked against our own clock, below.
         (validation.validate_exp, validation.validate_nbf) = (false, false);
         let claims = decode::<Claims>(token, &key, &validation).ok()?.claims;
         claims.user(&issuer, clock.now().timestamp() as f64)
     }
 
-    /// The key of this id. The lock is held while keys are fetched: one fetch serves all who wait.
+    /// Returns the key with this id. The lock is held during a fetch, so that one fetch serves all waiting requests.
     async fn key(&self, access: &Access, id: &str, clock: &dyn Clock) -> Option<DecodingKey> {
         let mut known = self.known.lock().await;
         if known.team != access.team {
@@ -176,18 +177,18 @@ struct Key {
     e: String,
 }
 
-/// What Access says of a user. The times must be there, and be numbers.
+/// Claims of an Access token. The times are required and must be numbers.
 #[derive(Deserialize)]
 struct Claims {
     exp: Number,
     nbf: Number,
     iat: Number,
     iss: String,
-    /// One name, or a list of them; compared by the library.
+    /// One audience or a list of them; checked by `jsonwebtoken`.
     #[serde(rename = "aud")]
     _aud: Value,
     email: Option<String>,
-    /// Of a service token.
+    /// Set in the token of a service token.
     common_name: Option<String>,
     sub: Option<String>,
 }

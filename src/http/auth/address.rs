@@ -1,4 +1,5 @@
-//! Says which address a request comes from. Invariant: only a trusted proxy's word is taken, and only its own.
+//! Determines the client address of a request. Invariant: only a header set by a trusted proxy is used, and of a list
+//! only the entries that trusted proxies wrote.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,11 +8,11 @@ use axum::http::header::HeaderMap;
 use crate::config::Http;
 use crate::http::answer::Refusal;
 
-/// The client's address: the peer's, or what a trusted proxy says in the configured header. A list is read from the
-/// right, as far as trusted proxies wrote it: what stands left of that a client can make up.
+/// Returns the client address: the peer's, or the one in the configured header if the peer is a trusted proxy. A list
+/// is read from the right, as far as trusted proxies wrote it: a client can forge everything to the left of that.
 ///
 /// # Errors
-/// Where a trusted proxy's header is no address: taking the proxy for the client could let anybody in.
+/// If a trusted proxy's header holds no address: using the proxy's own address could let in anyone.
 pub(in crate::http) fn client_address(
     http: &Http,
     peer: IpAddr,
@@ -49,7 +50,7 @@ pub(in crate::http) fn client_address(
     Ok(client)
 }
 
-/// An address, as proxies write it: alone, in brackets, or with a port.
+/// Parses an address as proxies write it: alone, in brackets, or with a port.
 fn parsed(text: &str) -> Option<IpAddr> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     let address = bare.parse::<IpAddr>().ok();

@@ -1,4 +1,4 @@
-//! Knows a key by its digest. Invariant: a wrong secret and an unknown id take the same path.
+//! Authenticates an API key by its digest. Invariant: a wrong secret and an unknown id take the same code path.
 
 use std::hint::black_box;
 use std::net::IpAddr;
@@ -12,24 +12,24 @@ use crate::types::Sha256;
 
 const HEADER: &str = "x-patina-key";
 
-/// A key is 72 characters and its id; nothing longer is looked at.
+/// Longest header value that is examined. A generated key has 69 characters plus its id.
 const MOST_KEY_BYTES: usize = 256;
 
-/// What the configuration keeps of a key's secret, the part behind `ptk_<id>_`.
+/// Digest of a key's secret (the part after `ptk_<id>_`), as the configuration stores it.
 pub fn digest(secret: &str) -> Sha256 {
     Sha256::of(secret.as_bytes())
 }
 
-/// Why a key with the right secret does not count. The client is not told; the audit is.
+/// Reason that a key with the right secret is rejected. Recorded in the audit, not sent to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unfit {
-    /// Its time is over.
+    /// The key has expired.
     Expired,
-    /// It is not to be used from there: who sends it may have found it.
+    /// The key may not be used from this address: the sender may have stolen it.
     Elsewhere,
 }
 
-/// The key a request carries with the right secret, and whether it is still valid and used where it may be.
+/// Returns the key whose secret the request carries, and the reason if it is expired or not allowed from `address`.
 pub(super) fn holder<'a>(
     http: &'a Http,
     headers: &HeaderMap,
@@ -39,7 +39,7 @@ pub(super) fn holder<'a>(
     let text = only(headers, HEADER).filter(|text| text.len() <= MOST_KEY_BYTES)?;
     let (id, secret) = text.strip_prefix("ptk_")?.split_once('_')?;
     let known = http.keys.iter().find(|key| key.id == id);
-    // No secret has the digest of this text.
+    // No accepted secret has this digest: an empty secret is rejected below.
     let nobody = Sha256::of(b"");
     let wanted = known.map_or(nobody, |key| key.sha256);
     let is_right = same(&digest(secret), &wanted) & !secret.is_empty();
@@ -56,7 +56,7 @@ pub(super) fn holder<'a>(
     })
 }
 
-/// Compares every digit, wherever the first difference is.
+/// Compares every digit, so that the time does not depend on the position of the first difference.
 fn same(one: &Sha256, other: &Sha256) -> bool {
     let (one, other) = (one.to_string(), other.to_string());
     let pairs = one.bytes().zip(other.bytes());

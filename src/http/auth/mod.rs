@@ -1,4 +1,5 @@
-//! Lets clients in. Invariant: what no rule lets in is refused, and a refusal does not say how near it was.
+//! Authenticates and authorizes clients. Invariant: a request that no rule admits is refused, and the response to wrong
+//! credentials does not reveal how close they came.
 
 mod access;
 mod address;
@@ -22,23 +23,23 @@ pub use self::access::AccessKeys;
 pub(super) use self::address::client_address;
 pub use self::key::digest as key_digest;
 
-/// Who was let in.
+/// A client that was admitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Caller {
-    /// Its name in the audit and the limits: `key:<id>`, `access:<user>` or `address:<ip>`.
+    /// Name in the audit and the limits: `key:<id>`, `access:<user>` or `address:<ip>`.
     pub(super) name: String,
 }
 
-/// What a route asks of whoever calls it.
+/// Authorization that a route requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Needs {
-    /// Nothing.
+    /// None.
     Nothing,
-    /// This scope; and the word with which the configuration can open the route to everybody.
+    /// A scope, and the `open` entry of the configuration that makes the route public, if there is one.
     Scope(Scope, Option<Opening>),
 }
 
-/// Lets a request through to its handler where it may.
+/// Middleware: passes an authorized request on to its handler.
 pub(super) async fn require(
     State((api, needs)): State<(Api, Needs)>,
     mut request: Request,
@@ -68,24 +69,25 @@ pub(super) async fn require(
     response
 }
 
-/// How a client came in.
+/// Rule that admitted a client.
 enum Way {
     Key(String),
     Access(String),
     Address,
-    /// The route is open to everybody.
+    /// The route is public.
     Open,
-    /// Nothing is configured, and it is on this host.
+    /// No authentication is configured, and the client is on this host.
     Local,
 }
 
-/// A browser lends any page its address, and to some extent its cookies; only a key was meant for this request.
+/// Refuses requests for another host and requests from pages of another site. A browser lends its address, and to some
+/// extent its cookies, to any page; only a key proves that the request was intended.
 fn meant_for_us(way: Way, call: &Call, scope: Scope, request: &Request) -> Result<Way, Refusal> {
     let (method, headers, uri) = (request.method(), request.headers(), request.uri());
     let is_elsewhere = || site::is_from_elsewhere(call, scope, (method, headers, uri));
     let is_refused = match &way {
         Way::Key(_) => false,
-        // Cloudflare answers for the name.
+        // Cloudflare vouches for the host name.
         Way::Access(_) => !method.is_safe() && is_elsewhere(),
         Way::Address | Way::Open | Way::Local => {
             if !site::is_for_us(call, headers, uri) {
@@ -159,7 +161,7 @@ async fn way_in(
     })
 }
 
-/// Says the same to everybody, whatever is configured: what opens the path, and where.
+/// Builds the 401 response. Its message depends only on the scope, and its hint says what opens the path.
 fn unauthorized((scope, opening): (Scope, Option<Opening>), is_open: bool) -> Refusal {
     let message = match scope {
         Scope::Download => "Valid authentication required to download backups",
@@ -186,7 +188,7 @@ fn unauthorized((scope, opening): (Scope, Option<Opening>), is_open: bool) -> Re
     }
 }
 
-/// The one value of a header; `None` where it is absent, or there are several.
+/// Returns the value of a header; `None` if it is absent or occurs more than once.
 fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;

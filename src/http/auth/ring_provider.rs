@@ -1,4 +1,4 @@
-//! Checks RS256 signatures with ring. Invariant: nothing else is checked, and nothing is signed.
+//! Verifies RS256 signatures with ring. Invariant: no other algorithm is accepted, and nothing is signed.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
@@ -12,7 +12,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Has tokens checked here; only the first call in a process counts.
+/// Installs this provider for `jsonwebtoken`; only the first call in a process has an effect.
 pub(super) fn install() {
     let _ = PROVIDER.install_default();
 }

@@ -1,8 +1,8 @@
-//! Tells whether a request was meant for this server. Invariant: whoever is let in without a secret of its own named
-//! this server by a name that is ours, and no page of another site had its browser send the request.
+//! Detects DNS rebinding and cross-site requests. Invariant: a client that is admitted without a secret of its own
+//! addressed this server by one of its names, and the request was not sent by a page of another site.
 //!
-//! A page can have its own name lead to this server (DNS rebinding): then its browser takes it for the page's own, lets
-//! the page read every answer, and sends no `Origin`. The name is all that gives it away.
+//! A page can point its own host name at this server (DNS rebinding). Its browser then treats the server as the page's
+//! own origin, lets the page read every response, and sends no `Origin`. Only the host name reveals it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -17,27 +17,27 @@ const FETCH_SITE: &str = "sec-fetch-site";
 const FETCH_MODE: &str = "sec-fetch-mode";
 const FETCH_DEST: &str = "sec-fetch-dest";
 
-/// The longest name of the DNS, and of a part of it.
+/// Longest DNS name and longest label, in bytes.
 const MOST_NAME_BYTES: usize = 253;
 const MOST_LABEL_BYTES: usize = 63;
 
-/// Whom a request names.
+/// Host that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Host {
     Address(IpAddr),
-    /// In lower case, without the dot that ends a full name.
+    /// In lower case, without a trailing dot.
     Name(String),
 }
 
-/// The same with the port, where it is said.
+/// A host with its port, if one is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
     host: Host,
     port: Option<u16>,
 }
 
-/// Whether every name that a request carries is ours: the one `Host`, that of an address in its first line, and what a
-/// trusted proxy was asked for. The port says nothing: a forwarded one is another.
+/// True if every host that the request names is ours: its single `Host`, the authority of its request line, and the
+/// hosts that a trusted proxy forwarded. Ports are ignored: a forwarded port differs.
 pub(super) fn is_for_us(call: &Call, headers: &HeaderMap, uri: &Uri) -> bool {
     let http = call.wiring.config.http();
     let Some(named) = named(call, headers, uri) else {
@@ -48,8 +48,8 @@ pub(super) fn is_for_us(call: &Call, headers: &HeaderMap, uri: &Uri) -> bool {
         .all(|place| is_ours(&place.host, http, call.here))
 }
 
-/// Whether a page of another site had a browser send this. A person who follows a link to a page of ours comes from
-/// elsewhere, too, and is welcome where that gives no copy away and changes nothing.
+/// True if a page of another site had a browser send this request. Following a link to one of our pages is cross-site,
+/// too, and is allowed if it gives no copy away and changes nothing.
 pub(super) fn is_from_elsewhere(
     call: &Call,
     scope: Scope,
@@ -78,7 +78,7 @@ pub(super) fn is_from_elsewhere(
     })
 }
 
-/// What a request calls this server; `None` where it does not say so exactly once, or not in a way that can be read.
+/// Returns the hosts that the request names; `None` if `Host` is absent or repeated, or a host cannot be parsed.
 fn named(call: &Call, headers: &HeaderMap, uri: &Uri) -> Option<Vec<Place>> {
     let mut hosts = headers.get_all(HOST).iter();
     let mut named = vec![place(hosts.next()?.to_str().ok()?)?];
@@ -124,13 +124,13 @@ fn is_ours(host: &Host, http: &Http, here: Option<IpAddr>) -> bool {
         };
         http.hosts.contains(&text) || public(http).is_some_and(|public| public.host == *host)
     };
-    // Some systems lead this address, which is none, to this host, whoever asks.
+    // Some systems route the unspecified address to this host, for any client.
     *host != Host::Address(Ipv4Addr::UNSPECIFIED.into())
         && *host != Host::Address(Ipv6Addr::UNSPECIFIED.into())
         && (is_here || is_known())
 }
 
-/// Where people find the server, with the port that its scheme implies.
+/// Host of `public_url`, with the port that its scheme implies.
 fn public(http: &Http) -> Option<Place> {
     let (usual, place) = origin_of(&http.public_url)?;
     Some(Place {
@@ -139,7 +139,7 @@ fn public(http: &Http) -> Option<Place> {
     })
 }
 
-/// The port that a scheme implies, and the place; what follows a slash does not count.
+/// Default port of the scheme, and the host; everything after the next slash is ignored.
 fn origin_of(text: &str) -> Option<(Option<u16>, Place)> {
     let (scheme, rest) = text.split_once("://")?;
     let usual = match scheme.to_ascii_lowercase().as_str() {
@@ -151,7 +151,7 @@ fn origin_of(text: &str) -> Option<(Option<u16>, Place)> {
     Some((Some(usual), place(authority)?))
 }
 
-/// A host with or without a port, as in a `Host` header.
+/// Parses a host with an optional port, as in a `Host` header.
 fn place(text: &str) -> Option<Place> {
     let (host, after) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -184,7 +184,7 @@ fn host(text: &str) -> Option<Host> {
         (1..=MOST_LABEL_BYTES).contains(&label.len())
             && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
-    // What ends in a number is an address in one of its older spellings, or none.
+    // A name that ends in a number is an IPv4 address in an older notation, or invalid.
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_number = last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x");
     let is_name = name.len() <= MOST_NAME_BYTES && name.split('.').all(is_label) && !is_number;

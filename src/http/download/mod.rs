@@ -1,7 +1,8 @@
-//! `GET /download/{date}/{db}`: a copy as plain SQL, or as the image of a SQLite file. Invariant: no byte leaves before the audit has it on disk, and the
-//! last bytes leave only when everything was right.
+//! Serves `GET /download/{date}/{db}`: a copy as plain SQL, or as the image of a SQLite file. Invariant: no byte is
+//! sent before the audit row is on disk, and the last bytes are sent only once the whole copy has proved intact.
 //!
-//! In this order: a place, the copy, the audit and the limits in one transaction, the storage's first bytes, the answer.
+//! Order: the copy, a download slot, the limits, the audit row and the lease, the first bytes from the storage, the
+//! response.
 
 pub(super) mod range;
 mod text;
@@ -40,7 +41,7 @@ const KEY: HeaderName = HeaderName::from_static("x-patina-key-of-copy");
 
 const CLASS: HeaderName = HeaderName::from_static("x-patina-class");
 
-/// No download takes longer, with a client that reads a byte a minute left out.
+/// Validity of a download's lease. No download takes longer, unless its client reads about a byte a minute.
 const LEASE: TimeDelta = TimeDelta::hours(12);
 
 pub(super) async fn download(
@@ -90,7 +91,7 @@ pub(super) async fn download(
     Ok(head(&manifest, asked, body))
 }
 
-/// The copy of a day and the ways to it; at least one.
+/// Returns the copy of a day and the ways to read it; at least one.
 async fn find(
     api: &Api,
     call: &Call,
@@ -132,7 +133,7 @@ async fn find(
     }
 }
 
-/// The first bytes, from the first storage that gives any. Each that gives none is told in the log.
+/// Returns the first bytes, from the first storage that provides any. Each failure is logged.
 async fn first(ways: &[Way], manifest: &Manifest, part: Part, handed: &mut Handed) -> Option<Text> {
     for way in ways {
         let (storage, key) = (way.store.name().to_owned(), &manifest.key);
@@ -147,7 +148,7 @@ async fn first(ways: &[Way], manifest: &Manifest, part: Part, handed: &mut Hande
     None
 }
 
-/// What one request may take, and how that is written down.
+/// A download request and what its audit rows need.
 #[derive(Clone)]
 pub(super) struct Grant {
     call: Call,
@@ -168,8 +169,8 @@ impl Grant {
         )
     }
 
-    /// Has the audit written and the limits kept, and keeps expiry off what is read. From then on the end is written
-    /// down as well, also where the client is gone before it hears of the grant.
+    /// Checks the limits, writes the audit row, and takes a lease that keeps expiry off the objects being read. From
+    /// then on the end of the download is recorded, too, even if the client leaves before it hears of the grant.
     async fn admit(
         self,
         api: &Api,
@@ -213,7 +214,7 @@ impl Grant {
         }
     }
 
-    /// Tells the log, as the audit was told.
+    /// Logs the grant.
     fn tell(&self) {
         let (request, client, address) = (&self.call.id, &self.client, self.call.address);
         let key = &self.key;
@@ -221,7 +222,7 @@ impl Grant {
             "{client} at {address} downloads {key}");
     }
 
-    /// Writes down how it ended. Where the catalog does not take it, the grant stands there all the same.
+    /// Records how the download ended. If the catalog rejects the row, the row of the grant remains.
     fn end(self, outcome: AuditOutcome, size_bytes: u64, lease: Option<Lease>) {
         let row = self.row(outcome, size_bytes);
         let (catalog, key) = (&self.call.wiring.catalog, &self.key);
@@ -236,7 +237,7 @@ impl Grant {
     }
 }
 
-/// The answer without a refusal.
+/// Builds the successful response.
 fn head(manifest: &Manifest, asked: Asked, body: Body) -> Response {
     let (plain, part) = (&manifest.plain, asked.part());
     let status = match asked {
@@ -267,7 +268,7 @@ fn head(manifest: &Manifest, asked: Asked, body: Body) -> Response {
     say(SHA256, plain.sha256.to_string());
     say(KEY, manifest.key.to_string());
     say(CLASS, format!("{:?}", manifest.class));
-    // RFC 9530: of the whole text, also where a part of it is sent.
+    // RFC 9530: digest of the whole content, even if only a part is sent.
     let digest = hex::decode(plain.sha256.to_string()).expect("a digest is hexadecimal");
     let digest = STANDARD.encode(digest);
     say(REPR_DIGEST, format!("sha-256=:{digest}:"));

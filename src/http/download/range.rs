@@ -1,8 +1,8 @@
-//! Reads which part of a copy is asked for. RFC 9110, sections 13.1.5 and 14.
+//! Parses the requested byte range of a copy (RFC 9110, sections 13.1.5 and 14).
 
 use axum::http::header::{HeaderMap, IF_RANGE, RANGE};
 
-/// A part of a text, in bytes: the first one, and the one behind the last.
+/// A byte range: the first byte, and the one after the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::http) struct Part {
     pub(in crate::http) from: u64,
@@ -14,7 +14,7 @@ impl Part {
         self.until - self.from
     }
 
-    /// What of a block that begins at `at` lies in this part.
+    /// Returns the part of a block at offset `at` that lies in this range.
     pub(super) fn of(self, at: u64, block: &[u8]) -> &[u8] {
         let place = |byte: u64| {
             let place = byte.saturating_sub(at).min(block.len() as u64);
@@ -24,20 +24,20 @@ impl Part {
     }
 }
 
-/// What is to be sent.
+/// Content to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::http) enum Asked {
-    /// All of it.
+    /// The whole text.
     Whole(Part),
-    /// One part.
+    /// One range of it.
     Part(Part),
 }
 
 impl Asked {
-    /// What the headers ask for of a text of this size. `None`: what it does not have.
+    /// Parses the range headers for a text of this size. `None`: the range is not satisfiable.
     ///
-    /// Several parts at once, or what is no range, is answered with the whole, as the RFC allows; so is a part of
-    /// another text than `etag` names.
+    /// Several ranges or a malformed one are answered with the whole text, as the RFC allows; so is a range whose
+    /// `If-Range` does not match `etag`.
     pub(in crate::http) fn read(headers: &HeaderMap, etag: &str, size_bytes: u64) -> Option<Self> {
         let whole = Self::Whole(Part {
             from: 0,
@@ -60,7 +60,7 @@ impl Asked {
     }
 }
 
-/// `None`: no range, or more than one. An empty part: none of it is there.
+/// Parses a `Range` header. `None`: malformed, or more than one range. An empty range lies beyond the text.
 fn parse(text: &str, size_bytes: u64) -> Option<Part> {
     let (unit, range) = text.split_once('=')?;
     let (first, last) = range.trim().split_once('-')?;
@@ -68,7 +68,7 @@ fn parse(text: &str, size_bytes: u64) -> Option<Part> {
     if !unit.trim().eq_ignore_ascii_case("bytes") || !is_plain(first) || !is_plain(last) {
         return None;
     }
-    // A number beyond any size is as good as the largest.
+    // A number beyond `u64` counts as the largest one.
     let number = |text: &str| text.parse().unwrap_or(u64::MAX);
     Some(match (first.is_empty(), last.is_empty()) {
         (true, true) => return None,

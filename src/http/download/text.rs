@@ -1,5 +1,5 @@
-//! Hands a copy's text from a storage to a client. Invariant: the last piece is held back until every byte of the copy
-//! was read and right; without it the answer is visibly cut off.
+//! Streams a copy's text from a storage to a client. Invariant: the last piece is held back until every byte of the
+//! copy was read and verified; without it the response is visibly truncated.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,22 +14,22 @@ use crate::catalog::{AuditOutcome, Lease};
 use crate::copy::{ReadingError, Way, read_copy, read_member};
 use crate::types::Manifest;
 
-/// Blocks that wait for a client: a slow one does not fill the memory.
+/// Number of blocks buffered for a client: a slow one does not fill the memory.
 const BLOCKS_WAITING: usize = 4;
 
 type Piece = Result<Bytes, ReadingError>;
 
-/// A text that has begun to arrive.
+/// A text whose first piece has arrived.
 pub(super) struct Text {
     first: Bytes,
     rest: mpsc::Receiver<Piece>,
 }
 
 impl Text {
-    /// Starts to read and waits for the first piece.
+    /// Starts reading and waits for the first piece.
     ///
     /// # Errors
-    /// Where the storage does not give one: nothing was sent then.
+    /// If the storage does not provide one; nothing was sent in that case.
     pub(super) async fn begin(
         way: Way,
         manifest: Manifest,
@@ -45,7 +45,7 @@ impl Text {
     }
 }
 
-/// What was cut out of the text so far.
+/// Cuts the requested range out of the text and holds back its latest piece.
 struct Cut {
     part: Part,
     at: u64,
@@ -53,7 +53,7 @@ struct Cut {
 }
 
 impl Cut {
-    /// Takes the next block; gives what may leave now.
+    /// Takes the next block and returns the piece that may be sent now.
     fn take(&mut self, block: &[u8]) -> Bytes {
         let wanted = self.part.of(self.at, block);
         self.at += block.len() as u64;
@@ -64,7 +64,7 @@ impl Cut {
     }
 }
 
-/// Reads the copy to its end, also where only a part is wanted: before that nobody knows whether it is right.
+/// Reads the copy to its end, even if only a part is requested: only then is it known to be intact.
 async fn read(way: Way, manifest: Manifest, part: Part, send: mpsc::Sender<Piece>) {
     let cut = Arc::new(Mutex::new(Cut {
         part,
@@ -79,7 +79,7 @@ async fn read(way: Way, manifest: Manifest, part: Part, send: mpsc::Sender<Piece
                 .unwrap_or_else(PoisonError::into_inner)
                 .take(block);
             match piece.is_empty() {
-                // The client may be gone although it wants nothing of this block.
+                // The client may have left even if this block holds nothing for it.
                 true if send.is_closed() => Err(io::ErrorKind::BrokenPipe.into()),
                 true => Ok(()),
                 false => send
@@ -99,11 +99,11 @@ async fn read(way: Way, manifest: Manifest, part: Part, send: mpsc::Sender<Piece
         )),
         Err(error) => Err(error),
     };
-    // Nobody is left to take it where the client is gone.
+    // Fails if the client has left; no one needs the piece then.
     let _ = send.send(last).await;
 }
 
-/// A download from its grant to its end. Dropped at any time, it writes down how far it came.
+/// A download from its grant to its end. Dropping it at any time records how far it came.
 pub(super) struct Handed {
     grant: Option<Grant>,
     lease: Option<Lease>,
@@ -114,7 +114,7 @@ pub(super) struct Handed {
 }
 
 impl Handed {
-    /// One that was just granted.
+    /// Creates the download that was just granted.
     pub(super) fn new(grant: Grant, place: OwnedSemaphorePermit, part: Part) -> Self {
         grant.tell();
         Self {
@@ -127,19 +127,19 @@ impl Handed {
         }
     }
 
-    /// Keeps a lease until the end.
+    /// Holds a lease until the end.
     pub(super) fn keep(&mut self, lease: Lease) {
         self.lease = Some(lease);
     }
 
-    /// Notes that a storage did not give what was stored.
+    /// Records that a storage did not return what was stored.
     pub(super) fn failed(&mut self, error: &ReadingError) {
         if let ReadingError::Damaged(_) | ReadingError::Missing(_) = error {
             self.outcome = AuditOutcome::Damaged;
         }
     }
 
-    /// The text as a body. An error in it makes the server cut the connection.
+    /// Returns the text as a response body. An error in it makes the server close the connection.
     pub(super) fn stream(
         mut self,
         text: Text,
@@ -180,7 +180,7 @@ impl Drop for Handed {
         let (outcome, sent_bytes, lease) = (self.outcome, self.sent_bytes, self.lease.take());
         if let Some(grant) = self.grant.take() {
             let end = move || grant.end(outcome, sent_bytes, lease);
-            // The catalog may have to be waited for.
+            // The catalog may block.
             match tokio::runtime::Handle::try_current() {
                 Ok(runtime) => drop(runtime.spawn_blocking(end)),
                 Err(_) => end(),

@@ -1,4 +1,5 @@
-//! Says what of all that is not usual. Invariant: an event names who and whence, and holds no text that a client chose.
+//! Derives events of unusual access from the records. Invariant: an event names the client and the address, and
+//! contains no other text that a client chose.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,44 +12,45 @@ use crate::http::limits::DOWNLOADS;
 use crate::quote::foreign;
 use crate::types::{KeyKind, ObjectKey, counted, share};
 
-/// Something to tell, once within a time.
+/// An event that is reported at most once within a time.
 pub(super) struct Unusual {
-    /// What tells it from others.
+    /// Key that distinguishes it from others.
     pub(super) what: String,
     pub(super) event: Event,
-    /// The same is not told again within this time.
+    /// Time within which the same key is not reported again.
     pub(super) quiet: TimeDelta,
 }
 
 const DAY: TimeDelta = TimeDelta::days(1);
 const WEEK: TimeDelta = TimeDelta::days(7);
 
-/// What counts as a short time for fetching everything: that of the limits.
+/// Window for fetching everything: that of the download limits.
 const SHORT: TimeDelta = TimeDelta::hours(1);
 
-/// Who fetches the copies of so many databases, and has no more, fetched everything. Of one it is no wonder.
+/// A client that fetches copies of all databases, and of at least this many, fetched everything. With one database that
+/// is normal.
 const LEAST_COPIES: usize = 2;
 
-/// Guides are read in passing; two of two say nothing.
+/// The same bound for guides, which are read in passing: two of two mean nothing.
 const LEAST_GUIDES: usize = 3;
 
-/// Before a client was given something on so many days, its hours are not known.
+/// Number of days on which a client must have received something before its usual hours count as known.
 const LEAST_DAYS: usize = 10;
 
-/// A guide is read out of hours where it is read farther than this from every hour at which its reader ever came: who
-/// stays late, or comes early, or lives by summer time, is no news.
+/// A guide is read out of hours if the hour is farther than this from every hour at which its reader ever received
+/// anything: staying late, coming early or daylight saving time is not reported.
 const HOURS_AROUND: u32 = 3;
 
-/// What happened within this time before a request belongs to the same visit.
+/// Activity within this time before a request belongs to the same visit.
 const VISIT: TimeDelta = TimeDelta::hours(12);
 
-/// A user's name is kept to so many characters.
+/// Upper bound for a user's name, in characters.
 const MOST_NAME_CHARS: usize = 100;
 
 const LOOK: &str = "\nhint: `patina audit list` shows what it asked for";
 const LEAKED: &str = "\nhint: where none of your people or programs did that, the key has leaked: the README says what to do (\"A key has leaked\")";
 
-/// What refusals say.
+/// Derives the events from refused requests.
 pub(super) fn refused(refused: &[Refused], storm: Option<u64>, now: DateTime<Utc>) -> Vec<Unusual> {
     let mut found: Vec<Unusual> = refused.iter().filter_map(|one| of_one(one, now)).collect();
     if let Some(count) = storm {
@@ -108,7 +110,7 @@ fn of_one(refused: &Refused, now: DateTime<Utc>) -> Option<Unusual> {
     Some(unusual(&what, severity, text, (quiet, now)))
 }
 
-/// What it says that a client came, by what was known of it before.
+/// Derives the event from the arrival of a client, given what was known of it before.
 pub(super) fn came(
     client: &str,
     address: IpAddr,
@@ -136,7 +138,7 @@ pub(super) fn came(
     Some(unusual(&what, AlertLevel::Warning, text, (DAY, now)))
 }
 
-/// What it says that a client was given something, by all that it was given within a short time.
+/// Derives the events from everything that a client received within a short time.
 pub(super) fn gave(
     catalog: &Catalog,
     client: &str,
@@ -177,8 +179,8 @@ pub(super) fn gave(
     Ok(found)
 }
 
-/// What it says that a key or user just read a guide, by the hours at which it was given something before. Who has nothing
-/// but an address may be several people.
+/// Derives the event from a guide that a key or user just read, given the hours at which it received anything before.
+/// An address alone may stand for several people.
 fn out_of_hours(
     catalog: &Catalog,
     client: &str,
@@ -241,7 +243,7 @@ fn unusual(
     }
 }
 
-/// An address as it is remembered: that of a household.
+/// Formats an address in the form in which it is remembered: an IPv6 address as its /64.
 pub(super) fn text(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_string(),

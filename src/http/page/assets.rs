@@ -1,10 +1,11 @@
-//! Holds what the page loads. Invariant: the path names the content, so that a browser may keep it for ever.
+//! Holds the assets of the page. Invariant: the path contains a digest of the content, so that a browser may cache it
+//! forever.
 
 use std::sync::LazyLock;
 
 use crate::types::Sha256;
 
-/// So many digits of the digest tell one content from the next.
+/// Number of hex digits of the digest in the path: enough to distinguish versions.
 const DIGITS: usize = 12;
 
 /// A file that the page loads.
@@ -47,13 +48,14 @@ static PATHS: LazyLock<[String; 3]> = LazyLock::new(|| {
     })
 });
 
-/// The file at this path, which begins with `/assets/`. `None`: there is none, or it has another content now.
+/// Returns the asset at this path, which begins with `/assets/`; `None` if the path is unknown or its content has
+/// changed.
 pub fn asset(path: &str) -> Option<Asset> {
     let index = PATHS.iter().position(|known| known == path)?;
     Some(FILES[index].1)
 }
 
-/// The path of the file of this name.
+/// Returns the path of the asset with this name.
 pub(super) fn path_of(name: &str) -> &'static str {
     let index = FILES.iter().position(|(known, _)| *known == name);
     &PATHS[index.expect("the page names only files that are here")]

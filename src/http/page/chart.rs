@@ -1,10 +1,11 @@
-//! Draws a small line chart. Invariant: the line begins at zero, so that half the size looks like half the size.
+//! Draws a small line chart. Invariant: the vertical axis begins at zero, so that half the size looks like half the
+//! size.
 
 use std::fmt::Write as _;
 
 use crate::types::BackupDate;
 
-/// The size of the drawing, in its own units.
+/// Size of the drawing, in its own units.
 const WIDTH: f64 = 320.0;
 const HEIGHT: f64 = 56.0;
 
@@ -14,7 +15,7 @@ const MARGIN: f64 = 4.0;
 /// A value on a day.
 pub(super) type Sample = (BackupDate, u64);
 
-/// The values from `first` to `last` as SVG; empty with fewer than two, which make no line.
+/// Draws the values from `first` to `last` as SVG; empty if there are fewer than two, which make no line.
 pub(super) fn draw(samples: &[Sample], first: BackupDate, last: BackupDate) -> String {
     let days = (last.0 - first.0).num_days().max(1) as f64;
     let highest = samples.iter().map(|sample| sample.1).max().unwrap_or(0);
@@ -44,7 +45,7 @@ pub(super) fn draw(samples: &[Sample], first: BackupDate, last: BackupDate) -> S
     )
 }
 
-/// The last sample of each week, the oldest first: few enough to be listened to.
+/// Returns the last sample of each week, oldest first: few enough to be read aloud.
 pub(super) fn weekly<T: Copy>(samples: &[(BackupDate, T)]) -> Vec<(BackupDate, T)> {
     let mut weeks: Vec<(BackupDate, T)> = Vec::new();
     for sample in samples {

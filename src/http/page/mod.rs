@@ -1,5 +1,5 @@
-//! Draws the dashboard. Invariant: the page is a pure function of an overview, and nothing in it runs or styles
-//! inline, so that `default-src 'self'` is the whole policy it needs.
+//! Renders the dashboard. Invariant: the page is a pure function of an overview and has no inline scripts or styles, so
+//! that `default-src 'self'` suffices as its content policy.
 
 mod assets;
 mod chart;
@@ -17,11 +17,11 @@ pub use assets::{Asset, asset};
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'self'; \
      frame-ancestors 'none'; object-src 'none'";
 
-/// The dashboard as one HTML document.
+/// Renders the dashboard as one HTML document.
 pub fn render(overview: &Overview) -> String {
     let page = view::Page::of(overview)
         .render()
         .expect("a string takes everything that is written to it");
-    // Its signs were escaped as HTML; what is hidden is not HTML's concern.
+    // The template escaped HTML; hidden characters are escaped here.
     quote::lines(&page).into_owned()
 }

@@ -1,4 +1,4 @@
-//! Draws twelve weeks as a strip of days that age from copper to verdigris.
+//! Draws the last twelve weeks as a strip of days that age from copper to verdigris.
 
 use std::fmt::Write as _;
 
@@ -6,12 +6,12 @@ use crate::catalog::Holding;
 use crate::overview::Day;
 use crate::types::counted;
 
-/// The width of a day and the gap after it, of a week's gap, and the height, in units of the drawing.
+/// Width of a day with the gap after it, width of the gap between weeks, and height, in units of the drawing.
 const DAY: usize = 8;
 const WEEK_GAP: usize = 4;
 const HEIGHT: usize = 28;
 
-/// The strip as SVG.
+/// Draws the strip as SVG.
 pub(super) fn draw(days: &[Day]) -> String {
     let mut svg = String::with_capacity(days.len() * 100);
     let width = left_of(days.len()) - WEEK_GAP;
@@ -34,7 +34,7 @@ pub(super) fn draw(days: &[Day]) -> String {
     svg
 }
 
-/// Tops and heights of what stands for a day: whole, shorter inside an archive, broken in two, or next to nothing.
+/// Tops and heights of a day's bars: full height, shorter inside an archive, broken in two, or a thin line.
 fn parts(holding: Option<Holding>) -> impl Iterator<Item = (usize, usize)> {
     let (one, other) = match holding {
         Some(Holding::Daily) => ((0, HEIGHT), None),
@@ -45,12 +45,12 @@ fn parts(holding: Option<Holding>) -> impl Iterator<Item = (usize, usize)> {
     std::iter::once(one).chain(other)
 }
 
-/// Where a day begins: weeks are counted from the end, so that the last one is whole.
+/// Left edge of a day; a gap follows every seven days.
 fn left_of(index: usize) -> usize {
     index * DAY + index / 7 * WEEK_GAP
 }
 
-/// What the strip shows, for who does not see it.
+/// Describes the strip in text, for screen readers.
 fn summary(days: &[Day]) -> String {
     let count = |holding| days.iter().filter(|day| day.holding == holding).count();
     let mut text = format!(

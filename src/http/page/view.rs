@@ -1,4 +1,4 @@
-//! Puts an overview into the words and drawings of the page.
+//! Turns an overview into the texts and drawings of the page.
 
 use askama::Template;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -17,10 +17,10 @@ use crate::types::{
     BackupDate, ByteCount, CopyForm, JobId, Priority, Trigger, counted, grouped, share,
 };
 
-/// So many troubles fit on a phone's first screen.
+/// Number of concerns that fit on a phone's first screen.
 const MOST_CONCERNS: usize = 5;
 
-/// Everything the template shows.
+/// Values of the template.
 #[derive(Template)]
 #[template(path = "page.html", config = "src/http/page/askama.toml")]
 pub(super) struct Page {
@@ -34,9 +34,9 @@ pub(super) struct Page {
     headline: String,
     reason: String,
     totals: String,
-    /// How the last rehearsal ended, and whether that was well.
+    /// Result of the last drill, and true if it was good.
     rehearsal: (String, bool),
-    /// What stops expiry; empty where nothing does.
+    /// Rules that stopped expiry; empty if none did.
     expiry: String,
     concerns: Vec<ConcernView>,
     concerns_more: usize,
@@ -50,17 +50,17 @@ pub(super) struct Page {
     storages: Vec<StorageView>,
 }
 
-/// A moment for people and for programs.
+/// A time for people and for programs.
 struct Moment {
     /// RFC 3339 in UTC.
     iso: String,
-    /// The local time: `Tue 24 Nov, 03:00`.
+    /// Local time: `Tue 24 Nov, 03:00`.
     local: String,
-    /// How far it is from now: `9 hours ago`, `in 3 h 12 min`.
+    /// Distance from now: `9 hours ago`, `in 3 h 12 min`.
     distance: String,
 }
 
-/// What is wrong, in a few words, and where on the page there is more.
+/// A problem in a few words, and the place on the page with the details.
 struct ConcernView {
     place: String,
     name: String,
@@ -74,7 +74,7 @@ struct DatabaseView {
     word: &'static str,
     good: Option<GoodView>,
     suspect: Option<SuspectView>,
-    /// Why nothing of it expires; empty where it does.
+    /// Reason that nothing of the database expires; empty if it does.
     held: String,
     failure: Option<FailureView>,
     strip: String,
@@ -192,7 +192,7 @@ impl Page {
     }
 }
 
-/// What words depend on: the moment and the zone.
+/// Context of the texts: the current time and the time zone.
 struct Words {
     now: DateTime<Utc>,
     zone: Tz,
@@ -212,7 +212,7 @@ impl Words {
         }
     }
 
-    /// How old the last rehearsal of the worst day is, and what came of it.
+    /// Describes the age and the result of the last drill.
     fn rehearsal(&self, overview: &Overview) -> (String, bool) {
         let Some(rehearsal) = &overview.rehearsal else {
             let text = "No restore from storage was rehearsed yet: patina drill";
@@ -233,7 +233,7 @@ impl Words {
         (text, rehearsal.is_good())
     }
 
-    /// What stopped expiry when it ran last; empty where nothing did.
+    /// Describes the rules that stopped the last expiry run; empty if none did.
     fn expiry(&self, overview: &Overview) -> String {
         let Some(run) = &overview.expiry else {
             return String::new();
@@ -405,7 +405,7 @@ impl Words {
     }
 }
 
-/// Size and duration, once there are any, and the reason.
+/// Size and duration, if known, and the reason.
 fn details(job: &Job) -> String {
     let mut parts = Vec::new();
     if let Some(duration_ms) = job.duration_ms {
@@ -420,7 +420,7 @@ fn details(job: &Job) -> String {
     parts.join(" · ")
 }
 
-/// The worst first. Where nothing is backed up at all, the answer has said everything.
+/// Lists the concerns, worst first. Empty if nothing is backed up at all: the headline says so already.
 fn concerns(overview: &Overview) -> Vec<ConcernView> {
     if matches!(overview.safety, Safety::Nothing { .. }) {
         return Vec::new();
@@ -452,7 +452,7 @@ fn concerns(overview: &Overview) -> Vec<ConcernView> {
     databases.chain(harmed).chain(stopped).collect()
 }
 
-/// `stale, its last 5 backups failed`.
+/// Describes one database's problem: `stale, its last 5 backups failed`.
 fn concern(database: &DatabaseOverview) -> String {
     let is_young = database.staleness == Staleness::Ok;
     let word = (!is_young).then(|| state_word(database).to_owned());
@@ -540,19 +540,19 @@ fn state_word(database: &DatabaseOverview) -> &'static str {
     }
 }
 
-/// How a copy was proven: its class in words, without the letter.
+/// Describes the proof of a copy: its class in words, without the letter.
 fn proof(good: &Good) -> String {
     let words = good.proof.split_once(": ");
     words.map_or_else(|| good.proof.clone(), |(_, words)| words.to_owned())
 }
 
-/// Why nothing of a database expires, in one line.
+/// Reason that nothing of a database expires, on one line.
 fn held(database: &DatabaseOverview) -> String {
     let why = database.held.as_deref().unwrap_or_default();
     why.lines().next().unwrap_or_default().to_owned()
 }
 
-/// What a copy is where it is no SQL text, and why; empty where it is.
+/// Describes the form of a copy that is not SQL text, and the reason for it; empty for SQL text.
 fn form(good: &Good) -> String {
     match (good.key.form(), &good.method_reason) {
         (CopyForm::Sql, _) => String::new(),
@@ -561,7 +561,7 @@ fn form(good: &Good) -> String {
     }
 }
 
-/// A copy of a damaged source, and what SQLite said of it.
+/// A copy of a damaged source, and the damage that SQLite found.
 fn suspect(suspect: &SuspectCopy) -> SuspectView {
     SuspectView {
         key: suspect.key.to_string(),

@@ -1,4 +1,4 @@
-//! Speaks to one bucket, one request at a time. Invariant: every name it sends lies below the prefix.
+//! Sends single requests to one bucket. Invariant: every name sent is below the prefix.
 
 use std::sync::Arc;
 
@@ -15,19 +15,19 @@ use super::super::{ObjectStat, StoreErrorKind};
 use super::client::{self, S3Patience};
 use super::error::Refusal;
 
-/// A bucket, how to reach it, and where in it we live.
+/// A bucket with its connection and our prefix in it.
 pub(super) struct Bucket {
-    /// The storage's name in the configuration.
+    /// Name of the storage in the configuration.
     pub(super) store_name: String,
-    /// The bucket's own name.
+    /// Name of the bucket.
     pub(super) bucket_name: String,
     pub(super) endpoint: String,
-    /// Empty, or ending in a slash.
+    /// Empty, or ends in a slash.
     pub(super) prefix: String,
     pub(super) client: Client,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) patience: S3Patience,
-    // To keep them out of texts.
+    // Used to remove them from messages.
     pub(super) access_key_id: Secret,
     pub(super) secret_access_key: Secret,
 }
@@ -52,7 +52,7 @@ impl Bucket {
         })
     }
 
-    /// The same bucket, with everything below the folder `name` of its prefix.
+    /// Returns the same bucket with the folder `name` below its prefix as the prefix.
     pub(super) fn below(&self, name: &str) -> Self {
         Self {
             store_name: self.store_name.clone(),
@@ -67,30 +67,30 @@ impl Bucket {
         }
     }
 
-    /// Where the object of `key` lies in the bucket.
+    /// Returns the path of the object `key` in the bucket.
     pub(super) fn path(&self, key: &ObjectKey) -> String {
         format!("{}{key}", self.prefix)
     }
 
-    /// The key of what lies at `path`; `None`: it is not ours.
+    /// Returns the key of the object at `path`; `None` if it is not ours.
     pub(super) fn key(&self, path: &str) -> Option<ObjectKey> {
         path.strip_prefix(&self.prefix)?.parse().ok()
     }
 
-    /// Lets a request be sent once, whoever asked deciding what then.
+    /// Returns a configuration override that sends a request only once; the caller decides about repetition.
     pub(super) fn once(&self) -> aws_sdk_s3::config::Builder {
         aws_sdk_s3::Config::builder().retry_config(RetryConfig::disabled())
     }
 
-    /// Looks at an object. An answer to HEAD carries no reason, so where it is not a plain yes, the same question
-    /// is put as a GET, whose answer tells a missing object from a missing bucket and a wrong key from a wrong
-    /// clock.
+    /// Returns the metadata of an object. A response to HEAD carries no reason, so unless it is a success, the request
+    /// is repeated as a GET, whose response distinguishes a missing object from a missing bucket, and a wrong key from
+    /// a wrong clock.
     pub(super) async fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectStat>, Refusal> {
         let found = self.look(key).await?;
         Ok(found.map(|(stat, _)| stat))
     }
 
-    /// As [`Self::stat`], with the ETag, which tells one version of the object from another.
+    /// As [`Self::stat`], with the ETag, which distinguishes versions of the object.
     pub(super) async fn look(
         &self,
         key: &ObjectKey,
@@ -111,7 +111,7 @@ impl Bucket {
     async fn explain<T>(&self, key: &ObjectKey, terse: Refusal) -> Result<Option<T>, Refusal> {
         let asked = self.client.get_object().bucket(&self.bucket_name);
         match asked.key(self.path(key)).range("bytes=0-0").send().await {
-            // It came into being in between, or HEAD is treated differently: not for us to guess.
+            // The object was created meanwhile, or HEAD is treated differently: the code must not guess.
             Ok(_) => Err(Refusal::odd(format!(
                 "HEAD and GET disagree: {}",
                 terse.kind
@@ -123,7 +123,7 @@ impl Bucket {
         }
     }
 
-    /// Removes what lies at `path`, which may be nothing.
+    /// Removes the object at `path`, if there is one.
     pub(super) async fn remove(&self, path: &str) -> Result<(), Refusal> {
         let asked = self
             .client
@@ -140,7 +140,7 @@ impl Bucket {
     }
 }
 
-/// Size and time of an object. Listings give fractions of a second and HEAD does not: both are cut.
+/// Size and time of an object. Listings contain fractions of a second and HEAD does not: both are truncated.
 pub(super) fn stat_of(
     size_bytes: Option<i64>,
     modified: Option<SdkTime>,

@@ -1,4 +1,4 @@
-//! Builds the client. Invariant: it never looks for credentials, and every request has an end.
+//! Builds the S3 client. Invariant: it never searches for credentials, and every request has a time limit.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,25 +25,25 @@ use super::super::StoreErrorKind;
 
 const TOO_MANY_REQUESTS: u16 = 429;
 
-/// How long to wait for a service, and how often to ask again.
+/// Timeouts and retry limits for a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct S3Patience {
-    /// For a connection.
+    /// Time limit for connecting.
     pub connect: Duration,
-    /// For the answer to one request; sending its body counts.
+    /// Time limit for the response to one request, including sending its body.
     pub attempt: Duration,
-    /// For the next bytes of an object that is being read.
+    /// Time limit for the next bytes of an object being read.
     pub idle: Duration,
-    /// How often one request is sent at most.
+    /// Maximum number of times that one request is sent.
     pub attempts: u32,
-    /// How often the reading of one object is taken up again.
+    /// Maximum number of times that reading one object is resumed.
     pub resumes: u32,
-    /// The longest wait before a request is sent again; it doubles each time.
+    /// Longest delay before a request is first repeated; it doubles each time.
     pub first_delay: Duration,
 }
 
 impl Default for S3Patience {
-    /// Fit for 16 MiB over a line of 1.2 Mbit/s. A whole operation is repeated by [`super::super::Retry`].
+    /// Sufficient for 16 MiB over a line of 1.2 Mbit/s. [`super::super::Retry`] repeats whole operations.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
@@ -57,7 +57,7 @@ impl Default for S3Patience {
 }
 
 impl S3Patience {
-    /// The wait after try number `attempt` (from 0).
+    /// Delay after attempt number `attempt` (from 0).
     pub(super) fn delay(&self, attempt: u32) -> Duration {
         self.first_delay
             .saturating_mul(2u32.saturating_pow(attempt))
@@ -91,9 +91,9 @@ pub(super) fn build(
         .credentials_provider(credentials)
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        // It measures by the wall time; the attempt's and the reader's limits cover the same.
+        // It measures wall time; the limits of the attempt and of the reader cover the same.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        // A clock that far off dates copies wrongly too: it is told, not worked around.
+        // A clock that is so wrong would also misdate copies: it is reported, not worked around.
         .disable_clock_skew_correction(true)
         .timeout_config(timeouts)
         .retry_config(retries)
@@ -121,7 +121,7 @@ fn http(endpoint: &str) -> Result<SharedHttpClient, StoreErrorKind> {
         .build_https())
 }
 
-/// The SDK does not repeat what was answered with 429, which is R2's way to say "not that fast".
+/// Retries responses with status 429, which the SDK does not: R2 sends it for too many requests.
 #[derive(Debug)]
 struct TooManyRequests;
 

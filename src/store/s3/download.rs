@@ -1,5 +1,5 @@
-//! Reads objects. Invariant: what a reader gives is one version of the object without a gap, however often the
-//! line broke; a reader that ends early fails.
+//! Reads objects. Invariant: a reader returns one version of the object without gaps, however often the connection
+//! breaks; a reader that ends early fails.
 
 use std::io;
 use std::ops::Range;
@@ -61,7 +61,7 @@ pub(super) async fn open(
     Ok(Some(Box::pin(StreamReader::new(Box::pin(pieces)))))
 }
 
-/// How many bytes an answer holds. `start`: it must be the answer to a range that begins there.
+/// Number of bytes in a response. `start`: the response must be for a range that begins there.
 fn length(answer: &GetObjectOutput, start: Option<u64>) -> Result<u64, Refusal> {
     if let Some(start) = start {
         let given = answer.content_range.as_deref().unwrap_or_default();
@@ -82,23 +82,23 @@ fn header(range: &Range<u64>) -> String {
     format!("bytes={}-{}", range.start, range.end - 1)
 }
 
-/// An object on its way.
+/// An object being downloaded.
 struct Download {
     bucket: Arc<Bucket>,
     path: String,
-    /// Which version of the object it is.
+    /// Version of the object.
     etag: Option<String>,
-    /// Absent after the line broke.
+    /// Absent after the connection broke.
     body: Option<ByteStream>,
-    /// The number of the next byte.
+    /// Offset of the next byte.
     next: u64,
-    /// One more than the number of the last one.
+    /// Offset after the last byte.
     end: u64,
     resumes: u32,
 }
 
 impl Download {
-    /// The next piece; `None` after the last.
+    /// Returns the next piece; `None` after the last.
     async fn piece(mut self) -> io::Result<Option<(Bytes, Self)>> {
         while self.next < self.end {
             let broken = match self.body.as_mut() {
@@ -126,7 +126,7 @@ impl Download {
         Ok((piece, self))
     }
 
-    /// Asks for the rest of the same version.
+    /// Requests the rest of the same version.
     async fn resume(&mut self, broken: &str) -> io::Result<()> {
         self.body = None;
         let patience = self.bucket.patience;

@@ -1,4 +1,4 @@
-//! Tells a service's refusals apart and names the way out. Invariant: no credential is in any text.
+//! Classifies a service's errors and names the remedies. Invariant: no message contains a credential.
 
 use std::error::Error;
 use std::time::Duration;
@@ -11,28 +11,28 @@ use super::super::StoreErrorKind;
 use super::bucket::Bucket;
 use crate::quote::foreign;
 
-/// The longest text of a service that is repeated to people.
+/// Upper bound for a service's text in a message, in characters.
 const MOST_CHARS: usize = 300;
 
-/// Why a request was not served.
+/// Reason that a request failed.
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
-    /// The HTTP status; `None`: there was no answer.
+    /// HTTP status; `None` if there was no response.
     status: Option<u16>,
-    /// The service's name for the error; answers to HEAD have none.
+    /// Error code of the service; responses to HEAD have none.
     code: Option<String>,
-    /// What it means.
+    /// Meaning of the error.
     pub(super) kind: StoreErrorKind,
 }
 
 impl Refusal {
-    /// A refusal that no answer of the service carries.
+    /// Creates an error without a response of the service.
     pub(super) fn new(kind: StoreErrorKind) -> Self {
         let (status, code) = (None, None);
         Self { status, code, kind }
     }
 
-    /// The service's answer makes no sense, this time.
+    /// Creates an error for an unexpected response; retryable.
     pub(super) fn odd(cause: impl Into<String>) -> Self {
         Self::new(StoreErrorKind::Unavailable {
             retryable: true,
@@ -51,7 +51,7 @@ impl Refusal {
         )
     }
 
-    /// Whether the service may have done what it was asked all the same.
+    /// True if the service may have performed the request nevertheless.
     pub(super) fn is_lost(&self) -> bool {
         let turned_away = self.is_throttled()
             || self
@@ -60,37 +60,37 @@ impl Refusal {
         self.is_retryable() && !turned_away
     }
 
-    /// The service asks for slower requests; it did nothing.
+    /// True if the service asks for slower requests; it did nothing.
     pub(super) fn is_throttled(&self) -> bool {
         self.status == Some(429) || self.code.as_deref() == Some("SlowDown")
     }
 
-    /// The condition of a conditional request does not hold.
+    /// True if the condition of a conditional request does not hold.
     pub(super) fn is_precondition(&self) -> bool {
         self.status == Some(412)
     }
 
-    /// There is no such object. False where a HEAD says 404: the bucket may be missing instead.
+    /// True if the object does not exist. False for a 404 to HEAD: the bucket may be missing instead.
     pub(super) fn is_no_key(&self) -> bool {
         self.code.as_deref() == Some("NoSuchKey")
     }
 
-    /// There is no such upload (any more).
+    /// True if the upload does not exist (any more).
     pub(super) fn is_no_upload(&self) -> bool {
         self.code.as_deref() == Some("NoSuchUpload")
     }
 
-    /// The range begins behind the object's end.
+    /// True if the range begins after the object's end.
     pub(super) fn is_beyond(&self) -> bool {
         self.status == Some(416)
     }
 
-    /// The service does not know what it was asked for.
+    /// True if the service does not implement the request.
     pub(super) fn is_unimplemented(&self) -> bool {
         self.status == Some(501)
     }
 
-    /// The answer told its status and no reason, as all answers to HEAD do.
+    /// True if the response contains a status but no reason, like all responses to HEAD.
     pub(super) fn is_terse(&self) -> bool {
         let unexplained = matches!(self.code.as_deref(), None | Some("NotFound" | "Forbidden"));
         unexplained && self.status.is_some_and(|status| status < 500)
@@ -98,7 +98,7 @@ impl Refusal {
 }
 
 impl Bucket {
-    /// What `error` means here.
+    /// Classifies `error`.
     pub(super) fn refusal<E>(&self, error: &SdkError<E, HttpResponse>) -> Refusal
     where
         E: ProvideErrorMetadata + Error + 'static,
@@ -209,7 +209,7 @@ impl Bucket {
 
     fn by_status(&self, status: u16, said: String) -> StoreErrorKind {
         match status {
-            // A success whose body is an error: AWS does so when it completes an upload.
+            // A success whose body is an error: AWS sends that when it completes an upload.
             200..300 => retryable(format!("it said success and sent no such answer: {said}")),
             401 | 403 => StoreErrorKind::Refused {
                 cause: format!("the service denies it: {said}"),
@@ -227,7 +227,7 @@ impl Bucket {
         }
     }
 
-    /// How far our clock is from the service's, as text.
+    /// Describes the difference between our clock and the service's.
     fn difference(&self, raw: &HttpResponse) -> String {
         let theirs = raw.headers().get("date");
         let theirs = theirs.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
@@ -245,7 +245,7 @@ impl Bucket {
         format!(": this machine is {minutes} {word} the service")
     }
 
-    /// A text of somebody else without our credentials, with nothing in it that acts, and of bounded length.
+    /// Sanitizes foreign text: without our credentials and active characters, and of bounded length.
     fn clean(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for secret in [&self.secret_access_key, &self.access_key_id] {
@@ -266,7 +266,7 @@ fn other(cause: String) -> StoreErrorKind {
     StoreErrorKind::Other { cause }
 }
 
-/// An error and what caused it, in one line, each text once.
+/// Joins an error and its causes on one line, each text once.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
@@ -286,7 +286,7 @@ fn is_tls(error: &(dyn Error + 'static)) -> bool {
         if error.is::<rustls::Error>() {
             return true;
         }
-        // An `io::Error` names the source of what it wraps, not what it wraps.
+        // An `io::Error` returns the source of the error that it wraps, not that error.
         let wrapped = error
             .downcast_ref::<std::io::Error>()
             .and_then(std::io::Error::get_ref);

@@ -1,4 +1,4 @@
-//! Lists the bucket to its end. Invariant: what cannot be shown to be complete is an error.
+//! Lists the bucket completely. Invariant: a listing that is not provably complete is an error.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use super::bucket::{Bucket, stat_of};
 use super::error::Refusal;
 use crate::types::counted;
 
-/// Ten million objects; a service that gives more pages goes in circles.
+/// Upper bound for pages: ten million objects; a service that returns more is going in circles.
 const MOST_PAGES: usize = 10_000;
 
 pub(super) async fn run(bucket: &Bucket) -> Result<Listing, Refusal> {
@@ -41,7 +41,7 @@ async fn page(bucket: &Bucket, token: Option<String>) -> Result<ListObjectsV2Out
     asked.send().await.map_err(|error| bucket.refusal(&error))
 }
 
-/// The token of the next page; `None`: this was the last.
+/// Returns the token of the next page; `None` after the last page.
 fn next_token(page: &ListObjectsV2Output) -> Result<Option<String>, Refusal> {
     let token = page.next_continuation_token.clone();
     let token = token.filter(|token| !token.is_empty());

@@ -1,8 +1,9 @@
-//! Keeps objects in a bucket that speaks S3. Invariant: under a key lies a whole object or nothing, and a taken
-//! key is never written, whatever dies, breaks off or gets lost when.
+//! Stores objects in an S3-compatible bucket. Invariant: under a key there is a complete object or nothing, and a taken
+//! key is never written, despite crashes, broken connections and lost responses; for services without conditional
+//! writes see [`S3Store::conditional_writes`].
 //!
-//! R2, AWS S3 and others differ in what they honour; what we ask of them is the least they have in common:
-//! path-style URLs, static credentials, signed in-memory bodies, equal parts, and `If-None-Match`.
+//! R2, AWS S3 and others support different features; only their common ones are used: path-style URLs, static
+//! credentials, signed in-memory bodies, equal parts, and `If-None-Match`.
 
 mod bucket;
 mod client;
@@ -37,20 +38,21 @@ use turn::Turns;
 /// A store in a bucket.
 pub struct S3Store {
     bucket: Arc<Bucket>,
-    /// Tells this installation's probes from those of others; fit for a key.
+    /// Distinguishes this installation's probes from those of others; a valid part of a key.
     mark: String,
     conditional: OnceCell<bool>,
     turns: Turns,
 }
 
 impl S3Store {
-    /// A store in the bucket of `settings`. Nothing is sent yet: an agent starts while its bucket is out of
-    /// reach, and whoever only reads needs no right to write.
+    /// Creates a store in the bucket of `settings`. Sends nothing yet: an agent can start while its bucket is
+    /// unreachable, and a reader needs no write permission.
     ///
-    /// `instance` is this installation's id; `clock` dates the signatures and waits between tries.
+    /// `instance` is the id of this installation; `clock` dates the signatures and provides the delays between
+    /// attempts.
     ///
     /// # Errors
-    /// Where the settings cannot be used.
+    /// If the settings are unusable.
     pub fn connect(
         name: &str,
         settings: &config::S3,
@@ -60,7 +62,7 @@ impl S3Store {
         Self::connect_with(name, settings, instance, clock, S3Patience::default())
     }
 
-    /// As [`Self::connect`], with `patience` of one's own.
+    /// As [`Self::connect`], with other timeouts and limits.
     ///
     /// # Errors
     /// As [`Self::connect`].
@@ -73,7 +75,7 @@ impl S3Store {
     ) -> Result<Self, StoreError> {
         let bucket = Bucket::new(name, settings, clock, patience)
             .map_err(|kind| StoreError::new(name, Operation::Prepare, None, kind))?;
-        // An instance id is free text; its hash is fit for a key.
+        // An instance id is free text; its hash is a valid part of a key.
         let mark = Sha256::of(instance.as_bytes()).to_string();
         Ok(Self {
             bucket: Arc::new(bucket),
@@ -83,14 +85,14 @@ impl S3Store {
         })
     }
 
-    /// Whether the service refuses a conditional write on a taken key, found out by a probe before the first
-    /// write and remembered.
+    /// True if the service refuses a conditional write to a taken key. A probe determines this before the first write,
+    /// and the result is cached.
     ///
-    /// Without it (Garage, `rclone serve s3`), `create` looks first and then writes: two agents that write the
-    /// same key in the same instant may then overwrite one another.
+    /// Without conditional writes (Garage, `rclone serve s3`), `create` checks the key before it writes: two agents
+    /// that write the same key at the same instant may then overwrite one another.
     ///
     /// # Errors
-    /// Where the probe could not be made.
+    /// If the probe failed.
     pub async fn conditional_writes(&self) -> Result<bool, StoreError> {
         let probed = self
             .conditional
@@ -101,17 +103,17 @@ impl S3Store {
         Ok(*honoured)
     }
 
-    /// Aborts the multipart uploads that dead processes left unfinished; their parts cost money and no listing
-    /// shows them. Returns how many.
+    /// Aborts the multipart uploads that dead processes left unfinished, whose parts cost money and appear in no
+    /// listing. Returns their number.
     ///
-    /// Call it once at start, while holding the lock on this instance's state directory. S3 tells nothing of
-    /// an unfinished upload but key, id and time. So one is ours if its key is one of our forms below our prefix,
-    /// and dead if this process did not begin it: the lock says that no other process of this instance lives. No
-    /// clock takes part, as the service's may differ from ours. Another instance that shares the prefix, and
-    /// uploads at this very moment, has to repeat that upload; no stored object is ever touched.
+    /// Call it once at start, while holding the lock on this instance's state directory. For an unfinished upload, S3
+    /// reports only key, id and time. An upload is therefore ours if its key has one of our forms below our prefix, and
+    /// dead if this process did not start it: the lock ensures that no other process of this instance is alive. Clocks
+    /// are not involved, as the service's may differ from ours. Another instance that shares the prefix and is
+    /// uploading at this moment must repeat that upload; no stored object is ever touched.
     ///
     /// # Errors
-    /// Where the uploads cannot be listed or one cannot be aborted.
+    /// If the uploads cannot be listed or one cannot be aborted.
     pub async fn sweep(&self) -> Result<u64, StoreError> {
         sweep::run(&self.bucket)
             .await

@@ -1,4 +1,4 @@
-//! Finds out whether the service honours `If-None-Match`. Invariant: it touches no key but its own.
+//! Probes if the service honours `If-None-Match`. Invariant: it touches no key but its own.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use super::super::trial::name;
 use super::bucket::Bucket;
 use super::error::Refusal;
 
-/// R2 lets a key be written once a second.
+/// Delay between writes to a key: R2 allows one per second.
 pub(super) const BETWEEN_WRITES: Duration = Duration::from_millis(1_100);
 
-/// Writes one key twice, each time only where it is free. Listings count it as foreign until it is removed.
+/// Writes one key twice, each time on the condition that it is free. Listings count it as foreign until it is removed.
 ///
-/// The key is new each time, so that two processes cannot mislead one another.
+/// The key is unique, so that two processes cannot mislead one another.
 pub(super) async fn run(bucket: &Bucket, mark: &str) -> Result<bool, Refusal> {
     let path = format!("{}{}", bucket.prefix, name(mark, bucket.clock.now()));
     let probed = twice(bucket, &path).await;
@@ -37,11 +37,11 @@ pub(super) async fn run(bucket: &Bucket, mark: &str) -> Result<bool, Refusal> {
 }
 
 async fn twice(bucket: &Bucket, path: &str) -> Result<bool, Refusal> {
-    // Even the first may be refused: its answer was lost and it was sent again.
+    // Even the first one may be refused: its response was lost and it was sent again.
     Ok(!write(bucket, path).await? || !write(bucket, path).await?)
 }
 
-/// Whether the write was let through.
+/// Returns true if the write succeeded.
 async fn write(bucket: &Bucket, path: &str) -> Result<bool, Refusal> {
     let mut attempt = 0;
     loop {
@@ -77,7 +77,7 @@ async fn write_once(bucket: &Bucket, path: &str) -> Result<bool, Refusal> {
         Ok(_) => Ok(true),
         Err(error) => match bucket.refusal(&error) {
             refusal if refusal.is_precondition() => Ok(false),
-            // It says that it does not know the header.
+            // The service says that it does not support the header.
             refusal if refusal.is_unimplemented() => Ok(true),
             refusal => Err(refusal),
         },

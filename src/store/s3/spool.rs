@@ -1,5 +1,5 @@
-//! Reads what is to be stored, piece by piece. Invariant: `finish` is `Ok` only if every byte was what the body
-//! promised.
+//! Reads the content of a new object, piece by piece. Invariant: `finish` returns `Ok` only if the content matches the
+//! body's digest.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,13 +14,13 @@ const CHUNK_BYTES: usize = 256 * 1024;
 
 /// A body that is read once, from start to end.
 pub(super) enum Spool<'a> {
-    /// Bytes at hand, and how many were taken.
+    /// The remaining bytes in memory.
     Bytes(&'a [u8]),
     /// A file.
     File {
         path: PathBuf,
         expected: Digest,
-        /// Absent while a thread reads it.
+        /// Absent while a thread reads the file.
         state: Option<State>,
     },
 }
@@ -50,7 +50,7 @@ impl<'a> Spool<'a> {
         })
     }
 
-    /// The next `length_bytes`, all of them.
+    /// Returns the next `length_bytes`, all of them.
     pub(super) async fn next(&mut self, length_bytes: usize) -> Result<Vec<u8>, Refusal> {
         let (path, expected, state) = match self {
             Self::Bytes(left) => {
@@ -66,7 +66,7 @@ impl<'a> Spool<'a> {
         };
         let mut taken = state.take().expect("put back by the last call");
         let work = move || {
-            // `take` and not `read_exact`: what is there counts for the digest of a file that is too short.
+            // `take`, not `read_exact`: the bytes of a file that is too short count for its digest.
             let mut bytes = Vec::with_capacity(length_bytes);
             let read = (&mut taken.file)
                 .take(length_bytes as u64)
@@ -83,7 +83,7 @@ impl<'a> Spool<'a> {
         Ok(bytes)
     }
 
-    /// Reads what is left and compares. Call it before the object becomes visible.
+    /// Reads the rest and compares the digest. Call it before the object becomes visible.
     pub(super) async fn finish(&mut self) -> Result<(), Refusal> {
         let Self::File {
             path,
@@ -130,13 +130,13 @@ fn unreadable(path: &Path, cause: &io::Error) -> Refusal {
     Refusal::new(StoreErrorKind::Other { cause })
 }
 
-/// Runs `work` where blocking does no harm.
+/// Runs `work` on a thread that may block.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // Only a runtime that is shutting down cancels; nobody waits for the answer then.
+            // Only a runtime that is shutting down cancels tasks; the result is no longer needed then.
             Err(_) => std::future::pending().await,
         },
     }

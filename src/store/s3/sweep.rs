@@ -1,4 +1,4 @@
-//! Aborts unfinished uploads of the dead. Invariant: none that this process began is touched.
+//! Aborts unfinished uploads of dead processes. Invariant: uploads of this process are never touched.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,11 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::bucket::Bucket;
 use super::error::Refusal;
 
-/// A service that gives more pages goes in circles.
+/// Upper bound for pages: a service that returns more is going in circles.
 const MOST_PAGES: usize = 1_000;
 
-/// The ids of the uploads that this process has under way, over all stores: a reload connects anew while the old
-/// store still works.
+/// Ids of this process's current uploads, across all stores: after a reload there is a new connection while the old
+/// store is still in use.
 static UNDER_WAY: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 pub(super) fn under_way() -> MutexGuard<'static, BTreeSet<String>> {
@@ -35,7 +35,7 @@ pub(super) async fn run(bucket: &Bucket) -> Result<u64, Refusal> {
     Ok(aborted)
 }
 
-/// Path and id of every unfinished upload below the prefix.
+/// Returns path and id of every unfinished upload below the prefix.
 async fn unfinished(bucket: &Bucket) -> Result<Vec<(String, String)>, Refusal> {
     let mut found = Vec::new();
     let mut markers = HashSet::new();
@@ -69,7 +69,7 @@ async fn unfinished(bucket: &Bucket) -> Result<Vec<(String, String)>, Refusal> {
     ))
 }
 
-/// Aborts an upload; one that is gone is aborted already.
+/// Aborts an upload; succeeds if it no longer exists.
 pub(super) async fn abort(bucket: &Bucket, path: &str, id: &str) -> Result<(), Refusal> {
     let asked = bucket
         .client

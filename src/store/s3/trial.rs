@@ -1,5 +1,5 @@
-//! Tries a bucket out: creates, reads back, creates again, removes, each by the way that copies take. Invariant: it
-//! touches no name but those below its probe's, and removes them however the trial ends.
+//! Tries out a bucket: creates, reads back, creates again and removes, with the same calls as for copies. Invariant: it
+//! touches only names of probes, and removes its own however the trial ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use super::error::Refusal;
 use super::turn::Turns;
 use crate::types::{BackupDate, Compression, CopyForm, ObjectKey};
 
-/// What a trial creates, as a backup of a day would.
+/// Objects that a trial creates, as a backup of a day would.
 struct Probes {
-    /// One that is sent in one request.
+    /// Object sent in one request.
     small: ObjectKey,
-    /// One that is sent in parts.
+    /// Object sent in parts.
     parted: ObjectKey,
 }
 
@@ -39,13 +39,12 @@ impl Probes {
 }
 
 impl S3Store {
-    /// Creates a probe, reads it back, creates it a second time, which must be refused, creates one in parts, and
-    /// removes both, by the same calls as a backup and an expiry below a prefix of its own. No step takes longer than
-    /// `limit`. First the probes are removed that killed trials left.
+    /// Creates a probe, reads it back, creates it again, which must be refused, creates one in parts, and removes both,
+    /// with the same calls as backup and expiry, below a prefix of its own. Each step takes at most `limit`. Starts by
+    /// removing the probes of trials that were killed.
     ///
     /// # Errors
-    /// Where copies cannot be stored or read back. The probes are removed all the same, or swept by a trial an hour
-    /// later.
+    /// If copies cannot be stored or read back. The probes are removed in any case, or swept by a trial an hour later.
     pub async fn try_out(&self, limit: Duration) -> Result<Tried, StoreError> {
         let swept = self
             .within(limit, Operation::List, self.sweep_probes())
@@ -69,7 +68,7 @@ impl S3Store {
         })
     }
 
-    /// The same store with all its objects below the folder `name`, which is no key of ours.
+    /// Returns the same store with all objects below the folder `name`, which is not one of our keys.
     fn apart(&self, name: &str) -> Self {
         Self {
             bucket: Arc::new(self.bucket.below(name)),
@@ -79,7 +78,7 @@ impl S3Store {
         }
     }
 
-    /// Whether the service refuses a taken key, and why it takes no object in parts.
+    /// Returns true if the service refuses a taken key, and the reason that it accepts no object in parts.
     async fn steps(&self, probes: &Probes) -> Result<(bool, Option<StoreError>), StoreError> {
         let probe = |error: StoreError| self.about(Operation::Probe, error);
         let (key, body) = (&probes.small, Body::Bytes(CONTENT));
@@ -115,7 +114,7 @@ impl S3Store {
         Ok(found)
     }
 
-    /// Asks for each, also where the one before could not be removed: a trial that broke off made only some.
+    /// Removes each, even if the previous removal failed: an interrupted trial created only some.
     async fn remove_all(&self, probes: &Probes) -> Result<(), StoreError> {
         let small = self.remove(&probes.small).await;
         let parted = self.remove(&probes.parted).await;
@@ -127,7 +126,7 @@ impl S3Store {
     async fn sweep_probes(&self) -> Result<u64, StoreError> {
         let (bucket, now) = (&self.bucket, self.bucket.clock.now());
         let asked = bucket.client.list_objects_v2().bucket(&bucket.bucket_name);
-        // One page is enough: the next trial takes the rest.
+        // One page is enough: the next trial removes the rest.
         let asked = asked.prefix(format!("{}{}", bucket.prefix, prefix(&self.mark)));
         let page = asked.send().await;
         let page =
@@ -135,7 +134,7 @@ impl S3Store {
         let mut swept = 0;
         for path in page.contents().iter().filter_map(|object| object.key()) {
             let name = path.strip_prefix(&bucket.prefix).unwrap_or_default();
-            // What stays is told where the trial's own probe is removed.
+            // Failures are reported when the trial's own probe is removed.
             if is_abandoned(name, &self.mark, now) && bucket.remove(path).await.is_ok() {
                 swept += 1;
             }
@@ -143,7 +142,7 @@ impl S3Store {
         Ok(swept)
     }
 
-    /// The same error about the probe as a whole: its key says nothing to people.
+    /// Attributes the error to the store as a whole: a probe's key is meaningless to people.
     fn about(&self, operation: Operation, error: StoreError) -> StoreError {
         StoreError::new(&self.bucket.store_name, operation, None, error.kind)
     }

@@ -1,7 +1,7 @@
-//! Lets the creators of one key take turns within this process. Invariant: two never hold the turn for one key.
+//! Serializes the creation of each key within this process. Invariant: at most one creator holds a key.
 //!
-//! A service without conditional writes needs it, and so does one that checks `If-None-Match` and completes an upload
-//! in two steps: SeaweedFS 4.48 lets one in five pairs of simultaneous completions both succeed.
+//! Required for services without conditional writes, and for one that checks `If-None-Match` and completes an upload in
+//! two steps: SeaweedFS 4.48 lets both of two simultaneous completions succeed in one of five cases.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -17,18 +17,18 @@ pub(super) struct Turns {
     freed: Notify,
 }
 
-/// The right to create one key; dropping it gives it back.
+/// Exclusive right to create one key; dropping it releases the key.
 pub(super) struct Turn<'a> {
     turns: &'a Turns,
     key: &'a ObjectKey,
 }
 
 impl Turns {
-    /// Waits until nobody else creates `key`.
+    /// Waits until no other task creates `key`.
     pub(super) async fn take<'a>(&'a self, key: &'a ObjectKey) -> Turn<'a> {
         loop {
             let mut freed = pin!(self.freed.notified());
-            // Before the look, so that a turn given back after it is not missed.
+            // Registers before the check, so that a release after it is not missed.
             freed.as_mut().enable();
             if self.busy().insert(key.clone()) {
                 return Turn { turns: self, key };

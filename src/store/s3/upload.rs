@@ -1,5 +1,5 @@
-//! Creates objects. Invariant: the last request alone makes an object visible, and it is sent only after every byte
-//! was proven and only where the key is free.
+//! Creates objects. Invariant: only the last request makes an object visible, and it is sent only after every byte was
+//! verified and only if the key is free.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use super::probe::BETWEEN_WRITES;
 use super::spool::Spool;
 use super::sweep::{abort, under_way};
 
-/// The size of a part; all but the last are equal, as R2 demands. Larger only for objects beyond 58 GiB.
+/// Size of a part; all but the last are equal, as R2 requires. Larger only for objects beyond 58 GiB.
 pub const PART_BYTES: u64 = 6 << 20;
 
-/// How many parts are sent at a time. With the one being read, 18 MiB of parts are in memory.
+/// Number of parts sent concurrently. With the one being read, 18 MiB of parts are in memory.
 pub const PARTS_IN_FLIGHT: usize = 2;
 
-/// The longest object that is sent in one request.
+/// Largest object that is sent in one request.
 pub const SINGLE_PUT_MOST_BYTES: u64 = 16 << 20;
 
-/// What S3 and R2 allow.
+/// Limit of S3 and R2.
 const MOST_PARTS: u64 = 10_000;
 
 const FREE_ONLY: &str = "*";
@@ -49,7 +49,7 @@ impl S3Store {
             .await
     }
 
-    /// As large objects are sent; one of any size can be.
+    /// Uploads in parts, as large objects are sent; works for any size.
     pub(super) async fn upload_in_parts(
         &self,
         key: &ObjectKey,
@@ -60,7 +60,7 @@ impl S3Store {
         let size_bytes = body.digest().size_bytes;
         let opened = Spool::open(body).await;
         let mut spool = opened.map_err(|refusal| self.refused(key, refusal))?;
-        // A taken key is told before the bytes are sent; the last request asks again.
+        // A taken key is reported before the bytes are sent; the last request checks again.
         match self.bucket.stat(key).await {
             Ok(None) => {}
             Ok(Some(_)) => return Err(self.taken(key)),
@@ -138,8 +138,7 @@ impl S3Store {
             Ok(sent.e_tag)
         });
         let etag = committed.await?;
-        // A service may say that it completed an upload and then not have done so, or let another one complete
-        // at the same time.
+        // A service may report an upload as completed although it is not, or let another one complete at the same time.
         let found = self.bucket.look(key).await;
         let found = found.map_err(|refusal| self.refused(key, refusal))?;
         let size_bytes = body.digest().size_bytes;
@@ -158,11 +157,11 @@ impl S3Store {
         Err(self.refused(key, Refusal::odd(cause)))
     }
 
-    /// Sends the request that makes the object visible, as often as patience allows. Gives the ETag where the
-    /// service told it.
+    /// Sends the request that makes the object visible, as often as the limits allow. Returns the ETag if the service
+    /// sent one.
     ///
-    /// The SDK would repeat it too, but not tell; whoever knows that an answer was lost can tell our own object
-    /// from somebody else's.
+    /// The SDK would repeat it, too, but without notice; only knowing that a response was lost allows distinguishing
+    /// our own object from a foreign one.
     async fn commit<F>(
         &self,
         key: &ObjectKey,
@@ -226,7 +225,7 @@ impl S3Store {
         }
     }
 
-    /// Whether what is there is what an earlier request, whose answer was lost, has put there.
+    /// Returns `Ok` if the object is the one that an earlier request, whose response was lost, created.
     async fn compare(
         &self,
         key: &ObjectKey,
@@ -261,7 +260,7 @@ async fn send_parts(
     size_bytes: u64,
 ) -> Result<Vec<CompletedPart>, Refusal> {
     let part_bytes = part_bytes(size_bytes);
-    // Dropping it stops what is on its way.
+    // Dropping it cancels the requests in flight.
     let mut flying: JoinSet<Result<CompletedPart, Refusal>> = JoinSet::new();
     let mut parts = Vec::new();
     let mut left = size_bytes;
@@ -293,13 +292,13 @@ async fn landed(
         Some(Ok(part)) => part.map(Some),
         Some(Err(error)) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // Only a runtime that is shutting down cancels; nobody waits for the answer then.
+            // Only a runtime that is shutting down cancels tasks; the result is no longer needed then.
             Err(_) => std::future::pending().await,
         },
     }
 }
 
-/// Equal parts that are few enough.
+/// Size of equal parts within [`MOST_PARTS`].
 fn part_bytes(size_bytes: u64) -> u64 {
     size_bytes
         .div_ceil(MOST_PARTS)
@@ -307,7 +306,7 @@ fn part_bytes(size_bytes: u64) -> u64 {
         .max(PART_BYTES)
 }
 
-/// An upload of ours that is neither completed nor aborted. Dropping it aborts it in the background.
+/// A multipart upload that is neither completed nor aborted. Dropping it aborts it in the background.
 struct Unfinished {
     bucket: Arc<Bucket>,
     path: String,
