@@ -58,7 +58,7 @@ const MOST_FAILURES: usize = 20;
 const FAILURE_WINDOW: Duration = Duration::from_secs(300);
 
 /// Upper bound for the addresses remembered. Beyond it, those without a failure in the window are dropped; if that does
-/// not suffice, all are.
+/// not suffice, half of them: those that used up their budget stay longest, then those with the latest failures.
 const MOST_ADDRESSES: usize = 10_000;
 
 /// Slots and budgets of one server.
@@ -171,7 +171,12 @@ impl Limits {
             });
         }
         if all.len() >= MOST_ADDRESSES {
-            all.clear();
+            let rank =
+                |times: &VecDeque<Duration>| (times.len() >= MOST_FAILURES, times.back().copied());
+            let mut ranks: Vec<_> = all.values().map(rank).collect();
+            ranks.sort_unstable();
+            let middle = ranks[ranks.len() / 2];
+            all.retain(|_, times| rank(times) > middle);
         }
         let times = all.entry(household(address)).or_default();
         while times
@@ -276,5 +281,23 @@ mod tests {
         assert_eq!(limits.fail(one, FAILURE_WINDOW), None);
         let left = Some(Duration::from_secs(1));
         assert_eq!(limits.fail(one, FAILURE_WINDOW), left);
+    }
+
+    #[test]
+    fn a_flood_of_addresses_gives_nobody_his_budget_back() {
+        let limits = Limits::default();
+        let guesser: IpAddr = "192.0.2.1".parse().unwrap();
+        let start = Duration::from_secs(1000);
+        for _ in 0..MOST_FAILURES {
+            assert_eq!(limits.fail(guesser, start), None);
+        }
+        for number in 0..3 * MOST_ADDRESSES as u32 {
+            let other = std::net::Ipv4Addr::from(0x0a00_0000 + number);
+            let later = start + Duration::from_millis(u64::from(number));
+            assert_eq!(limits.fail(other.into(), later), None);
+            assert!(limits.failures.lock().unwrap().len() <= MOST_ADDRESSES);
+        }
+        let after = start + Duration::from_secs(60);
+        assert!(limits.fail(guesser, after).is_some());
     }
 }
