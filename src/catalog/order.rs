@@ -132,7 +132,7 @@ pub(super) fn note_ahead(connection: &Connection, now: DateTime<Utc>) -> Result<
     Ok(())
 }
 
-/// Inserts a copy that is committed now: it is the last one, whatever its clock says.
+/// Inserts a copy that is committed now: it is the last one, regardless of the clock.
 pub(super) fn insert_committed(
     connection: &Connection,
     manifest: &Manifest,

@@ -76,7 +76,7 @@ impl Catalog {
         self.read(|connection| Ok(connection.query_row(sql, [], request_of).optional()?))
     }
 
-    /// Returns the request of a job. `None`: nobody requested it.
+    /// Returns the request of a job. `None`: it was not requested.
     ///
     /// # Errors
     /// If the file cannot be read.
