@@ -6,7 +6,7 @@ use crate::schedule::Schedule;
 
 /// Lists the changes from `old` to `new`, one sentence each; empty if both mean the same.
 ///
-/// A change that needs a restart says so.
+/// The sentence of a change that needs a restart mentions that.
 pub fn diff(old: &Config, new: &Config) -> Vec<String> {
     let mut changes = Vec::new();
     databases(old, new, &mut changes);

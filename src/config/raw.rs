@@ -1,6 +1,6 @@
-//! Mirrors `patina.toml` as it is typed. Invariant: flat structs, so that every position survives.
+//! Mirrors `patina.toml` as typed. Invariant: flat structs, so that every position survives.
 //!
-//! The first line of each field's documentation becomes its description in `patina.schema.json`.
+//! The documentation of each field becomes its description in the JSON Schema of the file (`patina.schema.json`).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
