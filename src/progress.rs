@@ -13,7 +13,7 @@ use crate::types::{DatabaseName, JobId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// Waits for a free slot.
+    /// Waits for its turn.
     Waiting,
     /// Is being read and spooled.
     Export,

@@ -121,8 +121,8 @@ pub fn shell(word: &str) -> String {
     }
 }
 
-/// Escapes text for Markdown: it creates no heading, list, link, image, block or HTML, and no table column. Text
-/// between backticks stays a code span.
+/// Escapes text for Markdown: it creates no heading, bullet list, bracketed link, image, block or HTML, and no table
+/// column. Text between backticks stays a code span.
 pub fn markdown(text: &str) -> String {
     let text = line(text);
     let text = text.trim();

@@ -122,7 +122,7 @@ pub(super) struct RawExport {
     /// Further attempts after a lost connection, 0 to 20, with growing pauses. Default: `3`.
     #[schemars(extend("minimum" = 0, "maximum" = 20))]
     pub(super) retries: Maybe<u32>,
-    /// Compression of daily files; downloads are always plain SQL. Default: `none`.
+    /// Compression of daily files; downloads are always uncompressed. Default: `none`.
     #[schemars(with = "Option<String>", extend("enum" = ["none", "gzip", "zstd"]))]
     pub(super) compression: Maybe<Compression>,
     /// Proof that a copy must pass before it counts: `restore` or only `checksum`. Default: `restore`.
