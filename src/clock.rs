@@ -1,4 +1,4 @@
-//! Tells the time and waits. Invariant: no other module reads the system's clock.
+//! Provides wall time, monotonic time and sleeping. Invariant: no other module reads the system's clock.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,27 +7,28 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Wall time, monotonic time and waiting, as one thing that tests can hold in their hands.
+/// Clock with wall time, monotonic time and sleeping, which tests replace by [`ManualClock`].
 #[async_trait]
 pub trait Clock: Send + Sync {
-    /// The wall time. It may jump either way: a person or NTP sets it.
+    /// Returns the wall time. It may jump either way: a person or NTP sets it.
     fn now(&self) -> DateTime<Utc>;
 
-    /// The time since a fixed but unknown start, never going back. Compare two readings of one clock.
+    /// Returns the time since a fixed but unknown start; it never goes back. Only readings of the same clock are
+    /// comparable.
     fn elapsed(&self) -> Duration;
 
-    /// Returns once `duration` has passed on the monotonic clock.
+    /// Returns once `duration` has passed on a monotonic clock.
     async fn sleep(&self, duration: Duration);
 }
 
-/// The machine's clock.
+/// Clock of the machine.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock {
     start: Duration,
 }
 
 impl SystemClock {
-    /// A clock whose monotonic time starts now.
+    /// Creates a clock whose monotonic time starts now.
     pub fn new() -> Self {
         Self {
             start: since_boot(),
@@ -41,7 +42,7 @@ impl Default for SystemClock {
     }
 }
 
-/// The time since the machine started, sleep included: after a suspended night both times have gone on.
+/// Time since the machine started, including suspension, so that it advances as the wall time does.
 fn since_boot() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
     Duration::try_from(time).unwrap_or(Duration::ZERO)
@@ -62,7 +63,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved; sleeping on it moves it and takes no real time.
+/// Clock that stands still until it is moved; sleeping on it moves it and takes no real time.
 #[derive(Debug)]
 pub struct ManualClock {
     hands: Mutex<Hands>,
@@ -75,7 +76,7 @@ struct Hands {
 }
 
 impl ManualClock {
-    /// A clock that shows `now`, its monotonic time being zero.
+    /// Creates a clock that shows `now`, with a monotonic time of zero.
     pub fn at(now: DateTime<Utc>) -> Self {
         let elapsed = Duration::ZERO;
         Self {
@@ -83,12 +84,12 @@ impl ManualClock {
         }
     }
 
-    /// Sets the wall time alone, as NTP or a person would. The monotonic time does not notice.
+    /// Sets the wall time only, as NTP or a person would. The monotonic time stays the same.
     pub fn set(&self, now: DateTime<Utc>) {
         self.hands().now = now;
     }
 
-    /// Lets `duration` pass: both times go forward.
+    /// Advances both times by `duration`.
     pub fn advance(&self, duration: Duration) {
         let mut hands = self.hands();
         hands.elapsed += duration;

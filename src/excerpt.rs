@@ -1,28 +1,30 @@
-//! Shortens text that others wrote: an error of SQLite or of a service, a hook's words, a name. Invariant: what is kept
-//! is unchanged, a cut is visible and never divides what a person sees as one character, and a way out survives.
+//! Shortens text from outside: an error of SQLite or of a service, a hook's message, a name. Invariant: the kept part
+//! is unchanged, a cut is visible and never divides a grapheme (unless the first one alone is too long), and a hint is
+//! kept.
 
 use std::borrow::Cow;
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Stands for the rest of a text that was cut.
+/// Marks the place of a cut.
 pub const REST: char = '…';
 
-/// An error's message is kept to so many characters: enough for a path, a name and a cause.
+/// Upper bound for the characters of an error's message: enough for a path, a name and a cause.
 pub const ERROR_CHARS: usize = 1_000;
 
-/// What a whole event may hold: a job's failures, each with its reason.
+/// Upper bound for the characters of a whole event: a job's failures, each with its reason.
 pub const EVENT_CHARS: usize = 16_000;
 
-/// What precedes the way out in an error's text.
+/// Separator before the hint in an error's text.
 const HINT: &str = "\nhint: ";
 
-/// At most so many characters.
+/// Truncates text to at most `most_chars` characters.
 pub fn excerpt(text: &str, most_chars: usize) -> Cow<'_, str> {
     cut(text, most_chars, |text| text.chars().count())
 }
 
-/// At most `most` by this measure; the mark of the cut counts. A longer text must never measure less.
+/// Truncates text to at most `most` by this measure, the mark of the cut included. A longer text must never measure
+/// less.
 pub fn cut(text: &str, most: usize, measure: impl Fn(&str) -> usize) -> Cow<'_, str> {
     if measure(text) <= most {
         return Cow::Borrowed(text);
@@ -32,7 +34,7 @@ pub fn cut(text: &str, most: usize, measure: impl Fn(&str) -> usize) -> Cow<'_, 
     let fitting = ends.partition_point(|end| fits(*end));
     let mut end = fitting.checked_sub(1).map_or(0, |last| ends[last]);
     if end == 0 {
-        // A first character with more marks than fit: some of it is better than nothing.
+        // If the first grapheme does not fit, a part of it is better than nothing.
         let ends: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
         let fitting = ends.partition_point(|end| fits(*end));
         end = fitting.checked_sub(1).map_or(0, |last| ends[last]);
@@ -43,7 +45,7 @@ pub fn cut(text: &str, most: usize, measure: impl Fn(&str) -> usize) -> Cow<'_, 
     }
 }
 
-/// An error's message and its way out, each of bounded length.
+/// Truncates an error's message and its hint, each on its own.
 pub fn error(text: &str) -> String {
     let (message, hint) = split_hint(text);
     let message = excerpt(message, ERROR_CHARS);
@@ -53,7 +55,7 @@ pub fn error(text: &str) -> String {
     }
 }
 
-/// What happened, and the way out where there is one.
+/// Splits an error into its message and its hint, if any.
 pub fn split_hint(text: &str) -> (&str, Option<&str>) {
     match text.split_once(HINT) {
         Some((message, hint)) => (message, Some(hint)),
@@ -61,7 +63,7 @@ pub fn split_hint(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Several errors as one: what happened each time, then each way out once.
+/// Joins several errors: all messages first, then each distinct hint once.
 pub fn joined(errors: &[String]) -> String {
     let parts = errors.iter().map(|error| split_hint(error));
     let messages: Vec<&str> = parts.clone().map(|(message, _)| message).collect();
@@ -85,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_cut_never_divides_what_a_person_sees_as_one_character() {
-        // A flag, a family, an accent that combines, a Thai and a Devanagari syllable.
+        // A flag, a family, a combining accent, a Thai and a Devanagari syllable.
         for (text, most, expected) in [
             ("ab🇩🇪cd", 4, "ab…"),
             ("ab🇩🇪cd", 5, "ab🇩🇪…"),

@@ -1,7 +1,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 #![warn(missing_docs)]
 
-// The order is the law: a module imports only modules declared above it (tests/it/tidy.rs).
+// The order matters: a module imports only modules declared above it (checked by tests/it/tidy).
 pub mod excerpt;
 pub mod quote;
 pub mod types;

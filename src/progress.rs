@@ -1,4 +1,5 @@
-//! Counts what a long job has done so far, for the terminal and the event stream. Invariant: counting never waits.
+//! Counts the progress of a long job, for the terminal and the event stream. Invariant: updating the counters never
+//! blocks.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,17 +9,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{DatabaseName, JobId};
 
-/// What is being done to one database.
+/// Stage of the backup of one database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Waits for its turn.
     Waiting,
-    /// Is read and spooled.
+    /// Is being read and spooled.
     Export,
-    /// Is restored and compared.
+    /// Is being restored and compared.
     Drill,
-    /// Is written to the stores and read back.
+    /// Is being written to the stores and read back.
     Store,
     /// Has ended, well or not.
     Ended,
@@ -33,7 +34,7 @@ impl Stage {
         Self::Ended,
     ];
 
-    /// The word a person reads.
+    /// Word for people.
     pub fn word(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -45,7 +46,7 @@ impl Stage {
     }
 }
 
-/// The counters of one database's backup; shared between who works and who shows.
+/// Counters of one database's backup; shared between worker and display.
 #[derive(Debug, Default)]
 pub struct Progress {
     stage: AtomicU8,
@@ -56,28 +57,28 @@ pub struct Progress {
     waits: Arc<Waits>,
 }
 
-/// How long one database waited for what it shares with others: that is not its own time. Clones of the handle count
-/// together.
+/// Total time that one database waited for shared resources, which does not count as its own time. Waits that overlap
+/// count once.
 #[derive(Debug, Default)]
 pub struct Waits(Mutex<Waited>);
 
 #[derive(Debug, Default)]
 struct Waited {
-    /// Waits that ended.
+    /// Sum of the waits that ended.
     past: Duration,
-    /// Waits that go on, and since when at least one does, on the monotonic clock.
+    /// Number of current waits, and their common start on the monotonic clock.
     going_on: Option<(u32, Duration)>,
 }
 
 impl Waits {
-    /// A wait begins at the monotonic time `now`.
+    /// Begins a wait at the monotonic time `now`.
     pub fn begin(&self, now: Duration) {
         let mut waited = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (count, since) = waited.going_on.unwrap_or((0, now));
         waited.going_on = Some((count + 1, since));
     }
 
-    /// A wait that began ends at `now`.
+    /// Ends a wait at `now`.
     pub fn end(&self, now: Duration) {
         let mut waited = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         waited.going_on = match waited.going_on {
@@ -90,7 +91,7 @@ impl Waits {
         };
     }
 
-    /// All waiting up to `now`, a wait that goes on included.
+    /// Total waiting time up to `now`, including a current wait.
     pub fn until(&self, now: Duration) -> Duration {
         let waited = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let going_on = waited
@@ -100,7 +101,7 @@ impl Waits {
     }
 }
 
-/// The counters of all databases of a job, in the order they will start.
+/// Counters of all databases of a job, in their starting order.
 #[derive(Debug)]
 pub struct Board {
     job: JobId,
@@ -108,12 +109,12 @@ pub struct Board {
 }
 
 impl Board {
-    /// Counters for these databases in a job of a new id.
+    /// Creates counters for these databases in a job with a new id.
     pub fn new<'a>(names: impl IntoIterator<Item = &'a DatabaseName>) -> Self {
         Self::of_job(JobId::random(), names)
     }
 
-    /// Counters for these databases in the job that gets this id.
+    /// Creates counters for these databases in the job with this id.
     pub fn of_job<'a>(job: JobId, names: impl IntoIterator<Item = &'a DatabaseName>) -> Self {
         let counters = names.into_iter().map(|name| (name.clone(), Arc::default()));
         Self {
@@ -122,18 +123,18 @@ impl Board {
         }
     }
 
-    /// The job that counts here.
+    /// Id of the job.
     pub fn job(&self) -> JobId {
         self.job
     }
 
-    /// The counters of one database; ones that nobody sees where the board has none.
+    /// Counters of one database; unobserved ones if the job does not include it.
     pub fn of(&self, name: &DatabaseName) -> Arc<Progress> {
         let entry = self.counters.iter().find(|(known, _)| known == name);
         entry.map_or_else(Arc::default, |(_, progress)| Arc::clone(progress))
     }
 
-    /// All databases and their counters.
+    /// Iterates over all databases with their counters.
     pub fn iter(&self) -> impl Iterator<Item = (&DatabaseName, &Arc<Progress>)> {
         self.counters
             .iter()
@@ -147,12 +148,12 @@ impl Default for Board {
     }
 }
 
-/// The boards of the jobs at work just now, for whoever watches. Clones are the same.
+/// Counters of the jobs that run now, for display. Clones share their contents.
 #[derive(Debug, Clone, Default)]
 pub struct Live(Arc<Mutex<Vec<Arc<Board>>>>);
 
 impl Live {
-    /// Shows a board until what is returned is dropped.
+    /// Registers the counters of a job until the returned guard is dropped.
     pub fn show(&self, board: &Arc<Board>) -> Shown {
         self.with(|boards| boards.push(Arc::clone(board)));
         Shown {
@@ -161,12 +162,12 @@ impl Live {
         }
     }
 
-    /// The boards that are shown, the first shown first.
+    /// Registered counters, the first registered first.
     pub fn boards(&self) -> Vec<Arc<Board>> {
         self.with(|boards| boards.clone())
     }
 
-    /// Whether no job is at work.
+    /// True if no job is registered.
     pub fn is_idle(&self) -> bool {
         self.with(|boards| boards.is_empty())
     }
@@ -176,7 +177,7 @@ impl Live {
     }
 }
 
-/// A board that is shown.
+/// Guard that keeps the counters of a job registered.
 #[derive(Debug)]
 #[must_use = "a board is shown until this is dropped"]
 pub struct Shown {
@@ -191,51 +192,51 @@ impl Drop for Shown {
     }
 }
 
-/// One reading of the counters.
+/// Snapshot of the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
-    /// What is being done.
+    /// Current stage.
     pub stage: Stage,
-    /// Rows read so far.
+    /// Number of rows read so far.
     pub rows: u64,
-    /// Rows there are; 0 while unknown.
+    /// Total number of rows; 0 while unknown.
     pub total_rows: u64,
-    /// Bytes handled in this stage so far.
+    /// Number of bytes processed in this stage so far.
     pub bytes: u64,
-    /// Bytes this stage has to handle; 0 while unknown.
+    /// Total number of bytes of this stage; 0 while unknown.
     pub total_bytes: u64,
 }
 
 impl Progress {
-    /// Enters a stage that has `total_bytes` to handle; 0 where that is unknown.
+    /// Enters a stage with `total_bytes` to process; 0 if that is unknown.
     pub fn enter(&self, stage: Stage, total_bytes: u64) {
         self.bytes.store(0, Ordering::Relaxed);
         self.total_bytes.store(total_bytes, Ordering::Relaxed);
         self.stage.store(stage as u8, Ordering::Relaxed);
     }
 
-    /// Says how many rows there are; counting starts again from none.
+    /// Sets the total number of rows, and resets the counted rows to zero.
     pub fn expect_rows(&self, rows: u64) {
         self.rows.store(0, Ordering::Relaxed);
         self.total_rows.store(rows, Ordering::Relaxed);
     }
 
-    /// Counts rows.
+    /// Adds to the counted rows.
     pub fn add_rows(&self, rows: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
     }
 
-    /// Counts bytes.
+    /// Adds to the counted bytes.
     pub fn add_bytes(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// How long the database waited for what it shares with others.
+    /// Time that the database waited for shared resources.
     pub fn waits(&self) -> &Arc<Waits> {
         &self.waits
     }
 
-    /// Takes over what another process's counters read.
+    /// Copies a snapshot of another process's counters.
     pub fn set(&self, reading: &Reading) {
         self.rows.store(reading.rows, Ordering::Relaxed);
         self.total_rows.store(reading.total_rows, Ordering::Relaxed);
@@ -245,7 +246,7 @@ impl Progress {
         self.stage.store(reading.stage as u8, Ordering::Relaxed);
     }
 
-    /// The counters now: not of one instant, but each as it was when looked at.
+    /// Reads the counters, each on its own: together they are not a consistent snapshot.
     pub fn read(&self) -> Reading {
         let stage = usize::from(self.stage.load(Ordering::Relaxed));
         Reading {
@@ -259,7 +260,7 @@ impl Progress {
 }
 
 impl Reading {
-    /// The part that is done, 0.0 to 1.0; `None` while the total is unknown.
+    /// Fraction that is done, 0.0 to 1.0; `None` while the total is unknown.
     pub fn fraction(&self) -> Option<f64> {
         let (done, total) = match self.stage {
             Stage::Waiting => return None,

@@ -1,8 +1,8 @@
-//! Writes text from outside into a context: a terminal, a log, Markdown, a shell command, TOML, JSON. Invariant: what
-//! stood in a name, a value, an error or a manifest is read there, and never obeyed.
+//! Escapes text from outside for a context: a terminal, a log, Markdown, a shell command, TOML, JSON. Invariant: a
+//! name, a value, an error or a manifest is shown as text there, and never interpreted.
 //!
-//! One function per context. [`line()`] is the ground of the others: nothing that it gives moves a cursor, begins a line,
-//! hides, or changes the direction of what follows.
+//! One function per context. The others build on [`line()`]: its result never moves a cursor, begins a line, hides, or
+//! changes the direction of the following text.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -12,11 +12,12 @@ use serde_json::ser::{Formatter, PrettyFormatter};
 
 use crate::excerpt::excerpt;
 
-/// A name in a message keeps so many characters: enough to tell it from others.
+/// Upper bound for the characters of a name in a message: enough to distinguish names.
 pub const NAME_CHARS: usize = 200;
 
-/// Whether `c` does something where it is shown, or is not seen: controls (C0, DEL, C1), ends of lines and paragraphs,
-/// marks of direction, what has no width, tags. Joiners and variation selectors stay: scripts and emoji need them.
+/// True if `c` has an effect where it is shown, or is invisible: controls (C0, DEL, C1), ends of lines and paragraphs,
+/// direction marks, characters without width, tags. Joiners and variation selectors are not hidden: scripts and emoji
+/// need them.
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -25,43 +26,44 @@ pub fn is_hidden(c: char) -> bool {
             | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Whether all of `text` is seen as it is, on one line.
+/// True if `text` is shown literally and on one line.
 pub fn is_plain(text: &str) -> bool {
     !text.contains(is_hidden)
 }
 
-/// Text on one line of a terminal, a log or a page: what is hidden becomes its escape, such as `\n` or `\u{1b}`.
+/// Escapes text for one line of a terminal, a log or a page: hidden characters become escapes, such as `\n` or
+/// `\u{1b}`.
 pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, is_hidden)
 }
 
-/// A message of several lines, as they were composed; within each, as [`line()`].
+/// Escapes a message of several lines: line breaks stay, and each line is escaped as by [`line()`].
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && is_hidden(c))
 }
 
-/// A name for a message: on one line, and cut where it is very long.
+/// Escapes a name for a message: on one line, and truncated if very long.
 pub fn name(text: &str) -> String {
     excerpt(&line(text), NAME_CHARS).into_owned()
 }
 
-/// Text that came from outside, as [`line()`], and at most so many characters of it.
+/// Escapes text from outside as [`line()`] does, and truncates it to `most_chars` characters.
 pub fn foreign(text: &str, most_chars: usize) -> String {
-    // Whatever is spelled out grows: no more than this can be left of it.
+    // Escapes are longer than their characters: no more than this can be left of it.
     let first: String = text.chars().take(most_chars.saturating_add(1)).collect();
     excerpt(&line(&first), most_chars).into_owned()
 }
 
-/// A column of text is never made wider than this; what is longer moves its own line alone.
+/// Upper bound for the width of a column of text; a longer text shifts only its own line.
 pub const MOST_COLUMN_CHARS: usize = 200;
 
-/// `text` with blanks behind it up to `width` characters, within [`MOST_COLUMN_CHARS`].
+/// Pads `text` with blanks up to `width` characters, within [`MOST_COLUMN_CHARS`].
 pub fn padded(text: &str, width: usize) -> String {
     format!("{text}{}", blanks(text, width))
 }
 
-/// The blanks that bring `text` to `width` characters, within [`MOST_COLUMN_CHARS`]. The standard library's `{:width$}`
-/// panics where a width does not fit 16 bits.
+/// Blanks that pad `text` to `width` characters, within [`MOST_COLUMN_CHARS`]. The standard library's `{:width$}`
+/// panics if a width does not fit 16 bits.
 pub fn blanks(text: &str, width: usize) -> String {
     let width = width.min(MOST_COLUMN_CHARS);
     " ".repeat(width.saturating_sub(text.chars().count()))
@@ -82,25 +84,26 @@ fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// An event of the log: always one line. A way out follows its message behind a semicolon.
+/// Escapes a log event: always one line. A hint follows its message after a semicolon.
 pub fn log(text: &str) -> String {
     line(&text.replace("\nhint: ", "; hint: ")).into_owned()
 }
 
-/// The same of an event that was drawn with colours: ESC stays, which what draws them has taken out of all else.
+/// Same as [`log()`], for an event drawn with colours: ESC stays, because the drawing code has removed it from the text
+/// itself.
 pub fn log_drawn(text: &str) -> String {
     let text = text.replace("\nhint: ", "; hint: ");
     escaped(&text, |c| c != '\u{1b}' && is_hidden(c)).into_owned()
 }
 
-/// A word of a POSIX shell: the command gets exactly `word`, and no line of the command is a part of it.
+/// Quotes a word for a POSIX shell: the command gets exactly `word` (without NUL), on one line.
 pub fn shell(word: &str) -> String {
     if is_plain(word) {
-        // It refuses a NUL alone, which is hidden.
+        // `shlex` rejects only NUL, which is hidden.
         return shlex::try_quote(word).map_or_else(|_| "''".to_owned(), Cow::into_owned);
     }
     let mut format = String::with_capacity(4 * word.len());
-    // No argument of a program holds a NUL.
+    // No argument of a program can contain a NUL.
     for byte in word.bytes().filter(|byte| *byte != 0) {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' | b' ' => {
@@ -111,15 +114,15 @@ pub fn shell(word: &str) -> String {
             }
         }
     }
-    // A substitution drops newlines at its end.
+    // A command substitution drops trailing newlines.
     match word.ends_with('\n') {
         true => format!("$'{format}'"),
         false => format!("\"$(printf -- '{format}')\""),
     }
 }
 
-/// Text between Markdown of ours: it makes no heading, list, link, image, block or HTML, and no column of a table. What
-/// stands between backticks stays a code span.
+/// Escapes text for Markdown: it creates no heading, bullet list, bracketed link, image, block or HTML, and no table
+/// column. Text between backticks stays a code span.
 pub fn markdown(text: &str) -> String {
     let text = line(text);
     let text = text.trim();
@@ -150,7 +153,7 @@ pub fn markdown(text: &str) -> String {
     safe
 }
 
-/// The length of the code span that `text` begins with; none begins with what could open a block.
+/// Length of the code span at the start of `text`; `None` for a fence that could open a block.
 fn code_span(text: &str) -> Option<usize> {
     let fence = &text[..text.len() - text.trim_start_matches('`').len()];
     let mut at = fence.len();
@@ -167,7 +170,7 @@ fn code_span(text: &str) -> Option<usize> {
     }
 }
 
-/// Whether letters or digits stand on both sides: Markdown reads no emphasis there.
+/// True if letters or digits are on both sides: Markdown reads no emphasis there.
 fn is_within_word(text: &str, at: usize) -> bool {
     let before = text[..at].chars().next_back();
     let after = text[at..].chars().nth(1);
@@ -176,7 +179,7 @@ fn is_within_word(text: &str, at: usize) -> bool {
         .all(|c| c.is_some_and(|c| c.is_alphanumeric() || c == '_'))
 }
 
-/// Text as a Markdown code span: shown letter by letter.
+/// Formats text as a Markdown code span, shown literally.
 pub fn code(text: &str) -> String {
     let text = line(text);
     let (mut longest, mut run) = (0, 0);
@@ -191,12 +194,12 @@ pub fn code(text: &str) -> String {
     format!("{fence} {text} {fence}")
 }
 
-/// The same in a cell of a table.
+/// Same as [`code()`], for a cell of a table.
 pub fn code_cell(text: &str) -> String {
     code(text).replace('|', "\\|")
 }
 
-/// A command's block: the command is on lines of its own, and nothing in it ends the block.
+/// Formats a command as a code block: the command has its own lines, and nothing in it ends the block.
 pub fn block(command: &str) -> String {
     let mut fence = "```".to_owned();
     while command.contains(&fence) {
@@ -205,7 +208,7 @@ pub fn block(command: &str) -> String {
     format!("{fence}sh\n{command}\n{fence}\n")
 }
 
-/// A TOML string on one line.
+/// Formats a TOML string on one line.
 pub fn toml(value: &str) -> String {
     let mut text = String::with_capacity(value.len() + 2);
     text.push('"');
@@ -222,9 +225,9 @@ pub fn toml(value: &str) -> String {
     text
 }
 
-/// JSON in which every hidden character is an escape: the same document, safe to show in a terminal.
+/// Escapes every hidden character in JSON: the same document, safe to show in a terminal.
 pub fn json(document: &str) -> Cow<'_, str> {
-    // Outside its strings, a document holds none but the blanks of its layout.
+    // Outside its strings, a document contains none except the blanks of its layout.
     let is_escaped = |c: char| !matches!(c, '\n' | '\t' | '\r') && is_hidden(c);
     if !document.contains(is_escaped) {
         return Cow::Borrowed(document);
@@ -258,7 +261,7 @@ pub fn write_json(
     document.serialize(&mut serializer)
 }
 
-/// Indented JSON without hidden characters.
+/// Formatter for indented JSON without hidden characters.
 #[derive(Default)]
 struct Shown(PrettyFormatter<'static>);
 
@@ -333,7 +336,7 @@ mod tests {
         assert_eq!(foreign("short", 5), "short");
     }
 
-    /// Every context's form of a name that tries to leave it.
+    /// Names that try to leave their context.
     const HOSTILE: [&str; 12] = [
         "plain",
         "it's \"so\" `id` $(id) \\ ; & | < > * ? #",

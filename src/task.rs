@@ -1,5 +1,5 @@
-//! Looks at tasks and runs what they find due. Invariant: a task takes no input and never runs beside itself: timer,
-//! reload and "run now" all only say "look again".
+//! Checks tasks and runs those that have work. Invariant: a task takes no input and never runs twice at the same time;
+//! timer, reload and "run now" only cause another check.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -13,53 +13,55 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 
-/// The wall clock is read again at least so often: nobody tells when the machine slept or its clock was set.
+/// Longest time between two readings of the wall clock: nothing reports that the machine slept or that its clock was
+/// set.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// No shorter pause: a task that always wants to be looked at would keep a core busy.
+/// Shortest pause: a task that always wants to be checked would keep a core busy.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The work a task found to do.
+/// Work that a task found to do.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Something that is done from time to time.
+/// Recurring task.
 pub trait Task: Send + Sync {
-    /// Its name: for logs, and to tell whether it is at work. No two tasks have the same.
+    /// Name of the task, unique: for logs, and to tell if it is at work.
     fn name(&self) -> &str;
 
-    /// Looks at what there is to do now. It must be quick: while it looks, nobody else does.
+    /// Decides what to do now. It must be quick: no other task is checked meanwhile.
     fn activate(&self, now: DateTime<Utc>) -> Next;
 }
 
-/// What a task wants.
+/// Decision of a task.
 pub enum Next {
-    /// Nothing until this moment; `None`: nothing until somebody activates it.
+    /// Nothing to do until this time; `None`: nothing until somebody activates it.
     Rest(Option<DateTime<Utc>>),
-    /// To work. It is looked at again when that ends, well or not.
+    /// Work to run. The task is checked again when it ends, well or not.
     Work(Work),
 }
 
-/// Says "look again" to every task. Clones say it to the same ones.
+/// Handle that causes a check of every task. Clones act on the same tasks.
 #[derive(Debug, Clone, Default)]
 pub struct Activator(Arc<Notify>);
 
 impl Activator {
-    /// Has every task look soon; calls that come before it does are one. One that is at work looks when it ends.
+    /// Causes a soon check of every task; several calls before that are one. A task at work is checked when its work
+    /// ends.
     pub fn activate(&self) {
         self.0.notify_one();
     }
 }
 
-/// What the driver sees, for status lines.
+/// State of the driver, for status lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// The tasks at work.
+    /// Names of the tasks at work.
     pub at_work: Vec<String>,
-    /// The task that wants to work next, and when; `None`: none has a time.
+    /// Next task to be checked, with the time; `None`: no task has a time.
     pub next: Option<(String, DateTime<Utc>)>,
 }
 
-/// Looks at tasks when they want it, when they are activated, and when the clock goes back.
+/// Driver that checks tasks at their time, on activation, and when the clock goes back.
 pub struct Driver {
     entries: Vec<Entry>,
     working: JoinSet<()>,
@@ -76,9 +78,9 @@ struct Entry {
 
 #[derive(Clone, Copy)]
 enum State {
-    /// To be looked at.
+    /// Needs a check.
     Fresh,
-    /// Looked at, with nothing to do until then.
+    /// Checked, with nothing to do until a time.
     Resting {
         looked_at: DateTime<Utc>,
         until: Option<DateTime<Utc>>,
@@ -87,7 +89,7 @@ enum State {
 }
 
 impl State {
-    /// A clock that was set back makes every answer old.
+    /// True if the task needs a check; a clock that was set back invalidates every earlier decision.
     fn wants_a_look(self, now: DateTime<Utc>) -> bool {
         match self {
             Self::Fresh => true,
@@ -100,7 +102,7 @@ impl State {
 }
 
 impl Driver {
-    /// A driver of these tasks that reads the clock at least every `longest_pause`.
+    /// Creates a driver of these tasks that reads the clock at least every `longest_pause`.
     pub fn new(
         tasks: Vec<Arc<dyn Task>>,
         clock: Arc<dyn Clock>,
@@ -119,8 +121,8 @@ impl Driver {
         driver
     }
 
-    /// Drives other tasks from now on and looks at each. Work that was begun goes on; a task of the same name begins
-    /// no other until it ended.
+    /// Replaces all tasks and checks the new ones. Running work continues; a task of the same name starts no other work
+    /// before it ends.
     pub fn replace(&mut self, tasks: Vec<Arc<dyn Task>>) {
         let entries = tasks.into_iter().map(|task| {
             let is_at_work = self.names.values().any(|name| name == task.name());
@@ -133,8 +135,8 @@ impl Driver {
         self.entries = entries.collect();
     }
 
-    /// Drives until `stop`, then waits for the work that was begun. `beat` is called in each round: that it is called
-    /// no more means that the loop hangs. Tasks that come through `replacements` take the place of all there are.
+    /// Runs until `stop`, then waits for running work. `beat` is called in each round: if it is no longer called, the
+    /// loop hangs. Tasks that arrive through `replacements` replace all others.
     pub async fn run(
         &mut self,
         stop: &CancellationToken,

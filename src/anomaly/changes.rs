@@ -1,22 +1,22 @@
-//! Holds a copy against the one before it: what is told once, and not again every night.
+//! Compares a copy with the one before it, so that a difference is reported once, not every night.
 
 use crate::types::{Exception, ExceptionKind, Manifest};
 
-/// What is new of a copy.
+/// Differences of a copy from the one before it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
-    /// The copy's form and why it has it, where the copy before had another one or had it for another reason.
+    /// Form of the copy with its reason, if the previous copy had another form or another reason.
     pub form: Option<String>,
-    /// Whether there is a copy before, and it had another form or another reason.
+    /// True if there is a previous copy, and it had another form or another reason.
     pub is_switch: bool,
-    /// Exceptions that the copy before did not have.
+    /// Exceptions that the previous copy did not have.
     pub new_exceptions: Vec<Exception>,
-    /// How many exceptions the copy before had, too.
+    /// Number of exceptions that the previous copy also had.
     pub known_exceptions: usize,
 }
 
-/// What is new of `current`; `previous` is the copy before it, where there is one. Rows of tables that `skip_data` names
-/// are left out because somebody wants that: they are not news.
+/// Differences of `current` from `previous`, the copy before it, if any. Missing rows of tables that `skip_data` names
+/// are left out, because they are intended.
 pub fn changes(current: &Manifest, previous: Option<&Manifest>, skip_data: &[String]) -> Changes {
     let known = previous.map_or(&[][..], |previous| &previous.exceptions);
     let is_known = |exception: &&Exception| known.iter().any(|other| is_same(other, exception));
@@ -36,7 +36,7 @@ pub fn changes(current: &Manifest, previous: Option<&Manifest>, skip_data: &[Str
     }
 }
 
-/// The form in a person's words, where it is not as before; a first copy as SQL text is as everyone expects.
+/// Description of the form, if it differs from the previous one; a first copy as SQL text is expected and gives none.
 fn form_change(current: &Manifest, previous: Option<&Manifest>) -> Option<String> {
     let why = current.source.method_reason.as_deref();
     let text = match (current.is_image(), why) {
@@ -60,7 +60,7 @@ fn is_same(one: &Exception, other: &Exception) -> bool {
         && gist(&one.reason) == gist(&other.reason)
 }
 
-/// A text without what may be another one every night: counts, row numbers, names of files with a job's id in them.
+/// Words of a text without those that may change every night: counts, row numbers, file names with a job's id.
 fn gist(text: &str) -> Vec<&str> {
     let words = text.split_whitespace();
     words

@@ -1,5 +1,5 @@
-//! Holds copies and results against what is usual, and says what is not. Invariant: no verdict without something to
-//! compare with, and every finding carries the numbers it rests on.
+//! Compares copies and results with the usual values, and reports deviations. Invariant: no verdict without something
+//! to compare with, and every finding carries its numbers.
 
 mod changes;
 mod rows;
@@ -16,16 +16,16 @@ pub use self::changes::{Changes, changes};
 pub use self::rows::RowDrop;
 use crate::types::{BackupDate, ByteCount, Sha256, counted};
 
-/// So many days before today give the usual size.
+/// Number of days before today that determine the usual size.
 pub const SIZE_DAYS: u64 = 7;
 
-/// Fewer copies than this do not make a mean.
+/// Minimum number of copies for a mean.
 pub const LEAST_SAMPLES: usize = 3;
 
-/// The most rows of so many days stand for a table, so that a slow loss is seen.
+/// Number of days whose highest row count stands for a table, so that a slow loss is noticed.
 pub const ROWS_DAYS: u64 = 28;
 
-/// When to worry about a database.
+/// Alert thresholds of a database.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thresholds {
     /// Critical without a good copy for this long; longer than `warn_after`.
@@ -36,23 +36,23 @@ pub struct Thresholds {
     pub shrink_below: f64,
     /// Alert strictly above this multiple of the 7-day mean size, at least 1.
     pub grow_above: f64,
-    /// Alert where a table has strictly fewer than this part of its rows, 0 to 1; at 0 its rows are not looked at.
+    /// Alert if a table has strictly fewer than this part of its rows, 0 to 1; at 0 its rows are not checked.
     pub rows_below: f64,
     /// Critical after this many failures in a row, at least 1.
     pub consecutive_failures: u32,
 }
 
-/// When to worry about the tables of a database.
+/// Row thresholds for the tables of a database.
 #[derive(Debug, Clone, Copy)]
 pub struct RowLimits<'a> {
-    /// [`Thresholds::rows_below`]: for each table that has none of its own.
+    /// [`Thresholds::rows_below`], for each table without its own value.
     pub below: f64,
-    /// Tables that have one of their own.
+    /// Tables with their own value.
     pub tables: &'a BTreeMap<String, f64>,
 }
 
 impl RowLimits<'_> {
-    /// What counts for a table; letter case does not matter in SQLite's names.
+    /// Value for a table; names are compared without case, as in SQLite.
     fn of(&self, table: &str) -> f64 {
         let same = |name: &&String| name.eq_ignore_ascii_case(table);
         let own = self.tables.keys().find(same);
@@ -60,45 +60,45 @@ impl RowLimits<'_> {
     }
 }
 
-/// What the rules know of a good copy.
+/// Facts about a good copy that the rules use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
-    /// The day it stands for.
+    /// Day of the backup.
     pub date: BackupDate,
-    /// The bytes of its SQL text, whatever they were compressed to.
+    /// Uncompressed bytes of its SQL text or image.
     pub size_bytes: u64,
-    /// The digest over its schema.
+    /// Digest of its schema.
     pub schema: Sha256,
     /// Rows by table.
     pub tables: BTreeMap<String, u64>,
 }
 
-/// Something about a copy that is not as usual.
+/// Deviation of a copy from the usual.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// It is strictly below `shrink_below` of the mean.
+    /// The size is strictly below `shrink_below` of the mean.
     SizeDecrease(SizeChange),
-    /// It is strictly above `grow_above` of the mean.
+    /// The size is strictly above `grow_above` of the mean.
     SizeIncrease(SizeChange),
-    /// Tables lost more of their rows than they may, or are gone; never empty, in the order of names.
+    /// Tables lost more rows than permitted, or are gone; never empty, in the order of names.
     RowsDropped(Vec<RowDrop>),
-    /// The schema is another one than in the copy before.
+    /// The schema differs from that of the previous copy.
     SchemaChanged {
-        /// Tables that were not there before.
+        /// Tables that are new.
         added: Vec<String>,
-        /// Tables that are not there any more.
+        /// Tables that are gone.
         removed: Vec<String>,
     },
 }
 
-/// A size beside the usual one.
+/// Size compared with the usual one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SizeChange {
-    /// The copy's size.
+    /// Size of the copy.
     pub size_bytes: u64,
-    /// The mean it is held against, rounded down.
+    /// Mean of the previous copies, rounded down.
     pub mean_bytes: u64,
-    /// How many copies the mean is of; at least [`LEAST_SAMPLES`].
+    /// Number of copies in the mean; at least [`LEAST_SAMPLES`].
     pub samples: usize,
 }
 
@@ -117,7 +117,7 @@ impl fmt::Display for SizeChange {
     }
 }
 
-/// Holds a copy against the good ones before it; `history` has the newest first and not the copy itself.
+/// Compares a copy with the good ones before it; `history` has the newest first, without the copy itself.
 pub fn judge(
     current: &Sample,
     history: &[Sample],
@@ -134,7 +134,7 @@ pub fn judge(
         .collect()
 }
 
-/// The size alone: against the mean of the copies of the previous [`SIZE_DAYS`] days, today excluded.
+/// Compares the size with the mean of the copies of the previous [`SIZE_DAYS`] days, today excluded.
 pub fn judge_size(current: &Sample, history: &[Sample], limits: &Thresholds) -> Option<Finding> {
     let week = week_before(current, history);
     let sizes: Vec<u64> = week.map(|sample| sample.size_bytes).collect();
@@ -147,7 +147,7 @@ pub fn judge_size(current: &Sample, history: &[Sample], limits: &Thresholds) -> 
         mean_bytes: u64::try_from(sum / sizes.len() as u128).unwrap_or(u64::MAX),
         samples: sizes.len(),
     };
-    // Without a division: exactly the threshold is exactly the threshold.
+    // No division, so that a size exactly at the threshold compares as equal.
     let (all, sum) = (current.size_bytes as f64 * sizes.len() as f64, sum as f64);
     if is_less(all, sum * limits.shrink_below) {
         return Some(Finding::SizeDecrease(change));
@@ -155,12 +155,12 @@ pub fn judge_size(current: &Sample, history: &[Sample], limits: &Thresholds) -> 
     is_less(sum * limits.grow_above, all).then_some(Finding::SizeIncrease(change))
 }
 
-/// Whether `a` is less than `b` by more than the rounding of a threshold such as 0.07, which has no exact form.
+/// True if `a` is less than `b` by more than the rounding error of a threshold such as 0.07, which has no exact form.
 fn is_less(a: f64, b: f64) -> bool {
     b - a > b * (4.0 * f64::EPSILON)
 }
 
-/// The copies whose mean the size is held against; fewer than [`LEAST_SAMPLES`] give no verdict.
+/// Copies whose mean the size is compared with; fewer than [`LEAST_SAMPLES`] give no verdict.
 pub fn week_before<'a>(
     current: &Sample,
     history: &'a [Sample],
@@ -170,7 +170,7 @@ pub fn week_before<'a>(
     copies.filter(move |sample| first <= sample.date && sample.date < today)
 }
 
-/// Rows and schema: against the copy before and the most of the last [`ROWS_DAYS`] days.
+/// Compares rows and schema with the previous copy and rows with the highest count of the last [`ROWS_DAYS`] days.
 pub fn judge_rows(current: &Sample, history: &[Sample], limits: RowLimits<'_>) -> Vec<Finding> {
     let Some(last) = history.first() else {
         return Vec::new();
@@ -189,31 +189,31 @@ pub fn judge_rows(current: &Sample, history: &[Sample], limits: RowLimits<'_>) -
     findings
 }
 
-/// The tables of `all` that `some` does not have.
+/// Tables of `all` that `some` lacks.
 fn absent_from(some: &BTreeMap<String, u64>, all: &BTreeMap<String, u64>) -> Vec<String> {
     let names = all.keys().filter(|name| !some.contains_key(*name));
     names.cloned().collect()
 }
 
-/// How a database's last good copy stands.
+/// Age of a database's last good copy, in steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Staleness {
-    /// It is young enough.
+    /// Younger than `warn_after`.
     Fresh,
-    /// It is `warn_after` old or more.
+    /// `warn_after` old or more.
     Late,
-    /// It is `stale_after` old or more.
+    /// `stale_after` old or more.
     Stale,
 }
 
-/// How far two clocks may differ, or one be set back, without any being called wrong.
+/// Permitted difference of two clocks, or permitted setback of one, before either counts as wrong.
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
 
-/// How old the last good copy is; `since` is when it was taken, or when the database was first seen where there is
-/// none. One from the future is stale: its date says nothing of its age.
+/// Classifies the age of the last good copy; `since` is the time of the copy, or when the database was first seen if it
+/// has no copy. A copy from the future is stale: its date tells nothing about its age.
 pub fn staleness(since: DateTime<Utc>, now: DateTime<Utc>, limits: &Thresholds) -> Staleness {
     let age = now - since;
-    // A date that is still to come says nothing of the age.
+    // A date in the future tells nothing about the age.
     if -age > CLOCK_TOLERANCE {
         return Staleness::Stale;
     }
@@ -225,18 +225,18 @@ pub fn staleness(since: DateTime<Utc>, now: DateTime<Utc>, limits: &Thresholds) 
     }
 }
 
-/// How a backup of one database ended, as far as failures are counted.
+/// Outcome of a backup of one database, for counting failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// There is a new copy.
     Good,
-    /// There is none.
+    /// There is no new copy.
     Failed,
-    /// It was skipped or interrupted, which says nothing.
+    /// It was skipped or interrupted, which does not count.
     Neither,
 }
 
-/// How often a database failed since it last was backed up; `endings` has the newest first.
+/// Number of failures of a database since its last backup; `endings` has the newest first.
 pub fn failures_in_a_row(endings: impl IntoIterator<Item = Ending>) -> u32 {
     let mut count = 0;
     for ending in endings {

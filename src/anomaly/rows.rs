@@ -7,16 +7,16 @@ use super::{ROWS_DAYS, RowLimits, Sample, is_less};
 use crate::quote;
 use crate::types::{counted, grouped};
 
-/// A table that lost more of its rows than it may, or is gone.
+/// Table that lost more rows than permitted, or is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowDrop {
     /// The table.
     pub table: String,
-    /// Its rows before.
+    /// Number of rows before.
     pub before: u64,
-    /// Its rows now; `None`: the table is gone.
+    /// Number of rows now; `None`: the table is gone.
     pub now: Option<u64>,
-    /// Whether the copy before this one had so many; false: another of the last [`ROWS_DAYS`] days had.
+    /// True if `before` is from the previous copy; false: from another copy of the last [`ROWS_DAYS`] days.
     pub is_sudden: bool,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Display for RowDrop {
     }
 }
 
-/// Every table that has too small a part of the rows it had in the copy before or at most in the last weeks.
+/// Finds tables with too small a part of the rows in the previous copy or of the highest count in the last weeks.
 pub(super) fn drops(
     current: &Sample,
     last: &Sample,
@@ -68,7 +68,8 @@ pub(super) fn drops(
     drops.collect()
 }
 
-/// Exactly the limit is no drop, one row fewer is. With a limit of 0 nothing is, not even the table's end.
+/// True for fewer rows than the limit; exactly the limit is no drop. With a limit of 0 nothing is a drop, not even a
+/// missing table.
 fn is_drop(before: u64, now: Option<u64>, limit: f64) -> bool {
     let has_too_few = |now: u64| is_less(now as f64, before as f64 * limit);
     limit > 0.0 && now.is_none_or(has_too_few)

@@ -1,4 +1,4 @@
-//! Each rule at its boundary, and what must hold for any history.
+//! Tests each rule at its boundary, and properties that hold for any history.
 
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ const LIMITS: Thresholds = Thresholds {
     consecutive_failures: 3,
 };
 
-/// The default for every table.
+/// Default for every table.
 const HALF: RowLimits<'_> = RowLimits {
     below: 0.5,
     tables: &BTreeMap::new(),
@@ -23,7 +23,7 @@ fn today() -> BackupDate {
     "2026-11-22".parse().unwrap()
 }
 
-/// A copy of so many days ago.
+/// Copy of a given number of days ago.
 fn copy(days_ago: u64, size_bytes: u64, tables: &[(&str, u64)]) -> Sample {
     let tables = tables.iter();
     Sample {
@@ -116,7 +116,7 @@ fn half_of_a_tables_rows_is_no_drop_and_one_fewer_is() {
     );
 }
 
-/// Whether a table that had so many rows and has so many now is told of, where this part of them must be left.
+/// Checks if a change in the number of rows is reported, for a given part that must be left.
 #[track_caller]
 fn check_rows(below: f64, before: u64, now: u64, is_told: bool) {
     let none = BTreeMap::new();
@@ -178,7 +178,7 @@ fn a_table_has_a_threshold_of_its_own_and_its_name_has_no_case() {
     assert_eq!(now(49, 950, 500), ["sessions"]);
     assert_eq!(now(50, 949, 500), ["USERS"]);
     assert_eq!(now(50, 950, 499), ["other"]);
-    // The end of `cache` is nobody's concern, that of the others is.
+    // The end of `cache` is not reported, that of the others is.
     assert_eq!(told(&[]), ["USERS", "other", "sessions"]);
 }
 

@@ -1,5 +1,6 @@
-//! Keeps who was refused, from where keys are used, how old they are, and what was told of it. Invariant: each table has
-//! a bound that no client and no clock can lift, and none of them takes room from the audit of what was given.
+//! Stores refused requests, the addresses of clients, the age of keys and access alerts already sent. Invariant: each
+//! table has a bound that no client and no clock can lift, and none of them takes room from the audit of granted
+//! downloads.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -14,71 +15,71 @@ use super::record::Event;
 use super::row::{integer, misfit, number, parsed, time};
 use crate::types::Sha256;
 
-/// So many rows of refused requests are kept, the newest: 10,000 of at most half a kilobyte are 5 MB.
+/// Upper bound for stored refusals; the newest are kept. 10,000 rows of at most half a kilobyte are 5 MB.
 pub const MOST_REFUSALS: u64 = 10_000;
 
-/// A client is remembered with so many addresses, the last ones used: a phone has a few a week.
+/// Upper bound for addresses stored per client; the last used are kept. A phone has a few a week.
 const MOST_ADDRESSES: u64 = 100;
 
-/// So many clients and addresses are remembered in all.
+/// Upper bound for stored pairs of client and address.
 const MOST_CLIENTS: u64 = 5_000;
 
-/// So many things are told of unusual access in any hour; whoever makes noise must not drown the sinks.
+/// Upper bound for access alerts in any hour, so that a noisy client does not flood the sinks.
 pub const MOST_TOLD_AN_HOUR: u64 = 10;
 
-/// What was told is remembered for so many things.
+/// Upper bound for stored access alerts.
 const MOST_TOLD: u64 = 1_000;
 
-/// Requests of one kind that were refused.
+/// Refused requests of the same kind, counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// When the first one came; kept to the millisecond.
+    /// Time of the first one, to the millisecond.
     pub at: DateTime<Utc>,
-    /// The id of the first one.
+    /// Request id of the first one.
     pub request: String,
-    /// The HTTP status that was answered.
+    /// HTTP status of the response.
     pub status: u16,
-    /// Why, as one word.
+    /// Reason for the refusal, as one word.
     pub why: String,
-    /// The method of the first one.
+    /// HTTP method of the first one.
     pub method: String,
-    /// The path of the first one, cut and without control characters.
+    /// Path of the first one, truncated and without control characters.
     pub path: String,
-    /// Who it is, where it proved that: `key:<id>`, `access:<user>`, `address:<ip>`.
+    /// Client, if it was authenticated: `key:<id>`, `access:<user>`, `address:<ip>`.
     pub client: Option<String>,
-    /// The address of the first one.
+    /// Address of the first one.
     pub address: IpAddr,
-    /// How many there were.
+    /// Number of such requests.
     pub times: u64,
 }
 
-/// What is known of a client that came.
+/// Known facts about a client when it connects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Visit {
-    /// It was never seen before.
+    /// True if the client was never seen before.
     pub is_new_client: bool,
-    /// It was never seen at this address before.
+    /// True if the client was never seen at this address before.
     pub is_new_address: bool,
-    /// How many other clients of its kind were seen before.
+    /// Number of other clients of its kind that were seen before.
     pub others: u64,
 }
 
-/// The last use of a client.
+/// Last use of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastUse {
-    /// When.
+    /// Time of that use.
     pub at: DateTime<Utc>,
-    /// From where: an IPv4 address, or the /64 of an IPv6 one.
+    /// Address of that use: an IPv4 address, or the /64 of an IPv6 one.
     pub address: String,
-    /// How many addresses of it are known.
+    /// Number of known addresses of the client.
     pub addresses: u64,
 }
 
 impl Catalog {
-    /// Writes down what was refused, all in one transaction; the oldest rows beyond [`MOST_REFUSALS`] go.
+    /// Stores refusals in one transaction, and deletes the oldest rows beyond [`MOST_REFUSALS`].
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn note_refused(&self, refused: &[Refused]) -> Result<(), CatalogError> {
         self.write(|transaction| {
             for one in refused {
@@ -90,10 +91,10 @@ impl Catalog {
         })
     }
 
-    /// The last `limit` rows of refused requests, the newest first.
+    /// Returns the last `limit` refusals, the newest first.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn refused(&self, limit: usize) -> Result<Vec<Refused>, CatalogError> {
         let sql = "SELECT * FROM refusals ORDER BY id DESC LIMIT ?";
         self.read(|connection| {
@@ -103,10 +104,10 @@ impl Catalog {
         })
     }
 
-    /// Notes that a client came from `address`, and says what was known of it before.
+    /// Records that a client came from `address`, and returns the facts known about it before.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn visit(
         &self,
         client: &str,
@@ -131,10 +132,10 @@ impl Catalog {
         })
     }
 
-    /// When and from where a client was used last. `None`: never, as far as is known.
+    /// Returns time and address of a client's last use. `None`: it was never used, as far as known.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn last_use(&self, client: &str) -> Result<Option<LastUse>, CatalogError> {
         let sql = "SELECT address, last_at, count(*) OVER () AS addresses FROM clients
                    WHERE client = ? ORDER BY last_at DESC LIMIT 1";
@@ -150,11 +151,11 @@ impl Catalog {
         })
     }
 
-    /// Notes the keys that the configuration names; of one that was noted before, the first moment stays. A moment
-    /// that lies ahead, written under a wrong clock, becomes `now`. Keys that it names no more are forgotten.
+    /// Records the keys that the configuration names. A key that is already known keeps its first time; if that lies in
+    /// the future (written under a wrong clock), it becomes `now`. Keys that are no longer configured are removed.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn note_keys(
         &self,
         keys: &[(String, Sha256)],
@@ -181,10 +182,10 @@ impl Catalog {
         })
     }
 
-    /// When a key was first seen in the configuration. `None`: no daemon has seen it yet.
+    /// Returns the time at which a key was first seen in the configuration. `None`: no daemon has seen it yet.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn key_seen(
         &self,
         id: &str,
@@ -198,11 +199,12 @@ impl Catalog {
         })
     }
 
-    /// Tells of unusual access, unless the same was told within `quiet`, or the hour had [`MOST_TOLD_AN_HOUR`] already.
-    /// A note that lies ahead, written under a wrong clock, silences nothing. True: it is told.
+    /// Writes an event about unusual access, unless the same was written within `quiet`, or [`MOST_TOLD_AN_HOUR`] were
+    /// written in the last hour. A record in the future (written under a wrong clock) suppresses nothing. Returns true
+    /// if the event was written.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn tell_access(
         &self,
         what: &str,
@@ -282,7 +284,7 @@ fn addresses_of(connection: &Connection, client: &str) -> Result<BTreeSet<String
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Forgets the addresses of `client`, and then of all, that were not used for the longest time.
+/// Removes the least recently used addresses beyond the limits, first of `client`, then of all clients.
 fn forget_clients(connection: &Connection, client: &str) -> Result<(), Stop> {
     let sql = "DELETE FROM clients WHERE client = ?1 AND address NOT IN
                   (SELECT address FROM clients WHERE client = ?1 ORDER BY last_at DESC LIMIT ?2)";

@@ -1,5 +1,5 @@
-//! Takes in what the storages hold and the file does not know. Invariant: an adopted object counts as never verified,
-//! and one that is known stays as it is.
+//! Adopts objects that the storages hold and the catalog does not know. Invariant: an adopted object counts as never
+//! verified, and a known one stays unchanged.
 
 use rusqlite::{Connection, params};
 
@@ -13,10 +13,10 @@ use super::record::{Adoption, Record};
 use super::write::{self, table_of};
 
 impl Catalog {
-    /// Takes in objects of one storage. Gives those whose key is known with other content, and why they are not.
+    /// Adopts objects of one storage. Returns the keys that are known with other content, each with the error message.
     ///
     /// # Errors
-    /// Where the rows cannot be written; then nothing is taken in.
+    /// If the rows cannot be written; then nothing is adopted.
     pub fn adopt_all(
         &self,
         storage: &str,
@@ -36,10 +36,10 @@ impl Catalog {
         })
     }
 
-    /// The installations that wrote the known objects, in the order of their ids.
+    /// Returns the installations that wrote the known objects, in the order of their ids.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn instances(&self) -> Result<Vec<String>, CatalogError> {
         let sql = "SELECT instance FROM copies UNION SELECT instance FROM archives ORDER BY 1";
         self.read(|connection| {
@@ -49,11 +49,11 @@ impl Catalog {
         })
     }
 
-    /// Takes the id of an installation whose catalog was lost, unless this one stored anything under its own. Gives the
-    /// id that holds afterwards.
+    /// Takes over the id of an installation whose catalog was lost, unless this one stored anything under its own id.
+    /// Returns the id in effect afterwards.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn take_over(&self, instance: &str) -> Result<String, CatalogError> {
         let own = "instance = (SELECT id FROM instance)";
         let sql = format!(
@@ -63,7 +63,7 @@ impl Catalog {
         );
         self.write(|transaction| {
             transaction.execute(&sql, [instance])?;
-            // What was another installation's is looked at anew.
+            // Objects that belonged to another installation must be classified again.
             transaction.execute("DELETE FROM others", [])?;
             Ok(transaction.query_row("SELECT id FROM instance", [], |row| row.get(0))?)
         })
@@ -87,7 +87,7 @@ fn insert(connection: &Connection, storage: &str, adoption: &Adoption) -> Result
     }
 }
 
-/// An object that expired and lies there again was put back by a person.
+/// Clears the deletion mark of an object that expired and exists again: somebody put it back.
 fn forget_deletion(connection: &Connection, key: &ObjectKey) -> Result<(), Stop> {
     let sql = format!(
         "UPDATE backup_inventory SET deleted_at = NULL

@@ -1,5 +1,5 @@
-//! Keeps in `alert_config` what is in force. Invariant: it is a copy for people and tools that read the catalog; no setting
-//! is read from it, and no secret stands in it.
+//! Mirrors the alert settings in effect into `alert_config`. Invariant: it is a copy for people and tools that read the
+//! catalog; no setting is read from it, and it contains no secret.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, params};
@@ -8,14 +8,14 @@ use super::Catalog;
 use super::error::{CatalogError, Stop};
 use crate::config::Alerts;
 
-/// A row of `alert_config` and which sink it is about.
+/// Row of `alert_config` together with its sink: name, kind, URL origin, enabled, notify on success, notify on failure.
 type Row = (String, String, Option<String>, bool, bool, bool);
 
 impl Catalog {
-    /// Writes down which sinks are told, and of what. Rows that are right already keep their times.
+    /// Writes the sinks and the kinds of events they get. Rows that are already right keep their times.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn note_alerts(&self, alerts: &Alerts, now: DateTime<Utc>) -> Result<(), CatalogError> {
         let wanted = rows(alerts);
         if self.read(|connection| present(connection))? == wanted {
@@ -25,7 +25,7 @@ impl Catalog {
     }
 }
 
-/// What the table is to hold, by name.
+/// Rows that the table should hold, by sink name.
 fn rows(alerts: &Alerts) -> Vec<Row> {
     let (success, failure) = (alerts.on_success, alerts.on_failure);
     if alerts.sinks.is_empty() {

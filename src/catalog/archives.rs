@@ -1,4 +1,4 @@
-//! Keeps weekly archives: those on their way to the storages, those that lie there, and what they hold.
+//! Stores weekly archives: those that wait for upload, those in the storages, and their members.
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -17,11 +17,11 @@ use super::record::{Event, Held, Packed, StoredArchive, StoredCopy};
 use super::row::{integer, manifest, manifest_text, parsed, path, time};
 use super::telling;
 
-/// What stands in the inventory's column for a name where an object holds several databases: no name has a star.
+/// Placeholder in the inventory's database column for an object with several databases; no name contains a star.
 pub(super) const ALL_DATABASES: &str = "*";
 
-/// A copy that is marked is none; what its archive holds as well is held there. No archive holds a suspect copy, and one
-/// is never named before a sound one.
+/// Query for [`Catalog::held`]. Copies marked for deletion are ignored; a copy that only an unmarked archive contains
+/// counts as archived. No archive contains a suspect copy, and suspect copies come after sound ones.
 fn held_sql() -> String {
     format!(
         "WITH unmarked AS (
@@ -50,11 +50,11 @@ fn held_sql() -> String {
 }
 
 impl Catalog {
-    /// The good copies that this installation committed up to `until` and that no live archive holds, by database and day: what the
-    /// next archive takes.
+    /// Returns the copies for the next archive: good ones that this installation committed up to `until` and that no
+    /// live archive holds, by database and day.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn unarchived(&self, until: BackupDate) -> Result<Vec<StoredCopy>, CatalogError> {
         let sql = format!(
             "SELECT r2_key FROM copies AS copy
@@ -73,19 +73,19 @@ impl Catalog {
         self.read(|connection| select_copies(connection, &sql, params![until.to_string()]))
     }
 
-    /// The archives, the newest week first.
+    /// Returns all archives, the newest week first.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn archives(&self) -> Result<Vec<StoredArchive>, CatalogError> {
         let sql = "SELECT DISTINCT r2_key FROM archives ORDER BY week DESC, r2_key DESC";
         self.read(|connection| select_archives(connection, sql, params![]))
     }
 
-    /// One archive. `None`: the catalog knows no such key.
+    /// Returns one archive. `None`: the key is unknown.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn archive(&self, key: &ObjectKey) -> Result<Option<StoredArchive>, CatalogError> {
         let sql = "SELECT DISTINCT r2_key FROM archives WHERE r2_key = ?";
         let found =
@@ -93,10 +93,10 @@ impl Catalog {
         Ok(found.into_iter().next())
     }
 
-    /// The archives that hold a daily copy, the newest first, whether the daily itself still lies anywhere or not.
+    /// Returns the archives that contain a daily copy, the newest first, no matter if the daily object still exists.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn archives_of(&self, daily: &ObjectKey) -> Result<Vec<StoredArchive>, CatalogError> {
         let sql = "SELECT DISTINCT archive.r2_key FROM archives AS archive
                    JOIN archive_members AS member ON member.archive_key = archive.r2_key
@@ -104,11 +104,11 @@ impl Catalog {
         self.read(|connection| select_archives(connection, sql, params![daily.as_str()]))
     }
 
-    /// The dumps of a database that this installation stored anywhere and that expiry did not choose, the last made
-    /// first; copies of a damaged source come after all others.
+    /// Returns the dumps of a database that this installation stored anywhere and that are not marked for deletion, the
+    /// last made first; copies of a damaged source come after all others.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn held(
         &self,
         database: &DatabaseName,
@@ -137,10 +137,10 @@ impl Catalog {
         })
     }
 
-    /// Notes that a proven archive is about to be stored, so that a restart can go on with it.
+    /// Records that a proven archive is about to be stored, so that a restart can continue with it.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn pack(&self, packed: &Packed) -> Result<(), CatalogError> {
         let sql = "INSERT INTO packed (r2_key, path, manifest) VALUES (?, CAST(? AS TEXT), ?)
                    ON CONFLICT (r2_key) DO UPDATE SET path = excluded.path, manifest = excluded.manifest";
@@ -149,7 +149,7 @@ impl Catalog {
                 sql,
                 params![
                     packed.manifest.key.as_str(),
-                    // A path need not be UTF-8; SQLite keeps the bytes as they are.
+                    // A path need not be UTF-8; SQLite keeps the bytes unchanged.
                     packed.path.as_os_str().as_bytes(),
                     manifest_text(&packed.manifest),
                 ],
@@ -158,10 +158,10 @@ impl Catalog {
         })
     }
 
-    /// The archives that wait to be stored.
+    /// Returns the archives that wait to be stored.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn packed(&self) -> Result<Vec<Packed>, CatalogError> {
         self.read(|connection| {
             let mut statement = connection.prepare("SELECT * FROM packed ORDER BY r2_key")?;
@@ -175,20 +175,20 @@ impl Catalog {
         })
     }
 
-    /// Forgets an archive that waits to be stored, because its file is gone or changed, or no storage takes it.
+    /// Removes an archive that waits to be stored, because its file is gone or changed, or no storage accepts it.
     ///
     /// # Errors
-    /// Where the row cannot be removed.
+    /// If the row cannot be removed.
     pub fn discard_packed(&self, key: &ObjectKey) -> Result<(), CatalogError> {
         self.write(|transaction| delete_packed(transaction, key))
     }
 
-    /// Lets an archive count that lies in `storages` and was read back there: inventory, archives and members; its
-    /// `packed` row goes.
+    /// Commits an archive that was stored in `storages` and read back there: writes inventory, archives and members,
+    /// and removes its `packed` row.
     ///
     /// # Errors
-    /// [`CatalogError::Unstored`] without a storage, [`CatalogError::Conflict`] where another content is known under
-    /// the key, and where the rows cannot be written.
+    /// [`CatalogError::Unstored`] without a storage, [`CatalogError::Conflict`] if another content is known under
+    /// the key; also if the rows cannot be written.
     pub fn commit_archive(
         &self,
         manifest: &ArchiveManifest,
@@ -201,7 +201,7 @@ impl Catalog {
             let key = manifest.key.clone();
             return Err(CatalogError::Unstored { key });
         }
-        // As its manifest says, so that a catalog made anew from the storages says the same.
+        // Taken from the manifest, so that a catalog rebuilt from the storages has the same time.
         let created = manifest.completed().unwrap_or(at);
         self.write(|transaction| {
             insert_inventory(transaction, manifest, created, expires_at)?;

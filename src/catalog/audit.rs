@@ -1,5 +1,5 @@
-//! Writes down who was given what. Invariant: a row that was changed, taken out or put in breaks the chain of hashes;
-//! rows go from the old end alone, beyond [`AuditLimit`], and the hash of the last one that went stays.
+//! Stores the audit log of downloads. Invariant: a row that was changed, removed or inserted breaks the hash chain;
+//! rows are deleted only from the oldest end, beyond [`AuditLimit`], and the hash of the last deleted row is kept.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -13,67 +13,67 @@ use super::Catalog;
 use super::error::{CatalogError, Stop};
 use super::row::{AuditActionWord, AuditOutcomeWord, integer, misfit, number, parsed, time};
 
-/// What stands before the first row.
+/// Hash that precedes the first row.
 const BEGINNING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// How much of the audit is kept; the oldest rows go first.
+/// Retention of the audit log; the oldest rows are deleted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuditLimit {
-    /// So many rows at most.
+    /// Upper bound for the number of rows.
     pub most_rows: u64,
-    /// Rows older than this go, too,
+    /// Upper bound for the age: older rows are deleted, too.
     pub most_age: TimeDelta,
-    /// but never one of the newest so many: a clock that jumps ahead ages all of them at once.
+    /// Number of newest rows that age alone never deletes: a clock that jumps ahead ages all of them at once.
     pub least_rows: u64,
 }
 
 impl AuditLimit {
-    /// 100,000 rows of some 400 bytes are 40 MB; a year's review finds the year before it.
+    /// 100,000 rows of some 400 bytes are 40 MB; 400 days let a yearly review find the year before it.
     pub const USUAL: Self = Self {
         most_rows: 100_000,
         most_age: TimeDelta::days(400),
         least_rows: 10_000,
     };
 
-    /// So many rows go at a time, so that not every row costs a removal.
+    /// Upper bound for the rows of one deletion step, so that not every insert costs a deletion.
     const STEP: u64 = 100;
 }
 
-/// Where the audit begins after its oldest rows were let go.
+/// Start of the audit log after its oldest rows were deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditBegin {
-    /// The last row that was let go.
+    /// Number of the last deleted row.
     pub after_row: u64,
-    /// Its hash, which the next row is bound to.
+    /// Its hash, to which the next row is chained.
     pub hash: Sha256,
-    /// When rows were let go last.
+    /// Time of the last deletion.
     pub at: DateTime<Utc>,
 }
 
-/// A download that was granted.
+/// Granted download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
-    /// When, by the wall clock of then.
+    /// Time, by the wall clock of that moment.
     pub at: DateTime<Utc>,
-    /// By whom.
+    /// Client.
     pub client: String,
-    /// From where.
+    /// Address of the client.
     pub address: IpAddr,
 }
 
-/// What a client did.
+/// Action of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AuditAction {
-    /// It asked for a copy's text, or a part of it.
+    /// Requested a copy's text, or a part of it.
     Download,
-    /// It asked what a download would give.
+    /// Requested the headers of a download (HEAD).
     Head,
-    /// It read how to restore a database.
+    /// Read the restore guide of a database.
     RestoreGuide,
 }
 
 impl AuditAction {
-    /// The word the catalog stores.
+    /// Word stored in the catalog.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Download => "download",
@@ -83,21 +83,21 @@ impl AuditAction {
     }
 }
 
-/// What came of it.
+/// Outcome of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AuditOutcome {
-    /// It was let in; written before the first byte left.
+    /// Access was granted; written before the first byte is sent.
     Granted,
-    /// It was handed everything.
+    /// The complete response was sent.
     Complete,
-    /// The client or this process went away before the end.
+    /// The client or this process ended before the response did.
     Aborted,
-    /// The storage did not give what was stored; the end was withheld.
+    /// The storage did not return what was stored; the end was withheld.
     Damaged,
 }
 
 impl AuditOutcome {
-    /// The word the catalog stores.
+    /// Word stored in the catalog.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Granted => "granted",
@@ -108,72 +108,73 @@ impl AuditOutcome {
     }
 }
 
-/// What is to be written down.
+/// Audit entry to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audit {
-    /// When; kept to the millisecond.
+    /// Time, to the millisecond.
     pub at: DateTime<Utc>,
-    /// The request's id: the rows of one request share it.
+    /// Id of the request; the rows of one request share it.
     pub request: String,
-    /// What the client did.
+    /// Action of the client.
     pub action: AuditAction,
-    /// What came of it.
+    /// Outcome of the action.
     pub outcome: AuditOutcome,
-    /// Who it is: `key:<id>`, `access:<user>` or `address:<ip>`.
+    /// Client: `key:<id>`, `access:<user>` or `address:<ip>`.
     pub client: String,
-    /// Its address.
+    /// Address of the client.
     pub address: IpAddr,
-    /// The copy's key, or the database's name.
+    /// Key of the copy, or name of the database.
     pub subject: String,
-    /// How many bytes were handed out.
+    /// Number of bytes sent.
     pub size_bytes: u64,
 }
 
-/// A row of the audit.
+/// Row of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRow {
-    /// Its number, from 1 without a gap.
+    /// Row number, from 1 without a gap.
     pub id: u64,
-    /// What it says.
+    /// Contents.
     pub audit: Audit,
-    /// What binds it to all rows before it.
+    /// Hash that chains the row to all rows before it.
     pub hash: Sha256,
 }
 
-/// What a look at the whole audit found.
+/// Result of verifying the whole audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuditVerdict {
-    /// Every row is as it was written.
+    /// Every row is unchanged.
     Whole {
-        /// How many were written, those that were let go included.
+        /// Number of rows ever written, deleted ones included.
         rows: u64,
-        /// What was let go, as it was too much or too old. `None`: nothing.
+        /// Start of the log after deletions by count or age. `None`: nothing was deleted.
         begin: Option<AuditBegin>,
-        /// The hash of the last one: whoever notes it elsewhere can tell later that nothing before it changed.
+        /// Hash of the last row: noted elsewhere, it proves later that nothing before it changed. `None`: no row was
+        /// ever written.
         head: Option<Sha256>,
     },
-    /// A row was changed, taken out or put in.
+    /// A row was changed, removed or inserted.
     Broken {
-        /// The first row that does not fit.
+        /// Number of the first row that does not fit.
         row: u64,
-        /// What does not fit.
+        /// Reason that it does not fit.
         what: String,
     },
 }
 
 impl Catalog {
-    /// Writes down one event; durable on return.
+    /// Writes one audit entry; durable on return.
     ///
     /// # Errors
-    /// Where the row cannot be written; what it is about must not happen then.
+    /// If the row cannot be written; the audited action must not happen then.
     pub fn audit(&self, audit: &Audit) -> Result<(), CatalogError> {
         self.audit_within(audit, AuditLimit::USUAL)
     }
 
-    /// The same, under another limit.
+    /// Same as [`Catalog::audit`], with another limit.
     ///
     /// # Errors
-    /// As [`Catalog::audit`].
+    /// Same as [`Catalog::audit`].
     pub fn audit_within(&self, audit: &Audit, limit: AuditLimit) -> Result<(), CatalogError> {
         self.write(|transaction| {
             append(transaction, audit)?;
@@ -191,10 +192,10 @@ impl Catalog {
         })
     }
 
-    /// The last downloads that were granted, the newest first by the order in which they were written.
+    /// Returns the last granted downloads, the newest first in the order of writing.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn taken(&self, limit: usize) -> Result<Vec<Taken>, CatalogError> {
         let sql = "SELECT * FROM audit WHERE outcome = 'granted' AND action = 'download'
                    ORDER BY id DESC LIMIT ?";
@@ -212,17 +213,18 @@ impl Catalog {
         })
     }
 
-    /// What a client was given by `action` since then, each once: keys of copies, or names of databases.
+    /// Returns the distinct subjects (keys of copies, or names of databases) that a client was given by `action` since
+    /// then.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn given(
         &self,
         client: &str,
         action: AuditAction,
         since: DateTime<Utc>,
     ) -> Result<BTreeSet<String>, CatalogError> {
-        // The newest rows are enough, and bound the work.
+        // The newest rows are enough, and the limit bounds the work.
         let sql = "SELECT subject FROM (SELECT * FROM audit ORDER BY id DESC LIMIT 2000)
                    WHERE client = ?1 AND action = ?2 AND outcome IN ('granted', 'complete')
                       AND at_ms >= ?3";
@@ -234,15 +236,16 @@ impl Catalog {
         })
     }
 
-    /// When a client was given something, and by which action; the newest first, as far as few rows tell.
+    /// Returns actions and times at which a client was granted something, the newest first, within the newest 2,000
+    /// rows.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn given_times(
         &self,
         client: &str,
     ) -> Result<Vec<(AuditAction, DateTime<Utc>)>, CatalogError> {
-        // As many rows as `given` looks at.
+        // Same number of rows as in `given`.
         let sql = "SELECT * FROM (SELECT * FROM audit ORDER BY id DESC LIMIT 2000)
                    WHERE client = ?1 AND outcome IN ('granted', 'complete') ORDER BY id DESC";
         self.read(|connection| {
@@ -255,10 +258,10 @@ impl Catalog {
         })
     }
 
-    /// The last `limit` rows, the newest first.
+    /// Returns the last `limit` rows, the newest first.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn audits(&self, limit: usize) -> Result<Vec<AuditRow>, CatalogError> {
         let sql = "SELECT * FROM audit ORDER BY id DESC LIMIT ?";
         self.read(|connection| {
@@ -268,10 +271,10 @@ impl Catalog {
         })
     }
 
-    /// Computes every hash anew.
+    /// Recomputes every hash of the chain.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn verify_audit(&self) -> Result<AuditVerdict, CatalogError> {
         self.read(|connection| {
             let mut statement = connection.prepare("SELECT * FROM audit ORDER BY id")?;
@@ -313,7 +316,7 @@ impl Catalog {
     }
 }
 
-/// Lets the oldest rows go where there are too many or they are too old. Gives how many.
+/// Deletes the oldest rows if there are too many or they are too old. Returns the number of deleted rows.
 fn let_go(connection: &Connection, now: DateTime<Utc>, limit: AuditLimit) -> Result<u64, Stop> {
     let newest = newest_id(connection)?;
     let first: Option<(i64, i64)> = connection
@@ -348,7 +351,7 @@ fn let_go(connection: &Connection, now: DateTime<Utc>, limit: AuditLimit) -> Res
                   at = excluded.at";
     let noted = connection.execute(sql, params![integer(last), now.timestamp()])?;
     if noted == 0 {
-        // A row was taken out there: whoever verifies is to see that.
+        // A row was removed there: keep the gap, so that verification reports it.
         return Ok(0);
     }
     let gone = connection.execute("DELETE FROM audit WHERE id <= ?", [integer(last)])?;
@@ -399,7 +402,7 @@ fn append(connection: &Connection, audit: &Audit) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The highest number ever given, also to a row that is gone.
+/// Highest row number ever assigned, also to a deleted row.
 fn newest_id(connection: &Connection) -> Result<u64, Stop> {
     let sql = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'audit'), 0) AS seq";
     Ok(connection.query_row(sql, [], |row| number(row, "seq"))?)

@@ -1,4 +1,5 @@
-//! Keeps what is wrong now. Invariant: what goes on is told once, and its end is told where its begin was.
+//! Stores alert conditions. Invariant: a condition that lasts is alerted once, and its end goes to where its begin
+//! went.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +15,21 @@ use super::suspect::ROWS_MISSING;
 use crate::config::AlertLevel;
 use crate::types::DatabaseName;
 
-/// Something that is wrong until it ends.
+/// Condition that holds until it is resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Raised {
-    /// What to tell, where it is new.
+    /// Event to write if the condition is new.
     pub event: Event,
-    /// What it is about: a database, a storage, a copy. Kind and scope name it.
+    /// Scope of the condition: a database, a storage, a copy. Kind and scope identify it.
     pub scope: String,
-    /// The parts of it; empty where there are none. It is told again where one comes that was not there.
+    /// Parts of the condition; empty if it has none. A new part causes another event.
     pub details: Vec<String>,
-    /// It is told again after this; `None`: once.
+    /// Interval after which the event is repeated; `None`: never.
     pub again: Option<TimeDelta>,
 }
 
 impl Raised {
-    /// Told once, about `scope`.
+    /// Condition about `scope` that is alerted once.
     pub fn once(event: Event, scope: impl Into<String>) -> Self {
         Self {
             event,
@@ -39,76 +40,75 @@ impl Raised {
     }
 }
 
-/// The end of what was wrong with something; nothing where nothing was.
+/// Resolution of conditions; without effect if none is active.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// What is over.
+    /// Kinds of conditions that are resolved.
     pub kinds: Vec<EventKind>,
-    /// What it was about.
+    /// Their scope.
     pub scope: String,
-    /// The database it was about; `None` where it was not about one.
+    /// Database that they are about; `None`: not about one database.
     pub database: Option<DatabaseName>,
-    /// How it is now, in a person's words.
+    /// Message about the present state.
     pub message: String,
-    /// When that was seen.
+    /// Time at which that was seen.
     pub at: DateTime<Utc>,
 }
 
-/// Something that is wrong and was told with something else.
+/// Condition that another event already reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Noted {
-    /// What is wrong.
+    /// Kind of the condition.
     pub kind: EventKind,
-    /// How grave it is.
+    /// Severity.
     pub severity: AlertLevel,
-    /// What it is about.
+    /// Scope.
     pub scope: String,
-    /// Since when.
+    /// Time since when it holds.
     pub at: DateTime<Utc>,
 }
 
-/// What a fact brings with it; written in the same transaction.
+/// Alert changes that belong to a fact; written in the same transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct News {
-    /// Told in any case.
+    /// Events written unconditionally.
     pub told: Vec<Event>,
-    /// What is wrong.
+    /// Conditions raised.
     pub raised: Vec<Raised>,
-    /// What is no longer.
+    /// Conditions resolved.
     pub ended: Vec<Ended>,
-    /// What is wrong and told with something else: only its end is an event of its own.
+    /// Conditions that another event reports: only their end is an event of its own.
     pub noted: Vec<Noted>,
 }
 
-/// Something that is wrong now.
+/// Active condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
-    /// What.
+    /// Kind.
     pub kind: EventKind,
-    /// What it is about.
+    /// Scope.
     pub scope: String,
-    /// The part of it; often empty.
+    /// Part within the scope; often empty.
     pub detail: String,
-    /// How grave it is.
+    /// Severity.
     pub severity: AlertLevel,
-    /// Since when.
+    /// Time since when it holds.
     pub since: DateTime<Utc>,
 }
 
 impl Catalog {
-    /// Writes down what is wrong and what is no longer, where nothing else is written with it. True: something is to
-    /// be told.
+    /// Writes alert changes that belong to no other row. Returns true if an event was written.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn announce(&self, news: &News) -> Result<bool, CatalogError> {
         self.write(|transaction| announce(transaction, news))
     }
 
-    /// What is wrong now, in the order of kinds.
+    /// Returns the active conditions, ordered by kind, scope and detail.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn conditions(&self) -> Result<Vec<Condition>, CatalogError> {
         let sql = "SELECT * FROM conditions ORDER BY kind, scope, detail";
         self.read(|connection| {
@@ -126,10 +126,10 @@ impl Catalog {
         })
     }
 
-    /// Since when a database is looked at; the first call says that it is `now`.
+    /// Returns the time since when a database is watched; the first call sets it to `now`.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn watched_since(
         &self,
         database: &DatabaseName,
@@ -143,10 +143,10 @@ impl Catalog {
         })
     }
 
-    /// Forgets what was wrong of this kind with anything but `scopes`: nobody looks at the rest any more.
+    /// Removes conditions of this kind whose scope is not in `scopes`: those are no longer checked.
     ///
     /// # Errors
-    /// Where the rows cannot be removed.
+    /// If the rows cannot be removed.
     pub fn forget_conditions(
         &self,
         kind: EventKind,
@@ -162,7 +162,7 @@ impl Catalog {
     }
 }
 
-/// Writes news inside a transaction. True: an event is among them.
+/// Writes alert changes inside a transaction. Returns true if an event was written.
 pub(super) fn announce(connection: &Connection, news: &News) -> Result<bool, Stop> {
     let mut is_told = !news.told.is_empty();
     for event in &news.told {
@@ -189,8 +189,8 @@ pub(super) fn announce(connection: &Connection, news: &News) -> Result<bool, Sto
     Ok(is_told)
 }
 
-/// Lets nothing of a database expire that lost rows: the older copies may be the only ones that have them. It ends with a
-/// person's word alone, as nobody else knows whether the rows should be there.
+/// Blocks expiry of a database that lost rows: the older copies may be the only ones that contain them. Only an
+/// acknowledgement by a person lifts the block, because the program cannot know if the rows should exist.
 fn hold_for_rows(connection: &Connection, event: &Event) -> Result<(), Stop> {
     let Some(database) = &event.database else {
         return Ok(());
@@ -209,7 +209,7 @@ fn hold_for_rows(connection: &Connection, event: &Event) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Notes what is wrong. True: it is told.
+/// Raises or refreshes a condition. Returns true if its event was written.
 pub(super) fn raise(connection: &Connection, raised: &Raised) -> Result<bool, Stop> {
     let Raised { event, scope, .. } = raised;
     let kind = event.kind.as_str();
@@ -220,7 +220,7 @@ pub(super) fn raise(connection: &Connection, raised: &Raised) -> Result<bool, St
     };
     let is_new = details.iter().any(|detail| !known.contains_key(detail));
     let last = known.values().copied().max().unwrap_or(i64::MIN);
-    // A moment that lies ahead was noted under a clock that was set back since: it silences nothing.
+    // A time in the future was stored before the clock was set back: it suppresses nothing.
     let is_ahead = last > event.at.timestamp();
     let is_due = raised
         .again
@@ -253,7 +253,7 @@ fn known(connection: &Connection, kind: &str, scope: &str) -> Result<BTreeMap<St
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Ends what was wrong, and tells so in one event. False: nothing was.
+/// Resolves conditions and writes one event about it. Returns false if none was active.
 pub(super) fn end(connection: &Connection, ended: &Ended) -> Result<bool, Stop> {
     let sql = "DELETE FROM conditions WHERE kind = ? AND scope = ? RETURNING severity";
     let mut over: Option<(EventKind, AlertLevel)> = None;

@@ -1,4 +1,4 @@
-//! Says what is wrong with a catalog and the way out. Invariant: every error names the file or the row.
+//! Errors of the catalog, each with a way out. Invariant: every error names the file or the row.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use rusqlite::ErrorCode;
 
 use crate::types::{DatabaseName, JobId, ObjectKey};
 
-/// Why the catalog did not do what it was asked; nothing of it was done.
+/// Error of a catalog call; nothing of the call took effect.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
-    /// A later Patina changed the tables.
+    /// A later version of Patina changed the schema.
     #[error(
         "the catalog `{}` was written by a newer Patina (schema {found}; this one knows {known})\n\
          hint: run that Patina, or move the file away and let `patina rebuild` make one from the stores",
@@ -19,12 +19,12 @@ pub enum CatalogError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its schema's number.
+        /// Schema version of the file.
         found: u32,
-        /// The last schema this program knows.
+        /// Latest schema version this program knows.
         known: u32,
     },
-    /// An earlier Patina made the tables, and the file was opened for reading alone.
+    /// An earlier version of Patina wrote the file, and it was opened for reading only.
     #[error(
         "the catalog `{}` was written by an older Patina (schema {found}; this one needs {known})\n\
          hint: the next `patina backup` or the daemon's start brings it up to date",
@@ -33,12 +33,12 @@ pub enum CatalogError {
     Older {
         /// The file.
         path: PathBuf,
-        /// Its schema's number.
+        /// Schema version of the file.
         found: u32,
-        /// The schema this program needs.
+        /// Schema version this program needs.
         known: u32,
     },
-    /// The file is something else than a SQLite database.
+    /// The file is not a SQLite database.
     #[error(
         "the catalog `{}` is not a SQLite database\n\
          hint: no backup is lost; the daemon's next start, `patina backup` and `patina rebuild` keep the file under another \
@@ -49,7 +49,7 @@ pub enum CatalogError {
         /// The file.
         path: PathBuf,
     },
-    /// The file is a SQLite database of somebody else.
+    /// The file is a SQLite database of another program.
     #[error(
         "`{}` is a SQLite database, but not a catalog of Patina; it was left as it is\n\
          hint: give the catalog a path of its own",
@@ -59,7 +59,7 @@ pub enum CatalogError {
         /// The file.
         path: PathBuf,
     },
-    /// The file's content contradicts itself.
+    /// The file is internally inconsistent.
     #[error(
         "the catalog `{}` is damaged: {cause}\n\
          hint: no backup is lost; the daemon's next start, `patina backup` and `patina rebuild` keep the file under another \
@@ -69,10 +69,10 @@ pub enum CatalogError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What was found.
+        /// Damage that was found.
         cause: String,
     },
-    /// Another process is writing, for longer than anyone should.
+    /// Another process has been writing for longer than [`BUSY_TIMEOUT`](super::BUSY_TIMEOUT).
     #[error(
         "the catalog `{}` is in use by another process\n\
          hint: try again, or look for a second patina or a tool that has the file open",
@@ -91,7 +91,7 @@ pub enum CatalogError {
         /// The file.
         path: PathBuf,
     },
-    /// The system does not let us open or write the file.
+    /// The system refuses to open or write the file.
     #[error(
         "cannot open or write the catalog `{}`: {cause}\n\
          hint: the user who runs patina must own the file and its folder",
@@ -100,24 +100,24 @@ pub enum CatalogError {
     Denied {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Message of the system.
         cause: String,
     },
-    /// Anything else SQLite says.
+    /// Any other error of SQLite.
     #[error("the catalog `{}` failed: {cause}", path.display())]
     Failed {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// Message of SQLite.
         cause: String,
     },
-    /// A job was to be ended that is not running, because another process took it for dead.
+    /// The job to be ended is not running: another process took it for dead.
     #[error("job `{job}` is not running any more")]
     NotRunning {
         /// The job.
         job: JobId,
     },
-    /// A dump was to be settled or discarded that is not waiting.
+    /// The dump to be settled or discarded is not waiting.
     #[error("job `{job}` has no dump of database `{database}` waiting")]
     NotSpooled {
         /// The job.
@@ -125,13 +125,13 @@ pub enum CatalogError {
         /// The database.
         database: DatabaseName,
     },
-    /// A backup was to count that no storage holds.
+    /// The backup to be committed is in no storage.
     #[error("`{key}` lies in no storage, so it does not count")]
     Unstored {
         /// The object.
         key: ObjectKey,
     },
-    /// Two different contents claim one key.
+    /// One key has two different contents.
     #[error(
         "`{key}` in storage `{storage}` is already known with other bytes\n\
          hint: keys are never written twice; look who else writes to this storage"
@@ -142,7 +142,7 @@ pub enum CatalogError {
         /// The storage.
         storage: String,
     },
-    /// The catalog knows no such copy.
+    /// The copy is unknown.
     #[error("the catalog knows no copy `{key}` in storage `{storage}`")]
     NoSuchCopy {
         /// The object.
@@ -153,12 +153,12 @@ pub enum CatalogError {
 }
 
 impl CatalogError {
-    /// Whether the same call may succeed later without anyone doing anything.
+    /// True if the same call may succeed later without anyone doing anything.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Busy { .. })
     }
 
-    /// Whether the reason may be that nothing can be written where the file lies.
+    /// True if the cause may be that the file or its folder is not writable.
     pub fn may_be_unwritable(&self) -> bool {
         matches!(
             self,
@@ -194,7 +194,7 @@ impl CatalogError {
     }
 }
 
-/// Why a transaction stopped, before the file's name is added.
+/// Reason that a transaction stopped, before the file's name is added.
 pub(super) enum Stop {
     Sqlite(rusqlite::Error),
     Refused(CatalogError),

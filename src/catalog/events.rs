@@ -1,4 +1,4 @@
-//! Keeps what people should hear of.
+//! Stores events for people.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row, params};
@@ -12,10 +12,10 @@ use crate::excerpt::{EVENT_CHARS, excerpt};
 use crate::types::JobId;
 
 impl Catalog {
-    /// Writes down what people should hear of, where nothing else is written with it.
+    /// Writes events that belong to no other row.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn tell(&self, events: &[Event]) -> Result<(), CatalogError> {
         self.write(|transaction| {
             events
@@ -24,11 +24,11 @@ impl Catalog {
         })
     }
 
-    /// Writes it down unless the same was told since then. False: it was. What was told at a moment that lies ahead, under
-    /// a clock that was set back since, does not count.
+    /// Writes an event unless the same kind and message was written after `since`. Returns false if it was. An event
+    /// dated in the future (written before the clock was set back) does not count.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn tell_unless_told(
         &self,
         event: &Event,
@@ -47,10 +47,10 @@ impl Catalog {
         })
     }
 
-    /// The last `limit` events, the newest first; without the begins of jobs, which only heartbeats hear of.
+    /// Returns the last `limit` events, the newest first; without starts of jobs, which only heartbeat sinks get.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn events(&self, limit: usize) -> Result<Vec<Event>, CatalogError> {
         let sql = "SELECT * FROM events WHERE kind <> ? ORDER BY id DESC LIMIT ?";
         self.read(|connection| {
@@ -61,18 +61,18 @@ impl Catalog {
         })
     }
 
-    /// Returns once this process wrote an event, or at once where one was written since the last call returned.
+    /// Returns once this process has written an event, or at once if one was written since the last call returned.
     pub async fn told(&self) {
         self.told.notified().await;
     }
 }
 
-/// What an event says beside its message.
+/// Context of an event besides its message.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Besides {
-    /// The job it tells of.
+    /// Job that it is about.
     pub(super) job: Option<JobId>,
-    /// What is over, and how grave it was.
+    /// Kind and severity of the condition that it resolves.
     pub(super) resolves: Option<(EventKind, AlertLevel)>,
 }
 
@@ -101,7 +101,7 @@ pub(super) fn insert(connection: &Connection, event: &Event, besides: Besides) -
     Ok(())
 }
 
-/// Whether an event waits for its deliveries.
+/// True if an event waits to be routed to sinks.
 pub(super) fn are_waiting(connection: &Connection) -> Result<bool, Stop> {
     let sql = "SELECT EXISTS (SELECT 1 FROM events WHERE routed = 0)";
     Ok(connection.query_row(sql, [], |row| row.get(0))?)

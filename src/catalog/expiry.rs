@@ -1,4 +1,5 @@
-//! Keeps what the last run of expiry did, and what kept the rest. Invariant: one run replaces the one before.
+//! Stores the result of the last expiry run, and which rules kept objects. Invariant: each run replaces the previous
+//! one.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, params};
@@ -7,35 +8,35 @@ use super::Catalog;
 use super::error::CatalogError;
 use super::row::{integer, number, time};
 
-/// One run of expiry.
+/// Expiry run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpiryRun {
-    /// When it decided, to the second.
+    /// Time of the decision, to the second.
     pub at: DateTime<Utc>,
-    /// Objects that are gone from every storage.
+    /// Number of objects deleted from every storage.
     pub deleted: u64,
-    /// Objects that could not be deleted.
+    /// Number of objects that could not be deleted.
     pub failed: u64,
-    /// What it kept although it was old enough to go, in the order of the rules' names.
+    /// Objects that were old enough to expire and were kept, by rule, in the order of the rules' names.
     pub kept: Vec<KeptByRule>,
 }
 
-/// What one rule kept.
+/// Objects kept by one rule.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct KeptByRule {
-    /// The rule: one word, as `patina plan` shows it.
+    /// Rule: one word, as `patina plan` shows it.
     pub rule: String,
-    /// How many objects.
+    /// Number of objects.
     pub objects: u64,
-    /// Why, of the first of them.
+    /// Reason, of the first of them.
     pub why: String,
 }
 
 impl Catalog {
-    /// Notes what a run of expiry did.
+    /// Stores the result of an expiry run.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn note_expiry(&self, run: &ExpiryRun) -> Result<(), CatalogError> {
         let sql = "INSERT OR REPLACE INTO expiry (one, at, deleted, failed) VALUES (1, ?, ?, ?)";
         let kept = "INSERT INTO expiry_kept (rule, objects, why) VALUES (?, ?, ?)";
@@ -50,10 +51,10 @@ impl Catalog {
         })
     }
 
-    /// The last run of expiry. `None`: there never was one.
+    /// Returns the last expiry run. `None`: there was none.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn last_expiry(&self) -> Result<Option<ExpiryRun>, CatalogError> {
         self.read(|connection| {
             let run = connection.query_row("SELECT * FROM expiry", [], |row| {

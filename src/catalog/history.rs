@@ -1,5 +1,5 @@
-//! Lets old jobs and requests go. Invariant: what runs, waits in the spool, or is the newest success stays, and no clock
-//! makes the newest jobs go.
+//! Deletes old jobs and requests. Invariant: jobs that run, have a dump in the spool, or are the newest success stay,
+//! and no clock removes the newest jobs.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -9,22 +9,23 @@ use super::error::{CatalogError, Stop};
 use super::row::integer;
 use super::standing::SUCCESSFUL;
 
-/// How much of the past the catalog keeps.
+/// Retention of jobs and requests.
 #[derive(Debug, Clone, Copy)]
 pub struct HistoryLimit {
-    /// So many jobs, or requests, at most.
+    /// Upper bound for the number of jobs, and of requests.
     pub most: u64,
-    /// So many results of databases at most.
+    /// Upper bound for the number of results of databases.
     pub most_results: u64,
-    /// Jobs and requests older than this go, too.
+    /// Upper bound for the age: older jobs and requests are deleted, too.
     pub most_age: TimeDelta,
-    /// The newest jobs and requests that age alone never removes: a clock that jumps ahead ages all of them at once.
+    /// Number of newest jobs and requests that age alone never deletes: a clock that jumps ahead ages all of them at
+    /// once.
     pub least: u64,
 }
 
 impl HistoryLimit {
-    /// A year's review finds the year before it. A million results of some 300 bytes are 300 MB: 2,000 databases for more
-    /// than a year, six for four centuries.
+    /// 400 days let a yearly review find the year before it. A million results of some 300 bytes are 300 MB: 2,000
+    /// databases for more than a year, six for four centuries.
     pub const USUAL: Self = Self {
         most: 50_000,
         most_results: 1_000_000,
@@ -32,16 +33,16 @@ impl HistoryLimit {
         least: 1_000,
     };
 
-    /// So many jobs go at a time: each may have thousands of results.
+    /// Upper bound for the jobs deleted at a time: each may have thousands of results.
     const STEP: u64 = 10;
 }
 
 impl Catalog {
-    /// Lets the oldest jobs go, with all that is written about them. Gives how many, at most ten; each job that begins
-    /// does the same under [`HistoryLimit::USUAL`].
+    /// Deletes the oldest jobs with everything recorded about them. Returns the number of deleted jobs, at most ten;
+    /// each new job does the same with [`HistoryLimit::USUAL`].
     ///
     /// # Errors
-    /// Where the rows cannot be removed.
+    /// If the rows cannot be removed.
     pub fn let_jobs_go(
         &self,
         now: DateTime<Utc>,
@@ -51,7 +52,7 @@ impl Catalog {
     }
 }
 
-/// The same, where a transaction is open.
+/// Same as [`Catalog::let_jobs_go`], inside a transaction.
 pub(super) fn let_jobs_go(
     connection: &Connection,
     now: DateTime<Utc>,
@@ -86,7 +87,7 @@ pub(super) fn let_jobs_go(
     Ok(jobs.len() as u64)
 }
 
-/// The last job, by its number, that is beyond what may be kept of jobs or of results; 0 where none is.
+/// Row id of the newest job that exceeds the limit for jobs or for results; 0 if none exists.
 fn last_beyond(connection: &Connection, limit: HistoryLimit) -> Result<i64, Stop> {
     let jobs = "SELECT coalesce(max(id), 0) - ? FROM backup_jobs";
     let jobs: i64 = connection.query_row(jobs, [integer(limit.most)], |row| row.get(0))?;
@@ -98,7 +99,7 @@ fn last_beyond(connection: &Connection, limit: HistoryLimit) -> Result<i64, Stop
     Ok(jobs.max(results.unwrap_or(0)).max(0))
 }
 
-/// Lets the oldest requests go that were done with.
+/// Deletes the oldest finished requests.
 pub(super) fn let_requests_go(
     connection: &Connection,
     now: DateTime<Utc>,

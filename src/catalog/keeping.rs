@@ -1,4 +1,4 @@
-//! Keeps what decides whether an object stays: marks, pins, freezes, leases, absences.
+//! Stores the facts that keep an object from expiry: marks, pins, freezes, leases, absences.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -19,42 +19,42 @@ use super::suspect::{Suspect, select_suspect};
 use super::telling;
 use super::write::table_of;
 
-/// What stands between an object and its expiry, beside the object itself.
+/// Facts that keep objects from expiry, besides the objects themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Care {
-    /// Keys that a person wants to keep.
+    /// Pinned keys.
     pub pinned: BTreeSet<ObjectKey>,
-    /// Keys that are read just now.
+    /// Keys that are being read.
     pub leased: BTreeSet<ObjectKey>,
-    /// Databases whose expiry waits for a person, and why.
+    /// Databases whose expiry waits for a person, with the reason.
     pub frozen: BTreeMap<DatabaseName, String>,
-    /// Databases whose troubles a person has seen, and when: those from before do not hold expiry up.
+    /// Databases acknowledged by a person, with the time: earlier troubles do not block expiry.
     pub acknowledged: BTreeMap<DatabaseName, DateTime<Utc>>,
-    /// Databases whose copies a person gave up: nothing of them is kept for being the last.
+    /// Databases given up by a person: no copy of them is kept for being the last one.
     pub forgotten: BTreeSet<DatabaseName>,
     /// Databases whose newest copy is one of a damaged source.
     pub suspect: BTreeMap<DatabaseName, Suspect>,
-    /// Before this moment nothing is deleted.
+    /// No deletion happens before this time.
     pub quiet_until: Option<DateTime<Utc>>,
 }
 
-/// An object, and the storage that it is deleted from.
+/// Object, and the storage to delete it from.
 pub type Removal = (ObjectKey, String);
 
-/// A lease that was taken; it ends by itself at its time.
+/// Lease that was taken; it ends by itself at its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a lease that is not released ends only at its time"]
 pub struct Lease(Vec<i64>);
 
 impl Catalog {
-    /// Every object that lies in a storage, or should, in the order of keys.
+    /// Returns every object that lies in a storage, or should, in the order of keys.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn items(&self) -> Result<Vec<Item>, CatalogError> {
         self.read(|connection| {
             let marked = marked(connection)?;
-            // `idx_copies_items` has every column that is asked for here: the manifests in the rows are not read.
+            // `idx_copies_items` covers every column that is selected here: the manifests in the rows are not read.
             let copies =
                 "class IN ('A', 'B') AND NOT incomplete, database_name, backup_date FROM copies";
             let mut items = select_items(connection, copies, &marked, |row, first| {
@@ -83,10 +83,10 @@ impl Catalog {
         })
     }
 
-    /// What stands between the objects and their expiry at `now`.
+    /// Returns the facts that keep objects from expiry at `now`.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn care(&self, now: DateTime<Utc>) -> Result<Care, CatalogError> {
         let now = now.timestamp();
         self.read(|connection| {
@@ -109,11 +109,11 @@ impl Catalog {
         })
     }
 
-    /// Marks objects for deletion: from now on no query gives them as good copies. Those that were pinned or leased
-    /// since they were chosen are left as they are.
+    /// Marks objects for deletion: from now on no query returns them as good copies. Objects that were pinned or leased
+    /// since they were chosen stay unmarked.
     ///
     /// # Errors
-    /// Where the rows cannot be written; nothing is marked then.
+    /// If the rows cannot be written; nothing is marked then.
     pub fn mark(
         &self,
         keys: &[ObjectKey],
@@ -133,10 +133,10 @@ impl Catalog {
         })
     }
 
-    /// Takes marks back, but not of objects whose deletion has begun.
+    /// Removes marks, except of objects whose deletion has begun.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn unmark(&self, keys: &[ObjectKey]) -> Result<(), CatalogError> {
         let sql = "UPDATE backup_inventory SET deleted_at = NULL
                    WHERE r2_key = ?1 AND NOT EXISTS (SELECT 1 FROM removals WHERE r2_key = ?1)";
@@ -149,11 +149,11 @@ impl Catalog {
         })
     }
 
-    /// Notes that the deletion of marked objects begins, of each from a storage: from here on they are no copies any
-    /// more. Gives those that begin: what was pinned or leased since it was marked stays.
+    /// Records that the deletion of marked objects begins, each in one storage: from now on they are no copies any
+    /// more. Returns the deletions that begin: objects pinned or leased since they were marked stay.
     ///
     /// # Errors
-    /// Where the rows cannot be written; nothing may be deleted then.
+    /// If the rows cannot be written; nothing may be deleted then.
     pub fn begin_removals(
         &self,
         removals: &[Removal],
@@ -179,10 +179,10 @@ impl Catalog {
         })
     }
 
-    /// Forgets deletions that had begun and took nothing away.
+    /// Removes deletions that had begun and deleted nothing.
     ///
     /// # Errors
-    /// Where the rows cannot be removed.
+    /// If the rows cannot be removed.
     pub fn cancel_removals(&self, removals: &[Removal]) -> Result<(), CatalogError> {
         self.write(|transaction| {
             for removal in removals {
@@ -192,10 +192,10 @@ impl Catalog {
         })
     }
 
-    /// The deletions that began and did not end.
+    /// Returns the deletions that began and did not end.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn removals(&self) -> Result<Vec<Removal>, CatalogError> {
         self.read(|connection| {
             let mut statement =
@@ -206,10 +206,10 @@ impl Catalog {
         })
     }
 
-    /// Notes that marked objects are gone for good, each from a storage.
+    /// Records that marked objects were deleted, each from one storage.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn removed(&self, removals: &[Removal]) -> Result<(), CatalogError> {
         self.write(|transaction| {
             for removal in removals {
@@ -220,10 +220,10 @@ impl Catalog {
         })
     }
 
-    /// Keeps an object whatever its age.
+    /// Pins an object: it is kept regardless of its age.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn pin(
         &self,
         key: &ObjectKey,
@@ -238,19 +238,19 @@ impl Catalog {
         })
     }
 
-    /// Lets an object go again. False: it was not pinned.
+    /// Unpins an object. Returns false if it was not pinned.
     ///
     /// # Errors
-    /// Where the row cannot be removed.
+    /// If the row cannot be removed.
     pub fn unpin(&self, key: &ObjectKey) -> Result<bool, CatalogError> {
         let sql = "DELETE FROM pins WHERE r2_key = ?";
         self.write(|transaction| Ok(transaction.execute(sql, [key.as_str()])? == 1))
     }
 
-    /// Lets nothing of a database expire until a person looked; an event tells so, once.
+    /// Blocks expiry of a database until a person acknowledges; writes one event about it.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn freeze(&self, database: &DatabaseName, event: &Event) -> Result<(), CatalogError> {
         let sql = "INSERT INTO freezes (database_name, reason, created_at) VALUES (?, ?, ?)
                    ON CONFLICT (database_name) DO NOTHING";
@@ -266,10 +266,11 @@ impl Catalog {
         })
     }
 
-    /// Lets expiry go on for a database in spite of what was found up to now. False: nothing held it up.
+    /// Acknowledges what was found up to now, so that expiry of a database resumes. Returns false if nothing blocked
+    /// it.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn acknowledge(
         &self,
         database: &DatabaseName,
@@ -288,10 +289,10 @@ impl Catalog {
         })
     }
 
-    /// Gives up a database's copies: from now on none is kept for being the last.
+    /// Gives up a database's copies: from now on none is kept for being the last one.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn forget(&self, database: &DatabaseName, at: DateTime<Utc>) -> Result<(), CatalogError> {
         let sql = "INSERT INTO forgotten (database_name, at) VALUES (?, ?) ON CONFLICT DO NOTHING";
         self.write(|transaction| {
@@ -300,10 +301,10 @@ impl Catalog {
         })
     }
 
-    /// Keeps the copies of a database as those of any other: it is in the configuration again.
+    /// Reverts [`Catalog::forget`] for a database that is in the configuration again.
     ///
     /// # Errors
-    /// Where the row cannot be removed.
+    /// If the row cannot be removed.
     pub fn remember(&self, database: &DatabaseName) -> Result<(), CatalogError> {
         let sql = "DELETE FROM forgotten WHERE database_name = ?";
         self.write(|transaction| {
@@ -312,11 +313,11 @@ impl Catalog {
         })
     }
 
-    /// Keeps objects from expiry while they are read, until `until` at most. Where the catalog cannot be written nothing
-    /// expires either, and the lease is none.
+    /// Leases objects, so that they do not expire while they are read, until `until` at most. If the catalog is
+    /// read-only, nothing expires either, and the lease is empty.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn lease(
         &self,
         keys: &[ObjectKey],
@@ -337,10 +338,10 @@ impl Catalog {
         })
     }
 
-    /// Lets a lease end later, at `until`.
+    /// Extends a lease to `until`.
     ///
     /// # Errors
-    /// Where the rows cannot be written; the lease then ends at its time.
+    /// If the rows cannot be written; the lease then ends at its time.
     pub fn prolong(&self, lease: &Lease, until: DateTime<Utc>) -> Result<(), CatalogError> {
         if self.is_read_only() {
             return Ok(());
@@ -355,10 +356,10 @@ impl Catalog {
         })
     }
 
-    /// Gives a lease back, and forgets those that ended before `now`.
+    /// Releases a lease, and removes all that have ended at `now`.
     ///
     /// # Errors
-    /// Where the rows cannot be removed; the lease then ends at its time.
+    /// If the rows cannot be removed; the lease then ends at its time.
     pub fn release(&self, lease: Lease, now: DateTime<Utc>) -> Result<(), CatalogError> {
         if self.is_read_only() {
             return Ok(());
@@ -372,10 +373,10 @@ impl Catalog {
         })
     }
 
-    /// Gives back what a dead process leased for `holder`. Only who holds the state's lock knows that it is dead.
+    /// Releases the leases of a dead process for `holder`. Only the owner of the state lock knows that it is dead.
     ///
     /// # Errors
-    /// Where the rows cannot be removed.
+    /// If the rows cannot be removed.
     pub fn release_dead(&self, holder: &str) -> Result<(), CatalogError> {
         self.write(|transaction| {
             transaction.execute("DELETE FROM leases WHERE holder = ?", [holder])?;
@@ -383,10 +384,10 @@ impl Catalog {
         })
     }
 
-    /// Notes that a storage did not have a known object; gives when that was first seen.
+    /// Records that a storage lacks a known object; returns the time at which that was first seen.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn note_absence(
         &self,
         key: &ObjectKey,
@@ -401,10 +402,10 @@ impl Catalog {
         })
     }
 
-    /// Forgets that a storage did not have an object: it has.
+    /// Removes the absence of an object that the storage has.
     ///
     /// # Errors
-    /// Where the row cannot be removed.
+    /// If the row cannot be removed.
     pub fn forget_absence(&self, key: &ObjectKey, storage: &str) -> Result<(), CatalogError> {
         let sql = "DELETE FROM absences WHERE r2_key = ? AND storage = ?";
         self.write(|transaction| {
@@ -413,10 +414,10 @@ impl Catalog {
         })
     }
 
-    /// Lets nothing be deleted before `until`.
+    /// Blocks all deletions before `until`.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn keep_quiet(&self, until: DateTime<Utc>) -> Result<(), CatalogError> {
         let sql = "INSERT INTO quiet (one, until) VALUES (1, ?)
                    ON CONFLICT (one) DO UPDATE SET until = max(until, excluded.until)";
@@ -427,8 +428,8 @@ impl Catalog {
     }
 }
 
-/// One item for each key, in the order of keys; its storages by name. `sql` gives whether an object is good, and then
-/// what `content` reads from the place that it is told.
+/// Selects one item per key, in the order of keys; its placements by storage name. `sql` selects first if an object is
+/// good, and then the columns that `content` reads, beginning at the given index.
 fn select_items(
     connection: &Connection,
     sql: &str,
@@ -468,7 +469,7 @@ fn select_items(
     Ok(items)
 }
 
-/// The members of every archive, by its key.
+/// Members of every archive, by its key.
 fn select_members(connection: &Connection) -> Result<HashMap<String, Vec<ItemMember>>, Stop> {
     let sql =
         "SELECT * FROM archive_members ORDER BY archive_key, database_name, backup_date, r2_key";
@@ -489,7 +490,7 @@ fn select_members(connection: &Connection) -> Result<HashMap<String, Vec<ItemMem
     Ok(members)
 }
 
-/// Takes an object out of the inventory of a storage; an archive that lies in none any more loses its members.
+/// Removes an object's placement in a storage; an archive without any placement left loses its members.
 pub(super) fn forget_placement(
     connection: &Connection,
     (key, storage): &Removal,
@@ -516,8 +517,8 @@ fn delete_removal(connection: &Connection, (key, storage): &Removal) -> Result<(
     Ok(())
 }
 
-/// Why nothing of a database expires: the row has the whole message, which says first that it is so and at the end what to
-/// do, as does everyone who tells the cause.
+/// Cause for which a database is blocked: the row has the whole message with a prefix and a hint. Both are removed,
+/// because every caller adds its own.
 fn cause(row: &Row<'_>) -> rusqlite::Result<String> {
     let (database, reason): (String, String) = (row.get("database_name")?, row.get("reason")?);
     let said = format!("nothing of `{database}` expires: ");
@@ -528,7 +529,7 @@ fn cause(row: &Row<'_>) -> rusqlite::Result<String> {
     Ok(cause.to_owned())
 }
 
-/// One value for each database that `sql` gives a row of.
+/// One value for each row that `sql` selects, by database.
 fn by_database<T>(
     connection: &Connection,
     sql: &str,
@@ -539,7 +540,7 @@ fn by_database<T>(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The first column of every row.
+/// First column of every row.
 fn column<T>(
     connection: &Connection,
     sql: &str,

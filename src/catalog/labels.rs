@@ -1,4 +1,4 @@
-//! Keeps what hooks say of a result: labels, and that a hook failed although the copy is good.
+//! Stores the labels that hooks set on a result, and failures of hooks whose copy is good.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,21 @@ use super::{Catalog, CatalogError, Run};
 use crate::types::{DatabaseName, JobId};
 
 impl Run {
-    /// Notes that something about the job is not as it should be although its copies are good; `None`: about no single
-    /// database. It is one of the job's `degraded` texts.
+    /// Records that something about the job is degraded although its copies are good; `None`: about no single database.
+    /// It becomes one of the job's `degraded` texts.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn note(&self, database: Option<&DatabaseName>, message: &str) -> Result<(), CatalogError> {
         self.catalog.write(|transaction| {
             super::write::insert_note(transaction, self.id, database, "degraded", message)
         })
     }
 
-    /// Keeps labels with a database's result; one that is there gets the new value.
+    /// Stores labels of a database's result; an existing label gets the new value.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn label(
         &self,
         database: &DatabaseName,
@@ -41,10 +41,10 @@ impl Run {
 }
 
 impl Catalog {
-    /// The labels of one database's result in a job; empty where there are none.
+    /// Returns the labels of a database's result in a job; empty if there are none.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn labels(
         &self,
         job: JobId,

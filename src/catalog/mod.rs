@@ -1,8 +1,8 @@
-//! Remembers jobs, results and copies in one SQLite file. Invariant: what belongs together is written in
-//! one transaction, so that a reader after any crash sees all of it or nothing.
+//! Stores jobs, results and copies in one SQLite file. Invariant: rows that belong together are written in one
+//! transaction, so that a reader after any crash sees all of them or none.
 //!
-//! The file is a cache of what the stores hold, the intent log of running jobs and the record of past ones.
-//! Every call is short and blocks; a second process that writes is waited for up to [`BUSY_TIMEOUT`].
+//! The file is a cache of the contents of the stores, the intent log of running jobs and the record of past ones. Every
+//! call is short and blocks; it waits up to [`BUSY_TIMEOUT`] for a second process that writes.
 
 mod access;
 mod adopt;
@@ -85,7 +85,7 @@ use crate::source::Claim;
 
 use error::Stop;
 
-/// How long a call waits for another process's transaction before it fails with [`CatalogError::Busy`].
+/// Longest time that a call waits for another process's transaction before it fails with [`CatalogError::Busy`].
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const SELECT_INSTANCE: &str = "SELECT id FROM instance";
@@ -96,15 +96,15 @@ pub struct Catalog {
     path: Arc<Path>,
     connection: Arc<Mutex<Connection>>,
     told: Arc<Notify>,
-    /// The catalog may be backed up like any other database, by this process, too. Behind `connection`, so that it is
-    /// dropped after it.
+    /// States that SQLite has the file open, because this process may also back up the catalog as a source database.
+    /// Declared after `connection`, so that it is dropped after it.
     _claim: Arc<Claim>,
     access: Access,
-    /// The private copy that is read in its place; removed with the last clone.
+    /// Private copy that is read instead of the file; removed with the last clone.
     _copy: Option<Arc<TempDir>>,
 }
 
-/// What may be done with a catalog.
+/// Access mode of an open catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
     Write,
@@ -112,12 +112,11 @@ enum Access {
 }
 
 impl Catalog {
-    /// Opens the catalog for writing; makes it, with mode 0600, or brings it up to date where needed.
+    /// Opens the catalog for writing; creates it with mode 0600 if missing, and migrates it to the current schema.
     ///
     /// # Errors
-    /// [`CatalogError::Newer`], [`CatalogError::NotADatabase`], [`CatalogError::Foreign`] and
-    /// [`CatalogError::Damaged`] where the file is not ours to use, which leaves it untouched; the others
-    /// where the system refuses.
+    /// [`CatalogError::Newer`], [`CatalogError::NotADatabase`], [`CatalogError::Foreign`] and [`CatalogError::Damaged`]
+    /// if the file cannot be used as our catalog, which leaves it untouched; the others if the system refuses.
     pub fn open(path: &Path) -> Result<Self, CatalogError> {
         create_private(path).map_err(|cause| CatalogError::denied(path, &cause))?;
         let mut catalog = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -126,10 +125,11 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Opens the catalog for queries alone, also where nothing can be written. `None`: there is no such file.
+    /// Opens the catalog for queries only, even if nothing can be written. `None`: the file does not exist.
     ///
     /// # Errors
-    /// As [`Catalog::open`]. A file that an older version wrote is read as a copy that is up to date, and stays as it is.
+    /// Same as [`Catalog::open`]. Of a file with an older schema a migrated private copy is read; the file stays
+    /// unchanged.
     pub fn open_read_only(path: &Path) -> Result<Option<Self>, CatalogError> {
         if !path
             .try_exists()
@@ -149,31 +149,31 @@ impl Catalog {
         Ok(Some(known))
     }
 
-    /// Whether nothing can be written to it: leases are none then, and other writing fails.
+    /// True if the catalog was opened for queries only: leases are empty then, and every other write fails.
     pub fn is_read_only(&self) -> bool {
         self.access == Access::Read
     }
 
-    /// Where the file lies.
+    /// Path of the catalog file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A number that is another one after any other connection changed anything: what was computed before may be kept
-    /// as long as it stays.
+    /// `PRAGMA data_version`: changes whenever another connection commits. Results computed earlier stay valid while it
+    /// is the same.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn changes(&self) -> Result<i64, CatalogError> {
         self.with(|connection| {
             Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
         })
     }
 
-    /// This installation's id, where it has one already.
+    /// Returns this installation's id. `None`: it has none yet.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn known_instance(&self) -> Result<Option<String>, CatalogError> {
         self.read(|connection| {
             let mut statement = connection.prepare(SELECT_INSTANCE)?;
@@ -182,17 +182,18 @@ impl Catalog {
         })
     }
 
-    /// This installation's id: a random UUID, made on the first call and never changed.
+    /// Returns this installation's id: a random UUID, created on the first call. Only
+    /// [`Catalog::take_over`] replaces it.
     ///
     /// # Errors
-    /// Where the file cannot be read, or for the first call written.
+    /// If the file cannot be read, or cannot be written on the first call.
     pub fn instance(&self) -> Result<String, CatalogError> {
         if let Some(id) = self.known_instance()? {
             return Ok(id);
         }
         let id = uuid::Uuid::new_v4().to_string();
         if self.is_read_only() {
-            // Nothing is told from another installation's where this one has nothing.
+            // The id is not stored: no object in this catalog belongs to it.
             return Ok(id);
         }
         self.write(|transaction| {
@@ -202,11 +203,11 @@ impl Catalog {
     }
 
     fn connect(path: &Path, mode: OpenFlags) -> Result<Self, CatalogError> {
-        // No URI: a path is only ever a path.
+        // No URI flag: SQLite must take the path literally.
         Self::connect_as(path, path, mode, None)
     }
 
-    /// Opens `place`, which holds what belongs to the catalog at `path`, for reading.
+    /// Opens `place`, a file with the contents of the catalog at `path`, for reading.
     fn connect_as(
         path: &Path,
         place: &Path,
@@ -239,7 +240,7 @@ impl Catalog {
         work(&mut connection).map_err(|stop| stop.in_file(&self.path))
     }
 
-    /// Runs queries that see one state of the file.
+    /// Runs queries in one transaction, so that they see one state of the file.
     fn read<T>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Stop>,
@@ -247,13 +248,14 @@ impl Catalog {
         self.with(|connection| work(&connection.transaction()?))
     }
 
-    /// Runs statements of which all hold or none; durable on return.
+    /// Runs statements in one transaction: all take effect or none; durable on return.
     fn write<T>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Stop>,
     ) -> Result<T, CatalogError> {
         self.with(|connection| {
-            // Taking the lock first is what the busy timeout waits for; upgrading later would just fail.
+            // An immediate transaction waits for the lock within the busy timeout; upgrading a deferred one would fail
+            // at once.
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&transaction)?;
@@ -267,7 +269,7 @@ impl Catalog {
     }
 }
 
-/// Makes an empty file that only its owner reads; SQLite gives its log files the same mode.
+/// Creates an empty file that only its owner can read; SQLite gives its log files the same mode.
 fn create_private(path: &Path) -> io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
         DirBuilder::new()
@@ -275,7 +277,7 @@ fn create_private(path: &Path) -> io::Result<()> {
             .mode(0o700)
             .create(folder)?;
     }
-    // Somebody else may have put one there, to have another file written.
+    // Another user may have placed a link there to have a different file written.
     if path.symlink_metadata().is_ok_and(|facts| !facts.is_file()) {
         let why = "it is a link, or no file: Patina writes only to a file of its own";
         return Err(io::Error::other(why));

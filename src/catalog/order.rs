@@ -1,9 +1,9 @@
-//! Keeps the order in which copies were made. Invariant: a clock that ran ahead puts no copy before one that was
-//! committed later, and nothing it dated counts as fresh; nor does what was put into a storage without this catalog.
+//! Stores the order in which copies were made. Invariant: a clock that ran ahead puts no copy before one that was
+//! committed later, and no copy dated by it counts as fresh; nor does one put into a storage without this catalog.
 //!
-//! What remains impossible: a manifest is not signed, so that one with a credible date cannot be told from a copy that was
-//! committed here before the catalog was lost. `patina rebuild` takes a person's word for what lies in the storages: who
-//! can write to a storage then decides what is the newest copy.
+//! Remaining limit: manifests are not signed, so that one with a credible date cannot be distinguished from a copy that
+//! was committed here before the catalog was lost. `patina rebuild` relies on a person's word about the contents of the
+//! storages: anyone who can write to a storage then decides which copy is the newest.
 
 use std::collections::BTreeSet;
 
@@ -19,21 +19,21 @@ use super::row::parsed;
 use super::shelf::{Good, select_good};
 use super::{Adoption, Catalog, Record};
 
-/// The last made first, of rows that are joined with `made`.
+/// Sort order with the last made first, for rows joined with `made`.
 pub(super) const NEWEST_FIRST: &str =
     "coalesce(made.place, 0) DESC, coalesce(made.at, 0) DESC, r2_key DESC";
 
-/// The condition that a row of `copies` or `archives` is of this installation. Before it has an id, all are.
+/// Condition that a row of `copies` or `archives` belongs to this installation. Before it has an id, all do.
 pub(super) fn is_ours(alias: &str) -> String {
     format!("{alias}.instance = coalesce((SELECT id FROM instance), {alias}.instance)")
 }
 
-/// The keys of copies that other installations wrote: few, and found by an index of their own.
+/// Keys of copies that other installations wrote: few, and found by an index.
 pub(super) const OTHERS: &str =
     "(SELECT r2_key FROM copies WHERE instance < (SELECT id FROM instance)
     UNION ALL SELECT r2_key FROM copies WHERE instance > (SELECT id FROM instance))";
 
-/// The condition that a row of `copies` or `archives` was committed here, or confirmed by a person.
+/// Condition that a row of `copies` or `archives` was committed here, or confirmed by a person.
 pub(super) fn is_confirmed(alias: &str) -> String {
     format!(
         "NOT EXISTS (SELECT 1 FROM made AS found
@@ -41,18 +41,18 @@ pub(super) fn is_confirmed(alias: &str) -> String {
     )
 }
 
-/// What `made.doubt` says of a copy that is dated later than it can have been made.
+/// Value of `made.doubt` for a copy dated later than it can have been made.
 pub(super) const AHEAD: i64 = 1;
 
-/// The same of one that was found in a storage and never committed here.
+/// Value of `made.doubt` for a copy that was found in a storage and never committed here.
 pub(super) const UNCONFIRMED: i64 = 2;
 
 impl Catalog {
-    /// The copy by which the freshness of a database is measured: the newest good one of this installation, as an object
-    /// of its own or inside an archive, that is not dated in the future. `None`: there is none.
+    /// Returns the copy that determines the freshness of a database: the newest good one of this installation, as an
+    /// object of its own or inside an archive, whose date is credible and not in the future. `None`: none exists.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn freshness_copy(
         &self,
         database: &DatabaseName,
@@ -62,10 +62,10 @@ impl Catalog {
         self.read(|connection| select_good(connection, database, Some(latest)))
     }
 
-    /// The copies that are dated later than they can have been made, as far as that shows at `now`.
+    /// Returns the copies dated later than they can have been made, as far as known at `now`.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn dated_ahead(&self, now: DateTime<Utc>) -> Result<BTreeSet<ObjectKey>, CatalogError> {
         let sql = "SELECT r2_key FROM made WHERE doubt = 1 OR at > ?";
         self.read(|connection| {
@@ -76,12 +76,12 @@ impl Catalog {
         })
     }
 
-    /// The copies that were found in a storage and that nothing here ever committed.
+    /// Returns the copies that were found in a storage and never committed here.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn unconfirmed(&self) -> Result<BTreeSet<ObjectKey>, CatalogError> {
-        // Each of them stands behind all others, which makes them quickly found.
+        // All of them have a negative place, which makes them quick to find.
         let sql = "SELECT r2_key FROM made WHERE place < 0 AND doubt = ?";
         self.read(|connection| {
             let mut statement = connection.prepare(sql)?;
@@ -90,11 +90,11 @@ impl Catalog {
         })
     }
 
-    /// Takes a person's word that the copies which were found in the storages are this installation's: each gets the place
-    /// that its date gives it.
+    /// Confirms that the copies found in the storages are this installation's: each gets the place that its date
+    /// implies.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn confirm_found(&self) -> Result<(), CatalogError> {
         let sql =
             "UPDATE made SET doubt = 0, place = coalesce((SELECT earlier.place FROM made AS earlier
@@ -107,11 +107,11 @@ impl Catalog {
         })
     }
 
-    /// Notes which copies have dates that `now`, the time of a later look, shows to be wrong. What was noted stays: once
-    /// that date has come, nothing else tells.
+    /// Records which copies have dates that `now`, a later time, shows to be wrong. The record stays: once that date
+    /// has passed, nothing else shows the error.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn note_dated_ahead(&self, now: DateTime<Utc>) -> Result<(), CatalogError> {
         let is_any = self.read(|connection| {
             let sql = "SELECT EXISTS (SELECT 1 FROM made WHERE at > ? AND doubt <> 1)";
@@ -125,14 +125,14 @@ impl Catalog {
     }
 }
 
-/// The same, where a transaction is open.
+/// Same as [`Catalog::note_dated_ahead`], inside a transaction.
 pub(super) fn note_ahead(connection: &Connection, now: DateTime<Utc>) -> Result<(), Stop> {
     let sql = "UPDATE made SET doubt = 1 WHERE at > ? AND doubt <> 1";
     connection.execute(sql, [(now + CLOCK_TOLERANCE).timestamp()])?;
     Ok(())
 }
 
-/// A copy that is committed now is the last one, whatever its clock says.
+/// Inserts a copy that is committed now: it is the last one, regardless of the clock.
 pub(super) fn insert_committed(
     connection: &Connection,
     manifest: &Manifest,
@@ -150,7 +150,7 @@ pub(super) fn insert_committed(
     Ok(())
 }
 
-/// What was found in a storage: a copy, or those that an archive holds.
+/// Inserts an object found in a storage: a copy, or the members of an archive.
 pub(super) fn insert_adopted(connection: &Connection, adoption: &Adoption) -> Result<(), Stop> {
     let doubt = match (adoption.is_ahead, adoption.is_unconfirmed) {
         (true, _) => AHEAD,
@@ -161,7 +161,7 @@ pub(super) fn insert_adopted(connection: &Connection, adoption: &Adoption) -> Re
         Record::Daily(manifest) => insert_found(connection, manifest, adoption.made_at, doubt),
         Record::Weekly(archive) => {
             if doubt == UNCONFIRMED {
-                // Its members may be known; it may hold anything under their keys.
+                // Its members may be known, but the archive may contain anything under their keys.
                 let key = (archive.key.as_str(), ALL_DATABASES);
                 insert_doubtful(connection, key, adoption.made_at, doubt)?;
             }
@@ -172,7 +172,7 @@ pub(super) fn insert_adopted(connection: &Connection, adoption: &Adoption) -> Re
     }
 }
 
-/// A copy inside an archive that was made at `archived_at`.
+/// Inserts a copy inside an archive that was made at `archived_at`.
 pub(super) fn insert_member(
     connection: &Connection,
     manifest: &Manifest,
@@ -189,15 +189,15 @@ pub(super) fn insert_member(
     insert_found(connection, manifest, made_at, doubt)
 }
 
-/// Whether a manifest says that its copy was made later than `latest`, or stands for a day after that.
+/// True if a manifest claims that its copy was made later than `latest`, or is of a day after that.
 pub fn is_dated_ahead(manifest: &Manifest, latest: DateTime<Utc>) -> bool {
-    // No zone is a whole day ahead of UTC.
+    // No time zone is a whole day ahead of UTC.
     let last_day = (latest + CLOCK_TOLERANCE + TimeDelta::days(1)).date_naive();
     let completed = manifest.completed();
     completed.is_some_and(|at| at > latest + CLOCK_TOLERANCE) || manifest.date.0 > last_day
 }
 
-/// One in doubt comes after all others: nobody knows when it was made.
+/// Inserts a copy found in a storage. One in doubt comes after all others, because its real time is unknown.
 fn insert_found(
     connection: &Connection,
     manifest: &Manifest,

@@ -1,4 +1,4 @@
-//! Knows of other installations' objects in the same storages. Invariant: they are counted and named, and nothing is
+//! Stores other installations' objects in the same storages. Invariant: they are counted and named, and nothing is
 //! concluded from them or done to them.
 
 use std::collections::BTreeSet;
@@ -12,22 +12,22 @@ use super::error::CatalogError;
 use super::keeping::forget_placement;
 use super::row::{number, parsed};
 
-/// What other installations stored of a database, as far as known.
+/// Known copies of a database that other installations wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Others {
-    /// How many copies.
+    /// Number of copies.
     pub copies: u64,
-    /// The last made of them.
+    /// Last made of them.
     pub newest: ObjectKey,
-    /// The installation that wrote that one.
+    /// Installation that wrote that one.
     pub instance: String,
 }
 
 impl Catalog {
-    /// Whether this installation stored anything in `storage` that is still known.
+    /// True if this installation has a known object in `storage`.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn has_own_in(&self, storage: &str) -> Result<bool, CatalogError> {
         let instance = self.instance()?;
         let sql = "SELECT EXISTS (SELECT 1 FROM copies WHERE instance = ?1 AND storage = ?2)
@@ -37,10 +37,10 @@ impl Catalog {
         })
     }
 
-    /// The known copies of a database that other installations wrote. `None`: there are none.
+    /// Returns the known copies of a database that other installations wrote. `None`: there are none.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn others_of(&self, database: &DatabaseName) -> Result<Option<Others>, CatalogError> {
         let sql = "SELECT r2_key, instance, count(*) OVER () AS copies FROM (
                        SELECT DISTINCT r2_key, instance FROM copies WHERE database_name = ?
@@ -58,10 +58,10 @@ impl Catalog {
         })
     }
 
-    /// The keys in `storage` that are known to be other installations'.
+    /// Returns the keys in `storage` that are known to belong to other installations.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn others_in(&self, storage: &str) -> Result<BTreeSet<ObjectKey>, CatalogError> {
         let sql = "SELECT r2_key FROM others WHERE storage = ?";
         self.read(|connection| {
@@ -71,10 +71,10 @@ impl Catalog {
         })
     }
 
-    /// Notes which objects in `storage` other installations wrote.
+    /// Records which objects in `storage` other installations wrote.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn note_others(
         &self,
         storage: &str,
@@ -90,11 +90,10 @@ impl Catalog {
         })
     }
 
-    /// Forgets another installation's object that is not in `storage` any more: it expired there, which is no damage
-    /// here.
+    /// Removes another installation's object that is no longer in `storage`: it expired there, which is no damage here.
     ///
     /// # Errors
-    /// Where the rows cannot be removed.
+    /// If the rows cannot be removed.
     pub fn forget_other(&self, key: &ObjectKey, storage: &str) -> Result<(), CatalogError> {
         let sql = "DELETE FROM backup_inventory WHERE r2_key = ?1
                    AND NOT EXISTS (SELECT 1 FROM copies WHERE r2_key = ?1)

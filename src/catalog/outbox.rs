@@ -1,5 +1,5 @@
-//! Keeps the events that are on their way to the sinks. Invariant: an event is delivered to a sink, given up with its
-//! reason, or still tried; nothing is forgotten.
+//! Stores events that wait for delivery to sinks. Invariant: an event is delivered to a sink, given up with its reason,
+//! or still retried; none is lost.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{OptionalExtension, Row, params};
@@ -12,65 +12,65 @@ use super::row::{EventKindWord, integer, number, optional_parsed, optional_time,
 use crate::config::AlertLevel;
 use crate::types::JobId;
 
-/// So many events are read at once.
+/// Upper bound for events read at once.
 const MOST_EVENTS: u32 = 500;
 
-/// Nothing is put off for longer: a sink may ask for a day.
+/// Upper bound for a delay, longer than the day that a sink may ask for.
 const LONGEST_WAIT: TimeDelta = TimeDelta::hours(25);
 
-/// An event that was written down.
+/// Event in the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Posted {
-    /// Its number in this catalog.
+    /// Number in this catalog.
     pub number: i64,
-    /// Tells it from every other event.
+    /// Unique id of the event.
     pub id: String,
-    /// What happened.
+    /// Contents.
     pub event: Event,
-    /// The job it tells of; `None` where it tells of none.
+    /// Job that it is about; `None`: not about one.
     pub job: Option<JobId>,
-    /// What is over and how grave it was; `None` unless it is `resolved`.
+    /// Kind and severity of the resolved condition; `None` unless the event is `resolved`.
     pub resolves: Option<(EventKind, AlertLevel)>,
 }
 
-/// An event that a sink is to get now.
+/// Event that is due for delivery to a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
     /// The event.
     pub posted: Posted,
-    /// How often it was tried.
+    /// Number of attempts so far.
     pub attempts: u32,
 }
 
-/// What a sink was sent lately.
+/// Messages sent to a sink recently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sent {
-    /// How many messages.
+    /// Number of messages.
     pub messages: u64,
-    /// When the last one left.
+    /// Time of the last one.
     pub last: Option<DateTime<Utc>>,
 }
 
-/// How the outbox of one sink stands.
+/// State of one sink's outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queue {
     /// The sink.
     pub sink: String,
-    /// How many events wait.
+    /// Number of events that wait.
     pub waiting: u64,
-    /// When the oldest of them happened; `None`: none waits.
+    /// Time of the oldest of them; `None`: none waits.
     pub oldest: Option<DateTime<Utc>>,
-    /// When the sink last took one; `None`: never.
+    /// Time of the last successful delivery; `None`: never.
     pub delivered_at: Option<DateTime<Utc>>,
-    /// How many were given up.
+    /// Number of events given up.
     pub given_up: u64,
 }
 
 impl Catalog {
-    /// The events that have no deliveries yet, the oldest first.
+    /// Returns the events that are not yet routed, the oldest first.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn unrouted(&self) -> Result<Vec<Posted>, CatalogError> {
         let sql = "SELECT * FROM events WHERE routed = 0 ORDER BY id LIMIT ?";
         self.read(|connection| {
@@ -80,10 +80,10 @@ impl Catalog {
         })
     }
 
-    /// Gives events their deliveries: each to the sinks named with it, from `now` on. One that has them is left alone.
+    /// Routes events: each gets deliveries to the sinks named with it, due at `now`. Routed events are left alone.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn route(
         &self,
         routes: &[(i64, Vec<String>)],
@@ -104,11 +104,11 @@ impl Catalog {
         })
     }
 
-    /// What a sink is to get now, the oldest first. What waits for longer than anything is put off was put off
-    /// under a clock that was set back since, and is due.
+    /// Returns the events due for a sink, the oldest first. One that waits longer than any delay was delayed before the
+    /// clock was set back, and is due.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn due(
         &self,
         sink: &str,
@@ -133,10 +133,11 @@ impl Catalog {
         })
     }
 
-    /// When a sink is to get something next, as [`Catalog::due`] sees it. `None`: nothing waits for it.
+    /// Returns the next time at which something is due for a sink, by the rule of [`Catalog::due`]. `None`: nothing
+    /// waits for it.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn next_due(
         &self,
         sink: &str,
@@ -150,19 +151,19 @@ impl Catalog {
         })
     }
 
-    /// Whether an event waits for its deliveries.
+    /// True if an event waits to be routed.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn has_unrouted(&self) -> Result<bool, CatalogError> {
         self.read(|connection| super::events::are_waiting(connection))
     }
 
-    /// What a sink was sent within `window` before `now`; what it was sent later, under a clock that was set back since,
-    /// does not count.
+    /// Returns the messages sent to a sink within `window` before `now`; deliveries dated later (before the clock was
+    /// set back) do not count.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn sent(
         &self,
         sink: &str,
@@ -185,10 +186,10 @@ impl Catalog {
         })
     }
 
-    /// Notes that a sink took events, all in the message of this id.
+    /// Records that a sink accepted events, all in the message with this id.
     ///
     /// # Errors
-    /// Where the rows cannot be written; they are sent again then.
+    /// If the rows cannot be written; the events are sent again then.
     pub fn delivered(
         &self,
         sink: &str,
@@ -207,10 +208,10 @@ impl Catalog {
         })
     }
 
-    /// Notes that a script did not want a sink to get an event.
+    /// Records that a script rejected an event for a sink: it counts as delivered, without a message.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn pass_over(
         &self,
         sink: &str,
@@ -224,11 +225,11 @@ impl Catalog {
         })
     }
 
-    /// Notes that a sink did not take events, and why. They are tried again at `until`; so is everything else that
-    /// waits for it, where `holds_all`: who does not answer is not asked for each of them.
+    /// Records that a sink did not accept events, and the error. They are retried at `until`; with `holds_all`, so is
+    /// everything else that waits for the sink, so that an unresponsive sink is not tried for each event.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn put_off(
         &self,
         sink: &str,
@@ -254,18 +255,18 @@ impl Catalog {
         })
     }
 
-    /// Lets all that waits for a sink wait until then; it does not count as a try.
+    /// Delays everything that waits for a sink until `until`; it does not count as an attempt.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn hold(&self, sink: &str, until: DateTime<Utc>) -> Result<(), CatalogError> {
         self.put_off(sink, &[], until, true, "")
     }
 
-    /// Gives up what happened before `before` and a sink has not taken. Gives how many that are.
+    /// Gives up events from before `before` that a sink has not accepted. Returns their number.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn give_up(
         &self,
         sink: &str,
@@ -281,10 +282,11 @@ impl Catalog {
         })
     }
 
-    /// Removes what was dealt with before `before`, and deliveries to sinks that are not among `sinks`.
+    /// Deletes deliveries finished before `before` and deliveries to sinks not in `sinks`; then routed events from
+    /// before `before` without deliveries.
     ///
     /// # Errors
-    /// Where the rows cannot be removed.
+    /// If the rows cannot be removed.
     pub fn tidy_outbox(&self, sinks: &[String], before: DateTime<Utc>) -> Result<(), CatalogError> {
         let sinks = serde_json::to_string(sinks).expect("it is a list of texts");
         let old = "DELETE FROM deliveries WHERE coalesce(delivered_at, given_up_at) < ?";
@@ -299,10 +301,10 @@ impl Catalog {
         })
     }
 
-    /// How the outbox of each sink stands that ever was to get something, by name.
+    /// Returns the outbox of each sink that ever had a delivery, by name.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn outbox(&self) -> Result<Vec<Queue>, CatalogError> {
         let sql = "SELECT sink, max(delivered_at) AS delivered_at,
                       sum(delivered_at IS NULL AND given_up_at IS NULL) AS waiting,
@@ -324,10 +326,10 @@ impl Catalog {
         })
     }
 
-    /// What a sink said last of an event it has not taken. `None`: nothing, or it has.
+    /// Returns the last error of a sink for an event it has not accepted. `None`: none exists.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn last_error(&self, sink: &str) -> Result<Option<String>, CatalogError> {
         let sql = "SELECT last_error FROM deliveries
                    WHERE sink = ? AND last_error IS NOT NULL AND delivered_at IS NULL

@@ -1,4 +1,5 @@
-//! Lists what this installation can download, page by page. Invariant: a page costs what is on it, however long the list.
+//! Lists the downloadable copies of this installation in pages. Invariant: the cost of a page depends on its length,
+//! not on the length of the list.
 
 use std::collections::BTreeMap;
 
@@ -15,58 +16,58 @@ use super::record::StoredArchive;
 use super::row::{integer, number, optional_number, optional_parsed, parsed, time};
 use super::states::{ARCHIVES, ListedState, OWN_RANK, SOUND_ARCHIVE, StateFilter, doubtful};
 
-/// Which copies a page is about, and where it begins.
+/// Filter and start of a page of copies.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PageFilter {
-    /// Only this database's.
+    /// Only copies of this database.
     pub database: Option<DatabaseName>,
-    /// Only this day's.
+    /// Only copies of this day.
     pub date: Option<BackupDate>,
-    /// Only those behind this key: the last one of the page before.
+    /// Only copies after this key: the last one of the previous page.
     pub after: Option<ObjectKey>,
-    /// Only those in such a state.
+    /// Only copies in such a state.
     pub states: StateFilter,
-    /// At most so many.
+    /// Upper bound for the number of copies.
     pub limit: usize,
 }
 
-/// A copy in the list.
+/// Listed copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// The key it has, or had before only its archive was left.
+    /// Key, or former key if only its archive is left.
     pub key: ObjectKey,
     /// The database.
     pub database: DatabaseName,
-    /// The day it stands for.
+    /// Day of the backup.
     pub date: BackupDate,
-    /// Its stored bytes; of one inside an archive those of its text.
+    /// Stored bytes; for a copy only in an archive, the bytes of its text.
     pub size_bytes: u64,
-    /// How many tables it has.
+    /// Number of tables.
     pub table_count: u64,
-    /// How many rows they have.
+    /// Number of rows.
     pub row_count: u64,
-    /// When the copy was made, to the second, wherever it lies now.
+    /// Time at which the copy was made, to the second, also if only its archive is left.
     pub created_at: DateTime<Utc>,
-    /// From when on expiry may look at it, or at the archive.
+    /// Time from which expiry may consider it, or its archive.
     pub expires_at: DateTime<Utc>,
-    /// The archive that alone holds it undamaged, or at all; `None`: it is an object of its own.
+    /// Archive that alone holds it undamaged, or at all; `None`: it is an object of its own.
     pub archive: Option<ObjectKey>,
-    /// What it is worth.
+    /// State of the copy.
     pub state: ListedState,
-    /// How well it is proven. `None`: its record is not known.
+    /// Proof of the copy. `None`: its manifest is unknown.
     pub proof: Option<ListedProof>,
 }
 
-/// How well a copy in the list is proven, from its record.
+/// Proof of a listed copy, from its manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedProof {
-    /// Its class.
+    /// Evidence class.
     pub class: EvidenceClass,
-    /// Whether the independent check saw it.
+    /// True if the independent check compared it.
     pub is_checked: bool,
-    /// Why it has its form, where the configuration left the choice.
+    /// Reason for its form, if the configuration left the choice.
     pub method_reason: Option<String>,
-    /// What of its source it does not carry, or not equally.
+    /// Parts of its source that it does not carry, or not equally.
     pub exceptions: Vec<Exception>,
 }
 
@@ -80,7 +81,7 @@ impl ListedProof {
         }
     }
 
-    /// From what a query takes out of the record, so that the rest of it is not read.
+    /// Reads the part of the manifest that a query extracts, so that the rest is not read.
     fn read(row: &Row<'_>) -> rusqlite::Result<Option<Self>> {
         let Some(text) = row.get::<_, Option<String>>("proof")? else {
             return Ok(None);
@@ -97,23 +98,23 @@ impl ListedProof {
     }
 }
 
-/// What the list says of a copy's record.
+/// Columns of a copy's manifest that [`ListedProof::read`] parses.
 const PROOF: &str = "json_array(class, json_type(manifest, '$.check') IS NOT NULL,
     json_extract(manifest, '$.source.method_reason'), json(json_extract(manifest, '$.exceptions')))";
 
-/// What every copy's key begins with.
+/// Prefix of every copy's key.
 const ALL_DAYS: &str = "daily/";
 
 const OWN: &str = "
     FROM backup_inventory AS item
     WHERE deleted_at IS NULL AND r2_key >= ? AND r2_key < ?";
 
-/// The same, from an index alone: it has every name and key, and no date.
+/// Same as [`OWN`], answered from an index alone: it covers every name and key, and has no date.
 const OWN_OF_ALL_DAYS: &str = "
     FROM backup_inventory AS item INDEXED BY idx_inventory_page
     WHERE deleted_at IS NULL AND r2_key >= ? AND r2_key < ?";
 
-/// What only archives hold. It needs [`ARCHIVES`].
+/// Copies that only archives hold. It needs [`ARCHIVES`].
 const INSIDE: &str = "
     FROM archive_members AS member CROSS JOIN ranks ON ranks.r2_key = member.archive_key
     WHERE member.r2_key >= ? AND member.r2_key < ?
@@ -121,11 +122,11 @@ const INSIDE: &str = "
             WHERE own.r2_key = member.r2_key AND own.deleted_at IS NULL)";
 
 impl Catalog {
-    /// One page of what can be downloaded, the newest day first: each copy once, whether as an object of its own or
-    /// inside an archive.
+    /// Returns one page of downloadable copies, the newest day first: each copy once, as an object of its own or inside
+    /// an archive.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn page(&self, filter: &PageFilter) -> Result<Vec<Listed>, CatalogError> {
         let rest = Bounds::of(filter);
         let mut copies = self.read(|connection| {
@@ -139,10 +140,11 @@ impl Catalog {
         Ok(copies)
     }
 
-    /// How many copies there are on all pages of this filter, whatever its `after` and `limit`. It looks at each of them.
+    /// Returns the number of copies on all pages of this filter, ignoring `after` and `limit`. Its cost grows with that
+    /// number.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn count(&self, filter: &PageFilter) -> Result<u64, CatalogError> {
         let bounds = Bounds::of(&PageFilter {
             after: None,
@@ -151,7 +153,7 @@ impl Catalog {
         self.read(|connection| bounds.count(connection))
     }
 
-    /// Fills in what only the archives' own records say.
+    /// Fills in facts that only the archives' manifests contain.
     fn complete(&self, copies: &mut [Listed]) -> Result<(), CatalogError> {
         let mut known: BTreeMap<ObjectKey, Option<StoredArchive>> = BTreeMap::new();
         for copy in copies {
@@ -176,12 +178,12 @@ impl Catalog {
     }
 }
 
-/// How many copies a restore takes there are, of all databases and days.
+/// Number of restorable copies, of all databases and days.
 pub(super) fn count_restorable(connection: &Connection) -> Result<u64, Stop> {
     Bounds::of(&PageFilter::default()).count(connection)
 }
 
-/// The keys a query is about. They begin with the day, so that their order is that of days.
+/// Range of keys of a query. Keys begin with the day, so that their order is that of days.
 #[derive(Debug)]
 struct Bounds {
     from: String,
@@ -192,7 +194,7 @@ struct Bounds {
 
 impl Bounds {
     fn of(filter: &PageFilter) -> Self {
-        // `0` follows `/`.
+        // `0` is the character after `/`.
         let (from, until) = match filter.date {
             None => (ALL_DAYS.to_owned(), "daily0".to_owned()),
             Some(date) => (format!("daily/{date}/"), format!("daily/{date}0")),
@@ -210,7 +212,7 @@ impl Bounds {
         }
     }
 
-    /// The end of a query, and what it is given.
+    /// Appends the conditions of this range to a query; returns it with its arguments.
     fn narrowed(&self, sql: &str) -> (String, Vec<&dyn ToSql>) {
         let mut sql = sql.to_owned();
         let mut arguments: Vec<&dyn ToSql> = vec![&self.from, &self.until];
@@ -227,7 +229,7 @@ impl Bounds {
                 let all = self.count_own(connection, "")?;
                 all.saturating_sub(self.count_among(connection, OTHERS, "")?)
             }
-            // Most are good, and those that are not are quickly found.
+            // Most copies are restorable, and an index finds the others.
             StateFilter::Restorable => {
                 let all = self.count_own(connection, "")?;
                 all.saturating_sub(self.count_doubtful(connection)?)
@@ -255,14 +257,14 @@ impl Bounds {
         Ok(connection.query_row(&sql, params_from_iter(arguments), counted)?)
     }
 
-    /// Those that no restore takes.
+    /// Number of copies that are not restorable.
     fn count_doubtful(&self, connection: &Connection) -> Result<u64, Stop> {
         let (rank, ranks) = (rank(), StateFilter::Restorable.ranks());
         let condition = format!("AND {rank} NOT IN ({ranks})");
         self.count_among(connection, &doubtful(), &condition)
     }
 
-    /// Those among a few keys, without looking at all others.
+    /// Counts copies among a few keys, without reading all others.
     fn count_among(
         &self,
         connection: &Connection,
@@ -283,8 +285,8 @@ fn counted(row: &Row<'_>) -> rusqlite::Result<u64> {
     number(row, "number")
 }
 
-/// The rank of the copy `item`: an undamaged archive makes up for an object that is not. Another installation's copy has
-/// one that no list takes.
+/// Rank of the copy `item`: an undamaged archive replaces a damaged object. Copies of other installations have a rank
+/// that no filter accepts.
 fn rank() -> String {
     format!(
         "CASE WHEN item.r2_key IN {OTHERS} THEN 9
@@ -321,7 +323,8 @@ fn own(connection: &Connection, bounds: &Bounds, limit: usize) -> Result<Vec<Lis
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Sizes, counts and moments are filled in later. Of several archives it is in an undamaged one, and there the newest.
+/// Selects copies inside archives. Sizes, counts and times are filled in later. Of several archives an undamaged one is
+/// taken, and of those the newest.
 fn inside(connection: &Connection, bounds: &Bounds, limit: usize) -> Result<Vec<Listed>, Stop> {
     let (from, mut arguments) = bounds.narrowed(INSIDE);
     let ranks = bounds.states.ranks();
@@ -345,7 +348,7 @@ fn inside(connection: &Connection, bounds: &Bounds, limit: usize) -> Result<Vec<
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// What every row has.
+/// Fields common to all rows.
 fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
     Ok(Listed {
         key: parsed(row, "r2_key")?,

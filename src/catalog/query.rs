@@ -1,4 +1,4 @@
-//! Answers what the catalog knows. Invariant: one answer comes from one state of the file.
+//! Queries the catalog. Invariant: each result comes from one state of the file.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -25,14 +25,14 @@ pub(super) const SELECT_JOB: &str = "
             WHERE note.job_id = job.job_id AND note.kind = 'reason') AS reason
     FROM backup_jobs AS job";
 
-/// What [`placement_of`] reads, as the first columns of a row.
+/// Columns that [`placement_of`] reads, as the first ones of a row.
 pub(super) const PLACEMENT: &str = "storage, state, damage, damaged_at, verified_at";
 
 impl Catalog {
-    /// The dumps that wait to be stored, the oldest first.
+    /// Returns the dumps that wait to be stored, the oldest first.
     ///
     /// # Errors
-    /// Where the file cannot be read, as for every query.
+    /// If the file cannot be read, as for every query.
     pub fn spooled(&self) -> Result<Vec<(JobId, Spooled)>, CatalogError> {
         let sql = "SELECT * FROM spooled ORDER BY created_at, job_id, database_name";
         self.read(|connection| {
@@ -50,10 +50,10 @@ impl Catalog {
         })
     }
 
-    /// The copies that `filter` names and expiry did not choose, the last made first.
+    /// Returns the copies that match `filter` and are not marked for deletion, the last made first.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn copies(&self, filter: &CopyFilter) -> Result<Vec<StoredCopy>, CatalogError> {
         let (conditions, arguments) = conditions(filter);
         self.read(|connection| match filter.limit {
@@ -62,10 +62,10 @@ impl Catalog {
         })
     }
 
-    /// One backup. `None`: the catalog knows no such key.
+    /// Returns one copy. `None`: the key is unknown.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn copy(&self, key: &ObjectKey) -> Result<Option<StoredCopy>, CatalogError> {
         let sql = "SELECT DISTINCT r2_key FROM copies WHERE r2_key = ?";
         let copies =
@@ -73,41 +73,41 @@ impl Catalog {
         Ok(copies.into_iter().next())
     }
 
-    /// The last `limit` jobs, the newest first.
+    /// Returns the last `limit` jobs, the newest first.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn jobs(&self, limit: usize) -> Result<Vec<Job>, CatalogError> {
         let sql = format!("{SELECT_JOB} ORDER BY started_at DESC, id DESC LIMIT ?");
         self.read(|connection| select_jobs(connection, &sql, params![integer(limit as u64)]))
     }
 
-    /// One job. `None`: the catalog knows no such job.
+    /// Returns one job. `None`: the id is unknown.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn job(&self, id: JobId) -> Result<Option<Job>, CatalogError> {
         self.read(|connection| select_job(connection, id))
     }
 
-    /// What a job did with each of its databases so far, in the order they ended.
+    /// Returns the results of a job so far, in the order in which its databases ended.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn results(&self, job: JobId) -> Result<Vec<JobResult>, CatalogError> {
         self.read(|connection| select_results(connection, job))
     }
 
-    /// Whether the day's first key of a database, without a time, was ever used or is about to be.
+    /// True if the day's first key of a database (without a time) was ever used or is about to be.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn daily_key_taken(
         &self,
         date: BackupDate,
         database: &DatabaseName,
     ) -> Result<bool, CatalogError> {
-        // Neither dates nor names hold a character that GLOB reads.
+        // Neither dates nor names contain a special character of GLOB.
         let pattern = format!("daily/{date}/{database}.sql*");
         let sql = "SELECT EXISTS (SELECT 1 FROM backup_inventory WHERE r2_key GLOB ?1)
                 OR EXISTS (SELECT 1 FROM copies WHERE r2_key GLOB ?1)
@@ -116,9 +116,9 @@ impl Catalog {
     }
 }
 
-/// The newest daily copy that is live in a storage, complete, and of class A or B. What lies in archives alone is
-/// [`newest_good`](Catalog::newest_good)'s. `latest`: only of those whose date is believed and not after this Unix
-/// timestamp.
+/// Selects the newest daily copy that is live in a storage, complete, and of class A or B;
+/// [`newest_good`](Catalog::newest_good) also considers archives. `latest`: only copies whose date is credible and not
+/// after this Unix timestamp.
 pub(super) fn select_last_good(
     connection: &Connection,
     database: &DatabaseName,
@@ -168,7 +168,7 @@ pub(super) fn select_jobs(
     Ok(jobs)
 }
 
-/// What a filter asks of a row of `copies`, and the values for it.
+/// SQL conditions of a filter on a row of `copies`, and their arguments.
 fn conditions(filter: &CopyFilter) -> (String, Vec<String>) {
     let database = filter.database.as_ref().map(DatabaseName::to_string);
     let date = filter.date.map(|date| date.to_string());
@@ -186,7 +186,7 @@ fn conditions(filter: &CopyFilter) -> (String, Vec<String>) {
     (text, arguments)
 }
 
-/// A few copies: where they are of any database, the index of their order gives the newest ones and nothing else is read.
+/// Selects a few copies: for all databases, the index of their order yields the newest ones and nothing else is read.
 fn newest_copies(
     connection: &Connection,
     filter: &CopyFilter,
@@ -195,7 +195,7 @@ fn newest_copies(
 ) -> Result<Vec<StoredCopy>, Stop> {
     let is_unmarked = "NOT EXISTS (SELECT 1 FROM backup_inventory AS item
         WHERE item.r2_key = made.r2_key AND item.deleted_at IS NOT NULL)";
-    // The copies of one database are found by its own index of their order.
+    // An index by database and order finds the copies of one database.
     let of_database = match filter.database {
         Some(_) => "made.database_name = ?1 AND",
         None => "",
@@ -209,7 +209,7 @@ fn newest_copies(
     select_copies(connection, &sql, &arguments)
 }
 
-/// All copies: the table is read once, in the order in which it lies there, and put in order afterwards.
+/// Selects all copies: the table is read once in storage order and sorted afterwards.
 fn all_copies(
     connection: &Connection,
     conditions: &str,
@@ -254,14 +254,14 @@ fn all_copies(
     Ok(copies)
 }
 
-/// Where each copy stands in the order in which they were made.
+/// Position of each copy in the order in which copies were made.
 fn order(connection: &Connection) -> Result<HashMap<String, (i64, i64)>, Stop> {
     let mut statement = connection.prepare("SELECT r2_key, place, at FROM made")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The keys that expiry chose, and when.
+/// Keys marked for deletion, with the time of the mark.
 pub(super) fn marked(connection: &Connection) -> Result<HashMap<String, DateTime<Utc>>, Stop> {
     let sql = "SELECT r2_key, deleted_at FROM backup_inventory WHERE deleted_at IS NOT NULL";
     let mut statement = connection.prepare(sql)?;
@@ -269,7 +269,7 @@ pub(super) fn marked(connection: &Connection) -> Result<HashMap<String, DateTime
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The copies whose keys `sql` selects, in its order.
+/// Returns the copies whose keys `sql` selects, in its order.
 pub(super) fn select_copies(
     connection: &Connection,
     sql: &str,

@@ -1,4 +1,4 @@
-//! Describes what the catalog takes and gives. Invariant: words of the tables are enums here.
+//! Types of the catalog's input and output. Invariant: words stored in the tables are enums here.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,86 +12,86 @@ use crate::types::{
     Trigger,
 };
 
-/// A job that is about to start.
+/// Job that is about to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewJob {
     /// Its id.
     pub id: JobId,
-    /// What started it.
+    /// Trigger of the job.
     pub trigger: Trigger,
-    /// Why, in a person's words; `None` where nobody said.
+    /// Reason given by a person; `None`: none was given.
     pub reason: Option<String>,
-    /// How many databases it is about.
+    /// Number of databases.
     pub databases: usize,
-    /// When it started.
+    /// Start time.
     pub started_at: DateTime<Utc>,
 }
 
-/// A proven dump in the spool that no storage holds for sure yet.
+/// Proven dump in the spool that is not yet in every storage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spooled {
     /// The database.
     pub database: DatabaseName,
-    /// The file with the bytes to store.
+    /// File with the bytes to store.
     pub path: PathBuf,
-    /// The commit record it will get.
+    /// Commit record that it will get.
     pub manifest: Manifest,
-    /// When it was proven.
+    /// Time at which it was proven.
     pub created_at: DateTime<Utc>,
 }
 
-/// A backup whose manifest lies in at least one storage.
+/// Backup whose manifest lies in at least one storage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Committed<'a> {
-    /// The source's id for the database: a D1 UUID or a path.
+    /// Id of the database in its source: a D1 UUID or a path.
     pub database_id: String,
-    /// The commit record.
+    /// Commit record.
     pub manifest: &'a Manifest,
-    /// The names of the storages that hold and returned it; at least one.
+    /// Names of the storages that hold it and returned it; at least one.
     pub storages: Vec<String>,
-    /// Whether every byte was read back there; false: samples were, and a verification has to read the rest.
+    /// True if every byte was read back there; false: only samples were, and a verification has to read the rest.
     pub is_read_whole: bool,
-    /// What went wrong with the other storages; empty where nothing did.
+    /// Problems with the other storages; empty if there were none.
     pub degraded: Vec<String>,
-    /// When work on this database started.
+    /// Time at which work on this database started.
     pub started_at: DateTime<Utc>,
-    /// When its copy was read back and committed.
+    /// Time at which its copy was read back and committed.
     pub completed_at: DateTime<Utc>,
-    /// From when on expiry may look at it.
+    /// Time from which expiry may consider it.
     pub expires_at: DateTime<Utc>,
 }
 
-/// What became in more storages of a backup that counts already.
+/// Outcome in more storages of a backup that is already committed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AddedStorages<'a> {
-    /// The commit record.
+    /// Commit record.
     pub manifest: &'a Manifest,
-    /// The names of the storages that hold and returned it, too.
+    /// Names of the storages that also hold it and returned it.
     pub storages: &'a [String],
-    /// What went wrong with others.
+    /// Problems with other storages.
     pub degraded: &'a [String],
-    /// Whether every byte was read back there.
+    /// True if every byte was read back there.
     pub is_read_whole: bool,
-    /// When that was.
+    /// Time of that.
     pub at: DateTime<Utc>,
 }
 
-/// How a job stands.
+/// Status of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobStatus {
     /// Its process is at work.
     Running,
-    /// It came to its end and no database failed.
+    /// It finished, and no database failed.
     Completed,
-    /// At least one database failed, or all of it did.
+    /// At least one database failed, or the job as a whole did.
     Failed,
-    /// Its process ended first.
+    /// It was stopped, or its process ended, before it finished.
     Interrupted,
 }
 
 impl JobStatus {
-    /// The word the catalog stores.
+    /// Word stored in the catalog.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -102,40 +102,40 @@ impl JobStatus {
     }
 }
 
-/// A job of the past or present.
+/// Past or running job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     /// Its id.
     pub id: JobId,
-    /// How it stands.
+    /// Status of the job.
     pub status: JobStatus,
-    /// What went wrong with single storages although the backups are good; empty where nothing did.
+    /// Problems with single storages although the backups are good; empty if there were none.
     pub degraded: Vec<String>,
-    /// What started it.
+    /// Trigger of the job.
     pub trigger: Trigger,
-    /// Why, in a person's words; `None` where nobody said.
+    /// Reason given by a person; `None`: none was given.
     pub reason: Option<String>,
-    /// When it started, to the second.
+    /// Start time, to the second.
     pub started_at: DateTime<Utc>,
-    /// When it ended, to the second; `None` while it runs. Of an interrupted job: when that was noticed.
+    /// End time, to the second; `None` while it runs. If its process died: when that was noticed.
     pub completed_at: Option<DateTime<Utc>>,
-    /// How many databases it is about.
+    /// Number of databases.
     pub total: u64,
-    /// How many of them were backed up.
+    /// Number of databases that were backed up.
     pub successful: u64,
-    /// How many failed.
+    /// Number of databases that failed.
     pub failed: u64,
-    /// How many a hook or rule left out.
+    /// Number of databases that a hook or rule skipped.
     pub skipped: u64,
-    /// The stored bytes of all its backups, each counted once.
+    /// Stored bytes of all its backups, each counted once.
     pub total_size_bytes: u64,
-    /// How long it took; `None` while it runs and for an interrupted one.
+    /// Duration; `None` while it runs, and if its process died.
     pub duration_ms: Option<u64>,
-    /// Why the job as a whole failed or was interrupted.
+    /// Reason that the job as a whole failed or was interrupted.
     pub error_message: Option<String>,
 }
 
-/// How a job ended for one database.
+/// Outcome of a job for one database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ResultStatus {
@@ -143,14 +143,14 @@ pub enum ResultStatus {
     Success,
     /// There is no new copy.
     Failed,
-    /// A hook or rule left it out.
+    /// A hook or rule skipped it.
     Skipped,
-    /// The process was told to end first.
+    /// The process was stopped first.
     Interrupted,
 }
 
 impl ResultStatus {
-    /// The word the catalog stores.
+    /// Word stored in the catalog.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -161,88 +161,88 @@ impl ResultStatus {
     }
 }
 
-/// What a job did with one database.
+/// Result of a job for one database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobResult {
     /// The job.
     pub job: JobId,
     /// The database.
     pub database: DatabaseName,
-    /// The source's id for it.
+    /// Id of the database in its source.
     pub database_id: String,
-    /// How it ended.
+    /// Outcome.
     pub status: ResultStatus,
-    /// The stored object; `None` unless it succeeded, as for the next three.
+    /// Key of the stored object; `None` unless it succeeded, as for the next three.
     pub key: Option<ObjectKey>,
-    /// Its stored bytes.
+    /// Stored bytes.
     pub size_bytes: Option<u64>,
-    /// How many tables it has.
+    /// Number of tables.
     pub table_count: Option<u64>,
-    /// How many rows they have.
+    /// Number of rows.
     pub row_count: Option<u64>,
-    /// When work on it started, to the second.
+    /// Start time, to the second.
     pub started_at: DateTime<Utc>,
-    /// When it ended, to the second.
+    /// End time, to the second.
     pub completed_at: Option<DateTime<Utc>>,
-    /// How long it took.
+    /// Duration.
     pub duration_ms: Option<u64>,
-    /// Why it failed or was skipped; for a success, what went wrong with single storages.
+    /// Reason for a failure or skip; for a success, the problems with single storages.
     pub error_message: Option<String>,
 }
 
-/// A backup and where it lies.
+/// Backup and its placements.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredCopy {
-    /// Its commit record: key, database, date, sizes, hashes, evidence.
+    /// Commit record: key, database, date, sizes, hashes, evidence.
     pub manifest: Manifest,
-    /// When it was committed, to the second.
+    /// Time of the commit, to the second.
     pub created_at: DateTime<Utc>,
     /// Every storage that holds or held it, by name; at least one.
     pub placements: Vec<Placement>,
 }
 
 impl StoredCopy {
-    /// The object's key.
+    /// Key of the object.
     pub fn key(&self) -> &ObjectKey {
         &self.manifest.key
     }
 
-    /// The storages that hold it undamaged, as far as known.
+    /// Storages that hold it undamaged, as far as known.
     pub fn live(&self) -> impl Iterator<Item = &Placement> {
         let placements = self.placements.iter();
         placements.filter(|placement| placement.state == CopyState::Live)
     }
 }
 
-/// One storage's copy of a backup.
+/// Copy of a backup in one storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
-    /// The storage's name.
+    /// Name of the storage.
     pub storage: String,
-    /// How the copy stands.
+    /// State of the copy.
     pub state: CopyState,
-    /// What was found wrong; `None` while live.
+    /// Damage that was found; `None` while live.
     pub damage: Option<String>,
-    /// When that was found; `None` while live.
+    /// Time at which it was found; `None` while live.
     pub damaged_at: Option<DateTime<Utc>>,
-    /// When every byte was last read and its hash was right; `None`: never since the catalog knows it.
+    /// Time at which every byte was last read and its hash was right; `None`: never since the catalog knows it.
     pub verified_at: Option<DateTime<Utc>>,
 }
 
-/// How one storage's copy stands.
+/// State of a copy in one storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CopyState {
     /// It is there.
     Live,
-    /// It is gone without our doing.
+    /// It disappeared, and Patina did not delete it.
     Missing,
     /// Its bytes changed.
     Corrupt,
 }
 
 impl CopyState {
-    /// The word the catalog stores.
+    /// Word stored in the catalog.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -252,10 +252,10 @@ impl CopyState {
     }
 }
 
-/// What can be wrong with a copy.
+/// Kinds of damage to a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Damage {
-    /// It is gone without our doing.
+    /// It disappeared, and Patina did not delete it.
     Missing,
     /// Its bytes changed.
     Corrupt,
@@ -270,82 +270,82 @@ impl From<Damage> for CopyState {
     }
 }
 
-/// Which copies to list; by default all, those of other installations too.
+/// Filter for copies; by default all, including those of other installations.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CopyFilter {
-    /// Only this database's.
+    /// Only copies of this database.
     pub database: Option<DatabaseName>,
-    /// Only this day's.
+    /// Only copies of this day.
     pub date: Option<BackupDate>,
-    /// At most so many, the newest; `None`: no bound.
+    /// Upper bound for their number, keeping the newest; `None`: no bound.
     pub limit: Option<usize>,
-    /// Only those that this installation wrote.
+    /// Only copies that this installation wrote.
     pub ours: bool,
 }
 
-/// A weekly archive and where it lies.
+/// Weekly archive and its placements.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredArchive {
-    /// Its commit record: key, week, members, sizes, hashes.
+    /// Commit record: key, week, members, sizes, hashes.
     pub manifest: ArchiveManifest,
-    /// When it was committed, to the second.
+    /// Time of the commit, to the second.
     pub created_at: DateTime<Utc>,
     /// Every storage that holds or held it, by name; at least one.
     pub placements: Vec<Placement>,
 }
 
 impl StoredArchive {
-    /// The object's key.
+    /// Key of the object.
     pub fn key(&self) -> &ObjectKey {
         &self.manifest.key
     }
 
-    /// The storages that hold it undamaged, as far as known.
+    /// Storages that hold it undamaged, as far as known.
     pub fn live(&self) -> impl Iterator<Item = &Placement> {
         let placements = self.placements.iter();
         placements.filter(|placement| placement.state == CopyState::Live)
     }
 }
 
-/// A dump that is stored, as an object of its own or inside an archive.
+/// Stored dump, as an object of its own or inside an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// The key of the daily copy.
+    /// Key of the daily copy.
     pub key: ObjectKey,
-    /// The day it stands for.
+    /// Day of the backup.
     pub date: BackupDate,
-    /// True where it is inside an archive alone.
+    /// True if only an archive contains it.
     pub is_archived: bool,
-    /// True where it is a copy of a damaged source.
+    /// True if it is a copy of a damaged source.
     pub is_suspect: bool,
-    /// True where it is dated later than it can have been made.
+    /// True if it is dated later than it can have been made.
     pub is_ahead: bool,
-    /// True where it was found in a storage and nothing here ever committed it.
+    /// True if it was found in a storage and never committed here.
     pub is_unconfirmed: bool,
-    /// Its place in the order in which copies were made, the last one highest.
+    /// Position in the order in which copies were made; the last one is the highest.
     pub order: (i64, i64),
 }
 
-/// A proven archive in the spool that no storage holds for sure yet.
+/// Proven archive in the spool that is not yet committed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Packed {
-    /// The file with the bytes to store.
+    /// File with the bytes to store.
     pub path: PathBuf,
-    /// The commit record it will get.
+    /// Commit record that it will get.
     pub manifest: ArchiveManifest,
 }
 
-/// A commit record that was found in a store.
+/// Commit record that was found in a store.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
-    /// Of one database's dump of one day.
+    /// Dump of one database of one day.
     Daily(Box<Manifest>),
-    /// Of a weekly archive.
+    /// Weekly archive.
     Weekly(Box<ArchiveManifest>),
 }
 
 impl Record {
-    /// The key of the object it commits.
+    /// Key of the object that it commits.
     pub fn key(&self) -> &ObjectKey {
         match self {
             Self::Daily(manifest) => &manifest.key,
@@ -353,7 +353,7 @@ impl Record {
         }
     }
 
-    /// The installation that wrote it.
+    /// Installation that wrote it.
     pub fn instance(&self) -> &str {
         match self {
             Self::Daily(manifest) => &manifest.instance,
@@ -361,7 +361,7 @@ impl Record {
         }
     }
 
-    /// The bytes of the object it commits.
+    /// Stored bytes of the object that it commits.
     pub fn stored(&self) -> &StoredFacts {
         match self {
             Self::Daily(manifest) => &manifest.stored,
@@ -370,68 +370,67 @@ impl Record {
     }
 }
 
-/// An object that a store holds and the catalog is to know.
+/// Object in a store that the catalog should know.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adoption {
-    /// Its commit record.
+    /// Commit record.
     pub record: Record,
-    /// When it was proven.
+    /// Time at which it was proven.
     pub created_at: DateTime<Utc>,
-    /// From when on expiry may look at it.
+    /// Time from which expiry may consider it.
     pub expires_at: DateTime<Utc>,
-    /// When it was made as far as that is believed: where the storage's own date is earlier, that.
+    /// Credible time of its making: if the storage's own date is earlier, that one.
     pub made_at: DateTime<Utc>,
-    /// Whether it is dated later than it can have been made.
+    /// True if it is dated later than it can have been made.
     pub is_ahead: bool,
-    /// Whether the catalog was there all the time and never committed it: anybody may have put it into the storage.
+    /// True if the catalog existed all the time and never committed it: anybody may have put it into the storage.
     pub is_unconfirmed: bool,
 }
 
-/// An object of ours as expiry, reconciliation and verification see it; without its manifest, for there may be
-/// many.
+/// Stored object as expiry, reconciliation and verification see it; without its manifest, because there may be many.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// The object's key.
+    /// Key of the object.
     pub key: ObjectKey,
-    /// What it holds.
+    /// Contents.
     pub content: ItemContent,
-    /// The installation that wrote it; mostly the same for all, and then shared.
+    /// Installation that wrote it; mostly the same for all, and then shared.
     pub instance: Arc<str>,
-    /// Whether it counts as a backup where it is live: of class A or B, and no table is missing.
+    /// True if it counts as a backup while it is live: of class A or B, and no table is missing.
     pub is_good: bool,
-    /// Its stored bytes, in each storage.
+    /// Stored bytes, in each storage.
     pub size_bytes: u64,
-    /// When it was committed, to the second.
+    /// Time of the commit, to the second.
     pub created_at: DateTime<Utc>,
-    /// When expiry chose it; `None`: it did not.
+    /// Time at which expiry marked it; `None`: it is not marked.
     pub marked_at: Option<DateTime<Utc>>,
     /// Every storage that holds or held it, by name; at least one.
     pub placements: Vec<Placement>,
 }
 
-/// What an object holds.
+/// Contents of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ItemContent {
-    /// One database's dump of one day.
+    /// Dump of one database of one day.
     Daily {
         /// The database.
         database: DatabaseName,
         /// The day.
         date: BackupDate,
     },
-    /// The dumps of a week.
+    /// Dumps of a week.
     Weekly {
         /// The week.
         week: IsoWeek,
-        /// The dailies in it.
+        /// Daily copies in it.
         members: Vec<ItemMember>,
     },
 }
 
-/// A daily copy inside an archive.
+/// Daily copy inside an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemMember {
-    /// The daily's key.
+    /// Key of the daily copy.
     pub key: ObjectKey,
     /// The database.
     pub database: DatabaseName,
@@ -439,28 +438,28 @@ pub struct ItemMember {
     pub date: BackupDate,
 }
 
-/// Something that people should hear of.
+/// Event that people should know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// What happened.
+    /// Kind of event.
     pub kind: EventKind,
-    /// How grave it is.
+    /// Severity.
     pub severity: AlertLevel,
-    /// The database it is about; `None` where it is not about one.
+    /// Database that it is about; `None`: not about one.
     pub database: Option<DatabaseName>,
-    /// What, where and the way out, in a person's words.
+    /// Message for people: what, where and the way out.
     pub message: String,
-    /// When, to the second.
+    /// Time, to the second.
     pub at: DateTime<Utc>,
 }
 
-/// A due moment of a task that was taken.
+/// Slot (due time) of a task that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
-    /// The moment.
+    /// Due time.
     pub at: DateTime<Utc>,
-    /// How many processes began it and did not end it in order; at least 1 while one works on it.
+    /// Number of processes that began it and did not end it in order; at least 1 while one works on it.
     pub attempts: u32,
-    /// When its work ended, well or not; `None`: a process works on it, or ended first.
+    /// Time at which its work ended, well or not; `None`: a process works on it, or died first.
     pub ended_at: Option<DateTime<Utc>>,
 }

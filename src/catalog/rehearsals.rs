@@ -1,5 +1,5 @@
-//! Keeps when the worst day was rehearsed, and what came back. Invariant: a rehearsal and what it tells are written in
-//! one transaction.
+//! Stores drills: when the recovery from storage was rehearsed, and which databases came back. Invariant: a drill and
+//! its alert changes are written in one transaction.
 
 use std::collections::BTreeMap;
 
@@ -14,16 +14,16 @@ use super::row::{
 };
 use crate::types::{DatabaseName, ObjectKey, Trigger};
 
-/// So many are kept: of a monthly one eight years.
+/// Upper bound for stored drills: with one a month, eight years.
 const MOST_KEPT: u32 = 100;
 
-/// What became of one database in a rehearsal.
+/// Outcome of a drill for one database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RehearsalOutcome {
     /// Its newest copy was restored, and equals its manifest table by table.
     Proven,
-    /// Its newest copy is damaged or missing wherever it was looked for.
+    /// Its newest copy is damaged or missing everywhere it was looked for.
     Damaged,
     /// Nothing is known of the copy: it could not be fetched, or there was no room to restore it.
     Failed,
@@ -34,7 +34,7 @@ pub enum RehearsalOutcome {
 impl RehearsalOutcome {
     pub(super) const ALL: [Self; 4] = [Self::Proven, Self::Damaged, Self::Failed, Self::Absent];
 
-    /// The word the catalog stores and JSON carries.
+    /// Word stored in the catalog and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Proven => "proven",
@@ -45,54 +45,54 @@ impl RehearsalOutcome {
     }
 }
 
-/// One rehearsal.
+/// Drill of all selected databases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rehearsal {
-    /// When it began, to the second.
+    /// Start time, to the second.
     pub started_at: DateTime<Utc>,
-    /// What all of it took, the search for the copies included.
+    /// Total duration, including the search for the copies.
     pub duration_ms: u64,
-    /// Who wanted it.
+    /// Trigger of the drill.
     pub trigger: Trigger,
-    /// Whether the manifests in the storages were all that it knew.
+    /// True if it used nothing but the manifests in the storages.
     pub is_cold: bool,
-    /// The one storage it was to read; `None`: any.
+    /// The only storage to read; `None`: any.
     pub storage: Option<String>,
-    /// Database by database, in the order of a restore.
+    /// Results by database, in the order of a restore.
     pub results: Vec<Rehearsed>,
 }
 
-/// What became of one database.
+/// Result of a drill for one database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rehearsed {
     /// The database.
     pub database: DatabaseName,
-    /// What became of it.
+    /// Outcome.
     pub outcome: RehearsalOutcome,
-    /// Its newest copy; `None`: there is none.
+    /// Key of its newest copy; `None`: none exists.
     pub key: Option<ObjectKey>,
-    /// Where that was read; `None`: it came from nowhere.
+    /// Storage that it was read from; `None`: it could not be read.
     pub storage: Option<String>,
-    /// Stored bytes that were fetched, of ways that failed, too.
+    /// Stored bytes that were fetched, including failed attempts.
     pub read_bytes: u64,
-    /// The length of its SQL text.
+    /// Length of its SQL text in bytes.
     pub plain_bytes: u64,
-    /// The rows that were restored.
+    /// Number of restored rows.
     pub rows: u64,
-    /// What fetching, restoring and proving took.
+    /// Duration of fetching, restoring and proving.
     pub duration_ms: u64,
-    /// What was wrong, also where another way brought it back.
+    /// Problem that was found, also if another attempt restored it.
     pub message: Option<String>,
 }
 
 impl Rehearsal {
-    /// When it ended, to the second.
+    /// End time, to the second.
     pub fn ended_at(&self) -> DateTime<Utc> {
         let duration_ms = i64::try_from(self.duration_ms).unwrap_or_default();
         self.started_at + TimeDelta::milliseconds(duration_ms)
     }
 
-    /// How many databases came back.
+    /// Number of databases that came back.
     pub fn proven(&self) -> usize {
         let results = self.results.iter();
         results
@@ -100,7 +100,7 @@ impl Rehearsal {
             .count()
     }
 
-    /// Whether every database came back and nothing was wrong.
+    /// True if every database came back and nothing was wrong.
     pub fn is_good(&self) -> bool {
         !self.results.is_empty()
             && self.proven() == self.results.len()
@@ -109,10 +109,10 @@ impl Rehearsal {
 }
 
 impl Catalog {
-    /// Writes down a rehearsal and what it tells.
+    /// Stores a drill and its alert changes.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn note_rehearsal(&self, rehearsal: &Rehearsal, news: &News) -> Result<(), CatalogError> {
         self.write(|transaction| {
             insert(transaction, rehearsal)?;
@@ -122,10 +122,10 @@ impl Catalog {
         })
     }
 
-    /// The last rehearsal that ended. `None`: there never was one.
+    /// Returns the last completed drill. `None`: there was none.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn last_rehearsal(&self) -> Result<Option<Rehearsal>, CatalogError> {
         self.read(|connection| {
             let sql = "SELECT * FROM rehearsals ORDER BY id DESC LIMIT 1";
@@ -138,10 +138,10 @@ impl Catalog {
         })
     }
 
-    /// When a copy of each database last came back in a rehearsal.
+    /// Returns the time of each database's last successful drill.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn rehearsed(&self) -> Result<BTreeMap<DatabaseName, DateTime<Utc>>, CatalogError> {
         let sql = "SELECT database_name, max(started_at) AS at
                    FROM rehearsal_results JOIN rehearsals ON id = rehearsal_id

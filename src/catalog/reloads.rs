@@ -1,4 +1,4 @@
-//! Keeps how the last looks at a changed configuration ended, for commands and requests that ask a running daemon.
+//! Stores the results of the last configuration reloads, for commands and requests that ask a running daemon.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Row, params};
@@ -7,20 +7,20 @@ use super::Catalog;
 use super::error::CatalogError;
 use super::row::{CauseWord, ReloadOutcomeWord, integer, json, json_text, number, time};
 
-/// So many are kept; the table is an answer, no history.
+/// Upper bound for stored reloads; the table answers questions and is no history.
 const MOST_KEPT: u32 = 100;
 
-/// Why the daemon looked at its configuration.
+/// Cause of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// SIGHUP: somebody waits for the answer.
+    /// SIGHUP: somebody waits for the result.
     Asked,
-    /// A file changed, or it was time to look.
+    /// A file changed, or the timer fired.
     Noticed,
 }
 
 impl Cause {
-    /// The word the catalog stores.
+    /// Word stored in the catalog.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "asked",
@@ -29,19 +29,19 @@ impl Cause {
     }
 }
 
-/// What became of it.
+/// Outcome of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReloadOutcome {
-    /// Jobs that begin from now on work on what the files say.
+    /// Jobs that begin from now on use the new configuration.
     Applied,
-    /// The files cannot be used; everything works on as before.
+    /// The files cannot be used; everything keeps the old configuration.
     Rejected,
-    /// After a rejection the files are again what the daemon works on.
+    /// After a rejection the files match the configuration in use again.
     Restored,
 }
 
 impl ReloadOutcome {
-    /// The word the catalog stores.
+    /// Word stored in the catalog.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Applied => "applied",
@@ -51,26 +51,26 @@ impl ReloadOutcome {
     }
 }
 
-/// How one look at the configuration ended.
+/// Result of one reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reload {
-    /// Its number, which grows.
+    /// Id, which grows.
     pub id: u64,
-    /// When, to the second.
+    /// Time, to the second.
     pub at: DateTime<Utc>,
-    /// Why the daemon looked.
+    /// Cause of the reload.
     pub cause: Cause,
-    /// What became of it.
+    /// Outcome.
     pub outcome: ReloadOutcome,
-    /// Of an applied one what changed, in sentences; of a rejected one every mistake.
+    /// Changes, as sentences, if it was applied; every mistake if it was rejected.
     pub told: Vec<String>,
 }
 
 impl Catalog {
-    /// Notes how a look at the configuration ended.
+    /// Stores the result of a reload.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn note_reload(
         &self,
         at: DateTime<Utc>,
@@ -88,10 +88,10 @@ impl Catalog {
         })
     }
 
-    /// The looks after the one of this number, the oldest first; after 0: all that are kept.
+    /// Returns the reloads after the one with this id, the oldest first; after 0: all that are stored.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn reloads_after(&self, id: u64) -> Result<Vec<Reload>, CatalogError> {
         self.read(|connection| {
             let mut statement =
@@ -101,10 +101,10 @@ impl Catalog {
         })
     }
 
-    /// How the last look ended. `None`: nothing changed since there is a catalog.
+    /// Returns the last reload. `None`: nothing changed since the catalog was created.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn last_reload(&self) -> Result<Option<Reload>, CatalogError> {
         self.read(|connection| {
             let mut statement =

@@ -1,5 +1,5 @@
-//! Keeps the backups that were asked for until they were made. Invariant: one waits or runs at a time, and a restart
-//! forgets none.
+//! Stores requested backups until they were made. Invariant: one waits or runs at a time, and none is lost in a
+//! restart.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -11,39 +11,39 @@ use super::error::{CatalogError, Stop};
 use super::history::{HistoryLimit, let_requests_go};
 use super::row::{misfit, number, optional_time, parsed, time};
 
-/// A backup that was asked for.
+/// Requested backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupRequest {
-    /// The job it becomes.
+    /// Id of its job.
     pub job: JobId,
-    /// When it was asked for, to the second.
+    /// Time of the request, to the second.
     pub at: DateTime<Utc>,
-    /// Who asked: `key:<id>`, `access:<user>` or `address:<ip>`.
+    /// Client: `key:<id>`, `access:<user>` or `address:<ip>`.
     pub client: String,
-    /// Why, in a person's words; `None` where nobody said.
+    /// Reason given by a person; `None`: none was given.
     pub reason: Option<String>,
-    /// Which databases; empty means all.
+    /// Databases; empty means all.
     pub databases: Vec<DatabaseName>,
-    /// How many jobs it became; more than one where a process ended over it.
+    /// Number of jobs started for it; more than one if a process died during a job.
     pub attempts: u32,
-    /// When it was done with; `None`: it waits, or its job runs.
+    /// Time at which it was finished; `None`: it waits, or its job runs.
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// What became of a wish for a backup.
+/// Outcome of a request for a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// It is written down.
+    /// It is stored.
     Accepted,
-    /// It is not: this job runs, or will.
+    /// It is rejected, because this job runs or waits.
     Busy(JobId),
 }
 
 impl Catalog {
-    /// Writes down that a backup is wanted, unless one runs or waits; durable on return.
+    /// Stores a request for a backup, unless a job runs or another request waits; durable on return.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn ask(&self, request: &BackupRequest) -> Result<Asked, CatalogError> {
         let insert = "INSERT INTO requests (job_id, requested_at, client, reason, databases)
                       VALUES (?, ?, ?, ?, ?)";
@@ -67,19 +67,19 @@ impl Catalog {
         })
     }
 
-    /// The oldest request that is not done with. `None`: there is none.
+    /// Returns the oldest unfinished request. `None`: none exists.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn open_request(&self) -> Result<Option<BackupRequest>, CatalogError> {
         let sql = "SELECT * FROM requests WHERE ended_at IS NULL ORDER BY id LIMIT 1";
         self.read(|connection| Ok(connection.query_row(sql, [], request_of).optional()?))
     }
 
-    /// The request that becomes or became this job. `None`: nobody asked for it.
+    /// Returns the request of a job. `None`: it was not requested.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn request(&self, job: JobId) -> Result<Option<BackupRequest>, CatalogError> {
         let sql = "SELECT * FROM requests WHERE job_id = ?";
         self.read(|connection| {
@@ -89,10 +89,10 @@ impl Catalog {
         })
     }
 
-    /// Notes that a request becomes a job now; `again`: another one, as the process of the last one ended over it.
+    /// Records that a job for a request starts; `again`: the id of a new job, because the process of the last one died.
     ///
     /// # Errors
-    /// Where the row cannot be written; the job must not start then.
+    /// If the row cannot be written; the job must not start then.
     pub fn take_request(&self, job: JobId, again: Option<JobId>) -> Result<(), CatalogError> {
         let sql = "UPDATE requests SET attempts = attempts + 1, job_id = ?2 WHERE job_id = ?1";
         let next = again.unwrap_or(job);
@@ -102,10 +102,10 @@ impl Catalog {
         })
     }
 
-    /// Notes that a request is done with.
+    /// Records that a request is finished.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn end_request(&self, job: JobId, at: DateTime<Utc>) -> Result<(), CatalogError> {
         let sql = "UPDATE requests SET ended_at = ? WHERE job_id = ?";
         self.write(|transaction| {
@@ -115,7 +115,7 @@ impl Catalog {
     }
 }
 
-/// The job that runs, or else the one that waits.
+/// Returns the job that runs, or else the one that waits.
 fn at_work(connection: &Connection) -> Result<Option<JobId>, Stop> {
     let sql = "SELECT job_id FROM (
                    SELECT job_id, 0 AS place, id FROM backup_jobs WHERE status = 'running'

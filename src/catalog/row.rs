@@ -1,4 +1,4 @@
-//! Turns columns into values and back. Invariant: a column that does not fit is an error, never a default.
+//! Converts columns to values and back. Invariant: a column that does not fit is an error, never a default.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -21,12 +21,12 @@ use super::record::{CopyState, EventKind, JobStatus, ResultStatus};
 use super::rehearsals::RehearsalOutcome;
 use super::reloads::{Cause, ReloadOutcome};
 
-/// A column's name, or its place from 0 on: where there are many rows, names are slow to look up.
+/// Name of a column, or its index from 0: with many rows, looking up names is slow.
 pub(super) trait Column: RowIndex + Copy + Display {}
 
 impl<T: RowIndex + Copy + Display> Column for T {}
 
-/// A number that does not go below zero. SQLite's integers end at 2^63, beyond any size or count.
+/// Converts to SQLite's integer, which ends at 2^63: beyond any size or count.
 pub(super) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -42,7 +42,7 @@ pub(super) fn optional_number(row: &Row<'_>, column: impl Column) -> rusqlite::R
         .transpose()
 }
 
-/// A column of text that a type of ours reads.
+/// Parses a text column.
 pub(super) fn parsed<T>(row: &Row<'_>, column: impl Column) -> rusqlite::Result<T>
 where
     T: FromStr,
@@ -52,7 +52,7 @@ where
     text.parse().map_err(|error| misfit(column, error))
 }
 
-/// The same, where the column may be null.
+/// Same as [`parsed`], for a column that may be null.
 pub(super) fn optional_parsed<T>(row: &Row<'_>, column: impl Column) -> rusqlite::Result<Option<T>>
 where
     T: FromStr,
@@ -80,7 +80,7 @@ pub(super) fn optional_time(
     }
 }
 
-/// A commit record, of a copy or of an archive.
+/// Parses a commit record, of a copy or of an archive.
 pub(super) fn manifest<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<T> {
     json(row, "manifest")
 }
@@ -89,7 +89,7 @@ pub(super) fn manifest_text(manifest: &impl Serialize) -> String {
     json_text(manifest)
 }
 
-/// A value that was stored as JSON.
+/// Parses a value that was stored as JSON.
 pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;
     serde_json::from_str(text).map_err(|error| misfit(column, error))
@@ -99,13 +99,13 @@ pub(super) fn json_text(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("what the catalog stores has only text keys")
 }
 
-/// A path, as the bytes that it is.
+/// Reads a path from its bytes.
 pub(super) fn path(row: &Row<'_>) -> rusqlite::Result<PathBuf> {
     let bytes = row.get_ref("path")?.as_bytes()?.to_vec();
     Ok(OsString::from_vec(bytes).into())
 }
 
-/// The word for a severity.
+/// Word stored for a severity.
 pub(super) fn severity_word(severity: AlertLevel) -> &'static str {
     match severity {
         AlertLevel::Info => "info",
@@ -125,7 +125,7 @@ pub(super) fn parse_severity(row: &Row<'_>, column: &str) -> rusqlite::Result<Al
         .ok_or_else(|| misfit(column, FromSqlError::InvalidType))
 }
 
-/// The word for a compression, as the manifest spells it.
+/// Word stored for a compression, as the manifest spells it.
 pub(super) fn compression_word(compression: Compression) -> &'static str {
     match compression {
         Compression::None => "none",
@@ -134,7 +134,7 @@ pub(super) fn compression_word(compression: Compression) -> &'static str {
     }
 }
 
-/// Reads the words of one enum.
+/// Implements [`FromSql`] for the words of an enum.
 macro_rules! words {
     ($wrapper:ident, $type:ty, $values:expr) => {
         pub(super) struct $wrapper(pub(super) $type);

@@ -1,4 +1,4 @@
-//! Records a running job. Invariant: a job begins once and is ended once, by `finish` or `fail`.
+//! Records a running job. Invariant: a job begins once and ends once, by `finish` or `fail`.
 
 use chrono::{DateTime, Utc};
 
@@ -13,7 +13,7 @@ impl Catalog {
     /// Writes the row of a job that starts now.
     ///
     /// # Errors
-    /// Where the row cannot be written; the job must not start then.
+    /// If the row cannot be written; the job must not start then.
     pub fn begin(&self, job: NewJob) -> Result<Run, CatalogError> {
         self.write(|transaction| insert_job(transaction, &job))?;
         Ok(Run {
@@ -25,7 +25,7 @@ impl Catalog {
     }
 }
 
-/// A job that is `running` in the catalog; shared by reference among the databases it works on.
+/// Job that is `running` in the catalog; shared by reference among the databases it works on.
 #[must_use = "a job that is neither finished nor failed stays `running` until the next start"]
 pub struct Run {
     pub(super) catalog: Catalog,
@@ -35,48 +35,48 @@ pub struct Run {
 }
 
 impl Run {
-    /// The job's id.
+    /// Id of the job.
     pub fn id(&self) -> JobId {
         self.id
     }
 
-    /// When the job started.
+    /// Start time of the job.
     pub fn started_at(&self) -> DateTime<Utc> {
         self.started_at
     }
 
-    /// Notes that a proven dump is about to be stored, so that a restart can go on with it.
+    /// Records that a proven dump is about to be stored, so that a restart can continue with it.
     ///
     /// # Errors
-    /// Where the row cannot be written, or the job already has one for this database.
+    /// If the row cannot be written, or the job already has one for this database.
     pub fn spooled(&self, spooled: &Spooled) -> Result<(), CatalogError> {
         self.catalog
             .write(|transaction| insert_spooled(transaction, self.id, spooled))
     }
 
-    /// Lets a committed backup count: result, inventory, copies and counters, and its `spooled` row goes.
+    /// Commits a backup: writes result, inventory, copies and counters, and deletes its `spooled` row.
     ///
     /// # Errors
-    /// [`CatalogError::Unstored`] without a storage, [`CatalogError::Conflict`] where another content is
-    /// known under the key, and where the rows cannot be written.
+    /// [`CatalogError::Unstored`] without a storage, [`CatalogError::Conflict`] if another content is
+    /// known under the key; also if the rows cannot be written.
     pub fn succeed(&self, committed: &Committed<'_>) -> Result<(), CatalogError> {
         self.succeed_with(committed, &News::default())
     }
 
-    /// The same, and with it what the copy brings.
+    /// Same as [`Run::succeed`], and writes the alert changes of the copy.
     ///
     /// # Errors
-    /// As [`Run::succeed`].
+    /// Same as [`Run::succeed`].
     pub fn succeed_with(&self, committed: &Committed<'_>, news: &News) -> Result<(), CatalogError> {
         self.catalog
             .write(|transaction| commit(transaction, self.id, committed, news, Rest::Nothing))
     }
 
-    /// Lets a backup count that lies in some storages while others are still at it: as [`Run::succeed_with`], but its
-    /// `spooled` row stays until [`Catalog::end_spooled`]. [`Catalog::add_storages`] adds what the others come to.
+    /// Same as [`Run::succeed_with`], for a backup that is in some storages while others are still uploading: its
+    /// `spooled` row stays until [`Catalog::end_spooled`]. [`Catalog::add_storages`] adds the outcome of the others.
     ///
     /// # Errors
-    /// As [`Run::succeed`].
+    /// Same as [`Run::succeed`].
     pub fn succeed_first(
         &self,
         committed: &Committed<'_>,
@@ -86,10 +86,10 @@ impl Run {
             .write(|transaction| commit(transaction, self.id, committed, news, Rest::Waits))
     }
 
-    /// Notes that a database has no new copy; its `spooled` row goes.
+    /// Records that a database has no new copy; its `spooled` row is deleted.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn fail_database(
         &self,
         name: &DatabaseName,
@@ -102,10 +102,10 @@ impl Run {
         self.fail_database_with(name, database_id, message, times, &News::default())
     }
 
-    /// The same, from the first of `times` to the second, and with it what the failure brings.
+    /// Same as [`Run::fail_database`], with start and end in `times`; also writes the alert changes of the failure.
     ///
     /// # Errors
-    /// As [`Run::fail_database`].
+    /// Same as [`Run::fail_database`].
     pub fn fail_database_with(
         &self,
         name: &DatabaseName,
@@ -119,10 +119,10 @@ impl Run {
             .write(|transaction| insert_result(transaction, self.id, &outcome, news))
     }
 
-    /// Notes that a hook or rule left a database out.
+    /// Records that a hook or rule skipped a database.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn skip_database(
         &self,
         name: &DatabaseName,
@@ -135,11 +135,11 @@ impl Run {
         self.end_database(ResultStatus::Skipped, name, database_id, message, times)
     }
 
-    /// Notes that the process was told to end before a database was done. Its `spooled` row stays: the next
-    /// start goes on with it.
+    /// Records that the process was stopped before a database was finished. Its `spooled` row stays: the next start
+    /// continues with it.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn interrupt_database(
         &self,
         name: &DatabaseName,
@@ -152,20 +152,20 @@ impl Run {
         self.end_database(ResultStatus::Interrupted, name, database_id, message, times)
     }
 
-    /// Ends the job by what became of its databases: `failed` where any failed, else `interrupted` where any
-    /// was, else `completed`.
+    /// Ends the job by the outcomes of its databases: `failed` if any failed, else `interrupted` if any was, else
+    /// `completed`.
     ///
     /// # Errors
-    /// [`CatalogError::NotRunning`] where another process took this one for dead, and where the row cannot
+    /// [`CatalogError::NotRunning`] if another process took this one for dead; also if the row cannot
     /// be written.
     pub fn finish(self, completed_at: DateTime<Utc>) -> Result<Job, CatalogError> {
         self.end(None, completed_at)
     }
 
-    /// Ends the job as `failed` for a reason that is not one database's.
+    /// Ends the job as `failed` for a reason that does not belong to one database.
     ///
     /// # Errors
-    /// As [`Run::finish`].
+    /// Same as [`Run::finish`].
     pub fn fail(self, message: &str, at: DateTime<Utc>) -> Result<Job, CatalogError> {
         self.end(Some(message), at)
     }

@@ -1,4 +1,4 @@
-//! Keeps what copies are compared with. Invariant: only good copies are in it.
+//! Stores the samples that new copies are compared with. Invariant: it contains only good copies.
 
 use std::collections::BTreeMap;
 
@@ -13,17 +13,17 @@ use super::row::{ResultStatusWord, integer, manifest_text, number, parsed};
 use crate::anomaly::{Ending, ROWS_DAYS, Sample};
 use crate::types::{BackupDate, CopyForm, DatabaseName, Manifest, ObjectKey};
 
-/// Nothing is compared with older copies; the rest is room for a clock that was set.
+/// Days to keep samples: no rule compares with older copies; the rest is room for a clock that was set.
 const KEPT_DAYS: u64 = ROWS_DAYS + 7;
 
-/// No rule asks for a longer row of failures.
+/// Upper bound for outcomes read; no rule needs more failures in a row.
 const MOST_ENDINGS: u32 = 1_000;
 
 impl Catalog {
-    /// The good copies of a database of the last weeks but `without`, the newest first.
+    /// Returns the good copies of a database of the last weeks, except `without`, the newest first.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn samples(
         &self,
         database: &DatabaseName,
@@ -32,10 +32,11 @@ impl Catalog {
         self.select_samples(database, without, "1")
     }
 
-    /// Those of them that have the form of `without`: an image has another size than SQL text of the same rows.
+    /// Same as [`Catalog::samples`], restricted to the form of `without`: an image differs in size from SQL text of the
+    /// same rows.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn samples_of_form(
         &self,
         database: &DatabaseName,
@@ -75,10 +76,10 @@ impl Catalog {
         })
     }
 
-    /// How the last backups of a database ended, the newest first.
+    /// Returns the outcomes of the last backups of a database, the newest first.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn endings(&self, database: &DatabaseName) -> Result<Vec<Ending>, CatalogError> {
         let sql = "SELECT status FROM backup_results WHERE database_name = ?
                    ORDER BY started_at DESC, id DESC LIMIT ?";
@@ -97,7 +98,7 @@ impl Catalog {
     }
 }
 
-/// What the rules know of a copy.
+/// Converts a manifest to the sample that the rules use.
 pub(crate) fn sample_of(manifest: &Manifest) -> Sample {
     let tables = manifest.evidence.tables.iter();
     Sample {
@@ -110,7 +111,7 @@ pub(crate) fn sample_of(manifest: &Manifest) -> Sample {
     }
 }
 
-/// Takes a copy in where it is good, and forgets what is too old to be compared with.
+/// Inserts a copy if it is good, and deletes samples that are too old to be compared with.
 pub(super) fn insert_sample(
     connection: &Connection,
     manifest: &Manifest,
@@ -137,7 +138,7 @@ pub(super) fn insert_sample(
 
 fn forget(connection: &Connection, database: &DatabaseName, date: BackupDate) -> Result<(), Stop> {
     let first = date.minus_days(KEPT_DAYS).to_string();
-    // The last one stays whatever its age: the next copy is held against it.
+    // The last one stays regardless of its age: the next copy is compared with it.
     let sql = "DELETE FROM samples WHERE database_name = ?1 AND backup_date < ?2
                   AND backup_date < (SELECT max(backup_date) FROM samples WHERE database_name = ?1)";
     connection.execute(sql, [database.as_str(), &first])?;

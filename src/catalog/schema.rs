@@ -1,5 +1,5 @@
-//! Brings a catalog's tables up to date. Invariant: forward only, each step in one transaction, and never
-//! in a file that is not a catalog.
+//! Migrates a catalog's schema. Invariant: forward only, each migration in one transaction, and never in a file that is
+//! not a catalog.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::error::{CatalogError, Stop};
 
-/// The steps in their order; the file's `user_version` is how many were taken.
+/// Migrations in their order; the file's `user_version` is the number applied.
 const MIGRATIONS: [&str; 16] = [
     include_str!("../../migrations/001_backup_metadata.sql"),
     include_str!("../../migrations/002_copies.sql"),
@@ -28,13 +28,13 @@ const MIGRATIONS: [&str; 16] = [
     include_str!("../../migrations/016_doubts.sql"),
 ];
 
-/// The last schema this program knows.
+/// Latest schema version this program knows.
 const KNOWN: u32 = MIGRATIONS.len() as u32;
 
-/// `Ptna`: tells a catalog from other SQLite files.
+/// `Ptna`: distinguishes a catalog from other SQLite files.
 const APPLICATION_ID: i64 = 0x5074_6E61;
 
-/// Makes a connection fit for writing and takes the steps that are missing.
+/// Prepares a connection for writing and applies the missing migrations.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Stop> {
     version(connection, path)?;
     check_pages(connection, path)?;
@@ -48,7 +48,7 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
     Ok(())
 }
 
-/// Changes the journal mode; SQLite does not wait by itself while another process opens the same new file.
+/// Enters WAL mode; SQLite does not wait by itself while another process opens the same new file.
 fn enter_wal_mode(connection: &Connection) -> rusqlite::Result<()> {
     const PAUSE: Duration = Duration::from_millis(20);
     let mut waited = Duration::ZERO;
@@ -67,7 +67,7 @@ fn enter_wal_mode(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-/// Makes sure that a connection for reading sees the tables it expects.
+/// Checks that the schema is current, for a connection that only reads.
 pub(super) fn check(connection: &mut Connection, path: &Path) -> Result<(), Stop> {
     let found = version(connection, path)?;
     if found < KNOWN {
@@ -77,7 +77,7 @@ pub(super) fn check(connection: &mut Connection, path: &Path) -> Result<(), Stop
     Ok(())
 }
 
-/// Takes the next step, unless another process just took it.
+/// Applies the next migration, unless another process just did.
 fn step(connection: &mut Connection, path: &Path) -> Result<(), Stop> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let taken = version(&transaction, path)?;
@@ -90,9 +90,9 @@ fn step(connection: &mut Connection, path: &Path) -> Result<(), Stop> {
     Ok(transaction.commit()?)
 }
 
-/// How many steps the file has taken; refuses what is not a catalog or a newer one.
+/// Number of migrations applied to the file; rejects a file that is not a catalog, or a newer one.
 fn version(connection: &Connection, path: &Path) -> Result<u32, Stop> {
-    // One statement sees one state, also while another process takes a step.
+    // One statement sees one state, even while another process migrates.
     let sql = "SELECT application_id, user_version, (SELECT count(*) FROM main.sqlite_schema) = 0
                FROM pragma_application_id, pragma_user_version";
     let (application, found, is_empty): (i64, i64, bool) =

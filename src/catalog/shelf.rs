@@ -1,4 +1,4 @@
-//! Says what there is of single databases. Invariant: a copy that expiry chose is none.
+//! Summarizes single databases. Invariant: copies marked for deletion are ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,122 +18,124 @@ use super::record::{CopyState, JobResult, Placement, ResultStatus};
 use super::row::{ResultStatusWord, number, parsed, time};
 use super::suspect::select_suspect;
 
-/// So many results are looked through for failures in a row: who failed more often than that fails always.
+/// Upper bound for results searched for failures in a row.
 const MOST_IN_A_ROW: u32 = 1_000;
 
-/// A copy that is marked is none.
+/// Condition that a copy is not marked for deletion.
 const UNMARKED: &str = "NOT EXISTS (SELECT 1 FROM backup_inventory AS item
     WHERE item.r2_key = copy.r2_key AND item.deleted_at IS NOT NULL)";
 
-/// What there is of one database.
+/// Summary of one database.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Shelf {
-    /// Its newest copy of this installation that is live in a storage, complete, and of class A or B. `None`: there is none.
+    /// Newest copy of this installation that is live in a storage, complete, and of class A or B. `None`: there is
+    /// none.
     pub last_good: Option<Good>,
-    /// When the newest of them was made whose date is believed: what its age is measured by. `None`: there is none.
+    /// Time of the newest of them with a credible date, which determines the age. `None`: none exists.
     pub dated_at: Option<DateTime<Utc>>,
-    /// What is held of each day, those without anything left out.
+    /// Copies held by day; days without any are left out.
     pub days: BTreeMap<BackupDate, Holding>,
-    /// What the last copy of each day weighed, stored or not any more.
+    /// Size of the last copy of each day, even if it is no longer stored.
     pub points: BTreeMap<BackupDate, Point>,
-    /// The last time it could not be backed up. `None`: never, as far as known.
+    /// Last failed backup. `None`: none is known.
     pub last_failure: Option<JobResult>,
-    /// How many of its last backups failed, one after the other; a skip is not counted.
+    /// Number of its last backups that failed in a row; skipped and interrupted ones are not counted.
     pub failures_in_a_row: u32,
-    /// Its newest copy, where that is one of a damaged source. `None`: the newest is none.
+    /// Newest copy, if it is one of a damaged source. `None`: it is not.
     pub suspect: Option<SuspectCopy>,
 }
 
-/// A copy of a damaged source.
+/// Copy of a damaged source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SuspectCopy {
     /// Its key.
     pub key: ObjectKey,
-    /// The day it stands for.
+    /// Day of the backup.
     pub date: BackupDate,
-    /// When the first of the suspect copies was made that no good one followed.
+    /// Time of the first suspect copy that no good one followed.
     pub since: DateTime<Utc>,
-    /// What SQLite said of the source, at most some lines.
+    /// Messages of SQLite about the source, at most some lines.
     pub damage: Vec<String>,
 }
 
-/// A copy that a database can be restored from.
+/// Copy that a database can be restored from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Good {
-    /// The daily copy's key.
+    /// Key of the daily copy.
     pub key: ObjectKey,
-    /// The day it stands for.
+    /// Day of the backup.
     pub date: BackupDate,
-    /// The archive it is in, where it is an object of its own no more.
+    /// Archive that contains it, if it is no longer an object of its own.
     pub archive: Option<ObjectKey>,
-    /// When it was proven.
+    /// Time at which it was proven.
     pub created_at: DateTime<Utc>,
-    /// Whether it is known to be dated later than it can have been made.
+    /// True if it is known to be dated later than it can have been made.
     pub is_ahead: bool,
-    /// Whether it was found in a storage and nothing here ever committed it.
+    /// True if it was found in a storage and never committed here.
     pub is_unconfirmed: bool,
-    /// The bytes it takes in a storage; of one in an archive, what it took.
+    /// Stored bytes; of one in an archive, those of its former object.
     pub size_bytes: u64,
-    /// The bytes of its text or image, uncompressed.
+    /// Bytes of its text or image, uncompressed.
     pub plain_bytes: u64,
-    /// The rows of all its tables.
+    /// Number of rows of all tables.
     pub rows: u64,
-    /// How many tables it has.
+    /// Number of tables.
     pub tables: u64,
-    /// How well it is proven.
+    /// Evidence class.
     pub class: EvidenceClass,
-    /// The same for people, and by which check.
+    /// Class and check as text for people.
     pub proof: String,
-    /// Why it has its form, where the configuration left the choice.
+    /// Reason for its form, if the configuration left the choice.
     pub method_reason: Option<String>,
-    /// What of its source it does not carry, or not equally.
+    /// Parts of its source that it does not carry, or not equally.
     pub exceptions: Vec<Exception>,
-    /// What the independent check compared; `None`: there was none.
+    /// Comparisons of the independent check; `None`: there was none.
     pub check: Option<CheckFacts>,
-    /// The storages that hold it undamaged.
+    /// Storages that hold it undamaged.
     pub storages: Vec<String>,
-    /// When every byte of it, or of its archive, was last read in one of them. `None`: never.
+    /// Time at which every byte of it, or of its archive, was last read in one of them. `None`: never.
     pub verified_at: Option<DateTime<Utc>>,
 }
 
-/// What is held of one day of a database.
+/// Best copy of one day of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Holding {
-    /// A good daily copy.
+    /// Good daily copy.
     Daily,
-    /// A good copy inside a weekly archive alone.
+    /// Good copy inside a weekly archive only.
     Archived,
-    /// A copy that nothing was compared with, or in which a table is missing.
+    /// Copy that was compared with nothing, or that lacks a table.
     Unproven,
     /// Only a copy of a damaged source.
     Suspect,
-    /// Nothing undamaged, although there was something.
+    /// Only damaged copies.
     Damaged,
 }
 
-/// What a copy weighed.
+/// Size of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Point {
-    /// When it was made.
+    /// Time at which it was made.
     pub at: DateTime<Utc>,
-    /// Its stored bytes.
+    /// Stored bytes.
     pub size_bytes: u64,
-    /// Its rows.
+    /// Number of rows.
     pub rows: u64,
 }
 
 impl Catalog {
-    /// A database's newest good copy of this installation: live in a storage, complete, of class A or B, as an object of
-    /// its own or inside an archive. It is the one rule for alerts, status, metrics and heartbeats. `None`: there is none.
+    /// Returns a database's newest good copy of this installation: live in a storage, complete, of class A or B, as an
+    /// object of its own or inside an archive. Alerts, status, metrics and heartbeats all use this rule. `None`: none
+    /// exists.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn newest_good(&self, database: &DatabaseName) -> Result<Option<Good>, CatalogError> {
         self.read(|connection| select_good(connection, database, None))
     }
 }
 
-/// What there is of these databases; of their days those from `since` on.
+/// Summaries of these databases, with their days from `since` on.
 pub(super) fn select_shelves(
     connection: &Connection,
     databases: BTreeSet<DatabaseName>,
@@ -181,8 +183,8 @@ fn suspects(connection: &Connection) -> Result<BTreeMap<DatabaseName, Option<Sus
     suspects.collect()
 }
 
-/// The newest good copy: a daily, or one inside an archive where that was made later. `latest`: only of those whose date
-/// is believed and not after this Unix timestamp.
+/// Selects the newest good copy: a daily, or one inside an archive if that was made later. `latest`: only copies whose
+/// date is credible and not after this Unix timestamp.
 pub(super) fn select_good(
     connection: &Connection,
     name: &DatabaseName,
@@ -223,7 +225,7 @@ pub(super) fn select_good(
     with_date(connection, archived.or(daily))
 }
 
-/// Adds whether its date is believed.
+/// Sets the flags for the credibility of its date.
 fn with_date(connection: &Connection, good: Option<Good>) -> Result<Option<Good>, Stop> {
     let Some(good) = good else { return Ok(None) };
     let sql = "SELECT doubt FROM made WHERE r2_key = ?";
@@ -314,7 +316,7 @@ fn add_dailies(
     Ok(())
 }
 
-/// What an archive holds does not count again where the daily is good, and makes up for one that is not.
+/// Adds archived copies: one is ignored if the daily is good, and replaces a daily that is not.
 fn add_archived(
     connection: &Connection,
     since: BackupDate,
@@ -343,7 +345,7 @@ fn add_archived(
     Ok(())
 }
 
-/// From the results, which outlive the copies; and from the copies, which outlive a lost catalog.
+/// Adds sizes from the results, which outlive the copies, and from the copies, which outlive a lost catalog.
 fn add_points(
     connection: &Connection,
     since: BackupDate,

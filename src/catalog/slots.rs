@@ -1,4 +1,4 @@
-//! Keeps which due moments of which task were taken, and in which order. Invariant: one that was taken is never taken
+//! Stores which slots (due times) of which task were taken, and in which order. Invariant: a taken slot is never taken
 //! again, whatever the clock shows meanwhile, unless an earlier one was taken after it.
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,17 +9,17 @@ use super::error::CatalogError;
 use super::record::Slot;
 use super::row::{number, optional_time, time};
 
-/// So many slots of a task are known, those that were taken last: a clock that goes back by less meets none twice.
+/// Number of last taken slots known per task: a clock that goes back by less takes none twice.
 const MOST_KNOWN: u32 = 4_000;
 
-/// Older ones are forgotten each time so many were taken: looking through all of them is not cheap.
+/// Older slots are deleted once per this many taken ones, because scanning all of them is not cheap.
 const FORGOTTEN_EACH: i64 = 101;
 
 impl Catalog {
-    /// The last taken slot of a task that is not after `until`. `None`: there is none.
+    /// Returns the latest taken slot of a task that is not after `until`. `None`: none exists.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn last_slot(
         &self,
         task: &str,
@@ -39,10 +39,10 @@ impl Catalog {
         })
     }
 
-    /// Takes a due moment, so that nobody takes it again. False: it was taken before.
+    /// Takes a slot, so that no other process takes it. Returns false if it was already taken.
     ///
     /// # Errors
-    /// Where the row cannot be written; the task must not run then.
+    /// If the row cannot be written; the task must not run then.
     pub fn take_slot(&self, task: &str, slot: DateTime<Utc>) -> Result<bool, CatalogError> {
         let insert = "INSERT OR IGNORE INTO slots (task, slot, attempts) VALUES (?, ?, 1)";
         let forget = "DELETE FROM slots WHERE task = ?1 AND rowid NOT IN
@@ -56,19 +56,18 @@ impl Catalog {
         })
     }
 
-    /// The last earlier due moment that was taken after this one: of the same task, or one of any task that is older by
-    /// more than `catch_up`, which bounds how long after its time a moment is taken. `None`: there is none, and the clock
-    /// was not ahead when this one was taken, or not for long.
-    ///
+    /// Returns the latest earlier slot that was taken after this one: of the same task, or one of any task that is
+    /// older by more than `catch_up`, which bounds the delay with which a slot is taken. `None`: none exists, so that
+    /// the clock was not ahead when this one was taken, or not for long.
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn earlier_taken_after(
         &self,
         task: &str,
         slot: DateTime<Utc>,
         catch_up: TimeDelta,
     ) -> Result<Option<DateTime<Utc>>, CatalogError> {
-        // Rows have the order in which they were taken; only those after this one are read.
+        // The order of the rows is that in which they were taken; only those after this one are read.
         let sql = "SELECT max(earlier.slot) AS earlier
                    FROM slots AS taken JOIN slots AS earlier NOT INDEXED ON earlier.rowid > taken.rowid
                    WHERE taken.task = ?1 AND taken.slot = ?2
@@ -81,17 +80,18 @@ impl Catalog {
         })
     }
 
-    /// Takes a due moment anew whose work ended and after which `earlier` was taken. False: it was taken since then.
+    /// Takes a slot again whose work ended and after which `earlier` was taken. Returns false if it was taken again
+    /// since then.
     ///
     /// # Errors
-    /// Where the row cannot be written; the task must not run then.
+    /// If the row cannot be written; the task must not run then.
     pub fn take_anew(
         &self,
         task: &str,
         slot: DateTime<Utc>,
         earlier: DateTime<Utc>,
     ) -> Result<bool, CatalogError> {
-        // A row of its own comes after all that were taken so far.
+        // A new row comes after all that were taken so far.
         let free = "DELETE FROM slots WHERE task = ? AND slot = ? AND ended_at IS NOT NULL
                         AND rowid < (SELECT max(rowid) FROM slots WHERE slot = ?)";
         let take = "INSERT INTO slots (task, slot, attempts) VALUES (?, ?, 1)";
@@ -105,10 +105,11 @@ impl Catalog {
         })
     }
 
-    /// Takes a due moment again whose process ended before its work did. False: it ended, or was never taken.
+    /// Takes a slot again whose process ended before its work did. Returns false if the work ended, or the slot was
+    /// never taken.
     ///
     /// # Errors
-    /// Where the row cannot be written; the task must not run then.
+    /// If the row cannot be written; the task must not run then.
     pub fn retake_slot(&self, task: &str, slot: DateTime<Utc>) -> Result<bool, CatalogError> {
         let sql = "UPDATE slots SET attempts = attempts + 1
                    WHERE task = ? AND slot = ? AND ended_at IS NULL";
@@ -117,10 +118,10 @@ impl Catalog {
         )
     }
 
-    /// Notes that the work of a slot came to its end, well or not: no restart does it again.
+    /// Records that the work of a slot ended, well or not: no restart repeats it.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn end_slot(
         &self,
         task: &str,
@@ -134,11 +135,11 @@ impl Catalog {
         })
     }
 
-    /// Notes that the process was told to end before the work of a slot did: the next start does it again, and the
-    /// attempt does not count.
+    /// Records that the process was stopped before the work of a slot ended: the next start repeats it, and the attempt
+    /// does not count.
     ///
     /// # Errors
-    /// Where the row cannot be written.
+    /// If the row cannot be written.
     pub fn leave_slot(&self, task: &str, slot: DateTime<Utc>) -> Result<(), CatalogError> {
         let sql = "UPDATE slots SET attempts = attempts - 1
                    WHERE task = ? AND slot = ? AND ended_at IS NULL";

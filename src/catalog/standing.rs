@@ -1,5 +1,5 @@
-//! Adds up how everything stands, for whoever looks. Invariant: no query reads every manifest, so that a look stays
-//! cheap however much is stored.
+//! Summarizes the catalog. Invariant: no query reads every manifest, so that a summary stays cheap regardless of the
+//! catalog's size.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,111 +17,111 @@ use super::record::{CopyState, Job, JobResult, JobStatus, ResultStatus};
 use super::row::{CopyStateWord, integer, number, optional_time, parsed};
 use super::shelf::{Shelf, select_shelves};
 
-/// So many jobs are shown, as `GET /status` promises.
+/// Upper bound for jobs listed, as `GET /status` promises.
 const MOST_JOBS: usize = 10;
 
-/// So many damaged objects are named: a storage that lost everything needs no longer list.
+/// Upper bound for damaged objects listed: a storage that lost everything needs no longer list.
 const MOST_HARMED: usize = 20;
 
-/// How storages and databases stand: added up from everything that is stored. It changes only where the catalog does.
+/// Summary of storages and databases, computed from everything stored. It changes only when the catalog does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
-    /// Everything that is stored and that expiry did not choose, each object once.
+    /// Totals of everything stored and not marked for deletion, each object counted once.
     pub totals: Totals,
-    /// What every storage holds that ever held anything, by name.
+    /// Totals of every storage that ever held anything, by name.
     pub storages: BTreeMap<String, Stock>,
-    /// What there is of each database that was asked for or of which anything is stored.
+    /// Summary of each requested database and each that has stored copies.
     pub shelves: BTreeMap<DatabaseName, Shelf>,
-    /// The damaged objects, the last found first; at most twenty.
+    /// Damaged objects, the last found first; at most twenty.
     pub harmed: Vec<Harm>,
-    /// How many there are of them, each in every storage.
+    /// Number of all damaged objects, counted per storage.
     pub harmed_count: u64,
 }
 
-/// What was and is done. However much is stored, it is quickly read.
+/// Jobs and failures; quick to read regardless of the catalog's size.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Work {
-    /// The jobs that run, the newest first.
+    /// Running jobs, the newest first.
     pub running: Vec<Job>,
-    /// The last jobs, running ones included, the newest first; at most ten.
+    /// Last jobs, including running ones, the newest first; at most ten.
     pub jobs: Vec<Past>,
-    /// The last job that came to its end with every database backed up, none of them from a damaged source.
+    /// Last job that completed with every database backed up, none of them from a damaged source.
     pub last_success: Option<Job>,
-    /// The last job that ended, well or not.
+    /// Last job that ended, well or not.
     pub last_ended: Option<Job>,
-    /// Backups of one database that failed lately, and jobs that failed as a whole.
+    /// Number of recent failures of single databases and of jobs as a whole.
     pub failures: u64,
 }
 
-/// What is stored, each thing counted once however many storages hold it.
+/// Totals of stored objects, each counted once regardless of the number of storages that hold it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
-    /// Backups of single databases that a restore takes, whether as an object or inside an archive: what
-    /// [`count`](Catalog::count) says of the usual list.
+    /// Restorable backups of single databases, as an object or inside an archive: equals [`count`](Catalog::count) with
+    /// the default filter.
     pub backups: u64,
-    /// How many daily copies.
+    /// Number of daily copies.
     pub dailies: u64,
-    /// How many weekly archives.
+    /// Number of weekly archives.
     pub archives: u64,
-    /// Their stored bytes.
+    /// Stored bytes.
     pub size_bytes: u64,
-    /// The first and the last day of which there is a copy; `None`: there is none.
+    /// First and last day of which there is a copy; `None`: none exists.
     pub days: Option<(BackupDate, BackupDate)>,
 }
 
-/// What one storage holds, as far as known.
+/// Totals of one storage, as far as known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stock {
-    /// How many objects, dailies and archives.
+    /// Number of objects, dailies and archives.
     pub objects: u64,
-    /// Their bytes.
+    /// Stored bytes.
     pub size_bytes: u64,
-    /// Those of its bytes that were never read back whole.
+    /// Stored bytes that were never read back completely.
     pub unverified_bytes: u64,
-    /// Objects that are missing or damaged there.
+    /// Number of objects that are missing or damaged there.
     pub harmed: u64,
-    /// The first and the last day of which it holds a copy; `None`: it holds none.
+    /// First and last day of which it holds a copy; `None`: it holds none.
     pub days: Option<(BackupDate, BackupDate)>,
 }
 
-/// A job and what went wrong in it.
+/// Job and its failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Past {
     /// The job.
     pub job: Job,
-    /// Its databases that were not backed up, in the order they ended.
+    /// Results of databases that were not backed up, in the order they ended.
     pub failures: Vec<JobResult>,
 }
 
-/// A damaged object in one storage.
+/// Damaged object in one storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Harm {
     /// The object.
     pub key: ObjectKey,
     /// The storage.
     pub storage: String,
-    /// Whether it is missing or corrupt.
+    /// State: missing or corrupt.
     pub state: CopyState,
-    /// What was found.
+    /// Damage that was found.
     pub damage: Option<String>,
-    /// When.
+    /// Time at which it was found.
     pub at: Option<DateTime<Utc>>,
 }
 
 impl Catalog {
-    /// Every database of which a copy is left, by name.
+    /// Returns every database of which a copy is left, by name.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn stored_databases(&self) -> Result<BTreeSet<DatabaseName>, CatalogError> {
         self.read(|connection| stored_databases(connection))
     }
 
-    /// How everything stands: of each database the days from `since` on. `databases` are those to tell of even where
-    /// nothing is stored of them.
+    /// Summarizes storages and databases, with the days of each database from `since` on. `databases` are included even
+    /// if nothing is stored of them.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn standing(
         &self,
         databases: &[DatabaseName],
@@ -141,10 +141,10 @@ impl Catalog {
         })
     }
 
-    /// What was and is done; failures are counted from `since` on.
+    /// Summarizes jobs; failures are counted from `since` on.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn work(&self, since: DateTime<Utc>) -> Result<Work, CatalogError> {
         self.read(|connection| {
             Ok(Work {
@@ -158,11 +158,11 @@ impl Catalog {
     }
 }
 
-/// Of jobs: every database was backed up, and no copy of them is of a damaged source.
+/// Condition on a job that every database was backed up, and no copy is of a damaged source.
 pub(super) const SUCCESSFUL: &str = "status = 'completed' AND NOT EXISTS
     (SELECT 1 FROM copies WHERE class = 'S' AND copies.job_id = job.job_id)";
 
-/// A job that failed as a whole counts once, besides its databases that did.
+/// Counts failures; a job that failed as a whole counts once, in addition to its failed databases.
 fn count_failures(connection: &Connection, since: DateTime<Utc>) -> Result<u64, Stop> {
     let sql = "SELECT (SELECT count(*) FROM backup_results
                    WHERE status = 'failed' AND coalesce(completed_at, started_at) > ?1)
@@ -231,7 +231,7 @@ fn select_stocks(connection: &Connection) -> Result<BTreeMap<String, Stock>, Sto
     Ok(stocks)
 }
 
-/// The days from the first of both to the last of both.
+/// Days from the first of both to the last of both.
 fn span(
     one: Option<(BackupDate, BackupDate)>,
     other: Option<(BackupDate, BackupDate)>,
@@ -249,7 +249,7 @@ fn days_of(row: &Row<'_>) -> rusqlite::Result<Option<(BackupDate, BackupDate)>> 
         .transpose()
 }
 
-/// Every database of which anything is stored that expiry did not choose.
+/// Returns every database of which anything is stored and not marked for deletion.
 fn stored_databases(connection: &Connection) -> Result<BTreeSet<DatabaseName>, Stop> {
     let sql = "SELECT DISTINCT database_name FROM backup_inventory
                    WHERE deleted_at IS NULL AND database_name <> ?

@@ -1,5 +1,5 @@
-//! Says in what state a listed copy is, over all its storages and archives. Invariant: every list and every sum that
-//! tells good copies from others asks here.
+//! Derives the state of a listed copy from all its storages and archives. Invariant: every list and every sum that
+//! tells good copies from others uses this module.
 
 use std::str::FromStr;
 
@@ -7,14 +7,14 @@ use crate::types::Refused;
 
 use super::order::OTHERS;
 
-/// What a listed copy is worth: the best of what any storage or archive holds of it.
+/// State of a listed copy: the best that any storage or archive holds of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ListedState {
     /// Undamaged in a storage, complete, and proven against its source.
     Good,
-    /// Undamaged, but nothing was compared with it, or a table is missing.
+    /// Undamaged, but compared with nothing, or a table is missing.
     Unproven,
-    /// Undamaged, and its source was damaged when it was made.
+    /// Undamaged, but its source was damaged when it was made.
     Suspect,
     /// No storage has it undamaged: one holds other bytes than were stored.
     Corrupt,
@@ -23,7 +23,7 @@ pub enum ListedState {
 }
 
 impl ListedState {
-    /// All of them, the best first: its place here is the state's rank in SQL.
+    /// All states, the best first: the index is the state's rank in SQL.
     pub const ALL: [Self; 5] = [
         Self::Good,
         Self::Unproven,
@@ -32,7 +32,7 @@ impl ListedState {
         Self::Missing,
     ];
 
-    /// The word for it, such as `good`.
+    /// Word for the state, such as `good`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -43,27 +43,27 @@ impl ListedState {
         }
     }
 
-    /// From its rank in SQL; what has none is missing.
+    /// State for a rank in SQL; [`ListedState::Missing`] for any other number.
     pub(super) fn ranked(rank: u64) -> Self {
         let rank = usize::try_from(rank).unwrap_or(usize::MAX);
         Self::ALL.get(rank).copied().unwrap_or(Self::Missing)
     }
 }
 
-/// Which copies a list shows, by their state.
+/// Filter for copies by their state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum StateFilter {
-    /// Those that a restore takes: good ones, and unproven ones where the configuration proves nothing.
+    /// Restorable copies: good ones, and unproven ones for a configuration that proves nothing.
     #[default]
     Restorable,
-    /// All that are known.
+    /// All known copies.
     All,
-    /// Those of one state.
+    /// Copies in one state.
     One(ListedState),
 }
 
 impl StateFilter {
-    /// The ranks it takes, as SQL lists them.
+    /// Accepted ranks, as an SQL list.
     pub(super) fn ranks(self) -> &'static str {
         match self {
             Self::Restorable => "0, 1",
@@ -94,11 +94,11 @@ impl FromStr for StateFilter {
     }
 }
 
-/// What to write where a state is asked for.
+/// Hint about the accepted words for a state.
 pub const STATES: &str = "use good, unproven, suspect, corrupt, missing or all";
 
-/// The weekly archives of this installation that expiry did not choose, each with the rank of its members: an archive takes proven copies
-/// alone.
+/// Weekly archives of this installation that are not marked for deletion, each with the rank of its members: archives
+/// contain only proven copies.
 pub(super) const ARCHIVES: &str = "WITH ranks AS MATERIALIZED (
     SELECT r2_key, coalesce((SELECT min(CASE state WHEN 'live' THEN 0 WHEN 'corrupt' THEN 3 ELSE 4 END)
         FROM archives WHERE archives.r2_key = whole.r2_key), 4) AS rank
@@ -106,7 +106,7 @@ pub(super) const ARCHIVES: &str = "WITH ranks AS MATERIALIZED (
         AND NOT EXISTS (SELECT 1 FROM archives WHERE archives.r2_key = whole.r2_key
             AND archives.instance <> (SELECT id FROM instance)))";
 
-/// The rank of the copy `item` by its own objects; one whose record is not known is unproven.
+/// Rank of the copy `item` by its own objects; one whose manifest is unknown is unproven.
 pub(super) const OWN_RANK: &str = "coalesce((SELECT min(CASE
         WHEN state = 'live' AND class IN ('A', 'B') AND NOT incomplete THEN 0
         WHEN state = 'live' AND class <> 'S' THEN 1
@@ -115,7 +115,7 @@ pub(super) const OWN_RANK: &str = "coalesce((SELECT min(CASE
         ELSE 4 END)
     FROM copies WHERE copies.r2_key = item.r2_key), 1)";
 
-/// The keys that may be of copies that no restore takes: few, and found by indexes of their own, whatever else is stored.
+/// Keys that may belong to copies that are not restorable: few, and found by indexes, however much is stored.
 pub(super) fn doubtful() -> String {
     format!(
         "(SELECT r2_key FROM copies WHERE state <> 'live'
@@ -123,7 +123,7 @@ pub(super) fn doubtful() -> String {
     )
 }
 
-/// An undamaged archive that holds the copy `item`; null: there is none. It needs [`ARCHIVES`].
+/// Undamaged archive that contains the copy `item`; null: none exists. It needs [`ARCHIVES`].
 pub(super) const SOUND_ARCHIVE: &str = "(SELECT max(archive_key)
     FROM archive_members AS held CROSS JOIN ranks ON ranks.r2_key = held.archive_key
     WHERE held.r2_key = item.r2_key AND ranks.rank = 0)";

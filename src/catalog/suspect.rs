@@ -1,5 +1,5 @@
 //! Finds databases whose newest copy is one of a damaged source. Invariant: nothing of them expires before a good copy
-//! follows, unless a person wants it.
+//! follows, unless a person acknowledges.
 
 use std::collections::BTreeMap;
 
@@ -14,22 +14,23 @@ use super::keeping::Care;
 use super::order::is_ours;
 use super::row::{parsed, time};
 
-/// How long a person's word holds that copies may go in spite of what holds them: until the next weekly run.
+/// Validity of an acknowledgement that copies may be deleted: until the next weekly run.
 pub(crate) const AGREEMENT: TimeDelta = TimeDelta::days(8);
 
-/// The copies of a damaged source that no good copy followed.
+/// Copies of a damaged source that no good copy followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suspect {
-    /// The newest of them.
+    /// Newest of them.
     pub newest: ObjectKey,
-    /// When the first of them was made.
+    /// Time of the first of them.
     pub since: DateTime<Utc>,
 }
 
-/// How the reason begins for which nothing of a database expires that lost rows.
+/// Prefix of the reason that blocks expiry of a database that lost rows.
 pub(super) const ROWS_MISSING: &str = "rows are missing: ";
 
-/// An archive's members count by when they were made: an older one is no copy after the damage.
+/// Query for suspect copies. An archive's members count by when they were made: an older one is no copy after the
+/// damage.
 fn suspect_sql() -> String {
     format!(
         "SELECT copy.database_name, copy.r2_key, copy.created_at
@@ -54,7 +55,8 @@ fn suspect_sql() -> String {
 }
 
 impl Care {
-    /// Databases of which nothing expires at `now`, and why: a person has to look, or the newest copy is suspect.
+    /// Databases of which nothing expires at `now`, with the reason: a person has to acknowledge, or the newest copy is
+    /// suspect.
     pub fn held(&self, now: DateTime<Utc>) -> BTreeMap<DatabaseName, String> {
         let mut held = self.frozen.clone();
         for (database, suspect) in &self.suspect {
@@ -71,10 +73,10 @@ impl Care {
 }
 
 impl Catalog {
-    /// Whether tables of a database lost their rows, and no person has said yet that this is right.
+    /// True if tables of a database lost their rows, and no person has confirmed yet that this is right.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn lacks_rows(&self, database: &DatabaseName) -> Result<bool, CatalogError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM freezes WHERE database_name = ? AND reason LIKE ? || '%')";
         self.read(|connection| {
@@ -85,7 +87,7 @@ impl Catalog {
 }
 
 impl Suspect {
-    /// Why expiry waits for a good copy.
+    /// Reason that expiry waits for a good copy.
     pub fn why(&self) -> String {
         let newest = &self.newest;
         format!("its newest copy {newest} is suspect: the source was damaged when it was made")

@@ -1,4 +1,4 @@
-//! Words the events that the catalog writes by itself, in the transaction of the fact they tell.
+//! Builds the events that the catalog writes itself, in the transaction of the fact they report.
 
 use chrono::{DateTime, Utc};
 use rusqlite::Connection;
@@ -14,13 +14,13 @@ use crate::types::{
     ArchiveManifest, ByteCount, DatabaseName, KeyKind, ObjectKey, counted, either, share,
 };
 
-/// So many failed databases are named in a message; the rest are counted.
+/// Upper bound for failed databases named in a message; the rest are counted.
 const MOST_NAMED: usize = 20;
 
-/// What a week that was not packed is about.
+/// Scope of the condition that a week was not archived.
 pub(crate) const WEEKLY: &str = "weekly";
 
-/// A job begins.
+/// Writes the event that a job began.
 pub(super) fn tell_started(connection: &Connection, job: &NewJob) -> Result<(), Stop> {
     let event = Event {
         kind: EventKind::BackupStarted,
@@ -40,7 +40,7 @@ pub(super) fn tell_started(connection: &Connection, job: &NewJob) -> Result<(), 
     )
 }
 
-/// A job ended. One that was only interrupted tells nothing: it is begun again.
+/// Writes the event that a job ended. An interrupted job causes none, because it is restarted.
 pub(super) fn tell_ended(
     connection: &Connection,
     job: &Job,
@@ -107,7 +107,7 @@ fn failed(connection: &Connection, job: &Job) -> Result<String, Stop> {
             .error_message
             .as_deref()
             .unwrap_or("no reason was given");
-        // The way out stands with the database's own result; here it would part the list.
+        // The hint belongs to the database's own result; here it would break up the list.
         format!("\n`{}`: {}", result.database, split_hint(why).0)
     });
     message.extend(named);
@@ -117,7 +117,7 @@ fn failed(connection: &Connection, job: &Job) -> Result<String, Stop> {
     Ok(message)
 }
 
-/// A stored object is gone or changed.
+/// Condition that a stored object is missing or corrupt.
 pub(super) fn damaged(
     key: &ObjectKey,
     storage: &str,
@@ -138,7 +138,7 @@ pub(super) fn damaged(
     Raised::once(event, place(key, storage))
 }
 
-/// It was read again and is right.
+/// Resolution of [`damaged`]: the object was read again and is right.
 pub(super) fn sound(key: &ObjectKey, storage: &str, at: DateTime<Utc>) -> Ended {
     Ended {
         kinds: vec![EventKind::MissingObject, EventKind::VerifyFailed],
@@ -149,7 +149,7 @@ pub(super) fn sound(key: &ObjectKey, storage: &str, at: DateTime<Utc>) -> Ended 
     }
 }
 
-/// A person has looked at what held expiry up.
+/// Resolution of a block on expiry: a person acknowledged.
 pub(super) fn acknowledged(database: &DatabaseName, at: DateTime<Utc>) -> Ended {
     Ended {
         kinds: vec![EventKind::ExpiryRefused],
@@ -160,7 +160,7 @@ pub(super) fn acknowledged(database: &DatabaseName, at: DateTime<Utc>) -> Ended 
     }
 }
 
-/// The next archive holds the weeks that were skipped, too.
+/// Resolution of skipped weeks: the next archive contains them, too.
 pub(super) fn packed(manifest: &ArchiveManifest, at: DateTime<Utc>) -> Ended {
     Ended {
         kinds: vec![EventKind::WeeklySkipped],

@@ -1,5 +1,6 @@
-//! Opens a catalog for reading that cannot be read as it lies: on a disk that its errors made read-only, or written by an
-//! older version. Invariant: the file and its folder are only read, and what was committed is seen, also from a log that nobody folded back.
+//! Opens a catalog for reading that cannot be read in place: on a disk that errors made read-only, or written by an
+//! older version. Invariant: the file and its folder are only read, and committed data is visible even if it is still
+//! in the write-ahead log.
 
 use std::fmt::Write;
 use std::fs;
@@ -15,7 +16,7 @@ use tempfile::TempDir;
 use super::error::CatalogError;
 use super::{Catalog, schema};
 
-/// Opens it; `None`: it lies where something can be written, so that this is not what is wrong with it.
+/// Opens the catalog; `None`: its folder is writable, so that this is not the cause of the failure.
 pub(super) fn open(path: &Path) -> Result<Option<Catalog>, CatalogError> {
     let folder = match path.parent() {
         Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
@@ -37,8 +38,8 @@ pub(super) fn open(path: &Path) -> Result<Option<Catalog>, CatalogError> {
     copied(path).map(Some)
 }
 
-/// A private copy of what an older version wrote, brought up to date. The file stays as it is: a daemon of that version may
-/// work with it, and reading is no reason to change it.
+/// Makes a private copy of a catalog of an older version, and migrates it. The file stays unchanged: a daemon of that
+/// version may use it, and reading is no reason to change it.
 pub(super) fn brought_up_to_date(path: &Path) -> Result<Catalog, CatalogError> {
     let denied = |cause: std::io::Error| CatalogError::denied(path, &cause);
     let folder = TempDir::with_prefix("patina-catalog-").map_err(denied)?;
@@ -48,14 +49,14 @@ pub(super) fn brought_up_to_date(path: &Path) -> Result<Catalog, CatalogError> {
     prepared(path, &copy, folder)
 }
 
-/// Nobody can change it, so SQLite needs neither a log nor locks.
+/// No process can change the file, so SQLite needs neither a log nor locks.
 fn immutable(path: &Path) -> Result<Catalog, CatalogError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let uri = PathBuf::from(format!("file:{}?immutable=1", escaped(path)));
     Catalog::connect_as(path, &uri, flags, None)
 }
 
-/// A private copy, with what the log holds and brought up to date.
+/// Makes a private copy, including the write-ahead log, and migrates it.
 fn copied(path: &Path) -> Result<Catalog, CatalogError> {
     let denied = |cause: std::io::Error| CatalogError::denied(path, &cause);
     let folder = TempDir::with_prefix("patina-catalog-").map_err(denied)?;

@@ -1,4 +1,4 @@
-//! Writes the rows of one event. Invariant: each function is called inside one transaction.
+//! Writes rows inside a transaction. Invariant: each function on a connection is called inside one transaction.
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -23,12 +23,12 @@ use super::telling;
 const INTERRUPTED: &str = "the process ended before the job did";
 
 impl Catalog {
-    /// Marks the jobs that a dead process left `running` as `interrupted`, and returns them.
+    /// Marks the jobs that a dead process left `running` as `interrupted`, and returns their ids.
     ///
     /// Call it once, on start, under the state directory's lock.
     ///
     /// # Errors
-    /// Where the rows cannot be written.
+    /// If the rows cannot be written.
     pub fn interrupt_running(&self, now: DateTime<Utc>) -> Result<Vec<JobId>, CatalogError> {
         self.write(|transaction| {
             let mut statement = transaction.prepare(
@@ -42,11 +42,11 @@ impl Catalog {
         })
     }
 
-    /// Lets a backup count that a restart found or made complete after its job was interrupted; the same
-    /// rows as [`Run::succeed`](super::Run::succeed), and the job stays `interrupted`.
+    /// Commits a backup that a restart found complete or completed after its job was interrupted; same rows as
+    /// [`Run::succeed`](super::Run::succeed), and the job stays `interrupted`.
     ///
     /// # Errors
-    /// [`CatalogError::NotSpooled`] where it is not waiting, and as `succeed`.
+    /// [`CatalogError::NotSpooled`] if it is not waiting, otherwise same as `succeed`.
     pub fn settle_spooled(
         &self,
         job: JobId,
@@ -55,10 +55,10 @@ impl Catalog {
         self.settle_spooled_with(job, committed, &News::default())
     }
 
-    /// The same, and with it what the copy brings.
+    /// Same as [`Catalog::settle_spooled`], and writes the alert changes of the copy.
     ///
     /// # Errors
-    /// As [`Catalog::settle_spooled`].
+    /// Same as [`Catalog::settle_spooled`].
     pub fn settle_spooled_with(
         &self,
         job: JobId,
@@ -71,11 +71,11 @@ impl Catalog {
         })
     }
 
-    /// As [`Catalog::settle_spooled_with`], while other storages are still at it: the dump stays spooled until
+    /// Same as [`Catalog::settle_spooled_with`], while other storages are still uploading: the dump stays spooled until
     /// [`Catalog::end_spooled`].
     ///
     /// # Errors
-    /// As [`Run::succeed`](super::Run::succeed).
+    /// Same as [`Run::succeed`](super::Run::succeed).
     pub fn settle_first(
         &self,
         job: JobId,
@@ -85,34 +85,34 @@ impl Catalog {
         self.write(|transaction| commit(transaction, job, committed, news, Rest::Waits))
     }
 
-    /// Writes what became in more storages of a backup that counts already.
+    /// Writes the outcome in more storages of a backup that is already committed.
     ///
     /// # Errors
-    /// [`CatalogError::Conflict`] where another content is known under the key, and where the rows cannot be written.
+    /// [`CatalogError::Conflict`] if another content is known under the key; also if the rows cannot be written.
     pub fn add_storages(&self, job: JobId, added: &AddedStorages<'_>) -> Result<(), CatalogError> {
         self.write(|transaction| add_storages(transaction, job, added))
     }
 
-    /// Forgets a dump whose copy lies in every storage that takes it. One that does not wait is forgotten already.
+    /// Removes a dump whose copy lies in every storage that accepts it. Without effect if it is already removed.
     ///
     /// # Errors
-    /// Where the row cannot be removed.
+    /// If the row cannot be removed.
     pub fn end_spooled(&self, job: JobId, database: &DatabaseName) -> Result<(), CatalogError> {
         self.write(|transaction| delete_spooled(transaction, job, database).map(drop))
     }
 
-    /// Forgets a dump that waits to be stored, because its file is gone or changed.
+    /// Removes a dump that waits to be stored, because its file is gone or changed.
     ///
     /// # Errors
-    /// [`CatalogError::NotSpooled`] where it is not waiting, and where the row cannot be removed.
+    /// [`CatalogError::NotSpooled`] if it is not waiting; also if the row cannot be removed.
     pub fn discard_spooled(&self, job: JobId, database: &DatabaseName) -> Result<(), CatalogError> {
         self.write(|transaction| remove_spooled(transaction, job, database))
     }
 
-    /// Notes that every byte of a copy or an archive was read and is right; a damage noted before is over.
+    /// Records that every byte of a copy or an archive was read and is right; resolves earlier damage.
     ///
     /// # Errors
-    /// [`CatalogError::NoSuchCopy`], and where the row cannot be written.
+    /// [`CatalogError::NoSuchCopy`]; also if the row cannot be written.
     pub fn mark_verified(
         &self,
         key: &ObjectKey,
@@ -132,11 +132,11 @@ impl Catalog {
         })
     }
 
-    /// Notes that a copy or an archive is gone or changed. It stops being a good one at once, and an event tells so,
-    /// once.
+    /// Records that a copy or an archive is missing or corrupt. It no longer counts as good at once, and one event is
+    /// written.
     ///
     /// # Errors
-    /// [`CatalogError::NoSuchCopy`], and where the row cannot be written.
+    /// [`CatalogError::NoSuchCopy`]; also if the row cannot be written.
     pub fn mark_damaged(
         &self,
         key: &ObjectKey,
@@ -173,7 +173,7 @@ impl Catalog {
     }
 }
 
-/// The table that holds the placements of such a key.
+/// Table that holds the placements of such a key.
 pub(super) fn table_of(key: &ObjectKey) -> &'static str {
     match key.kind() {
         KeyKind::Weekly { .. } => "archives",
@@ -181,14 +181,14 @@ pub(super) fn table_of(key: &ObjectKey) -> &'static str {
     }
 }
 
-/// What became of one database.
+/// Outcome of one database in a job.
 pub(super) struct Outcome<'a> {
     pub(super) database: &'a DatabaseName,
     pub(super) database_id: &'a str,
     pub(super) status: ResultStatus,
     pub(super) message: Option<&'a str>,
     pub(super) copy: Option<&'a Manifest>,
-    /// Whether its dump stays spooled.
+    /// Tells if its dump stays spooled.
     pub(super) rest: Rest,
     pub(super) started_at: DateTime<Utc>,
     pub(super) completed_at: DateTime<Utc>,
@@ -226,7 +226,7 @@ pub(super) fn insert_spooled(
         params![
             job.to_string(),
             spooled.database.as_str(),
-            // A path need not be UTF-8; SQLite keeps the bytes as they are.
+            // A path need not be UTF-8; SQLite keeps the bytes unchanged.
             spooled.path.as_os_str().as_bytes(),
             manifest_text(&spooled.manifest),
             spooled.created_at.timestamp(),
@@ -235,16 +235,16 @@ pub(super) fn insert_spooled(
     Ok(())
 }
 
-/// Whether other storages are still to be heard of when a backup counts.
+/// Tells if the outcome of other storages is still open when a backup is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// All were.
+    /// No outcome is open.
     Nothing,
-    /// The dump stays spooled for them.
+    /// The dump stays spooled for the open ones.
     Waits,
 }
 
-/// Writes everything that makes a backup count.
+/// Writes all rows of a committed backup.
 pub(super) fn commit(
     connection: &Connection,
     job: JobId,
@@ -257,7 +257,7 @@ pub(super) fn commit(
         let key = manifest.key.clone();
         return Err(CatalogError::Unstored { key }.into());
     }
-    // The same time as an adoption of the manifest gives, so that the bucket alone says it.
+    // Same time as an adoption of the manifest gives, so that it follows from the bucket alone.
     let created = manifest.completed().unwrap_or(committed.completed_at);
     let verified = committed.is_read_whole.then_some(committed.completed_at);
     insert_inventory(connection, manifest, created, committed.expires_at)?;
@@ -283,7 +283,7 @@ pub(super) fn commit(
     insert_result(connection, job, &outcome, news)
 }
 
-/// Writes a database's result and what it brings with it, counts it in its job, and ends its wait in the spool.
+/// Writes a database's result and alert changes, adds it to its job's counters, and deletes its `spooled` row.
 pub(super) fn insert_result(
     connection: &Connection,
     job: JobId,
@@ -327,7 +327,7 @@ pub(super) fn insert_result(
     announce(connection, news).map(drop)
 }
 
-/// Writes what became of a backup that counts in more storages. A message is added to its result.
+/// Writes the outcome of a committed backup in more storages. A message is appended to its result.
 pub(super) fn add_storages(
     connection: &Connection,
     job: JobId,
@@ -350,7 +350,7 @@ pub(super) fn add_storages(
     Ok(())
 }
 
-/// Ends a running job and returns it as it stands then.
+/// Ends a running job and returns its final state.
 pub(super) fn end_job(
     connection: &Connection,
     job: JobId,
@@ -509,7 +509,7 @@ fn row_count(manifest: &Manifest) -> i64 {
     integer(manifest.evidence.total_rows())
 }
 
-/// Zero where the wall clock went back meanwhile.
+/// Zero if the wall clock went back meanwhile.
 fn duration_ms(from: DateTime<Utc>, to: DateTime<Utc>) -> i64 {
     (to - from).num_milliseconds().max(0)
 }

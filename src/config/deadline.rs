@@ -1,5 +1,5 @@
-//! Reads what belongs to a configuration within a deadline. Invariant: a file system that does not answer keeps the thread
-//! that asked it, never the caller.
+//! Reads the files of a configuration within a deadline. Invariant: a file system that does not answer blocks the
+//! thread that reads, never the caller.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use super::{Problems, alone};
 
-/// The longest time for reading a configuration with its includes, secrets and scripts. A share over a slow line needs
-/// a second; systemd waits 90 s for a start.
+/// Upper bound for reading a configuration with its includes, secrets and scripts. A network share over a slow line
+/// needs a second; systemd waits 90 s for a start.
 pub const LONGEST_READ: Duration = Duration::from_secs(10);
 
 thread_local! {
-    /// Where this thread notes what it looks at, if its caller may have to name it.
+    /// Path that this thread accesses, recorded if the caller may have to name it.
     static LOOKING_AT: RefCell<Option<Arc<Mutex<PathBuf>>>> = const { RefCell::new(None) };
 }
 
-/// Why nothing was read in time.
+/// Error that nothing was read in time.
 #[derive(Debug)]
 pub struct NotRead {
     why: String,
@@ -27,29 +27,29 @@ pub struct NotRead {
 }
 
 impl NotRead {
-    /// Whether the thread that waited has ended, so that another one may ask again.
+    /// True if the reading thread has ended, so that another one may try again.
     pub fn is_over(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// The same as a mistake in the configuration at `path`.
+    /// Converts to a finding in the configuration at `path`.
     pub fn problems(&self, path: &Path) -> Problems {
         let hint = "look at the mount it is on; what a daemon works on should lie on a local disk";
         alone(&path.display().to_string(), path, &self.why, hint)
     }
 }
 
-/// Gives what `work` reads, done on a thread of its own.
+/// Runs `work` on its own thread and returns its result.
 ///
 /// # Errors
-/// Where it takes longer than [`LONGEST_READ`]; the thread then waits on.
+/// If it takes longer than [`LONGEST_READ`]; the thread keeps waiting.
 pub fn within<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, NotRead> {
     let at = Arc::<Mutex<PathBuf>>::default();
     let noted = Arc::clone(&at);
     let (sender, receiver) = sync_channel(1);
     let begun = thread::Builder::new().spawn(move || {
         LOOKING_AT.set(Some(noted));
-        // Where nobody waits any more, nobody wants it.
+        // After the deadline no receiver is left.
         let _ = sender.send(work());
     });
     let thread = begun.map_err(|error| NotRead {
@@ -72,7 +72,7 @@ pub fn within<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> R
     }
 }
 
-/// Notes what is looked at next.
+/// Records the path that this thread accesses next.
 pub(super) fn looks_at(path: &Path) {
     LOOKING_AT.with_borrow(|noted| {
         if let Some(noted) = noted {

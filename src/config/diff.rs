@@ -1,12 +1,12 @@
-//! Tells two configurations apart, in sentences for the log. Invariant: no sentence holds a secret.
+//! Describes the difference of two configurations in sentences, for the log. Invariant: no sentence contains a secret.
 
 use super::duration_text;
 use super::model::{Config, Database, Http};
 use crate::schedule::Schedule;
 
-/// What changed from `old` to `new`, one sentence each; empty where both mean the same.
+/// Lists the changes from `old` to `new`, one sentence each; empty if both mean the same.
 ///
-/// A change that waits for a restart says so.
+/// The sentence of a change that needs a restart mentions that.
 pub fn diff(old: &Config, new: &Config) -> Vec<String> {
     let mut changes = Vec::new();
     databases(old, new, &mut changes);

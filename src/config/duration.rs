@@ -1,8 +1,8 @@
-//! Writes durations as a person types them.
+//! Formats durations as a person types them.
 
 use std::time::Duration;
 
-/// The duration in its largest whole unit: `8d`, `26h`, `90s`, `1500ms`.
+/// Formats a duration in its largest whole unit: `8d`, `26h`, `90s`, `1500ms`.
 pub fn duration_text(duration: Duration) -> String {
     let units = [
         ("d", 86_400_000),

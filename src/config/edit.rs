@@ -1,6 +1,6 @@
-//! Edits the text of `patina.toml`. Invariant: every byte that is not the database in question stays.
+//! Edits the text of `patina.toml`. Invariant: every byte outside the edited database stays.
 //!
-//! The result is text: whoever writes it reads it back with [`super::Config::from_text`] first.
+//! The result is text: the caller parses it with [`super::Config::from_text`] before writing it.
 
 use std::ops::Range;
 
@@ -10,16 +10,16 @@ use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
 use super::model::{D1Method, SourceSpec};
 use crate::types::DatabaseName;
 
-/// Why a file cannot be edited.
+/// Reason that a file cannot be edited.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
     /// The text is not TOML.
     #[error("the file cannot be edited: {message}\nhint: see `patina check`")]
     Syntax {
-        /// What the parser says.
+        /// Message of the parser.
         message: String,
     },
-    /// The file has a database of this name.
+    /// The file already has a database of this name.
     #[error("database `{name}` is in the file already\nhint: choose another name")]
     Exists {
         /// The name.
@@ -30,15 +30,15 @@ pub enum EditError {
     Missing {
         /// The name.
         name: DatabaseName,
-        /// A line that names a near one, or nothing.
+        /// Hint with a similar name, or empty.
         hint: String,
     },
-    /// `database` is written as something else than `[[database]]`.
+    /// `database` is written in another form than `[[database]]`.
     #[error("`database` is not a list of `[[database]]` tables\nhint: edit the file by hand")]
     Unusual,
 }
 
-/// The text with a `[[database]]` of this name and source at the end of the databases.
+/// Returns the text with a `[[database]]` of this name and source after the last database.
 pub fn add_database(
     text: &str,
     name: &DatabaseName,
@@ -66,7 +66,7 @@ pub fn add_database(
     Ok(format!("{before}{gap}{block}{end}{after}"))
 }
 
-/// The new table's lines, its strings quoted as TOML wants them.
+/// Lines of the new table, its strings quoted for TOML.
 fn block(name: &DatabaseName, source: &SourceSpec) -> DocumentMut {
     let mut table = Table::new();
     table["name"] = value(name.as_str());
@@ -86,7 +86,7 @@ fn block(name: &DatabaseName, source: &SourceSpec) -> DocumentMut {
     document
 }
 
-/// The text without the `[[database]]` of this name. Comments above it stay.
+/// Returns the text without the `[[database]]` of this name. Comments above it stay.
 pub fn remove_database(text: &str, name: &DatabaseName) -> Result<String, EditError> {
     let root = parse(text)?;
     let header = databases(&root)?
@@ -105,7 +105,7 @@ pub fn remove_database(text: &str, name: &DatabaseName) -> Result<String, EditEr
     Ok(format!("{}{}", &text[..lines.start], &text[lines.end..]))
 }
 
-/// The lines of the table whose header starts at `header`, with one blank line after it.
+/// Lines of the table whose header starts at `header`, with one blank line after it.
 fn table_lines(root: &DeTable<'_>, text: &str, header: usize) -> Range<usize> {
     let mut headers = Vec::new();
     collect_headers(root, text, &mut headers);
@@ -115,7 +115,7 @@ fn table_lines(root: &DeTable<'_>, text: &str, header: usize) -> Range<usize> {
     start..start + body_length(&text[start..end])
 }
 
-/// The length of a table without the comments and blank lines at its end, which lead to the next one.
+/// Length of a table without the comments and blank lines at its end, which belong to the next one.
 fn body_length(table: &str) -> usize {
     let mut length = table.len();
     for line in table.split_inclusive('\n').rev() {
@@ -125,7 +125,7 @@ fn body_length(table: &str) -> usize {
             break;
         }
     }
-    // One blank line goes with the table it followed.
+    // One blank line belongs to the table before it.
     let rest = &table[length..];
     let blank = rest
         .split_inclusive('\n')
@@ -142,7 +142,7 @@ fn parse(text: &str) -> Result<DeTable<'_>, EditError> {
         })
 }
 
-/// Each `[[database]]` with its name and the span of its header.
+/// Name and header span of each `[[database]]`.
 fn databases<'t>(root: &'t DeTable<'_>) -> Result<Vec<(&'t str, Range<usize>)>, EditError> {
     let Some(list) = root.get("database") else {
         return Ok(Vec::new());
@@ -161,7 +161,7 @@ fn names(text: &str) -> Result<Vec<String>, EditError> {
     Ok(names.iter().map(|(name, _)| (*name).to_owned()).collect())
 }
 
-/// Where every `[table]` and `[[table]]` header starts.
+/// Collects the start of every `[table]` and `[[table]]` header.
 fn collect_headers(table: &DeTable<'_>, text: &str, headers: &mut Vec<usize>) {
     for value in table.values() {
         collect_from(value.get_ref(), value.span(), text, headers);

@@ -1,4 +1,4 @@
-//! Reaches what a configuration refers to: variables and files. Invariant: nothing else in this room does.
+//! Accesses variables and files that a configuration refers to. Invariant: no other module here does.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,25 +6,25 @@ use std::path::{Path, PathBuf};
 use super::deadline::looks_at;
 use super::regular::read_text;
 
-/// What the configuration may look at outside its own text.
+/// Access of the configuration to things outside its own text.
 pub trait Environment {
-    /// The value of an environment variable; `None` where it is not set or not UTF-8.
+    /// Value of an environment variable; `None` if it is not set or not UTF-8.
     fn var(&self, name: &str) -> Option<String>;
 
-    /// The text of a regular file, bounded.
+    /// Text of a regular file, bounded.
     fn read(&self, path: &Path) -> io::Result<String>;
 
-    /// The files of a folder, in any order.
+    /// Files of a folder, in any order.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
 
-    /// True where a regular file, or a link to one, is at `path`.
+    /// True if a regular file, or a link to one, is at `path`.
     fn is_file(&self, path: &Path) -> bool;
 
-    /// The permission bits of a file; `None` where there is no such file.
+    /// Permission bits of a file; `None` if the file does not exist.
     fn mode(&self, path: &Path) -> Option<u32>;
 }
 
-/// The process's own environment and file system.
+/// Environment and file system of the process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct System;
 

@@ -11,7 +11,7 @@ use super::Environment;
 use super::finding::Findings;
 use super::read::Sources;
 
-/// Keys that hold secrets: a reference such as `env:NAME` belongs there, never a replaced text.
+/// Keys that hold secrets: they take a reference such as `env:NAME`, never a replaced text.
 pub(super) const SECRET_KEYS: [&str; 9] = [
     "api_token",
     "access_key_id",
@@ -66,7 +66,7 @@ fn expand_value(
     }
 }
 
-/// The text with each `${NAME}` replaced; what is not a name in braces stays as it is.
+/// Text with each `${NAME}` replaced; anything that is not a name in braces stays unchanged.
 fn replaced(text: &str, mut value_of: impl FnMut(&str) -> Option<String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -103,7 +103,7 @@ fn missing(name: &str, span: &Range<usize>, sources: &Sources, findings: &mut Fi
         .hint(format!("set `{name}` before starting patina"));
 }
 
-/// True for what an environment variable may be called.
+/// True if it is a valid name of an environment variable.
 pub(super) fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes

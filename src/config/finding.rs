@@ -1,4 +1,4 @@
-//! Collects findings while a file is checked, and turns spans into places at the end.
+//! Collects findings while a file is checked, and converts spans to places at the end.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::problem::{Mark, Place, Problem, Problems, Severity, SourceText};
 use super::read::Sources;
 
-/// One finding, known by its span.
+/// Finding, located by its span.
 #[derive(Debug)]
 pub(super) struct Finding {
     severity: Severity,
@@ -21,13 +21,13 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    /// Adds the way out.
+    /// Adds a hint.
     pub(super) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Adds the way out, where there is one.
+    /// Adds a hint, if one is given.
     pub(super) fn maybe_hint(&mut self, hint: Option<String>) -> &mut Self {
         self.hint = hint.or(self.hint.take());
         self
@@ -40,11 +40,11 @@ impl Finding {
     }
 }
 
-/// Everything found so far.
+/// Findings so far.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     items: Vec<Finding>,
-    /// Starts of tables that lost a key to an earlier finding: what is absent there is no news.
+    /// Starts of tables that lost a key to an earlier finding: a missing key there is not reported.
     broken: HashSet<usize>,
     any_syntax: bool,
 }
@@ -55,7 +55,7 @@ impl Findings {
         self.push(Severity::Error, span, message.into())
     }
 
-    /// Adds a finding that somebody should look at.
+    /// Adds a finding that somebody should check.
     pub(super) fn warning(
         &mut self,
         span: Range<usize>,
@@ -64,7 +64,7 @@ impl Findings {
         self.push(Severity::Warning, span, message.into())
     }
 
-    /// Adds a mistake of the TOML itself.
+    /// Adds a syntax error of the TOML.
     pub(super) fn syntax(&mut self, span: Range<usize>, message: &str) -> &mut Finding {
         const HINTS: [(&str, &str); 5] = [
             ("must be quoted", "put the value in quotes: `\"…\"`"),
@@ -86,7 +86,7 @@ impl Findings {
         ))
     }
 
-    /// Adds that something is missing, unless an earlier finding explains its absence.
+    /// Reports a missing key, unless an earlier finding explains its absence.
     pub(super) fn absent(
         &mut self,
         table: Range<usize>,
@@ -98,7 +98,7 @@ impl Findings {
         }
     }
 
-    /// Notes that a table lost a key to a finding.
+    /// Records that a table lost a key to a finding.
     pub(super) fn lost_a_key(&mut self, table_start: usize) {
         self.broken.insert(table_start);
     }
@@ -116,7 +116,7 @@ impl Findings {
         &mut self.items[at]
     }
 
-    /// All findings with their places, in file order.
+    /// Converts all findings, in file order.
     pub(super) fn into_problems(mut self, sources: &Sources, paths: &Paths) -> Problems {
         let shadows: Vec<Range<usize>> = self
             .items
@@ -124,7 +124,7 @@ impl Findings {
             .filter(|finding| finding.syntax)
             .map(|finding| shadow(sources, finding.span.start))
             .collect();
-        // What the parser made of a broken line is not worth a second finding.
+        // Findings in a line that the parser could not read are dropped.
         self.items.retain(|finding| {
             let at = finding.span.start;
             finding.syntax || !shadows.iter().any(|shadow| shadow.contains(&at))
@@ -167,7 +167,7 @@ impl Finding {
     }
 }
 
-/// What a syntax error spoils: its line, and below a broken header everything up to the next one.
+/// Range that a syntax error spoils: its line, and below a broken header everything up to the next one.
 fn shadow(sources: &Sources, offset: usize) -> Range<usize> {
     let (_, file) = sources.file_at(offset);
     let at = (offset - file.base).min(file.text.len());
@@ -203,21 +203,21 @@ fn locate(sources: &Sources, span: &Range<usize>, note: &str) -> (Place, Mark) {
     (place, Mark { source, span })
 }
 
-/// Which key each span belongs to.
+/// Maps each span to its key.
 #[derive(Debug, Default)]
 pub(super) struct Paths {
     entries: Vec<(Range<usize>, String)>,
 }
 
 impl Paths {
-    /// The paths of a whole tree.
+    /// Paths of all keys of a tree.
     pub(super) fn new(root: &DeTable<'_>) -> Self {
         let mut paths = Self::default();
         paths.table(root, "");
         paths
     }
 
-    /// The key whose text or value is the narrowest around the span's start.
+    /// Key whose text or value is the narrowest around the span's start.
     fn of(&self, span: &Range<usize>) -> Option<String> {
         self.entries
             .iter()
@@ -251,7 +251,7 @@ impl Paths {
     }
 }
 
-/// The name of a list's table, for people: `` `blog`` in backticks after a blank.
+/// Name of a list item's table, for people: `` `blog`` in backticks after a blank.
 fn label(item: &DeValue<'_>) -> String {
     let Some(table) = item.as_table() else {
         return String::new();

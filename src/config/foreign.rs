@@ -1,7 +1,7 @@
-//! Knows the words of other programs' files, such as `wrangler.toml` and Patina's specification, and what they are called
-//! here. Pure.
+//! Maps words of other files, such as `wrangler.toml` and Patina's specification, to their terms in `patina.toml`.
+//! Pure.
 
-/// What a word is called here, by its letters and digits alone, in lower case.
+/// Hints by word; a word consists of letters and digits only, in lower case.
 const WORDS: &[(&str, &str)] = &[
     // wrangler.toml
     (
@@ -38,7 +38,7 @@ const WORDS: &[(&str, &str)] = &[
     ("main", WORKER),
     ("compatibilitydate", WORKER),
     ("compatibilityflags", WORKER),
-    // the registry of databases, and what stands beside it
+    // The database registry of the specification and its surroundings.
     ("databases", "write a `[[database]]` for each"),
     (
         "estimatedsize",
@@ -133,7 +133,7 @@ const WORDS: &[(&str, &str)] = &[
     ("internalname", "write `name` in `[agent]`"),
 ];
 
-/// Words that mean something else in one section than elsewhere.
+/// Hints that apply in one section only.
 const WORDS_OF_SECTIONS: &[(&str, &str, &str)] = &[
     (
         "database",
@@ -172,7 +172,7 @@ const KEY: &str = "write a `[[http.key]]`: `patina key new` prints its lines";
 const LIMITS: &str =
     "remove it: the limits are fixed, 10 downloads of a client and 30 of an address in any hour";
 
-/// The way out for a key that is none here. `None`: it is no word of theirs.
+/// Returns the hint for an unknown key. `None`: it is no word of those files.
 pub(super) fn hint(section: &str, key: &str) -> Option<String> {
     let word: String = key
         .chars()

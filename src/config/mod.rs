@@ -1,9 +1,9 @@
-//! Reads `patina.toml` into a [`Config`], or finds everything wrong with it. Invariant: never half a
-//! configuration.
+//! Reads `patina.toml` into a [`Config`], or reports everything wrong with it. Invariant: a configuration is complete
+//! or absent.
 //!
-//! Two types: what was typed (`raw`) and what it means (`model`). Between them: `read` lays all files in
-//! one tree, `expand` replaces variables, `shape` takes out what does not fit the schema, `validate` checks
-//! the rest. Each step reports and goes on, so one run tells all mistakes.
+//! Two representations: the typed text (`raw`) and its meaning (`model`). In between, `read` joins all files in one
+//! tree, `expand` replaces variables, `shape` removes what does not fit the schema, and `validate` checks the rest.
+//! Each step reports and continues, so that one run finds all mistakes.
 
 mod deadline;
 mod diff;
@@ -62,14 +62,14 @@ use read::Sources;
 impl Config {
     /// Reads the file at `path`, its includes and the secrets it refers to.
     ///
-    /// The error holds every finding; a file that cannot be read, or not within [`LONGEST_READ`], is one of them.
+    /// The error contains every finding, including a file that cannot be read, or not within [`LONGEST_READ`].
     pub fn load(path: &Path) -> Result<Loaded, Problems> {
         let own = path.to_owned();
         let loaded = within(move || Self::load_in(&own, &System));
         loaded.unwrap_or_else(|late| Err(late.problems(path)))
     }
 
-    /// As [`Config::load`], and whatever is looked at is looked at through `env`.
+    /// Same as [`Config::load`], with every access to files and variables through `env`.
     pub fn load_in(path: &Path, env: &dyn Environment) -> Result<Loaded, Problems> {
         let name = path.display().to_string();
         match env.read(path) {
@@ -78,8 +78,8 @@ impl Config {
         }
     }
 
-    /// The state folder that the file itself names, whatever else is wrong with it; for finding a daemon that works
-    /// there. `None`: the file cannot be read as TOML, or the name depends on more than this file.
+    /// Returns the state folder that the file itself names, even if the rest is wrong; for finding a daemon that uses
+    /// the folder. `None`: the file cannot be read as TOML, or the name depends on more than this file.
     pub fn state_named_in(path: &Path) -> Option<std::path::PathBuf> {
         let own = path.to_owned();
         let text = within(move || System.read(&own)).ok()?.ok()?;
@@ -89,7 +89,7 @@ impl Config {
         (!state.contains("${")).then(|| folder.join(state))
     }
 
-    /// Reads a configuration from its text; `name` is how findings call it, relative paths start at
+    /// Reads a configuration from its text; `name` is the file name in findings, and relative paths start at
     /// `base_dir`.
     pub fn from_text(
         text: &str,
@@ -126,7 +126,7 @@ impl Config {
                 (config, Some(Box::new(remains)))
             }
             Err(error) => {
-                // The schema is derived from the type, so this tells of a gap between the two.
+                // The schema is derived from the type, so this reports a gap between the two.
                 findings.error(error.span().unwrap_or(0..0), error.message());
                 (None, None)
             }
@@ -147,11 +147,11 @@ impl Config {
 }
 
 impl Loaded {
-    /// The same where it names a database. One that names storages alone serves to read copies; whoever makes, packs
-    /// or lets go copies must not take it for "no databases".
+    /// Requires at least one database. A configuration with storages only serves to read copies; an operation that
+    /// makes, archives or deletes copies must not take it for "no databases".
     ///
     /// # Errors
-    /// Where it names none.
+    /// If it names none.
     pub fn with_databases(self) -> Result<Self, Problems> {
         if !self.config.databases().is_empty() {
             return Ok(self);
@@ -171,7 +171,7 @@ impl Loaded {
     }
 }
 
-/// A file without any content, or far too long, is refused before anything else is said about it.
+/// Rejects a file that is empty or far too long, before any other check.
 fn unusable(name: &str, path: &Path, text: &str) -> Option<Problems> {
     let (message, hint) = if text.trim().is_empty() {
         ("the file is empty", "write a new one: `patina init`")

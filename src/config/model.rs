@@ -1,4 +1,4 @@
-//! Says what a configuration means. Invariant: every question is answered; only validation builds a `Config`.
+//! Defines the validated configuration. Invariant: every value is set; only validation builds a `Config`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ pub use crate::anomaly::Thresholds;
 use crate::schedule::Schedule;
 use crate::types::{Compression, DatabaseName, Priority, Sha256};
 
-/// A whole configuration, validated.
+/// Complete, validated configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     pub(super) agent: Agent,
@@ -34,65 +34,65 @@ pub struct Config {
 }
 
 impl Config {
-    /// The agent itself.
+    /// Settings of the agent.
     pub fn agent(&self) -> &Agent {
         &self.agent
     }
 
-    /// When jobs run.
+    /// Schedules of the jobs.
     pub fn schedule(&self) -> &Jobs {
         &self.jobs
     }
 
-    /// How databases are exported, where a database does not say otherwise.
+    /// Settings for the export of databases that do not override them.
     pub fn export(&self) -> &Export {
         &self.export
     }
 
-    /// How long copies are kept.
+    /// Retention of copies.
     pub fn retention(&self) -> &Retention {
         &self.retention
     }
 
-    /// Where copies are stored, the primary first; never empty.
+    /// Storages for copies, the primary first; never empty.
     pub fn storages(&self) -> &[Storage] {
         &self.storages
     }
 
-    /// The storage of this name.
+    /// Storage of this name.
     pub fn storage(&self, name: &str) -> Option<&Storage> {
         self.storages.iter().find(|storage| storage.name == name)
     }
 
-    /// The Cloudflare account; always there if a database is D1.
+    /// Cloudflare account; always set if a database is D1.
     pub fn cloudflare(&self) -> Option<&Cloudflare> {
         self.cloudflare.as_ref()
     }
 
-    /// The databases, critical before high before normal, in file order within. Empty only where the file
-    /// serves to read copies: see [`Loaded::with_databases`](super::Loaded::with_databases).
+    /// Databases, critical before high before normal, in file order within. Empty only if the file serves to read
+    /// copies: see [`Loaded::with_databases`](super::Loaded::with_databases).
     pub fn databases(&self) -> &[Database] {
         &self.databases
     }
 
-    /// The database of this name.
+    /// Database of this name.
     pub fn database(&self, name: &DatabaseName) -> Option<&Database> {
         self.databases
             .iter()
             .find(|database| database.name == *name)
     }
 
-    /// The scripts and what they may do.
+    /// Hook scripts and their permissions.
     pub fn hooks(&self) -> &Hooks {
         &self.hooks
     }
 
-    /// What is told to whom.
+    /// Alert settings.
     pub fn alerts(&self) -> &Alerts {
         &self.alerts
     }
 
-    /// What is known of it where something else forbids using it.
+    /// Part of the configuration that stays known if something else forbids using it.
     pub fn remains(&self) -> Remains {
         Remains {
             agent: self.agent.clone(),
@@ -100,7 +100,7 @@ impl Config {
         }
     }
 
-    /// The HTTP API.
+    /// Settings of the HTTP API.
     pub fn http(&self) -> &Http {
         &self.http
     }
@@ -111,57 +111,57 @@ impl Config {
     }
 }
 
-/// The agent itself.
+/// Settings of the agent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Agent {
-    /// The installation's name.
+    /// Name of the installation.
     pub name: String,
-    /// The folder for catalog, spool and lock. Takes a restart to change.
+    /// Folder for catalog, spool and lock. Takes a restart to change.
     pub state: PathBuf,
-    /// What decides which day it is.
+    /// Time zone that decides which day it is.
     pub timezone: Tz,
 }
 
-/// When jobs run.
+/// Schedules of the jobs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Jobs {
     /// Back up the databases without a schedule of their own.
     pub nightly: Schedule,
-    /// Pack the week, then expire.
+    /// Archive the week, then expire.
     pub weekly: Schedule,
     /// Compare inventory and storage.
     pub reconcile: Schedule,
     /// Read one seventh of all stored bytes again.
     pub verify: Schedule,
-    /// Rehearse the worst day; `None`: never by itself.
+    /// Drill: restore from storage alone; `None`: never scheduled.
     pub drill: Option<Schedule>,
-    /// How old a missed run may be to be made good on start; zero means never.
+    /// Maximum age of a missed run that is caught up on start; zero means never.
     pub catch_up: Duration,
 }
 
-/// How databases are exported.
+/// Settings for the export of databases.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Export {
-    /// How many at once, 1 to 64.
+    /// Number of databases exported at once, 1 to 64.
     pub concurrency: usize,
-    /// The values for a database that does not say otherwise.
+    /// Values for a database that does not override them.
     pub defaults: ExportValues,
 }
 
-/// How one database is exported.
+/// Settings for the export of one database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExportValues {
-    /// The time it may take, retries and waits for the shared request budget not counted; never zero.
+    /// Time limit, without retries and waits for the shared request budget; never zero.
     pub timeout: Duration,
     /// Further attempts after a lost connection, 0 to 20.
     pub retries: u32,
     /// Compression of the daily files.
     pub compression: Compression,
-    /// What a copy must pass before it counts.
+    /// Proof that a copy must pass before it counts.
     pub verify: VerifyMode,
 }
 
-/// What a copy must pass before it counts.
+/// Proof that a copy must pass before it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
@@ -173,7 +173,7 @@ pub enum VerifyMode {
     Checksum,
 }
 
-/// How long copies are kept; all numbers at least 1.
+/// Retention of copies; all numbers at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Days a daily copy is kept.
@@ -182,95 +182,95 @@ pub struct Retention {
     pub weekly_weeks: u32,
     /// Verified copies of each database that expiry never touches.
     pub min_copies: u32,
-    /// The time between marking a copy and deleting it.
+    /// Time between marking a copy and deleting it.
     pub grace: Duration,
 }
 
-/// One place where copies are stored.
+/// Storage for copies.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Storage {
-    /// Its name, unique.
+    /// Unique name.
     pub name: String,
-    /// What it is.
+    /// Kind and settings.
     pub kind: StorageKind,
 }
 
-/// What a storage is.
+/// Kind of a storage.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StorageKind {
     /// A folder on this host.
     Directory(PathBuf),
-    /// A bucket.
+    /// S3 bucket.
     S3(S3),
 }
 
-/// A bucket that speaks S3.
+/// S3 bucket and its credentials.
 #[derive(Debug, Clone, PartialEq)]
 pub struct S3 {
-    /// The service's URL, without a slash at the end.
+    /// URL of the service, without a slash at the end.
     pub endpoint: String,
-    /// The bucket's name.
+    /// Name of the bucket.
     pub bucket: String,
-    /// The region; `auto` for R2.
+    /// Region; `auto` for R2.
     pub region: String,
-    /// What every key begins with: empty, or ending in a slash.
+    /// Prefix of every key: empty, or ending in a slash.
     pub prefix: String,
-    /// The access key.
+    /// Access key.
     pub access_key_id: Secret,
-    /// Its secret.
+    /// Secret of the access key.
     pub secret_access_key: Secret,
 }
 
-/// The Cloudflare account that D1 databases belong to.
+/// Cloudflare account that D1 databases belong to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cloudflare {
-    /// The account's id.
+    /// Account id.
     pub account_id: String,
-    /// The API token.
+    /// API token.
     pub api_token: Secret,
-    /// The API's address, without a slash at the end.
+    /// Address of the API, without a slash at the end.
     pub api_url: String,
 }
 
-/// One database, with every default filled in.
+/// Database with every default filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Database {
-    /// Its name, unique.
+    /// Unique name.
     pub name: DatabaseName,
-    /// Where it is.
+    /// Source.
     pub source: SourceSpec,
-    /// What a copy of a SQLite file is made of; of no meaning for D1.
+    /// Form of the copies of a SQLite file; unused for D1.
     pub form: CopyMethod,
-    /// Its place in export and restore.
+    /// Priority in export and restore.
     pub priority: Priority,
-    /// What it holds, for people; may be empty.
+    /// Description for people; may be empty.
     pub description: String,
-    /// Those of the other databases that are restored before it; never in a circle.
+    /// Other databases that are restored before it; never in a cycle.
     pub restore_after: Vec<DatabaseName>,
-    /// Why it has its place in the order of restore, for people; may be empty.
+    /// Reason for its place in the order of restore, for people; may be empty.
     pub reason: String,
-    /// How it is exported.
+    /// Export settings.
     pub export: ExportValues,
-    /// A schedule of its own; `None` means it belongs to the nightly job.
+    /// Own schedule; `None`: it belongs to the nightly job.
     pub schedule: Option<Schedule>,
     /// Tables whose rows are left out.
     pub skip_data: Vec<String>,
-    /// A script that serves this database only.
+    /// Script for this database only.
     pub script: Option<PathBuf>,
-    /// When to worry about it.
+    /// Alert thresholds.
     pub alerts: Thresholds,
-    /// Tables for which another part of their rows counts than [`Thresholds::rows_below`].
+    /// Tables with their own value for [`Thresholds::rows_below`].
     pub table_rows_below: BTreeMap<String, f64>,
 }
 
-/// Where a database is.
+/// Source of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceSpec {
     /// A Cloudflare D1 database.
     D1 {
         /// Its UUID, lower-case with hyphens.
         id: String,
-        /// How it is read.
+        /// Reading method.
         method: D1Method,
     },
     /// A SQLite file.
@@ -278,7 +278,7 @@ pub enum SourceSpec {
 }
 
 impl SourceSpec {
-    /// `d1` or `sqlite`.
+    /// Returns `d1` or `sqlite`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::D1 { .. } => "d1",
@@ -286,7 +286,7 @@ impl SourceSpec {
         }
     }
 
-    /// The UUID or the path, for people.
+    /// Returns the UUID or the path, for people.
     pub fn location(&self) -> String {
         match self {
             Self::D1 { id, .. } => id.clone(),
@@ -295,23 +295,23 @@ impl SourceSpec {
     }
 }
 
-/// How a D1 database is read.
+/// Reading method for a D1 database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum D1Method {
-    /// By queries, with evidence that nothing changed meanwhile.
+    /// Queries, with evidence that nothing changed meanwhile.
     #[default]
     Raw,
-    /// By Cloudflare's own export, which blocks the database while it runs; refused where it would lose something.
+    /// Cloudflare's own export, which blocks the database while it runs; refused if it would lose something.
     Export,
 }
 
-/// What a copy of a SQLite file is made of.
+/// Form of the copies of a SQLite file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CopyMethod {
-    /// SQL text where that carries everything, else an image.
+    /// SQL text if that carries everything, else an image.
     #[default]
     Auto,
     /// SQL text; what it cannot carry becomes an exception.
@@ -320,7 +320,7 @@ pub enum CopyMethod {
     Image,
 }
 
-/// The word of `method`, for both kinds of source.
+/// Word of `method`, for both kinds of source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
@@ -337,24 +337,24 @@ pub(super) enum MethodWord {
     Image,
 }
 
-/// The scripts and what they may do.
+/// Hook scripts and their permissions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hooks {
     /// Script files, in the order of the file.
     pub scripts: Vec<PathBuf>,
-    /// The time one hook may take; never zero.
+    /// Time limit of one hook; never zero.
     pub timeout: Duration,
-    /// Hosts they may call.
+    /// Hosts that scripts may call.
     pub http_allow: Vec<String>,
-    /// Programs they may start, absolute paths.
+    /// Programs that scripts may start, as absolute paths.
     pub exec_allow: Vec<PathBuf>,
-    /// Variables they may read.
+    /// Environment variables that scripts may read.
     pub env_allow: Vec<String>,
-    /// What a failing before-hook does.
+    /// Effect of a failing before-hook.
     pub on_error: OnError,
 }
 
-/// What a failing before-hook does to the backup.
+/// Effect of a failing before-hook on the backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
@@ -362,49 +362,49 @@ pub enum OnError {
     /// The backup does not run.
     #[default]
     Abort,
-    /// The backup runs all the same.
+    /// The backup runs anyway.
     Continue,
 }
 
-/// What is told to whom.
+/// Alert settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alerts {
-    /// Tell about backups that went well.
+    /// Send events about successful backups.
     pub on_success: bool,
-    /// Tell about backups that failed.
+    /// Send events about failed backups.
     pub on_failure: bool,
-    /// The thresholds of a database that has none of its own.
+    /// Thresholds of a database that does not override them.
     pub thresholds: Thresholds,
-    /// No name, size or error text leaves this host.
+    /// Keep names, sizes and error texts on this host.
     pub redact: bool,
-    /// Where alerts go; may be empty.
+    /// Alert sinks; may be empty.
     pub sinks: Vec<Sink>,
 }
 
-/// One receiver of alerts.
+/// Alert sink.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sink {
-    /// Its name, unique.
+    /// Unique name.
     pub name: String,
-    /// What it speaks.
+    /// Protocol.
     pub kind: SinkKind,
-    /// Its URL.
+    /// URL.
     pub url: Secret,
-    /// The script whose `format_alert` writes the message; `None` means the built-in form.
+    /// Script whose `format_alert` writes the message; `None`: the built-in format.
     pub format: Option<PathBuf>,
     /// Only these events; empty means all.
     pub only: Vec<String>,
-    /// From this severity on.
+    /// Minimum severity.
     pub min_severity: AlertLevel,
-    /// Only what concerns these databases; empty means all.
+    /// Only events about these databases; empty means all.
     pub databases: Vec<DatabaseName>,
-    /// The key that signs a webhook's body; `None` means unsigned.
+    /// Key that signs a webhook's body; `None`: unsigned.
     pub secret: Option<Secret>,
     /// Addresses of private networks are allowed.
     pub allow_private: bool,
 }
 
-/// What a sink speaks.
+/// Protocol of a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SinkKind {
     /// A Discord webhook.
@@ -420,7 +420,7 @@ pub enum SinkKind {
 }
 
 impl SinkKind {
-    /// The key that names it in the file.
+    /// Key that names it in the file.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Discord => "discord",
@@ -432,7 +432,7 @@ impl SinkKind {
     }
 }
 
-/// How grave an event is.
+/// Severity of an event.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize, JsonSchema,
 )]
@@ -448,39 +448,40 @@ pub enum AlertLevel {
     Critical,
 }
 
-/// The HTTP API.
+/// Settings of the HTTP API.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Http {
-    /// The address to listen on. Takes a restart to change.
+    /// Address to listen on. Takes a restart to change.
     pub listen: SocketAddr,
-    /// The address people use, without a slash at the end.
+    /// Address that people use, without a slash at the end.
     pub public_url: String,
-    /// Proxies whose word on the client's address is believed.
+    /// Proxies trusted to report the client's address.
     pub trusted_proxies: Vec<Network>,
-    /// The header in which they give it.
+    /// Header in which they report it.
     pub client_ip_header: String,
-    /// Further names that clients may call this server by, in lower case and without a port.
+    /// Further host names of this server, in lower case and without a port.
     pub hosts: Vec<String>,
-    /// Clients let in by address alone.
+    /// Clients authenticated by their address alone.
     pub allow_ips: Vec<Network>,
-    /// What everybody may read.
+    /// Endpoints that are readable without authentication.
     pub open: Vec<Opening>,
-    /// A key that is older is to be replaced.
+    /// Age from which a key should be replaced.
     pub rotate_after: Duration,
-    /// Cloudflare Access, where it stands in front.
+    /// Cloudflare Access, if it stands in front.
     pub access: Option<Access>,
     /// API keys.
     pub keys: Vec<ApiKey>,
 }
 
 impl Http {
-    /// True where some way of letting clients in is configured.
+    /// True if some way of authentication is configured.
     pub fn has_auth(&self) -> bool {
         self.access.is_some() || !self.keys.is_empty() || !self.allow_ips.is_empty()
     }
 }
 
-/// What `open` may give to everybody: nothing that holds a row of a database, tells how to restore one, or does anything.
+/// Endpoint that `open` may make public: none that contains a row of a database, explains how to restore one, or
+/// changes anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opening {
     /// `GET /`.
@@ -498,7 +499,7 @@ pub enum Opening {
 }
 
 impl Opening {
-    /// All of them.
+    /// All endpoints.
     pub const ALL: [Self; 6] = [
         Self::Dashboard,
         Self::Status,
@@ -508,7 +509,7 @@ impl Opening {
         Self::Metrics,
     ];
 
-    /// The word in the file.
+    /// Word in the file.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dashboard => "dashboard",
@@ -524,30 +525,30 @@ impl Opening {
 /// Cloudflare Access in front of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// The team, as in `<team>.cloudflareaccess.com`.
+    /// Team, as in `<team>.cloudflareaccess.com`.
     pub team: String,
-    /// The application's audience tag.
+    /// Audience tag of the application.
     pub aud: String,
 }
 
-/// One API key, known by its digest.
+/// API key, known by its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
-    /// Its id, unique.
+    /// Unique id.
     pub id: String,
-    /// The digest of its secret.
+    /// Digest of its secret.
     pub sha256: Sha256,
-    /// What it may do; never empty.
+    /// Scopes; never empty.
     pub scopes: Vec<Scope>,
-    /// The moment it was made; `None`: nobody wrote it down.
+    /// Time of its creation; `None`: not recorded.
     pub created: Option<DateTime<Utc>>,
-    /// The moment from which it is refused.
+    /// Time from which it is rejected.
     pub expires: Option<DateTime<Utc>>,
-    /// Where it may be used from; empty means anywhere.
+    /// Networks it may be used from; empty means any.
     pub allow_ips: Vec<Network>,
 }
 
-/// What an API key may do.
+/// Permission of an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
@@ -563,7 +564,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The word in the file.
+    /// Word in the file.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -574,17 +575,17 @@ impl Scope {
     }
 }
 
-/// A configuration and what was noticed while reading it.
+/// Configuration with the warnings found while reading it.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// The configuration.
+    /// Configuration.
     pub config: Config,
     /// Findings that do not forbid using it.
     pub warnings: super::Problems,
 }
 
 impl Config {
-    /// The file this was read from.
+    /// Path of the file this was read from.
     pub fn path(&self) -> &Path {
         self.inputs.first().map_or(Path::new(""), PathBuf::as_path)
     }

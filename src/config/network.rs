@@ -1,10 +1,10 @@
-//! Names an address or a network of addresses.
+//! Parses an IP address or a network of addresses.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// One address or a network: `203.0.113.7`, `10.0.0.0/8`, `2001:db8::/32`.
+/// IP address or network: `203.0.113.7`, `10.0.0.0/8`, `2001:db8::/32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -12,7 +12,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// True where `address` lies in it. An IPv4 address inside IPv6 counts as IPv4.
+    /// True if `address` belongs to it. An IPv4-mapped IPv6 address counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
@@ -33,7 +33,7 @@ impl Network {
 impl FromStr for Network {
     type Err = String;
 
-    /// The error is the hint: what to write instead.
+    /// The error is a hint about the accepted syntax.
     fn from_str(text: &str) -> Result<Self, String> {
         let hint = || "write an address or a network, such as `10.0.0.0/8`".to_owned();
         let (address, bits) = match text.split_once('/') {

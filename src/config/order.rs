@@ -1,5 +1,5 @@
-//! Orders what comes after something else. Invariant: each thing stands behind all it waits for, and otherwise keeps its
-//! place; what goes in a circle is named. Pure.
+//! Sorts items by their dependencies. Invariant: each item comes after all it waits for, and otherwise keeps its place;
+//! cycles are reported. Pure.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,8 @@ use super::model::{Config, Database};
 use crate::types::DatabaseName;
 
 impl Config {
-    /// The databases in the order in which they are restored: by priority, then file order, and each behind those that
-    /// its `restore_after` names, which it draws forward.
+    /// Returns the databases in the order of a restore: by priority, then file order, and each after those that its
+    /// `restore_after` names, which move forward if needed.
     pub fn restore_order(&self) -> Vec<&Database> {
         let names = self.databases.iter().enumerate();
         let places: HashMap<&DatabaseName, usize> =
@@ -24,12 +24,12 @@ impl Config {
     }
 }
 
-/// The order of `0..after.len()`, and what goes in a circle.
+/// Order of `0..after.len()`, and the cycles found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Ordered {
     /// Every index once.
     pub(super) order: Vec<usize>,
-    /// Of each circle the indices, each waiting for the next one and the last for the first.
+    /// Indices of each cycle, each waiting for the next one and the last for the first.
     pub(super) circles: Vec<Vec<usize>>,
 }
 
@@ -40,8 +40,8 @@ enum Mark {
     Placed,
 }
 
-/// Orders by what each index waits for. Whoever waits draws what it waits for forward. Without recursion, so that no
-/// chain is too long.
+/// Sorts indices by their dependencies: an index moves the indices it waits for forward. Iterative, so that no chain
+/// overflows the stack.
 pub(super) fn ordered(after: &[Vec<usize>]) -> Ordered {
     let mut found = Ordered::default();
     let mut marks = vec![Mark::New; after.len()];
@@ -50,7 +50,7 @@ pub(super) fn ordered(after: &[Vec<usize>]) -> Ordered {
             continue;
         }
         marks[first] = Mark::Open;
-        // What is open, and how many of those it waits for were looked at.
+        // Open indices, each with the number of its dependencies already visited.
         let mut open: Vec<(usize, usize)> = vec![(first, 0)];
         while let Some((index, looked_at)) = open.last_mut() {
             let (index, next) = (*index, after[*index].get(*looked_at).copied());
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn everything_follows_what_it_waits_for_and_otherwise_keeps_its_place() {
-        // The specification's: 1 waits for 0 and 2, and 2 for 0.
+        // Example of the specification: 1 waits for 0 and 2, and 2 for 0.
         let after = [vec![], vec![0, 2], vec![0], vec![], vec![], vec![]];
         assert_eq!(ordered(&after).order, [0, 2, 1, 3, 4, 5]);
         assert_eq!(ordered(&[vec![2], vec![], vec![]]).order, [2, 0, 1]);

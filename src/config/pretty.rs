@@ -1,4 +1,4 @@
-//! Draws findings with the lines of the file they are about.
+//! Renders findings with the lines of the file they refer to.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use miette::{
 use super::problem::{Mark, Problem, Problems, Severity};
 use crate::quote;
 
-/// Wide enough for a schedule and its hint, narrow enough for a split terminal.
+/// Width of the output: wide enough for a schedule and its hint, narrow enough for a split terminal.
 const WIDTH_COLUMNS: usize = 100;
 
 pub(super) fn render(problems: &Problems, color: bool) -> String {
@@ -33,7 +33,7 @@ pub(super) fn render(problems: &Problems, color: bool) -> String {
     text
 }
 
-/// The text with a question mark for each byte of what is hidden: the places in it stay.
+/// Text with a question mark for each byte of a hidden character: positions stay valid.
 fn seen(text: &str) -> String {
     let is_hidden = |c: &char| !matches!(c, '\n' | '\r' | '\t') && quote::is_hidden(*c);
     let mut seen = String::with_capacity(text.len());

@@ -1,4 +1,4 @@
-//! Holds everything that is wrong with a configuration. Invariant: each finding has a place and a way out.
+//! Represents everything wrong with a configuration. Invariant: each finding has a place and a way out.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -10,49 +10,49 @@ use super::finding::{Findings, Paths};
 use super::model::{Agent, Alerts};
 use super::read::Sources;
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// The file is not used.
+    /// The file cannot be used.
     Error,
-    /// The file is used; somebody should look.
+    /// The file is used; somebody should check.
     Warning,
 }
 
-/// A place in a file; line and column start at 1 and columns count characters.
+/// Place in a file; line and column start at 1, and columns count characters.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Place {
-    /// The file, as it was named.
+    /// Name of the file, as given.
     pub file: String,
-    /// The line.
+    /// Line.
     pub line: usize,
-    /// The column.
+    /// Column.
     pub column: usize,
-    /// What stands there.
+    /// Description of the place.
     pub note: String,
 }
 
-/// One finding.
+/// Finding with its place.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Problem {
-    /// How bad it is.
+    /// Severity.
     pub severity: Severity,
-    /// The file, as it was named.
+    /// Name of the file, as given.
     pub file: String,
-    /// The line, from 1.
+    /// Line, from 1.
     pub line: usize,
-    /// The column in characters, from 1.
+    /// Column in characters, from 1.
     pub column: usize,
-    /// The key: ``database[1] `blog`.timeout``; absent where no key can be named.
+    /// Key: ``database[1] `blog`.timeout``; `None` if no key can be named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// What was refused.
+    /// Description of the mistake.
     pub message: String,
     /// The way out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// The second place, where two conflict.
+    /// Second place, if two conflict.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub other: Option<Place>,
     #[serde(skip)]
@@ -61,26 +61,26 @@ pub struct Problem {
     pub(super) other_mark: Option<Mark>,
 }
 
-/// The bytes of one of the files that a finding is about.
+/// Bytes of one of the files that a finding refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Mark {
     pub(super) source: usize,
     pub(super) span: Range<usize>,
 }
 
-/// A file's name and text, for snippets.
+/// Name and text of a file, for snippets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SourceText {
     pub(super) name: String,
     pub(super) text: String,
 }
 
-/// What is still known of a configuration that cannot be used: enough to tell people so.
+/// Part of an unusable configuration that is still known: enough to send alerts about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Remains {
-    /// The installation's name and its folder.
+    /// Name and state folder of the installation.
     pub agent: Agent,
-    /// The sinks without a mistake of their own.
+    /// Sinks without a mistake of their own.
     pub alerts: Alerts,
 }
 
@@ -93,21 +93,21 @@ pub struct Problems {
     pub(super) remains: Option<Box<Remains>>,
 }
 
-/// Something to say of a text that is no configuration, such as a script.
+/// Finding in a text that is no configuration, such as a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
-    /// How bad it is.
+    /// Severity.
     pub severity: Severity,
-    /// The bytes it is about.
+    /// Bytes that it refers to.
     pub span: Range<usize>,
-    /// What was refused.
+    /// Description of the mistake.
     pub message: String,
     /// The way out.
     pub hint: Option<String>,
 }
 
 impl Remark {
-    /// One that forbids using the text.
+    /// Finding that forbids using the text.
     pub fn error(span: Range<usize>, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
@@ -117,7 +117,7 @@ impl Remark {
         }
     }
 
-    /// One that somebody should look at.
+    /// Finding that somebody should check.
     pub fn warning(span: Range<usize>, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,
@@ -133,7 +133,7 @@ impl Remark {
 }
 
 impl Problems {
-    /// The findings in one text that is no configuration, in its order.
+    /// Converts findings in one text that is no configuration, in its order.
     pub fn of_text(name: &str, path: &Path, text: &str, remarks: Vec<Remark>) -> Self {
         let mut findings = Findings::default();
         for remark in remarks {
@@ -146,12 +146,12 @@ impl Problems {
         findings.into_problems(&Sources::one(name, path, text), &Paths::default())
     }
 
-    /// Adds files of which a change may cure a finding.
+    /// Adds files whose change may resolve a finding.
     pub fn watch(&mut self, files: &[PathBuf]) {
         self.inputs.extend_from_slice(files);
     }
 
-    /// Adds the findings of `others` behind its own.
+    /// Appends the findings of `others`.
     pub fn append(&mut self, others: Self) {
         let shift = self.sources.len();
         let mut sources = Vec::clone(&self.sources);
@@ -168,35 +168,34 @@ impl Problems {
             }));
     }
 
-    /// The findings in file order.
+    /// Iterates over the findings in file order.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.items.iter()
     }
 
-    /// How many findings there are.
+    /// Number of findings.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// True where nothing was found.
+    /// True if nothing was found.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// True where a finding forbids using the file.
+    /// True if a finding forbids using the file.
     pub fn has_errors(&self) -> bool {
         self.items
             .iter()
             .any(|problem| problem.severity == Severity::Error)
     }
 
-    /// The files that were looked at: a change of one of them may cure a finding.
+    /// Files that were read: a change of one of them may resolve a finding.
     pub fn inputs(&self) -> &[PathBuf] {
         &self.inputs
     }
 
-    /// The mistakes that forbid using the file, one line each and at most `limit`: for an alert, where the way out is to
-    /// look at all of them.
+    /// Lists the errors, one line each and at most `limit`: for an alert whose hint is to run the full check.
     pub fn mistakes(&self, limit: usize) -> String {
         let errors = self.items.iter();
         let errors: Vec<String> = errors
@@ -214,22 +213,22 @@ impl Problems {
         lines.join("\n")
     }
 
-    /// Keeps what is known in spite of them.
+    /// Stores the part of the configuration that is still known.
     pub fn keep(&mut self, remains: Remains) {
         self.remains = Some(Box::new(remains));
     }
 
-    /// What is still known in spite of them. `None`: nothing that helps.
+    /// Part of the configuration that is still known. `None`: nothing useful.
     pub fn remains(&self) -> Option<&Remains> {
         self.remains.as_deref()
     }
 
-    /// One line per finding, with its hint and its second place on lines of their own.
+    /// Formats one line per finding, with its hint and its second place on lines of their own.
     pub fn short(&self) -> String {
         self.to_string()
     }
 
-    /// The findings with the lines they are about, for a terminal.
+    /// Formats the findings with the lines they refer to, for a terminal.
     pub fn pretty(&self, color: bool) -> String {
         super::pretty::render(self, color)
     }

@@ -1,6 +1,6 @@
-//! Mirrors `patina.toml` as it is typed. Invariant: flat structs, so that every position survives.
+//! Mirrors `patina.toml` as typed. Invariant: flat structs, so that every position survives.
 //!
-//! The first line of each field's documentation becomes its description in `patina.schema.json`.
+//! The documentation of each field becomes its description in the JSON Schema of the file (`patina.schema.json`).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use super::model::{AlertLevel, MethodWord, OnError, Scope, VerifyMode};
 use crate::types::{Compression, Priority};
 
-/// A value and the bytes it was written in.
+/// Value with the bytes it was written in.
 #[derive(Debug, Clone)]
 pub(super) struct At<T> {
     pub(super) value: T,
@@ -58,21 +58,21 @@ pub(super) struct RawConfig {
     pub(super) include: Vec<At<String>>,
     /// The agent itself.
     pub(super) agent: RawAgent,
-    /// When jobs run: five-field cron text (minute hour day month weekday) or a macro such as `@daily`.
+    /// Schedules of the jobs: five-field cron text (minute hour day month weekday) or a macro such as `@daily`.
     pub(super) schedule: RawSchedule,
-    /// How databases are exported.
+    /// Settings for the export of databases.
     pub(super) export: RawExport,
-    /// How long copies are kept.
+    /// Retention of copies.
     pub(super) retention: RawRetention,
-    /// Where copies are stored; the first is the primary. Default: the directory `./backups`.
+    /// Storages for copies; the first is the primary. Default: the directory `./backups`.
     pub(super) storage: Vec<At<RawStorage>>,
     /// The Cloudflare account that D1 databases belong to.
     pub(super) cloudflare: Option<At<RawCloudflare>>,
-    /// What is backed up. A file without any but with a storage serves to read copies alone.
+    /// Databases to back up. A file with a storage and without databases serves only to read copies.
     pub(super) database: Vec<At<RawDatabase>>,
     /// Rhai scripts that decide, react and format.
     pub(super) hooks: RawHooks,
-    /// What is told to whom, and from which threshold.
+    /// Alerts: sinks and thresholds.
     pub(super) alerts: RawAlerts,
     /// The HTTP API and the dashboard.
     pub(super) http: RawHttp,
@@ -90,30 +90,30 @@ pub(super) struct RawAgent {
     pub(super) timezone: Maybe<String>,
 }
 
-/// When jobs run.
+/// Schedules of the jobs.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawSchedule {
     /// Back up every database. Default: `0 3 * * *`.
     pub(super) nightly: Maybe<String>,
-    /// Pack the week's copies into one archive, then expire old ones. Default: `0 4 * * 0`.
+    /// Put the week's copies into one archive, then expire old ones. Default: `0 4 * * 0`.
     pub(super) weekly: Maybe<String>,
-    /// Compare the inventory with what the storages hold. Default: `0 5 * * 0`.
+    /// Compare the inventory with the objects in the storages. Default: `0 5 * * 0`.
     pub(super) reconcile: Maybe<String>,
     /// Read one seventh of all stored bytes again. Default: `30 5 * * *`.
     pub(super) verify: Maybe<String>,
-    /// Rehearse the worst day: restore the newest copy of every database from storage alone. Default: `0 6 1 * *`; `never`.
+    /// Drill: restore the newest copy of every database from storage alone. Default: `0 6 1 * *`; `never`.
     pub(super) drill: Maybe<String>,
-    /// Run a missed job on start if it is not older than this. Default: `12h`; `0s` never.
+    /// Run a missed job on start if it is not older than this. Default: `12h`; `0s`: never.
     #[schemars(extend("x-duration" = true))]
     pub(super) catch_up: Maybe<String>,
 }
 
-/// How databases are exported.
+/// Settings for the export of databases.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawExport {
-    /// How many databases are exported at once, 1 to 64. Default: `3`.
+    /// Number of databases exported at once, 1 to 64. Default: `3`.
     #[schemars(extend("minimum" = 1, "maximum" = 64))]
     pub(super) concurrency: Maybe<u32>,
     /// The time one database may take, retries and waits for the shared request budget not counted. Default: `30s`.
@@ -122,14 +122,14 @@ pub(super) struct RawExport {
     /// Further attempts after a lost connection, 0 to 20, with growing pauses. Default: `3`.
     #[schemars(extend("minimum" = 0, "maximum" = 20))]
     pub(super) retries: Maybe<u32>,
-    /// Compression of daily files; downloads are always plain SQL. Default: `none`.
+    /// Compression of daily files; downloads are always uncompressed. Default: `none`.
     #[schemars(with = "Option<String>", extend("enum" = ["none", "gzip", "zstd"]))]
     pub(super) compression: Maybe<Compression>,
-    /// What a copy must pass before it counts: `restore` or only `checksum`. Default: `restore`.
+    /// Proof that a copy must pass before it counts: `restore` or only `checksum`. Default: `restore`.
     pub(super) verify: Maybe<VerifyMode>,
 }
 
-/// How long copies are kept.
+/// Retention of copies.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawRetention {
@@ -147,7 +147,7 @@ pub(super) struct RawRetention {
     pub(super) grace: Maybe<String>,
 }
 
-/// One place where copies are stored: either `directory` or `[storage.s3]`.
+/// Storage for copies: either `directory` or `[storage.s3]`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawStorage {
@@ -169,7 +169,7 @@ pub(super) struct RawS3 {
     pub(super) bucket: Maybe<String>,
     /// The bucket's region; R2 wants `auto`. Default: `auto`.
     pub(super) region: Maybe<String>,
-    /// What every key in the bucket begins with. Default: empty.
+    /// Prefix of every key in the bucket. Default: empty.
     pub(super) prefix: Maybe<String>,
     /// The access key: `env:NAME`, `file:/path` or `cred:NAME`. Required.
     pub(super) access_key_id: Maybe<String>,
@@ -199,18 +199,18 @@ pub(super) struct RawDatabase {
     pub(super) d1: Maybe<String>,
     /// The path of a SQLite file.
     pub(super) sqlite: Maybe<String>,
-    /// How D1 is read: `raw` (queries, with evidence) or `export` (Cloudflare's own export, which blocks the database
-    /// while it runs, and is refused where it would lose something). Default: `raw`. What a copy of a SQLite file is: `auto`
-    /// (SQL text where that carries everything, else an image of the file's pages), `sql` or `image`. Default: `auto`.
+    /// D1: `raw` (queries, with evidence) or `export` (Cloudflare's own export, which blocks the database while it
+    /// runs, and is refused if it would lose something). Default: `raw`. SQLite file: `auto` (SQL text if that carries
+    /// everything, else an image of the file's pages), `sql` or `image`. Default: `auto`.
     pub(super) method: Maybe<MethodWord>,
     /// Its place in export and restore: `critical`, `high` or `normal`. Default: `normal`.
     #[schemars(with = "Option<String>", extend("enum" = ["critical", "high", "normal"]))]
     pub(super) priority: Maybe<Priority>,
-    /// What it holds, for people. Default: empty.
+    /// Description of its contents, for people. Default: empty.
     pub(super) description: Maybe<String>,
     /// Databases that are restored before this one, whatever its priority. Default: none.
     pub(super) restore_after: Vec<At<String>>,
-    /// Why it has its place in the order of restore, for people. Default: empty.
+    /// Reason for its place in the order of restore, for people. Default: empty.
     pub(super) reason: Maybe<String>,
     /// Cron text to follow instead of `nightly`.
     pub(super) schedule: Maybe<String>,
@@ -227,7 +227,7 @@ pub(super) struct RawDatabase {
     /// Compression of its daily files. Default: that of `[export]`.
     #[schemars(with = "Option<String>", extend("enum" = ["none", "gzip", "zstd"]))]
     pub(super) compression: Maybe<Compression>,
-    /// What its copies must pass. Default: that of `[export]`.
+    /// Proof that its copies must pass. Default: that of `[export]`.
     pub(super) verify: Maybe<VerifyMode>,
     /// Critical alert without a good copy for this long. Default: that of `[alerts]`.
     #[schemars(extend("x-duration" = true))]
@@ -252,7 +252,7 @@ pub(super) struct RawDatabase {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawHooks {
-    /// Script files; the functions they define say when they run. Default: none.
+    /// Script files; the functions they define determine when they run. Default: none.
     pub(super) scripts: Vec<At<String>>,
     /// The time one hook may take. Default: `10s`.
     #[schemars(extend("x-duration" = true))]
@@ -263,17 +263,17 @@ pub(super) struct RawHooks {
     pub(super) exec_allow: Vec<At<String>>,
     /// Environment variables that scripts may read. Default: none.
     pub(super) env_allow: Vec<At<String>>,
-    /// What a failing before-hook does to the backup: `abort` or `continue`. Default: `abort`.
+    /// Effect of a failing before-hook on the backup: `abort` or `continue`. Default: `abort`.
     pub(super) on_error: Maybe<OnError>,
 }
 
-/// What is told to whom, and from which threshold.
+/// Alerts: sinks and thresholds.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawAlerts {
-    /// Tell about backups that went well. Default: `false`.
+    /// Send events about successful backups. Default: `false`.
     pub(super) on_success: Maybe<bool>,
-    /// Tell about backups that failed. Default: `true`.
+    /// Send events about failed backups. Default: `true`.
     pub(super) on_failure: Maybe<bool>,
     /// Critical alert without a good copy for this long. Default: `8d`.
     #[schemars(extend("x-duration" = true))]
@@ -292,11 +292,11 @@ pub(super) struct RawAlerts {
     pub(super) consecutive_failures: Maybe<u32>,
     /// Keep database names, sizes and error texts on this host. Default: `false`.
     pub(super) redact: Maybe<bool>,
-    /// Where alerts go. Default: nowhere but the log and the dashboard.
+    /// Alert sinks. Default: none, so that alerts appear only in the log and on the dashboard.
     pub(super) sink: Vec<At<RawSink>>,
 }
 
-/// One receiver of alerts: exactly one of `discord`, `slack`, `ntfy`, `webhook`, `heartbeat`.
+/// Alert sink: exactly one of `discord`, `slack`, `ntfy`, `webhook`, `heartbeat`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawSink {
@@ -334,20 +334,21 @@ pub(super) struct RawHttp {
     pub(super) listen: Maybe<String>,
     /// The address people use, for links in alerts. Default: `http://` and `listen`.
     pub(super) public_url: Maybe<String>,
-    /// Proxies whose word on the client's address is believed: addresses or networks. Default: none.
+    /// Proxies trusted to report the client's address: addresses or networks. Default: none.
     pub(super) trusted_proxies: Vec<At<String>>,
     /// The header in which a trusted proxy names the client. Default: `X-Forwarded-For`.
     pub(super) client_ip_header: Maybe<String>,
-    /// Further names that clients may call this server by, without a port. Default: none beside `listen`,
-    /// `public_url`, `localhost` and the address a connection came to.
+    /// Further host names of this server, without a port. Default: none besides `listen`, `public_url`, `localhost` and
+    /// the address a connection came to.
     pub(super) hosts: Vec<At<String>>,
-    /// Clients let in by address alone: addresses or networks. Default: none.
+    /// Clients authenticated by address alone: addresses or networks. Default: none.
     pub(super) allow_ips: Vec<At<String>>,
-    /// What everybody may read: `dashboard`, `status`, `list`, `jobs`, `events`, `metrics`. Default: nothing.
+    /// Endpoints readable without authentication: `dashboard`, `status`, `list`, `jobs`, `events`, `metrics`. Default:
+    /// none.
     pub(super) open: Vec<At<String>>,
     /// Warn of a key that is older than this. Default: `90d`.
     pub(super) rotate_after: Maybe<String>,
-    /// Let in who Cloudflare Access lets in.
+    /// Accept clients that Cloudflare Access authenticated.
     pub(super) access: Option<At<RawAccess>>,
     /// Keys that clients send as `X-Patina-Key`; `patina key new` prints one. Default: none.
     pub(super) key: Vec<At<RawKey>>,
@@ -371,11 +372,11 @@ pub(super) struct RawKey {
     pub(super) id: Maybe<String>,
     /// The SHA-256 of its secret, 64 hexadecimal digits. Required.
     pub(super) sha256: Maybe<String>,
-    /// What it may do: `read`, `download`, `trigger`, `metrics`. Required.
+    /// Permissions: `read`, `download`, `trigger`, `metrics`. Required.
     pub(super) scopes: Vec<At<Scope>>,
-    /// The day or RFC 3339 moment it was made. Default: when the daemon first saw it.
+    /// Day or RFC 3339 time of its creation. Default: when the daemon first saw it.
     pub(super) created: Maybe<String>,
-    /// The day or RFC 3339 moment from which it is refused. Default: never.
+    /// Day or RFC 3339 time from which it is rejected. Default: never.
     pub(super) expires: Maybe<String>,
     /// Addresses or networks it may be used from. Default: any.
     pub(super) allow_ips: Vec<At<String>>,

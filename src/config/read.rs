@@ -1,6 +1,6 @@
-//! Reads a file and its includes into one tree. Invariant: every span names one byte of one file.
+//! Reads a file and its includes into one tree. Invariant: every span identifies bytes of one file.
 //!
-//! The files are laid end to end in one range of offsets, so a span alone says which file it is in.
+//! The files share one range of offsets, end to end, so that a span alone identifies its file.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use toml::de::{DeTable, DeValue};
 use super::Environment;
 use super::finding::Findings;
 
-/// More included files than a person would write; bounds the work of a wild `*`.
+/// Upper bound for included files, more than a person would write; bounds the work for a broad `*`.
 const FILES_MAX: usize = 200;
 
-/// A longer file is refused: it is not a configuration.
+/// Upper bound for one file: a longer one is not a configuration.
 pub(super) const FILE_BYTES_MAX: usize = 4 << 20;
 
-/// One file's text and where its bytes lie in the range of offsets.
+/// File with its text and the start of its bytes in the range of offsets.
 #[derive(Debug)]
 pub(super) struct SourceFile {
     pub(super) name: String,
@@ -38,7 +38,7 @@ impl Sources {
         Self::one(name, path, "")
     }
 
-    /// One file.
+    /// One file with text.
     pub(super) fn one(name: &str, path: &Path, text: &str) -> Self {
         let mut sources = Self::default();
         sources.add(name.to_owned(), path.to_owned(), text.to_owned());
@@ -46,7 +46,7 @@ impl Sources {
     }
 
     fn add(&mut self, name: String, path: PathBuf, text: String) {
-        // One offset between files keeps the end of one apart from the start of the next.
+        // One unused offset keeps the end of one file apart from the start of the next.
         let base = self
             .files
             .last()
@@ -59,7 +59,7 @@ impl Sources {
         });
     }
 
-    /// The file that holds an offset, and its number.
+    /// File that contains an offset, with its index.
     pub(super) fn file_at(&self, offset: usize) -> (usize, &SourceFile) {
         let index = self
             .files
@@ -69,21 +69,21 @@ impl Sources {
         (index, &self.files[index])
     }
 
-    /// The text of a span as it was typed.
+    /// Text of a span as typed.
     pub(super) fn typed(&self, span: &Range<usize>) -> &str {
         let (_, file) = self.file_at(span.start);
         let range = span.start - file.base..span.end.saturating_sub(file.base);
         file.text.get(range).unwrap_or("")
     }
 
-    /// The folder that relative paths written at `offset` start from.
+    /// Base folder of relative paths written at `offset`.
     pub(super) fn folder(&self, offset: usize) -> &Path {
         let path = &self.file_at(offset).1.path;
         path.parent().unwrap_or(Path::new(""))
     }
 }
 
-/// Reads the files that the main file includes, in the order of its list and then by name.
+/// Reads the main file and the files it includes, in the order of its list and then by name.
 pub(super) fn sources(
     name: &str,
     path: PathBuf,
@@ -124,7 +124,7 @@ pub(super) fn sources(
     sources
 }
 
-/// The tree of all files, in which tables are merged and arrays appended.
+/// Tree of all files, in which tables are merged and arrays appended.
 pub(super) fn tree<'i>(sources: &'i Sources, findings: &mut Findings) -> DeTable<'i> {
     let mut root = DeTable::new();
     for (index, file) in sources.files.iter().enumerate() {
@@ -158,7 +158,7 @@ pub(super) fn tree<'i>(sources: &'i Sources, findings: &mut Findings) -> DeTable
     root
 }
 
-/// Where a key of this text last stands before `limit`: the parser keeps the first of two.
+/// Span of the last key with this text before `limit`: the parser keeps the first of two.
 fn last_before(table: &DeTable<'_>, key: &str, limit: usize) -> Option<Range<usize>> {
     let here = table
         .keys()
@@ -183,7 +183,7 @@ fn last_in(value: &DeValue<'_>, key: &str, limit: usize) -> Option<Range<usize>>
     }
 }
 
-/// How an included file is named in findings: from where the main file was named.
+/// Name of an included file in findings, relative to the name of the main file.
 fn display_name(main: &str, folder: &Path, path: &Path) -> String {
     let shown = path.strip_prefix(folder).unwrap_or(path);
     let named_from = Path::new(main).parent().unwrap_or(Path::new(""));
@@ -202,7 +202,7 @@ fn include_patterns(text: &str) -> Vec<(String, Range<usize>)> {
         .collect()
 }
 
-/// The files a pattern names, sorted; `*` in the last component stands for any characters.
+/// Files that match a pattern, sorted; `*` in the last component stands for any characters.
 fn matches(pattern: &Path, env: &dyn Environment) -> std::io::Result<Vec<PathBuf>> {
     let name = pattern.file_name().unwrap_or_default().to_string_lossy();
     if !name.contains('*') {
@@ -235,7 +235,7 @@ fn is_match(pattern: &str, name: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// The table with every span moved by `base`.
+/// Table with every span shifted by `base`.
 fn moved(table: DeTable<'_>, base: usize) -> DeTable<'_> {
     table
         .into_iter()

@@ -1,5 +1,5 @@
-//! Opens files that an operator names. Invariant: only regular files are read, and none without a bound: a pipe would be
-//! waited for, and a device never ends.
+//! Opens files that an operator names. Invariant: only regular files are read, and never without a bound: opening a
+//! pipe would block, and a device never ends.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -11,16 +11,16 @@ use rustix::fs::OFlags;
 use super::deadline::looks_at;
 use crate::types::ByteCount;
 
-/// The longest configuration, secret or script that is read at all; what is longer is none.
+/// Upper bound for a configuration, secret or script; longer files are rejected.
 pub const MOST_READ_BYTES: u64 = 8 << 20;
 
 /// Opens a regular file, or a link to one, for reading.
 ///
 /// # Errors
-/// Where it cannot be opened, or is anything else.
+/// If it cannot be opened, or is anything else.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     looks_at(path);
-    // Without NONBLOCK, opening a pipe waits for somebody to write into it.
+    // Without NONBLOCK, opening a pipe waits for a writer.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
@@ -33,7 +33,7 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     }
 }
 
-/// What it is; `None`: a regular file.
+/// Kind of a file, for messages; `None`: a regular file.
 fn kind_of(facts: &Metadata) -> Option<&'static str> {
     let kind = facts.file_type();
     match () {
@@ -45,10 +45,10 @@ fn kind_of(facts: &Metadata) -> Option<&'static str> {
     }
 }
 
-/// The bytes of a regular file that is not longer than `most_bytes`.
+/// Returns the bytes of a regular file that is not longer than `most_bytes`.
 ///
 /// # Errors
-/// Where it cannot be read, is no regular file or is longer.
+/// If it cannot be read, is no regular file or is longer.
 pub fn read_regular(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = open_regular(path)?;
@@ -63,10 +63,10 @@ pub fn read_regular(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The text of a regular file of at most [`MOST_READ_BYTES`].
+/// Returns the text of a regular file of at most [`MOST_READ_BYTES`].
 ///
 /// # Errors
-/// As [`read_regular`], and where it is no UTF-8.
+/// Same as [`read_regular`]; also if it is no UTF-8.
 pub fn read_text(path: &Path) -> io::Result<String> {
     let bytes = read_regular(path, MOST_READ_BYTES)?;
     String::from_utf8(bytes)

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::raw::RawConfig;
 
-/// The JSON Schema of `patina.toml`: every key with its meaning, unit and default.
+/// Returns the JSON Schema of `patina.toml`: every key with its meaning, unit and default.
 pub fn schema() -> Value {
     let mut schema = schemars::schema_for!(RawConfig);
     schema.insert("title".to_owned(), "patina.toml".into());

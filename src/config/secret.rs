@@ -1,10 +1,10 @@
-//! Keeps secrets. Invariant: a secret cannot be printed; whoever needs it says `expose`.
+//! Holds secrets. Invariant: a secret cannot be printed; reading it takes a call of `expose`.
 
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// Where a secret came from, as the file says it; safe to show.
+/// Origin of a secret, as the file names it; safe to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretOrigin {
     /// `env:NAME`.
@@ -13,7 +13,7 @@ pub enum SecretOrigin {
     File(String),
     /// `cred:NAME`: a file in `$CREDENTIALS_DIRECTORY`.
     Cred(String),
-    /// Written into the configuration.
+    /// Written into the configuration itself.
     Inline,
 }
 
@@ -28,7 +28,7 @@ impl fmt::Display for SecretOrigin {
     }
 }
 
-/// A value that must not be seen. It has no `Display`, and `Debug` shows only its origin.
+/// Secret value. It has no `Display`, and `Debug` shows only its origin.
 #[derive(Clone)]
 pub struct Secret {
     value: SecretString,
@@ -36,7 +36,7 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// A secret and where it came from.
+    /// Creates a secret with its origin.
     pub fn new(value: String, origin: SecretOrigin) -> Self {
         Self {
             value: value.into(),
@@ -44,12 +44,12 @@ impl Secret {
         }
     }
 
-    /// The value itself, for the one call that needs it.
+    /// Returns the value, for the one call that needs it.
     pub fn expose(&self) -> &str {
         self.value.expose_secret()
     }
 
-    /// Where it came from.
+    /// Returns its origin.
     pub fn origin(&self) -> &SecretOrigin {
         &self.origin
     }
@@ -62,7 +62,7 @@ impl fmt::Debug for Secret {
 }
 
 impl PartialEq for Secret {
-    /// Equal where value and origin are; only for comparing two configurations.
+    /// True if value and origin are equal; only for comparing two configurations.
     fn eq(&self, other: &Self) -> bool {
         self.origin == other.origin && self.expose() == other.expose()
     }

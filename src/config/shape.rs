@@ -1,7 +1,7 @@
-//! Holds the tree against the schema: unknown keys, wrong types, words and bounds. Invariant: whatever is
-//! left of the tree deserializes.
+//! Checks the tree against the schema: unknown keys, wrong types, words and bounds. Invariant: the remaining tree
+//! deserializes.
 //!
-//! serde stops at its first mistake; this pass finds all, takes what is wrong out, and goes on.
+//! serde stops at its first mistake; this pass finds all, removes what is wrong, and continues.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use super::finding::Findings;
 use super::foreign;
 use crate::quote;
 
-/// Reports what does not fit the schema and takes it out of the tree.
+/// Reports what does not fit the schema and removes it from the tree.
 pub(super) fn prune(root: &mut DeTable<'_>, schema: &Value, findings: &mut Findings) {
     let pass = Pass { schema };
     pass.table("", root, 0, schema, findings);
@@ -24,7 +24,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// `place` is the section's name as it is written, without brackets; empty: the file itself.
+    /// Checks a table. `place` is the section's name without brackets; empty: the file itself.
     fn table(
         &self,
         place: &str,
@@ -70,7 +70,7 @@ impl Pass<'_> {
         }
     }
 
-    /// True where the value, or what is left of it, fits.
+    /// True if the value, or what is left of it, fits.
     fn value(
         &self,
         place: &str,
@@ -82,7 +82,7 @@ impl Pass<'_> {
         let span = value.span();
         let wanted = Wanted::of(schema);
         if let DeValue::Datetime(moment) = value.get_ref() {
-            // No key takes a TOML date; those that take a date as text accept one without quotes.
+            // No key takes a TOML date; keys that take a date as text accept one without quotes.
             *value.get_mut() = DeValue::String(DeString::Owned(moment.to_string()));
         }
         match (wanted, value.get_mut()) {
@@ -165,7 +165,7 @@ impl Pass<'_> {
         found.error(span, format!("unknown key `{key}`")).hint(hint);
     }
 
-    /// A section of another program's file holds words that have a place here: each is told where it stands.
+    /// Reports the known words inside a section of another program's file, each at its place.
     fn foreign_keys(&self, section: &str, table: Option<&DeTable<'_>>, found: &mut Findings) {
         for key in table.into_iter().flat_map(DeTable::keys) {
             if let Some(hint) = foreign::hint(section, key.get_ref()) {
@@ -175,7 +175,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Where the key would be right.
+    /// Hint about the sections that have the key.
     fn elsewhere(&self, key: &str) -> Option<String> {
         let mut places = Vec::new();
         self.places_of(key, self.schema, "", &mut places);
@@ -183,7 +183,7 @@ impl Pass<'_> {
         (!places.is_empty()).then(|| format!("`{key}` belongs in {}", listed(&places)))
     }
 
-    /// The sections within `schema` that know the key, as they are written.
+    /// Collects the sections within `schema` that have the key, as they are written.
     fn places_of(&self, key: &str, schema: &Value, prefix: &str, places: &mut Vec<String>) {
         let sections = schema.get("properties").and_then(Value::as_object);
         for (name, schema) in sections.into_iter().flatten() {
@@ -206,7 +206,7 @@ impl Pass<'_> {
         }
     }
 
-    /// The schema behind references and optionality.
+    /// Schema behind references and optionality.
     fn resolved<'s>(&'s self, schema: &'s Value) -> &'s Value {
         if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
             let path = name.trim_start_matches('#');
@@ -221,7 +221,7 @@ impl Pass<'_> {
     }
 }
 
-/// What kind of value a key takes.
+/// Kind of value that a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Table,
@@ -300,7 +300,7 @@ fn wrong_type_hint(
     }
 }
 
-/// A large round number is one of milliseconds, as other programs count.
+/// A multiple of 1,000 is read as milliseconds, which other programs use.
 fn duration_hint(key: &str, number: &str) -> String {
     let milliseconds = number.parse::<u64>().ok();
     let whole = milliseconds.filter(|number| *number >= 1_000 && number.is_multiple_of(1_000));
@@ -327,7 +327,7 @@ fn word(key: &str, text: &str, span: &Range<usize>, schema: &Value, found: &mut 
     false
 }
 
-/// The words an enumeration allows: `enum`, or `const` in each choice.
+/// Collects the words that an enumeration allows: `enum`, or `const` in each choice.
 fn collect_words<'s>(schema: &'s Value, words: &mut Vec<&'s str>) {
     if let Some(list) = schema.get("enum").and_then(Value::as_array) {
         words.extend(list.iter().filter_map(Value::as_str));
@@ -370,7 +370,7 @@ fn bounds(
     false
 }
 
-/// `` did you mean `x`? `` where one of the words is near.
+/// Returns `` did you mean `x`? `` if one of the words is similar.
 pub(crate) fn did_you_mean<'w>(
     word: &str,
     known: impl IntoIterator<Item = &'w str>,
@@ -385,7 +385,7 @@ pub(crate) fn did_you_mean<'w>(
         .map(|(_, known)| format!("did you mean `{}`?", quote::name(known)))
 }
 
-/// `` `a`, `b` or `c` ``.
+/// Formats `` `a`, `b` or `c` ``.
 pub(super) fn listed(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     match quoted.split_last() {

@@ -1,4 +1,4 @@
-//! Says in words what a configuration means, for `patina check`.
+//! Describes the meaning of a configuration in words, for `patina check`.
 
 use std::fmt;
 
@@ -12,13 +12,12 @@ use crate::schedule::Schedule;
 use crate::types::counted;
 
 impl Config {
-    /// What the file means, with the next runs after `now` in the agent's time zone.
+    /// Summary of the configuration, with the next runs after `now` in the agent's time zone.
     pub fn summary(&self, now: DateTime<Utc>) -> Summary<'_> {
         Summary { config: self, now }
     }
 
-    /// The next run of each job after `now`: its name, its schedule, the moment. Own schedules of databases
-    /// follow the shared jobs.
+    /// Returns the next run of each job after `now`. Own schedules of databases follow the shared jobs.
     pub fn next_runs(&self, now: DateTime<Utc>) -> Vec<NextRun<'_>> {
         let jobs = &self.jobs;
         let own = self.databases.iter().filter_map(|database| {
@@ -42,25 +41,25 @@ impl Config {
         .collect()
     }
 
-    /// When the weekly run, the one that lets copies expire, comes next after `now`: for people, in the agent's zone.
+    /// Formats the next weekly run after `now`, in which copies expire: for people, in the agent's time zone.
     pub fn next_expiry(&self, now: DateTime<Utc>) -> String {
         let zone = self.agent.timezone;
         local(self.jobs.weekly.next_after(zone, now), zone)
     }
 }
 
-/// When a job runs next.
+/// Next run of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NextRun<'a> {
-    /// The job, or the database that has a schedule of its own.
+    /// Name of the job, or of the database with its own schedule.
     pub name: &'a str,
     /// Its schedule.
     pub schedule: &'a Schedule,
-    /// The moment; `None` beyond the year 2100.
+    /// Time; `None`: after the year 2100.
     pub at: Option<DateTime<Utc>>,
 }
 
-/// What a configuration means; `Display` writes it for people.
+/// Summary of a configuration; `Display` writes it for people.
 #[derive(Debug)]
 pub struct Summary<'a> {
     config: &'a Config,
@@ -98,7 +97,7 @@ impl fmt::Display for Summary<'_> {
 }
 
 impl Summary<'_> {
-    /// Only where it is not the order of export.
+    /// Writes the order of restore if it may differ from that of export.
     fn write_order(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let databases = &self.config.databases;
         if databases.iter().all(|one| one.restore_after.is_empty()) {

@@ -6,21 +6,21 @@ use super::edit::{EditError, add_database};
 use super::model::SourceSpec;
 use crate::types::DatabaseName;
 
-/// What an example looks like where no database is given.
+/// Example for a file without a database.
 const EXAMPLE: &str = "
 #[[database]]
 #name   = \"blog\"
 #sqlite = \"/srv/blog/blog.db\"      # or d1 = \"<uuid>\"
 ";
 
-/// The account, written where a D1 database is given.
+/// Account section for a file with a D1 database.
 const CLOUDFLARE: &str = "
 [cloudflare]                        # the token needs D1 read
 account_id = \"env:CLOUDFLARE_ACCOUNT_ID\"
 api_token  = \"env:CLOUDFLARE_API_TOKEN\"
 ";
 
-/// A small commented file for the agent `name` with these databases, paths as they are given.
+/// Returns a small commented file for the agent `name` with these databases; paths are written as given.
 pub fn template(name: &str, databases: &[(DatabaseName, SourceSpec)]) -> Result<String, EditError> {
     let quoted = toml_edit::Value::from(name);
     let quoted = quoted.to_string();

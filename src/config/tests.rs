@@ -1,4 +1,4 @@
-//! Feeds the reader small files and holds its findings against what a person should see.
+//! Reads small files and compares the findings with the expected messages.
 
 use std::collections::HashMap;
 use std::io;
@@ -53,7 +53,7 @@ fn config(text: &str) -> Config {
     }
 }
 
-/// The findings of a text, one line each, after the file's name.
+/// Checks the findings of a text, one line each, without the file's name.
 #[track_caller]
 fn check(text: &str, env: &Fake, expected: &[&str]) {
     let problems = match read(text, env) {
@@ -169,7 +169,7 @@ fn an_empty_file_and_one_without_databases_are_errors() {
     for text in ["# nothing\n", "[agent]\nname = \"a\"\n"] {
         check(text, &none, &["1:1: the file names no database", hint]);
     }
-    // What names a storage serves to read copies; whoever works with it asks for databases.
+    // A file that names a storage serves to read copies; operations on databases require some.
     let text = "[[storage]]\nname = \"nas\"\ndirectory = \"copies\"\n";
     let loaded = read(text, &none).unwrap();
     assert!(loaded.config.databases().is_empty());

@@ -1,23 +1,24 @@
-//! Says where the API is, for whoever prints a command that asks it. Invariant: an address that leads nowhere is not told.
+//! Derives the address of the API, for printed commands that call it. Invariant: an address that leads nowhere is not
+//! returned.
 
 use std::net::IpAddr;
 
 use super::model::Http;
 
-/// Where the API is, as far as the configuration says it; the addresses are without a slash at the end.
+/// Address of the API, as far as the configuration determines it; without a slash at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WayIn {
-    /// Wherever a client is.
+    /// Reachable from any client.
     Anywhere(String),
-    /// Only from the host that the daemon runs on.
+    /// Reachable only from the host that the daemon runs on.
     ThisHost(String),
-    /// `listen` leaves the port to the system; the daemon's log says which it took.
+    /// `listen` leaves the port to the system; the daemon's log names the port it got.
     Unknown,
 }
 
 impl Http {
-    /// The API's address as a person types it, and from where it leads there: an address of this host alone leads nobody
-    /// else to it, and a port that the system chooses is known to nobody before the daemon runs.
+    /// Returns the API's address as a person types it, and its reach: an address of this host leads no other host to
+    /// it, and a port that the system chooses is unknown before the daemon runs.
     pub fn way_in(&self) -> WayIn {
         let is_default = self.public_url == format!("http://{}", self.listen);
         let (ip, port) = (self.listen.ip(), self.listen.port());

@@ -1,15 +1,14 @@
-//! Counts which objects hold each copy. Invariant: an object that is marked, or not ours, holds
-//! nothing.
+//! Counts the objects that hold each copy. Invariant: an object that is marked, or not ours, holds nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Copy, Object, State};
 use crate::types::{BackupDate, DatabaseName, ObjectKey};
 
-/// A copy's place in the order of age.
+/// Position of a copy in the order of age.
 pub(super) type Age<'a> = (BackupDate, &'a ObjectKey);
 
-/// What every database has.
+/// Copies of every database.
 pub(super) struct Holdings<'a> {
     databases: BTreeMap<&'a DatabaseName, Database<'a>>,
 }
@@ -17,27 +16,27 @@ pub(super) struct Holdings<'a> {
 #[derive(Default)]
 struct Database<'a> {
     copies: HashMap<&'a ObjectKey, Held>,
-    /// The copies that a verified object holds.
+    /// Copies that a verified object holds.
     verified: BTreeSet<Age<'a>>,
     before: usize,
 }
 
-/// How many objects hold a copy.
+/// Numbers of objects that hold a copy.
 #[derive(Default)]
 struct Held {
     all: usize,
     verified: usize,
 }
 
-/// What a database loses with an object.
+/// Loss of a database if an object is deleted.
 pub(super) struct Lost<'a> {
-    /// How many verified copies.
+    /// Number of verified copies.
     pub(super) verified: usize,
-    /// The newest copy that goes, verified or not.
+    /// Newest copy that is lost, verified or not.
     pub(super) newest: Age<'a>,
 }
 
-/// What a database has lost so far.
+/// Total loss of a database so far.
 pub(super) struct Loss<'a> {
     pub(super) database: &'a DatabaseName,
     pub(super) lost: usize,
@@ -67,18 +66,18 @@ impl<'a> Holdings<'a> {
         Self { databases }
     }
 
-    /// How many verified copies a database has.
+    /// Number of verified copies of a database.
     pub(super) fn verified(&self, database: &DatabaseName) -> usize {
         self.databases[database].verified.len()
     }
 
-    /// Whether a database has a verified copy that is newer than this one.
+    /// True if a database has a verified copy that is newer than this one.
     pub(super) fn has_newer(&self, database: &DatabaseName, than: Age<'_>) -> bool {
         let newest = self.databases[database].verified.last();
         newest.is_some_and(|newest| *newest > than)
     }
 
-    /// What each database would lose with this object. One that only loses a second holder of a copy loses nothing.
+    /// Loss of each database if this object is deleted. A copy that another object still holds is no loss.
     pub(super) fn lost_with(&self, object: &'a Object) -> BTreeMap<&'a DatabaseName, Lost<'a>> {
         let mut lost: BTreeMap<&DatabaseName, Lost<'_>> = BTreeMap::new();
         for copy in object.copies() {
@@ -95,18 +94,18 @@ impl<'a> Holdings<'a> {
         lost
     }
 
-    /// Whether the copy that goes with this object is a verified one; `None`: it stays.
+    /// Tells if the copy lost with this object is a verified one; `None`: the copy is not lost.
     fn loss_of(&self, object: &Object, copy: &Copy) -> Option<bool> {
         let held = self.databases[&copy.database].copies.get(&copy.key);
         let (all, verified) = held.map_or((0, 0), |held| (held.all, held.verified));
         let own = usize::from(holds(object));
         let own_verified = usize::from(holds(object) && object.state == State::Verified);
         let is_last_verified = own_verified > 0 && verified == own_verified;
-        // A holder that nobody verified does not make up for one that was.
+        // An unverified holder does not replace a verified one.
         (is_last_verified || all <= own).then_some(is_last_verified)
     }
 
-    /// Takes an object away.
+    /// Removes an object.
     pub(super) fn give_up(&mut self, object: &'a Object) {
         if !holds(object) {
             return;
@@ -138,7 +137,7 @@ impl<'a> Holdings<'a> {
     }
 }
 
-/// Whether what it holds is held: another installation may let its objects go at any time.
+/// True if the object counts as a holder of its copies: another installation may delete its objects at any time.
 fn holds(object: &Object) -> bool {
     !object.is_marked && object.is_ours
 }

@@ -1,7 +1,9 @@
-//! Decides which copies may go, and says why for each object. Invariant: never the last verified copies of a database.
+//! Decides which copies may be deleted, with a reason for each object. Invariant: never the last verified copies of a
+//! database.
 //!
 //! A *copy* is one dump of one database. It is an object of its own, a member of weekly archives, or both, and is lost
-//! only when the last object of this installation that holds it goes. It counts as verified while a verified one does.
+//! only when the last object of this installation that holds it is deleted. It counts as verified while a verified
+//! object holds it.
 
 mod holdings;
 mod reason;
@@ -15,122 +17,122 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::types::{BackupDate, DatabaseName, IsoWeek, ObjectKey, counted};
 use holdings::Holdings;
 
-/// How long copies stay.
+/// Retention periods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// A daily copy may go when it is more than so many days old; at least 1.
+    /// A daily copy may be deleted if it is more than this many days old; at least 1.
     pub daily_days: u32,
-    /// A weekly archive may go when its Sunday is more than so many weeks ago; at least 1.
+    /// A weekly archive may be deleted if its Sunday is more than this many weeks ago; at least 1.
     pub weekly_weeks: u32,
-    /// So many verified copies of each database stay whatever their age; at least 1.
+    /// Number of verified copies of each database that are kept regardless of age; at least 1.
     pub min_copies: u32,
 }
 
-/// An object in the storages.
+/// Object in the storages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// Its key.
+    /// Key of the object.
     pub key: ObjectKey,
-    /// What it holds.
+    /// Contents.
     pub content: Content,
-    /// How sure it is.
+    /// State.
     pub state: State,
-    /// Whether this installation wrote it.
+    /// True if this installation wrote it.
     pub is_ours: bool,
-    /// Whether a person wants to keep it.
+    /// True if a person pinned it.
     pub is_pinned: bool,
-    /// Whether it is read just now.
+    /// True if it is being read.
     pub is_leased: bool,
-    /// Whether an earlier run chose it and did not end.
+    /// True if an earlier run marked it for deletion and did not finish.
     pub is_marked: bool,
 }
 
-/// What an object holds.
+/// Contents of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// One database's dump of one day.
+    /// Dump of one database of one day.
     Daily(Copy),
-    /// The dumps of a week.
+    /// Dumps of a week.
     Weekly {
         /// The week.
         week: IsoWeek,
-        /// The dumps in it.
+        /// Dumps in it.
         members: Vec<Copy>,
     },
 }
 
-/// One dump of one database.
+/// Dump of one database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copy {
-    /// The key of its daily object.
+    /// Key of its daily object.
     pub key: ObjectKey,
     /// The database.
     pub database: DatabaseName,
-    /// The day it stands for.
+    /// Day of the backup.
     pub date: BackupDate,
 }
 
-/// How sure an object is.
+/// State of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// It counts, and its bytes were read back and right.
+    /// It counts as a backup, and its bytes were read back and right.
     Verified,
     /// It would count, but its bytes were never read: it was adopted.
     Unread,
     /// It does not count: it was not compared with its source, it is incomplete, or a person knows that it is damaged.
     Unfit,
-    /// It is missing or changed in a storage, and no person has looked.
+    /// It is missing or changed in a storage, and no person has acknowledged that.
     Damaged,
 }
 
-/// Everything beside the objects that a decision rests on.
+/// Inputs of a decision besides the objects.
 #[derive(Debug, Clone)]
 pub struct Situation {
-    /// The day it is, in the agent's zone.
+    /// Current day, in the agent's time zone.
     pub today: BackupDate,
-    /// How long copies stay.
+    /// Retention periods.
     pub policy: Policy,
-    /// Why nothing at all may go now, where that is so.
+    /// Reason that nothing at all may be deleted now, if any.
     pub hold: Option<Hold>,
-    /// Databases of which nothing may go, and why.
+    /// Databases of which nothing may be deleted, with the reason.
     pub frozen: BTreeMap<DatabaseName, String>,
-    /// Databases of which more than half may go at once: a person agreed.
+    /// Databases of which more than half may be deleted at once, because a person agreed.
     pub acknowledged: BTreeSet<DatabaseName>,
     /// Databases whose copies a person gave up.
     pub forgotten: BTreeSet<DatabaseName>,
-    /// The guards in force: all of them, but for tests that show what each is for.
+    /// Active guards: all of them, except in tests that show the effect of each.
     pub guards: Guards,
 }
 
-/// Why nothing at all may go.
+/// Reason that nothing at all may be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hold {
-    /// The time cannot be trusted; why.
+    /// The time cannot be trusted, for this reason.
     Clock(String),
-    /// The catalog is new; until when, in a person's words.
+    /// The catalog was rebuilt; with the end of the waiting period, for people.
     Quiet(String),
 }
 
-/// What becomes of one object.
+/// Decision about one object, with its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// The object.
+    /// Key of the object.
     pub key: ObjectKey,
-    /// What becomes of it, and why.
+    /// Decision and reason.
     pub fate: Fate,
 }
 
-/// What becomes of every object.
+/// Decisions about all objects.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
     /// One verdict per object, in the order of keys.
     pub verdicts: Vec<Verdict>,
-    /// Databases whose copies would go if the breaker had not held them, and why.
+    /// Databases whose copies would be deleted if the breaker had not kept them, with the reason.
     pub refused: BTreeMap<DatabaseName, String>,
 }
 
 impl Plan {
-    /// The keys of the objects that may go.
+    /// Keys of the objects that may be deleted.
     pub fn deleted(&self) -> impl Iterator<Item = &ObjectKey> {
         let verdicts = self.verdicts.iter();
         verdicts
@@ -138,7 +140,7 @@ impl Plan {
             .map(|verdict| &verdict.key)
     }
 
-    /// What kept objects that are old enough to go: for each rule the first reason, and how many it kept.
+    /// Rules that kept objects old enough to be deleted: for each rule the first reason, and the number of objects.
     pub fn kept(&self) -> BTreeMap<&'static str, (&Kept, u64)> {
         let mut kept: BTreeMap<&'static str, (&Kept, u64)> = BTreeMap::new();
         for verdict in &self.verdicts {
@@ -151,7 +153,7 @@ impl Plan {
     }
 }
 
-/// Decides the fate of every object. The order of `objects` does not matter.
+/// Decides about every object. The order of `objects` does not matter.
 pub fn decide(objects: &[Object], situation: &Situation) -> Plan {
     let mut broken = broken_by_damage(objects, situation);
     loop {
@@ -160,12 +162,12 @@ pub fn decide(objects: &[Object], situation: &Situation) -> Plan {
         if halved.is_empty() {
             return round.plan;
         }
-        // One database's refusal keeps archives that hold others': at most one more round per database.
+        // A held database also keeps archives that contain copies of others: at most one more round per database.
         broken.extend(halved);
     }
 }
 
-/// Databases of which nothing may go because something of them is damaged or a person has not looked.
+/// Databases of which nothing may be deleted because an object of them is damaged or a person has not acknowledged.
 fn broken_by_damage(objects: &[Object], situation: &Situation) -> BTreeMap<DatabaseName, String> {
     if !situation.guards.has(Guard::Breaker) {
         return BTreeMap::new();
@@ -189,7 +191,7 @@ fn broken_by_damage(objects: &[Object], situation: &Situation) -> BTreeMap<Datab
 }
 
 impl Object {
-    /// The copies it holds.
+    /// Copies that it holds.
     fn copies(&self) -> &[Copy] {
         match &self.content {
             Content::Daily(copy) => std::slice::from_ref(copy),
@@ -197,7 +199,7 @@ impl Object {
         }
     }
 
-    /// The day its age counts from.
+    /// Day from which its age counts.
     fn date(&self) -> BackupDate {
         match &self.content {
             Content::Daily(copy) => copy.date,
@@ -205,7 +207,7 @@ impl Object {
         }
     }
 
-    /// Why its age lets it go; `None`: it is young.
+    /// Reason that its age permits deletion; `None`: it is not old enough.
     fn is_old(&self, situation: &Situation) -> Option<Because> {
         let Policy {
             daily_days,
@@ -224,7 +226,7 @@ impl Object {
     }
 }
 
-/// One pass over all objects, with some databases held.
+/// Pass over all objects, with some databases held.
 struct Round<'a> {
     objects: Vec<&'a Object>,
     situation: &'a Situation,
@@ -241,7 +243,7 @@ impl<'a> Round<'a> {
         broken: &'a BTreeMap<DatabaseName, String>,
     ) -> Self {
         let mut sorted: Vec<&Object> = objects.iter().collect();
-        // The oldest first: where some of several must stay, the newest do.
+        // The oldest first: if only some of several must stay, the newest do.
         sorted.sort_by(|a, b| (a.date(), &a.key).cmp(&(b.date(), &b.key)));
         let archives = objects.iter().filter(|object| object.is_verified_archive());
         let covered = archives.flat_map(|archive| archive.copies().iter().map(|copy| &copy.key));
@@ -285,7 +287,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// The guards that look at the object alone.
+    /// Applies the guards that need only the object.
     fn guarded(&self, object: &Object) -> Option<Kept> {
         let has = |guard| self.situation.guards.has(guard);
         match &self.situation.hold {
@@ -304,7 +306,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Whether it is a daily copy that counts, or would, and that no verified archive holds.
+    /// True for a daily copy that counts, or would, and that no verified archive contains.
     fn is_uncovered(&self, object: &Object) -> bool {
         let counts = matches!(object.state, State::Verified | State::Unread);
         match &object.content {
@@ -316,7 +318,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// The guards that look at what would be left of each database.
+    /// Applies the guards that depend on what would be left of each database.
     fn held(&self, object: &'a Object) -> Option<Kept> {
         let situation = self.situation;
         let lost = self.holdings.lost_with(object);
@@ -341,7 +343,8 @@ impl<'a> Round<'a> {
         None
     }
 
-    /// Why the breaker holds its databases. Asked last, so that only what would go is refused.
+    /// Reason that the breaker holds one of its databases. Applied last, so that only objects that would be deleted are
+    /// refused.
     fn breaks(&mut self, object: &Object) -> Option<String> {
         let names = object.copies().iter().map(|copy| &copy.database);
         let broken: BTreeMap<_, _> = names
@@ -353,7 +356,7 @@ impl<'a> Round<'a> {
         why
     }
 
-    /// Databases that would lose more than half of their copies, and were not held for that yet.
+    /// Databases that would lose more than half of their copies, and are not held for that yet.
     fn halved(&self, situation: &Situation) -> BTreeMap<DatabaseName, String> {
         if !situation.guards.has(Guard::Breaker) {
             return BTreeMap::new();
@@ -376,8 +379,8 @@ impl<'a> Round<'a> {
 }
 
 impl Object {
-    /// Whether it covers the daily copies in it. One that an earlier run chose does as long as it is there: its copies
-    /// are counted as lost already.
+    /// True if it covers the daily copies in it. An archive marked by an earlier run does as long as it exists: its
+    /// copies are already counted as lost.
     fn is_verified_archive(&self) -> bool {
         let is_archive = matches!(self.content, Content::Weekly { .. });
         is_archive && self.state == State::Verified && self.is_ours

@@ -1,37 +1,37 @@
-//! Names every reason an object stays or goes.
+//! Defines every reason to keep or delete an object.
 
 use std::fmt;
 
 use crate::types::{DatabaseName, counted};
 
-/// What becomes of an object.
+/// Decision about an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// It stays.
+    /// It is kept.
     Keep(Kept),
-    /// It may go.
+    /// It may be deleted.
     Delete(Because),
 }
 
 impl Fate {
-    /// Whether it may go.
+    /// True if it may be deleted.
     pub fn is_delete(&self) -> bool {
         matches!(self, Self::Delete(_))
     }
 }
 
-/// Why an object stays.
+/// Reason to keep an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kept {
-    /// Its age does not let it go.
+    /// It is not old enough.
     Young,
     /// Too few verified copies of a database would be left.
     Last {
         /// The database.
         database: DatabaseName,
-        /// How many would be left.
+        /// Number of copies that would be left.
         left: usize,
-        /// How many must be.
+        /// Number of copies that must be left.
         min_copies: u32,
     },
     /// A database has no newer verified copy.
@@ -39,7 +39,7 @@ pub enum Kept {
         /// The database.
         database: DatabaseName,
     },
-    /// No verified archive holds it.
+    /// No verified archive contains it.
     Week,
     /// It is being read.
     Lease,
@@ -47,54 +47,54 @@ pub enum Kept {
     Pin,
     /// Another installation wrote it.
     Own,
-    /// The time cannot be trusted, and why.
+    /// The time cannot be trusted, for this reason.
     Clock(String),
-    /// Something of one of its databases is damaged, or too much would go at once; what.
+    /// An object of one of its databases is damaged, or too much would be deleted at once; with the details.
     Breaker(String),
-    /// The catalog is new; until when.
+    /// The catalog was rebuilt; with the end of the waiting period.
     Quiet(String),
 }
 
-/// Why an object may go.
+/// Reason that an object may be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Because {
-    /// It is a daily copy of an age.
+    /// It is a daily copy and too old.
     Daily {
-        /// The age it has passed, in days.
+        /// Limit that its age exceeds, in days.
         daily_days: u32,
     },
-    /// It is a weekly archive of an age.
+    /// It is a weekly archive and too old.
     Weekly {
-        /// The age its Sunday has passed, in weeks.
+        /// Limit that the age of its Sunday exceeds, in weeks.
         weekly_weeks: u32,
     },
 }
 
-/// A rule that keeps what is old enough to go.
+/// Rule that keeps objects that are old enough to be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Guard {
-    /// `min_copies` verified copies of each database stay.
+    /// Keeps `min_copies` verified copies of each database.
     Last,
-    /// A copy goes only where a newer verified one stays.
+    /// Keeps a copy unless a newer verified one stays.
     Newer,
-    /// A daily copy goes only where a verified archive holds it.
+    /// Keeps a daily copy unless a verified archive contains it.
     Week,
-    /// What is being read stays.
+    /// Keeps an object that is being read.
     Lease,
-    /// What is pinned stays.
+    /// Keeps a pinned object.
     Pin,
-    /// What another installation wrote stays.
+    /// Keeps an object that another installation wrote.
     Own,
-    /// While the time cannot be trusted, everything stays.
+    /// Keeps everything while the time cannot be trusted.
     Clock,
-    /// After a rebuild everything stays for a while.
+    /// Keeps everything for a while after a rebuild.
     Quiet,
-    /// Of a database with damage, or that would lose more than half, everything stays.
+    /// Keeps every copy of a database that has damage or would lose more than half.
     Breaker,
 }
 
 impl Guard {
-    /// All guards there are.
+    /// All guards.
     pub const ALL: [Self; 9] = [
         Self::Last,
         Self::Newer,
@@ -108,19 +108,19 @@ impl Guard {
     ];
 }
 
-/// The guards in force.
+/// Active guards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Guards {
     missing: Option<Guard>,
 }
 
 impl Guards {
-    /// All of them.
+    /// All guards.
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// All but one: for tests that show what that one is for.
+    /// All guards except one: for tests that show the effect of that one.
     #[doc(hidden)]
     pub fn without(guard: Guard) -> Self {
         Self {
@@ -128,29 +128,29 @@ impl Guards {
         }
     }
 
-    /// Whether this one is in force.
+    /// True if this guard is active.
     pub(crate) fn has(self, guard: Guard) -> bool {
         self.missing != Some(guard)
     }
 }
 
 impl Kept {
-    /// Every rule's name, in the order of names.
+    /// Name of every rule, in alphabetical order.
     pub const RULES: [&'static str; 9] = [
         "breaker", "clock", "last", "lease", "newer", "own", "pin", "quiet", "week",
     ];
 
-    /// Whether expiry is stopped by it: what its age lets go waits for the trouble to end, or for a person.
+    /// True if this rule stops expiry: objects old enough to go wait until the problem ends, or for a person.
     pub fn is_stop(&self) -> bool {
         Self::stops(self.word())
     }
 
-    /// The same of a rule's name.
+    /// Same as [`Kept::is_stop`], for the name of a rule.
     pub fn stops(rule: &str) -> bool {
         matches!(rule, "clock" | "week" | "breaker" | "quiet")
     }
 
-    /// The rule's name: one word for tables, logs and the API.
+    /// Name of the rule: one word for tables, logs and the API.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Young => "young",

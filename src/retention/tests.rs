@@ -1,4 +1,4 @@
-//! Shows what each rule is for, and that no history lets the last verified copies go.
+//! Shows the effect of each rule, and that no history deletes the last verified copies.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -35,7 +35,7 @@ fn daily(database: &str, date: &str) -> Object {
     object(copy.key.clone(), Content::Daily(copy))
 }
 
-/// The archive of the week that ends on `sunday`, with these databases' dumps of all its days.
+/// Archive of the week that ends on `sunday`, with these databases' dumps of all its days.
 fn weekly(sunday: &str, databases: &[&str]) -> Object {
     let sunday = day(sunday);
     let days = (0..7).rev().map(|back| sunday.minus_days(back));
@@ -61,7 +61,7 @@ fn on(today: &str) -> Situation {
     }
 }
 
-/// The Sunday 2026-11-29: last week's archive and this week's, and every day since the 20th.
+/// Objects on Sunday 2026-11-29: last week's archive and this week's, and every day since the 20th.
 fn sunday() -> (Vec<Object>, Situation) {
     let days = (20..=29).map(|day| daily("blog", &format!("2026-11-{day}")));
     let weeks = ["2026-11-22", "2026-11-29"].map(|sunday| weekly(sunday, &["blog"]));
@@ -350,7 +350,7 @@ prop_compose! {
     }
 }
 
-/// The verified copies of a database that unmarked objects hold.
+/// Number of verified copies of a database that unmarked objects hold.
 fn verified<'a>(objects: impl Iterator<Item = &'a Object>, database: &str) -> usize {
     let held = objects
         .filter(|object| object.state == State::Verified && !object.is_marked && object.is_ours);

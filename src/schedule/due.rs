@@ -1,5 +1,5 @@
-//! Decides what is due. Invariant: a slot is run once, however the clock jumps, and again only where its process died, or
-//! where a clock that ran ahead took it long before its time.
+//! Decides what is due. Invariant: a slot runs once, however the clock jumps, and again only if its process died, or if
+//! a clock that ran ahead took it long before its time.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,73 +9,74 @@ use chrono_tz::Tz;
 
 use super::Schedule;
 
-/// A slot that is looked at within this time is on time: the machine was busy, not off. No start needs to be allowed
-/// to catch it up.
+/// A slot that is checked within this time is on time: the machine was busy, not off. It runs even if `catch_up` is
+/// zero.
 pub const ON_TIME: Duration = Duration::from_secs(120);
 
-/// Work that ended its process so many times is not begun again: it may be what ends it.
+/// Number of processes that may die during a slot before it is not restarted: its work may be the cause.
 pub const MOST_ATTEMPTS: u32 = 3;
 
-/// So many slots of a task may lie between one that was taken before its time and what was taken after it: the others
-/// were missed. A clock that was years behind, as that of a machine without a battery, shows nothing.
+/// Upper bound for the slots of a task between one that was taken before its time and an earlier one taken after it:
+/// the others were missed. With more between, the clock was years behind, as that of a machine without a battery, and
+/// proves nothing.
 const MOST_BETWEEN: usize = 7;
 
-/// The last slot that was taken.
+/// Last slot that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Taken {
-    /// The moment; not after the present.
+    /// Due time; not after the present.
     pub slot: DateTime<Utc>,
-    /// What became of it.
+    /// Outcome.
     pub end: End,
 }
 
-/// What became of a slot that was taken.
+/// Outcome of a slot that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Its work ended, well or not, or is going on.
+    /// Its work ended, well or not, or is still running.
     Ended,
-    /// Its process ended first.
+    /// Its process died first.
     Died {
-        /// How many processes died over it.
+        /// Number of processes that died during it.
         attempts: u32,
     },
-    /// Its work ended, and this earlier slot, of this or of another task, was taken after that: a clock that ran ahead took
-    /// it before its time.
+    /// Its work ended, and this earlier slot, of this or of another task, was taken after that: a clock that ran ahead
+    /// took it before its time.
     BeforeItsTime {
-        /// The last such slot.
+        /// Latest such slot.
         earlier: DateTime<Utc>,
     },
 }
 
-/// What to do now.
+/// Decision about what to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Run, once, for this slot.
+    /// Run once, for this slot.
     Run {
-        /// The slot to take.
+        /// Slot to take.
         slot: DateTime<Utc>,
-        /// Why now.
+        /// Reason that it runs now.
         because: Because,
-        /// The first slot before it that nobody ran and nobody will; `None`: there is none.
+        /// First slot before it that never ran and never will; `None`: no such slot.
         missed: Option<DateTime<Utc>>,
     },
     /// Wait.
     Wait {
-        /// The next slot; `None` only beyond the year 2100.
+        /// Next slot; `None` only beyond the year 2100.
         until: Option<DateTime<Utc>>,
-        /// A slot that should have run and will not; `None`: there is none.
+        /// Slot that should have run and will not; `None`: no such slot.
         skipped: Option<Skipped>,
     },
 }
 
-/// Why a slot runs now.
+/// Reason that a slot runs now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Because {
-    /// It is its time.
+    /// It is due now.
     OnTime,
     /// It was missed and is not older than `catch_up`.
     Missed,
-    /// Its process ended first.
+    /// Its process died first.
     Interrupted,
     /// A clock that ran ahead took it before its time.
     BeforeItsTime,
@@ -92,21 +93,21 @@ impl fmt::Display for Because {
     }
 }
 
-/// A slot that should have run and will not.
+/// Slot that should have run and will not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skipped {
-    /// The moment: the first, where there are several.
+    /// Due time; the first, if there are several.
     pub slot: DateTime<Utc>,
-    /// Why.
+    /// Reason.
     pub why: WhySkipped,
 }
 
-/// Why a slot will not run.
+/// Reason that a slot will not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhySkipped {
     /// It is older than `catch_up`.
     TooOld,
-    /// Its process died over it too often.
+    /// Processes died during it too often.
     DiedTooOften,
 }
 
@@ -119,19 +120,19 @@ impl fmt::Display for WhySkipped {
     }
 }
 
-/// How long after its time a slot is taken at most.
+/// Longest delay after which a slot is still taken.
 pub fn window(catch_up: Duration) -> TimeDelta {
     TimeDelta::from_std(catch_up.max(ON_TIME)).unwrap_or(TimeDelta::MAX)
 }
 
 impl Schedule {
-    /// What to do at `now`, given the last slot that was taken and is not after `now`. Where none ever was, the task
+    /// Decides what to do at `now`, given the last taken slot that is not after `now`. If none was ever taken, the task
     /// is new, and its last slot within `catch_up` counts as missed.
     ///
-    /// Of several missed slots only the last is run. A slot of the future is never looked at: a clock that goes back
-    /// meets the slots it took as taken, and those that it only jumped over as due in their turn. One that it took, and
-    /// that comes after a slot which ran since, is run again. A clock that was ahead by no more than `catch_up` may leave no
-    /// such trace: what it ran stands for the slot.
+    /// Of several missed slots only the last one runs. Slots in the future are never considered: a clock that goes back
+    /// finds the slots it took as taken, and those that it only jumped over as due in their turn. A slot that it took,
+    /// and that comes after a slot which ran since, runs again. A clock that was ahead by no more than `catch_up` may
+    /// leave no such trace: its run counts for the slot.
     pub fn verdict(
         &self,
         tz: Tz,
@@ -188,7 +189,7 @@ impl Schedule {
         slots.by_ref().take(MOST_BETWEEN + 2).any(|at| at == slot)
     }
 
-    /// The slot that nobody runs any more, where nothing from `oldest` on is due.
+    /// Slot that no run will take any more, if nothing from `oldest` on is due.
     fn skipped(&self, tz: Tz, taken: Taken, oldest: DateTime<Utc>) -> Option<Skipped> {
         if let Some(slot) = self
             .next_after(tz, taken.slot)

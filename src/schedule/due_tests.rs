@@ -1,4 +1,4 @@
-//! Asks for verdicts where the past, the clock and the zone are odd.
+//! Tests verdicts for an unusual past, clock or time zone.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ fn schedule(text: &str) -> Schedule {
     text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))
 }
 
-/// A moment of November 2026, as `21 03:00`.
+/// Time in November 2026, as `21 03:00`.
 fn at(text: &str) -> DateTime<Utc> {
     let (day, time) = text.split_once(' ').unwrap();
     format!("2026-11-{day}T{time}:00Z").parse().unwrap()
 }
 
-/// What `0 3 * * *` in UTC gives, as a short sentence.
+/// Verdict of `0 3 * * *` in UTC, as a short sentence.
 fn nightly(taken: Option<(&str, End)>, now: &str, catch_up: Duration) -> String {
     let taken = taken.map(|(slot, end)| Taken {
         slot: at(slot),
@@ -124,7 +124,7 @@ fn what_the_zone_does_to_a_slot_is_told_with_its_name() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// The clock jumps by anything up to three days either way; what was taken is kept as the catalog keeps it.
+    /// The clock jumps by up to three days either way; taken slots are stored as in the catalog.
     #[test]
     fn however_the_clock_jumps_no_slot_runs_twice_and_none_of_the_future(
         jumps in proptest::collection::vec(-4_320i64..4_320, 1..60),

@@ -1,6 +1,6 @@
-//! Holds the five fields as bit sets and writes them as the `cron` crate wants them.
+//! Represents the five fields as bit sets and formats them for the `cron` crate.
 
-/// Which of the five fields.
+/// One of the five fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Minute,
@@ -19,7 +19,7 @@ impl Kind {
         Self::Weekday,
     ];
 
-    /// The word for people.
+    /// Name of the field for people.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Minute => "minute",
@@ -30,7 +30,7 @@ impl Kind {
         }
     }
 
-    /// The lowest and the highest value a person may write.
+    /// Lowest and highest value that a person may write.
     pub(super) fn bounds(self) -> (u32, u32) {
         match self {
             Self::Minute => (0, 59),
@@ -41,7 +41,7 @@ impl Kind {
         }
     }
 
-    /// The value a name stands for: `jan`, `January`, `sun`, in any case.
+    /// Value of a name: `jan`, `January`, `sun`, in any case.
     pub(super) fn named(self, name: &str) -> Option<u32> {
         let lower = name.to_ascii_lowercase();
         let (names, first): (&[&str], u32) = match self {
@@ -81,11 +81,11 @@ const WEEKDAYS: [&str; 7] = [
     "saturday",
 ];
 
-/// One field: bit `n` is set where value `n` matches. Weekday 7 is stored as 0.
+/// One field: bit `n` is set if value `n` matches. Weekday 7 is stored as 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Set {
     pub(super) bits: u64,
-    /// The text began with `*` or `?`, which is what Vixie's rules look at.
+    /// True if the text begins with `*` or `?`, which Vixie's rules depend on.
     pub(super) star: bool,
 }
 
@@ -98,7 +98,7 @@ impl Set {
         (0..60).filter(move |value| self.has(*value))
     }
 
-    /// The field as the crate reads it, each value moved by `shift`; `*` where all `count` are set.
+    /// Field in the crate's syntax, each value shifted by `shift`; `*` if all `count` are set.
     fn canonical(self, count: u32, shift: u32) -> String {
         if self.bits.count_ones() == count {
             return "*".to_owned();
@@ -108,7 +108,7 @@ impl Set {
     }
 }
 
-/// The five fields.
+/// Fields of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Fields {
     pub(super) minute: Set,
@@ -119,17 +119,17 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Either day field may match, instead of both: true where neither began with a star.
+    /// True if either day field may match, instead of both: neither begins with a star.
     pub(super) fn either_day(&self) -> bool {
         !self.day.star && !self.weekday.star
     }
 
-    /// Real minutes count, not the wall clock: true where minute or hour began with a star.
+    /// True if real minutes count, not the wall clock: minute or hour begins with a star.
     pub(super) fn follows_real_time(&self) -> bool {
         self.minute.star || self.hour.star
     }
 
-    /// The crate's seven-field texts (Sunday is 1): one, or two of which the earlier wins.
+    /// Seven-field texts for the crate (Sunday is 1): one, or two of which the earlier match wins.
     pub(super) fn canonical(&self) -> Vec<String> {
         let minute = self.minute.canonical(60, 0);
         let hour = self.hour.canonical(24, 0);
@@ -145,7 +145,7 @@ impl Fields {
         vec![format!("0 {minute} {hour} {day} {month} {weekday} *")]
     }
 
-    /// True where some year has a day that matches: 31 February has none.
+    /// True if some year has a day that matches: 31 February has none.
     pub(super) fn occurs(&self) -> bool {
         const LONGEST: [u32; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
         let day_exists = (1..)

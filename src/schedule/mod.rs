@@ -1,7 +1,7 @@
-//! Reads five-field cron text and says when it falls due. Invariant: every schedule that parses occurs.
+//! Parses five-field cron text and computes due times. Invariant: every schedule that parses occurs.
 //!
-//! Pure: the time zone and the present moment are parameters. The rules are those of Vixie cron:
-//! when both day fields are restricted, either may match; weekdays 0 and 7 are both Sunday.
+//! Pure: the time zone and the current time are parameters. The rules are those of Vixie cron: if both day fields are
+//! restricted, either may match; weekdays 0 and 7 are both Sunday.
 
 mod due;
 #[cfg(test)]
@@ -24,7 +24,7 @@ use field::Fields;
 pub use due::{Because, End, MOST_ATTEMPTS, ON_TIME, Skipped, Taken, Verdict, WhySkipped, window};
 pub use oddity::Oddity;
 
-/// When something is due, as a person wrote it: `0 3 * * *`, `*/15 8-18 * * mon-fri`, `@daily`.
+/// Schedule as a person wrote it: `0 3 * * *`, `*/15 8-18 * * mon-fri`, `@daily`.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     source: String,
@@ -33,17 +33,17 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The first moment strictly after `after` at which this is due; `None` only beyond the year 2100.
+    /// Returns the first due time strictly after `after`; `None` only beyond the year 2100.
     ///
-    /// Where minute or hour starts with `*`, every real minute whose wall clock matches counts. A fixed
-    /// time that the clocks skip runs when they resume; one that they repeat runs once, on the first pass.
+    /// If minute or hour begins with `*`, every real minute whose wall clock matches counts. A fixed time that the
+    /// clocks skip runs when they resume; one that they repeat runs once, on the first pass.
     pub fn next_after(&self, tz: Tz, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         next::next_after(self, tz, after)
     }
 
-    /// The latest due moment in `(after, until]`: what a start or a late wake-up has to make good.
+    /// Returns the latest due time in `(after, until]`, which a start or a late wake-up has to catch up.
     ///
-    /// It visits every moment between; the caller keeps the span short, as `catch_up` does.
+    /// It visits every due time in between; the caller keeps the span short, as `catch_up` does.
     pub fn last_between(
         &self,
         tz: Tz,
@@ -59,7 +59,7 @@ impl Schedule {
         last
     }
 
-    /// The text it was read from.
+    /// Text it was parsed from.
     pub fn as_str(&self) -> &str {
         &self.source
     }
@@ -72,7 +72,7 @@ impl fmt::Display for Schedule {
 }
 
 impl PartialEq for Schedule {
-    /// Equal where the same moments are due, however they are written.
+    /// True if the same times are due, regardless of the text.
     fn eq(&self, other: &Self) -> bool {
         self.fields == other.fields
     }
@@ -104,16 +104,16 @@ impl FromStr for Schedule {
     }
 }
 
-/// Why a text is not a schedule.
+/// Reason that a text is not a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ScheduleError {
-    /// Where in the text the mistake begins, in bytes.
+    /// Offset of the mistake in the text, in bytes.
     pub offset: usize,
-    /// How many bytes are wrong.
+    /// Number of wrong bytes.
     pub length: usize,
-    /// What was refused.
+    /// Description of the mistake.
     pub message: String,
-    /// The way out, where there is one.
+    /// Hint, if one is known.
     pub hint: Option<String>,
 }

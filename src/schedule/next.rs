@@ -1,11 +1,11 @@
-//! Maps wall-clock matches to real moments across changes of the offset.
+//! Maps wall-clock matches to real times across changes of the offset.
 
 use chrono::{DateTime, Days, Duration, NaiveDateTime, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
 
 use super::Schedule;
 
-/// How many candidates a fold may repeat before the search gives up: a day of minutes, with room.
+/// Upper bound for the candidates that a repeated hour may yield: a day of minutes, with room.
 const CANDIDATES_MAX: usize = 4_000;
 
 pub(super) fn next_after(
@@ -27,7 +27,7 @@ pub(super) fn next_after(
     None
 }
 
-/// The next real minute whose wall clock matches, one stretch of constant offset at a time.
+/// Next real minute whose wall clock matches, one stretch of constant offset at a time.
 fn next_real(schedule: &Schedule, tz: Tz, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let mut start = after;
     let mut wall = local(tz, after);
@@ -42,7 +42,7 @@ fn next_real(schedule: &Schedule, tz: Tz, after: DateTime<Utc>) -> Option<DateTi
     }
 }
 
-/// The next match strictly after `wall` on a clock that never jumps.
+/// Next match strictly after `wall` on a clock that never jumps.
 fn next_wall(schedule: &Schedule, wall: NaiveDateTime) -> Option<NaiveDateTime> {
     let after = wall.and_utc();
     schedule
@@ -53,12 +53,12 @@ fn next_wall(schedule: &Schedule, wall: NaiveDateTime) -> Option<NaiveDateTime> 
         .map(|moment| moment.naive_utc())
 }
 
-/// The moment a wall clock shows `wall` for the first time, or resumes after having skipped it.
+/// First time at which a wall clock shows `wall`, or resumes after having skipped it.
 fn first_pass(tz: Tz, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
     if let Some(moment) = tz.from_local_datetime(&wall).earliest() {
         return Some(moment.with_timezone(&Utc));
     }
-    // The offset changes within a day of here; the skipped span ends at that moment.
+    // The offset changes within a day of here; the skipped span ends at that time.
     let before = wall.checked_sub_days(Days::new(2))?.and_utc();
     let mut change = before;
     let until = wall.checked_add_days(Days::new(2))?.and_utc();
@@ -70,7 +70,7 @@ fn first_pass(tz: Tz, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
     }
 }
 
-/// The first moment in `(from, to]` with another offset than `from`.
+/// First time in `(from, to]` with another offset than `from`.
 fn first_change(tz: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let known = offset(tz, from);
     let mut low = from;
@@ -84,7 +84,7 @@ fn first_change(tz: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<DateTi
     None
 }
 
-/// The second at which the offset of `low` gives way to that of `high`.
+/// Second at which the offset of `low` changes to that of `high`.
 fn bisect(tz: Tz, low: DateTime<Utc>, high: DateTime<Utc>) -> DateTime<Utc> {
     let known = offset(tz, low);
     let (mut low, mut high) = (low.timestamp(), high.timestamp());

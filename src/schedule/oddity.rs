@@ -1,4 +1,5 @@
-//! Says where a time zone makes a slot look odd. Invariant: it changes nothing about when a slot is.
+//! Explains a slot whose local time is unusual because of daylight saving. Invariant: it never changes the time of a
+//! slot.
 
 use std::fmt;
 
@@ -7,14 +8,14 @@ use chrono_tz::Tz;
 
 use super::Schedule;
 
-/// What is odd about a slot's local time.
+/// Peculiarity of a slot's local time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Oddity {
-    /// The clocks skip the time that was asked for; this is when they resume.
+    /// The clocks skip the requested time; the slot is when they resume.
     Skipped(Tz),
-    /// The clocks show this time twice on this day; this is the first.
+    /// The clocks show this time twice on this day; the slot is the first.
     First(Tz),
-    /// The clocks show this time twice on this day; this is the second.
+    /// The clocks show this time twice on this day; the slot is the second.
     Second(Tz),
 }
 
@@ -31,7 +32,7 @@ impl fmt::Display for Oddity {
 }
 
 impl Schedule {
-    /// What is odd about `slot`, one of this schedule's; `None` on ordinary days.
+    /// Peculiarity of `slot`, which belongs to this schedule; `None` on ordinary days.
     pub fn oddity(&self, tz: Tz, slot: DateTime<Utc>) -> Option<Oddity> {
         let local = slot.with_timezone(&tz);
         if let LocalResult::Ambiguous(first, _) = tz.from_local_datetime(&local.naive_local()) {

@@ -1,9 +1,9 @@
-//! Parses five-field cron text and macros; every refusal points into the text.
+//! Parses five-field cron text and macros; every error points into the text.
 
 use super::ScheduleError;
 use super::field::{Fields, Kind, Set};
 
-/// Longer text is refused: nobody writes it, and it bounds the work.
+/// Upper bound for the text, longer than a person would write; bounds the work.
 const TEXT_BYTES_MAX: usize = 512;
 
 const MACROS: [(&str, &str); 7] = [
@@ -16,7 +16,7 @@ const MACROS: [(&str, &str); 7] = [
     ("@annually", "0 0 1 1 *"),
 ];
 
-/// A piece of the text and where it begins.
+/// Piece of the text with its offset.
 #[derive(Clone, Copy)]
 struct Piece<'a> {
     text: &'a str,
@@ -118,7 +118,7 @@ fn field(word: Piece<'_>, kind: Kind) -> Result<Set, ScheduleError> {
     Ok(set)
 }
 
-/// One item of a list: `*`, `?`, `a`, `a-b`, each but the single value with an optional `/step`.
+/// Parses an item of a list: `*`, `?`, `a`, `a-b`, each except the single value with an optional `/step`.
 fn list_item(item: Piece<'_>, kind: Kind) -> Result<u64, ScheduleError> {
     let word = kind.word();
     if item.text.is_empty() {
@@ -211,7 +211,7 @@ fn value(piece: Piece<'_>, kind: Kind) -> Result<u32, ScheduleError> {
         })
 }
 
-/// A number of one to three digits; signs and blanks are refused.
+/// Parses a number of one to three digits; signs and blanks are rejected.
 fn number(text: &str) -> Option<u32> {
     let plain = (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten()

@@ -1,4 +1,4 @@
-//! Holds the parser and the calendar against a brute-force matcher, and lists the daylight-saving rules.
+//! Compares the parser and the calendar with a brute-force matcher, and lists the daylight-saving rules.
 
 use chrono::{DateTime, Datelike, Duration, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
@@ -14,7 +14,7 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-/// The next `count` moments as `tz` shows them, with the offset.
+/// Next `count` due times in `tz`, with the offset.
 fn runs(text: &str, tz: Tz, after: &str, count: usize) -> Vec<String> {
     let schedule = schedule(text);
     let mut now = at(after);
@@ -85,7 +85,7 @@ fn a_fixed_time_in_the_fold_runs_once_on_the_first_pass() {
         found,
         ["10-25 02:00+02", "10-25 03:00+01", "10-26 02:00+01"]
     );
-    // Asked during the second pass, it does not run again.
+    // During the second pass it does not run again.
     let found = runs("30 2 * * *", BERLIN, "2026-10-25T01:10:00Z", 1);
     assert_eq!(found, ["10-26 02:30+01"]);
 }
@@ -193,7 +193,7 @@ fn every_refusal_points_into_the_text_and_names_the_way_out() {
     schedule("0 0 29 2 *");
 }
 
-/// One field as text, and the same as the set of values it should match.
+/// One field as text, with the set of values it should match.
 fn field(low: u32, high: u32, wraps: bool) -> impl Strategy<Value = (String, Vec<u32>)> {
     let item = prop_oneof![
         Just((low, high, 1, 0)),
@@ -243,7 +243,7 @@ proptest! {
     ) {
         let text = format!("{} {} {} {} {}", minute.0, hour.0, day.0, month.0, weekday.0);
         let Ok(schedule) = text.parse::<Schedule>() else {
-            // Only an impossible date is refused.
+            // Only an impossible date is rejected.
             prop_assert!(text.parse::<Schedule>().unwrap_err().message.contains("never occurs"));
             return Ok(());
         };

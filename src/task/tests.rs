@@ -1,4 +1,4 @@
-//! Drives small tasks on a clock that is moved by hand.
+//! Drives small tasks on a manual clock.
 
 use std::sync::Mutex;
 
@@ -11,7 +11,7 @@ fn noon() -> DateTime<Utc> {
     "2026-11-22T12:00:00Z".parse().unwrap()
 }
 
-/// A task that notes when it was looked at and worked; it wants to be looked at each hour and works when asked to.
+/// Task that records its checks and runs; it wants a check each hour and runs the work it is given.
 #[derive(Default)]
 struct Hourly {
     looks: Mutex<Vec<DateTime<Utc>>>,
@@ -55,7 +55,7 @@ impl Bench {
         Driver::new(tasks, clock, self.activator.clone(), LONGEST_PAUSE)
     }
 
-    /// Drives, calling `each` in each round with its number, until it says that it is enough.
+    /// Drives, calling `each` in each round with its number, until it returns false.
     async fn drive(&self, mut each: impl FnMut(usize) -> bool) {
         let (_replace, replacements) = mpsc::channel(1);
         let mut round = 0;

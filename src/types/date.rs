@@ -1,4 +1,4 @@
-//! Names days and ISO weeks.
+//! Represents days and ISO weeks.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,12 +7,12 @@ use chrono::{Datelike, Days, NaiveDate, Weekday};
 
 use super::Refused;
 
-/// A calendar day in the agent's time zone, written `YYYY-MM-DD`.
+/// Calendar day in the agent's time zone, written `YYYY-MM-DD`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BackupDate(pub NaiveDate);
 
 impl BackupDate {
-    /// The day `days` before this one.
+    /// Returns the day `days` before this one.
     pub fn minus_days(self, days: u64) -> Self {
         Self(
             self.0
@@ -21,7 +21,7 @@ impl BackupDate {
         )
     }
 
-    /// The day `days` after this one.
+    /// Returns the day `days` after this one.
     pub fn plus_days(self, days: u64) -> Self {
         Self(
             self.0
@@ -30,12 +30,12 @@ impl BackupDate {
         )
     }
 
-    /// The day of the week.
+    /// Returns the day of the week.
     pub fn weekday(self) -> Weekday {
         self.0.weekday()
     }
 
-    /// The ISO week this day belongs to.
+    /// Returns the ISO week of this day.
     pub fn week(self) -> IsoWeek {
         let week = self.0.iso_week();
         IsoWeek {
@@ -63,7 +63,7 @@ impl FromStr for BackupDate {
     }
 }
 
-/// The day that ten bytes spell, and nothing else: an inventory has hundreds of thousands to read.
+/// Parses exactly ten bytes; without general date parsing, because an inventory has hundreds of thousands of dates.
 fn day(text: &[u8]) -> Option<NaiveDate> {
     let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else {
         return None;
@@ -72,7 +72,7 @@ fn day(text: &[u8]) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(year, decimal(&[m1, m2])?, decimal(&[d1, d2])?)
 }
 
-/// The number that a few digits spell; `None` where one is no digit.
+/// Parses a few digits; `None` if one is no digit.
 pub(super) fn decimal(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |number, digit| {
         digit
@@ -83,7 +83,7 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u32> {
 
 super::text_serde!(BackupDate);
 
-/// An ISO 8601 week, written `GGGG-Www`: Sunday 2027-01-03 lies in `2026-W53`.
+/// ISO 8601 week, written `GGGG-Www`: Sunday 2027-01-03 lies in `2026-W53`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IsoWeek {
     year: i32,
@@ -91,18 +91,18 @@ pub struct IsoWeek {
 }
 
 impl IsoWeek {
-    /// The week's Monday.
+    /// Returns the Monday of the week.
     pub fn first_day(self) -> BackupDate {
         self.day(Weekday::Mon)
     }
 
-    /// The week's Sunday.
+    /// Returns the Sunday of the week.
     pub fn last_day(self) -> BackupDate {
         self.day(Weekday::Sun)
     }
 
     fn day(self, weekday: Weekday) -> BackupDate {
-        // Only at the end of time does a week lack a day.
+        // Only the last representable week lacks days.
         BackupDate(
             NaiveDate::from_isoywd_opt(self.year, self.week, weekday).unwrap_or(NaiveDate::MAX),
         )

@@ -1,19 +1,19 @@
-//! Names what can happen that people should hear of.
+//! Defines the kinds of events for people.
 
 use std::fmt;
 
-/// What happened, for the words of an alert.
+/// Kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EventKind {
-    /// A backup job began. Heartbeats alone hear of it.
+    /// A backup job began. Only heartbeat sinks get it.
     BackupStarted,
     /// A backup job ended and no database failed.
     BackupCompleted,
     /// A backup job ended and at least one database failed.
     BackupFailed,
-    /// A week was packed.
+    /// A week was archived.
     WeeklyCompleted,
-    /// A week was not packed: the next archive holds it, too.
+    /// A week was not archived: the next archive contains it, too.
     WeeklySkipped,
     /// A database has had no good copy for too long.
     StaleBackup,
@@ -23,9 +23,9 @@ pub enum EventKind {
     SizeIncrease,
     /// A table lost most of its rows, or is gone.
     RowsDropped,
-    /// A database's schema is another one than in the copy before.
+    /// A database's schema differs from that of the previous copy.
     SchemaChanged,
-    /// A copy does not carry something of its source, and the copy before did, or did not say so.
+    /// A copy lacks something of its source that the previous copy had, or did not report.
     NewExceptions,
     /// A copy has another form than the one before: SQL text or an image.
     FormChanged,
@@ -33,32 +33,32 @@ pub enum EventKind {
     SuspectCopy,
     /// A database failed several times in a row.
     ConsecutiveFailures,
-    /// A stored object is not what was stored.
+    /// A stored object has other bytes than were stored.
     VerifyFailed,
-    /// The newest copy of a database did not come back in a rehearsal, or not from everywhere.
+    /// The newest copy of a database could not be restored in a drill, or not from every storage.
     DrillFailed,
-    /// Expiry deletes nothing of a database until a person looked.
+    /// Expiry deletes nothing of a database until a person acknowledges.
     ExpiryRefused,
     /// A storage holds objects under our keys without a manifest.
     UntrackedObjects,
     /// A storage lost an object.
     MissingObject,
-    /// A configuration was not taken, or the daemon could not start with it.
+    /// A configuration was rejected, or the daemon could not start with it.
     ConfigRejected,
     /// The account has a D1 database that no `[[database]]` names.
     UnprotectedDatabase,
-    /// The API is used, or tried, in a way that is not usual.
+    /// The API is used, or tried, in an unusual way.
     UnusualAccess,
-    /// A key of the API is older than it should be.
+    /// An API key is older than it should be.
     KeyIsOld,
-    /// Somebody tries whether alerts arrive.
+    /// Test of the delivery of alerts.
     Test,
-    /// Something that was told of is over.
+    /// A reported condition has ended.
     Resolved,
 }
 
 impl EventKind {
-    /// All of them, in the order of the documentation.
+    /// All kinds, in the order of the documentation.
     pub const ALL: [Self; 25] = [
         Self::BackupStarted,
         Self::BackupCompleted,
@@ -87,7 +87,7 @@ impl EventKind {
         Self::Resolved,
     ];
 
-    /// The word the catalog stores and alerts carry.
+    /// Word in the catalog and in alerts.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BackupStarted => "backup_started",
@@ -118,7 +118,7 @@ impl EventKind {
         }
     }
 
-    /// The same for people, without any name or number: it may stand in a message that tells nothing else.
+    /// Title for people, without any name or number: it may appear in a redacted message.
     pub fn title(self) -> &'static str {
         match self {
             Self::BackupStarted => "Backup started",

@@ -1,92 +1,92 @@
-//! Describes a database's content so that a restored copy can be held against its source.
+//! Describes a database's content, so that a restored copy can be compared with its source.
 
 use std::fmt;
 
 use super::{ContentHash, Sha256};
 use crate::quote::line;
 
-/// What one table held.
+/// Content of one table.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TableEvidence {
-    /// The table's name, as the schema spells it.
+    /// Name of the table, as the schema spells it.
     pub name: String,
-    /// How many rows it has.
+    /// Number of rows.
     pub rows: u64,
-    /// A digest over every rowid and every value's type and bytes, in key order. `None` where the content is
-    /// not part of the dump: see `omitted`.
+    /// Digest over every rowid and every value's type and bytes, in key order. `None` if the content is not part of the
+    /// dump: see `omitted`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hash: Option<ContentHash>,
-    /// Why the rows are not in the dump: `skip_data`, a contentless index, an unknown module. `None` where
-    /// they are.
+    /// Reason that the rows are not in the dump: `skip_data`, a contentless index, an unknown module. `None` if they
+    /// are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub omitted: Option<String>,
 }
 
-/// Everything about a source that its restored copy must equal.
+/// Facts about a source that its restored copy must equal.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SourceEvidence {
     /// One entry per dumped table, in the dump's order.
     pub tables: Vec<TableEvidence>,
-    /// A digest over type, name, table and text of every schema entry.
+    /// Digest over type, name, table and text of every schema entry.
     pub schema: Sha256,
     /// `PRAGMA user_version`.
     pub user_version: i64,
     /// `PRAGMA application_id`.
     pub application_id: i64,
-    /// How many rows `PRAGMA foreign_key_check` reports. D1 refuses such rows on import.
+    /// Number of rows that `PRAGMA foreign_key_check` reports. D1 rejects such rows on import.
     pub foreign_key_violations: u64,
 }
 
 impl SourceEvidence {
-    /// The rows of all tables.
+    /// Number of rows of all tables.
     pub fn total_rows(&self) -> u64 {
-        // A manifest may say anything.
+        // A manifest may contain any numbers, so the sum saturates.
         let rows = self.tables.iter().map(|table| table.rows);
         rows.fold(0, u64::saturating_add)
     }
 
-    /// One digest over the whole evidence: equal for equal content, whenever it was dumped.
+    /// Digest over the whole evidence: equal for equal content, regardless of when it was dumped.
     pub fn content_hash(&self) -> Sha256 {
         let text = serde_json::to_vec(self).expect("evidence has only text keys");
         Sha256::of(&text)
     }
 }
 
-/// Something of the source that its copy does not carry, or not equally. A copy with exceptions never gets proof A.
+/// Part of the source that its copy does not carry, or not equally. A copy with exceptions never gets class A.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Exception {
-    /// The table, index, view, trigger or setting, as the schema spells it.
+    /// Table, index, view, trigger or setting, as the schema spells it.
     pub object: String,
-    /// What about it.
+    /// Kind of difference.
     pub kind: ExceptionKind,
-    /// Why, as a sentence without its end.
+    /// Reason, as a sentence without its period.
     pub reason: String,
 }
 
-/// In which way a copy differs from its source.
+/// Kinds of differences between a copy and its source.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum ExceptionKind {
-    /// A schema entry that the copy lacks.
+    /// Schema entry that the copy lacks.
     Missing,
-    /// A table whose rows, or some of them, the copy lacks.
+    /// Table of which the copy lacks rows.
     Rows,
     /// Values that the copy has in another form, or not at all.
     Values,
-    /// A search index that the copy lacks, or has with other content.
+    /// Search index that the copy lacks, or has with other content.
     Index,
-    /// A schema entry whose text is another one.
+    /// Schema entry whose text differs.
     Schema,
-    /// A setting of the file.
+    /// Setting of the file.
     Setting,
-    /// Rows that the source's own schema would refuse; the copy has them as they are.
+    /// Rows that violate the source's own schema; the copy has them unchanged.
     BreaksSchema,
 }
 
 impl ExceptionKind {
-    /// What it means, for people: what follows `table ...`.
+    /// Predicate for people, to follow `table ...`.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Missing => "is missing",
@@ -112,39 +112,39 @@ impl fmt::Display for Exception {
     }
 }
 
-/// What the independent check found when it held the restored copy against the source.
+/// Results of the independent check, which compared the restored copy with the source.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CheckFacts {
-    /// Rows of `sqlite_schema` that were compared.
+    /// Number of compared rows of `sqlite_schema`.
     pub schema_entries: u64,
-    /// Tables whose rows were counted on both sides, shadow tables among them.
+    /// Number of tables whose rows were counted on both sides, shadow tables included.
     pub tables: u64,
-    /// Rows that were counted.
+    /// Number of counted rows.
     pub rows: u64,
-    /// Digest of the source's inventory; an image's is that of its pages.
+    /// Digest of the source's inventory; for an image, of its pages.
     pub digest: Sha256,
-    /// What SQLite's own check says of the source in the same snapshot. `None`: it was not asked.
+    /// Result of SQLite's own check of the source in the same snapshot. `None`: it was not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
 }
 
-/// What SQLite's own check of a whole file says.
+/// Result of SQLite's own check of a whole file.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// Nothing is wrong.
+    /// No damage.
     Ok,
-    /// Pages or indexes contradict each other: what SQLite says, at most some lines of it.
+    /// Pages or indexes are inconsistent: messages of SQLite, at most some lines.
     Damaged(Vec<String>),
 }
 
-/// How well a copy is proven; `A` and `B` count as backups.
+/// Proof of a copy, in classes; `A` and `B` count as backups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum EvidenceClass {
-    /// The copy holds everything that the source holds, with equal values; a check that shares no code with what read
-    /// and wrote it confirmed that on the restored copy.
+    /// The copy contains everything that the source contains, with equal values; a check that shares no code with
+    /// reader and writer confirmed that on the restored copy.
     A,
-    /// Restored and compared, with exceptions, or with a source that changed meanwhile; what differs is named.
+    /// Restored and compared, with exceptions, or with a source that changed meanwhile; the differences are named.
     B,
     /// Restored and consistent, with nothing to compare it with.
     C,
@@ -153,16 +153,15 @@ pub enum EvidenceClass {
 }
 
 impl EvidenceClass {
-    /// All of them, the best first.
+    /// All classes, the best first.
     pub const ALL: [Self; 4] = [Self::A, Self::B, Self::C, Self::S];
 
-    /// Whether a copy of this class counts as a backup.
+    /// True if a copy of this class counts as a backup.
     pub fn counts(self) -> bool {
         matches!(self, Self::A | Self::B)
     }
 
-    /// What the proof is worth, for people: the class, and that an older version checked it where no independent check
-    /// did.
+    /// Describes the proof for people: the class, and that an older version checked it if no independent check did.
     pub fn proof(self, is_checked: bool) -> String {
         match self {
             Self::A | Self::B if !is_checked => {
@@ -172,7 +171,7 @@ impl EvidenceClass {
         }
     }
 
-    /// The letter and what it means, for people.
+    /// Describes the class for people: its letter and meaning.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::A => "A: restored, every row and value equal to the source",

@@ -1,4 +1,4 @@
-//! Computes and prints digests.
+//! Computes and formats digests.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,18 +7,18 @@ use sha2::Digest;
 
 use super::Refused;
 
-/// A SHA-256 digest, written as 64 lower-case hexadecimal digits.
+/// SHA-256 digest, written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sha256([u8; 32]);
 
-/// A BLAKE3 digest of a table's rows, written as 64 lower-case hexadecimal digits.
+/// BLAKE3 digest of a table's rows, written as 64 lower-case hexadecimal digits.
 ///
-/// Rows are digested while they are read, where SHA-256 would be the slowest part.
+/// Rows are digested while they are read, and SHA-256 would be the slowest part there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContentHash([u8; 32]);
 
 impl Sha256 {
-    /// The digest of bytes that are at hand.
+    /// Returns the digest of bytes in memory.
     pub fn of(bytes: &[u8]) -> Self {
         let mut hasher = Hasher::default();
         hasher.update(bytes);
@@ -32,7 +32,7 @@ impl From<[u8; 32]> for ContentHash {
     }
 }
 
-/// Writes and reads a digest as hexadecimal digits.
+/// Formats and parses a digest as hexadecimal digits.
 macro_rules! hexadecimal {
     ($type:ident, $what:literal) => {
         impl fmt::Display for $type {
@@ -68,7 +68,7 @@ macro_rules! hexadecimal {
 hexadecimal!(Sha256, "SHA-256");
 hexadecimal!(ContentHash, "content hash");
 
-/// A SHA-256 over bytes that arrive piece by piece, and their count.
+/// SHA-256 over bytes that arrive in pieces, and their count.
 #[derive(Clone, Default)]
 pub struct Hasher {
     state: sha2::Sha256,
@@ -76,18 +76,18 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// Takes in the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.state.update(bytes);
         self.seen_bytes += bytes.len() as u64;
     }
 
-    /// How many bytes were taken in.
+    /// Number of bytes added.
     pub fn seen_bytes(&self) -> u64 {
         self.seen_bytes
     }
 
-    /// The digest of everything taken in.
+    /// Returns the digest of all bytes added.
     pub fn finish(self) -> Sha256 {
         Sha256(self.state.finalize().into())
     }

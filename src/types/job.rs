@@ -1,16 +1,16 @@
-//! Names a backup job and what started it.
+//! Identifies a backup job and its trigger.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::Refused;
 
-/// The id of one job: a random UUID.
+/// Id of one job: a random UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct JobId(uuid::Uuid);
 
 impl JobId {
-    /// A new id that no other job has.
+    /// Returns a new random id.
     pub fn random() -> Self {
         Self(uuid::Uuid::new_v4())
     }
@@ -36,7 +36,7 @@ impl FromStr for JobId {
 
 super::text_serde!(JobId);
 
-/// What started a job; the catalog's `trigger_type`.
+/// Trigger of a job; the catalog's `trigger_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trigger {
@@ -47,7 +47,7 @@ pub enum Trigger {
 }
 
 impl Trigger {
-    /// The word the catalog stores.
+    /// Word stored in the catalog.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Scheduled => "scheduled",

@@ -1,4 +1,5 @@
-//! Names objects in a store. Invariant: a key is one of the forms below, so it can never leave its folder.
+//! Represents keys of objects in a store. Invariant: a key has one of the forms below, so that it never leaves its
+//! folder.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -14,18 +15,18 @@ use super::{BackupDate, Compression, DatabaseName, IsoWeek, Refused};
 const RULE: &str = "keys are daily/YYYY-MM-DD/<db>[~HHMMSSZ].sql or .sqlite [.gz|.zst], \
                     weekly/GGGG-Www.tar.gz, or manifests/ and one of these with .json";
 
-/// What a copy is: the text after its database's name in a key.
+/// Form of a copy, which determines the suffix of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum CopyForm {
-    /// SQL text that makes the database anew.
+    /// SQL text that recreates the database.
     #[default]
     Sql,
-    /// The pages of a SQLite file as they were.
+    /// Pages of a SQLite file, unchanged.
     Image,
 }
 
 impl CopyForm {
-    /// The word in JSON: `sql` or `image`.
+    /// Word in JSON: `sql` or `image`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sql => "sql",
@@ -33,7 +34,7 @@ impl CopyForm {
         }
     }
 
-    /// What it is, for people: what follows `the copy is`.
+    /// Description for people, to follow `the copy is`.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Sql => "SQL text",
@@ -41,7 +42,7 @@ impl CopyForm {
         }
     }
 
-    /// What follows the name in a key: `.sql` or `.sqlite`.
+    /// Suffix after the name in a key: `.sql` or `.sqlite`.
     pub fn suffix(self) -> &'static str {
         match self {
             Self::Sql => ".sql",
@@ -50,41 +51,41 @@ impl CopyForm {
     }
 }
 
-/// What a key names.
+/// Kind of object that a key names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeyKind {
-    /// One database's dump of one day.
+    /// Dump of one database of one day.
     Daily {
         /// The day.
         date: BackupDate,
         /// The database.
         database: DatabaseName,
-        /// The UTC time that tells a later copy from the day's first one.
+        /// UTC time that distinguishes a later copy from the day's first one.
         time: Option<NaiveTime>,
-        /// What it is.
+        /// Form of the copy.
         form: CopyForm,
-        /// How it is compressed.
+        /// Compression.
         compression: Compression,
     },
-    /// One week's archive.
+    /// Archive of one week.
     Weekly {
         /// The week.
         week: IsoWeek,
     },
-    /// The commit record of another object.
+    /// Commit record of another object.
     Manifest {
-        /// The object's key.
+        /// Key of that object.
         of: Box<ObjectKey>,
     },
-    /// What says which installation, and which run of it, works in a place.
+    /// Claim: states which installation, and which run of it, uses a storage.
     Claim {
-        /// Its number; the highest one counts.
+        /// Number of the claim; the highest one is in effect.
         number: u64,
     },
 }
 
-/// The key of an object in a store. Its text says all that its kind does, so it is compared by its text alone; a clone
-/// shares it, for an inventory may have many.
+/// Key of an object in a store. Its text determines its kind, so it is compared by text only; clones share the text,
+/// because an inventory may contain many.
 #[derive(Debug, Clone)]
 pub struct ObjectKey {
     text: Arc<str>,
@@ -118,7 +119,7 @@ impl Ord for ObjectKey {
 }
 
 impl ObjectKey {
-    /// The key of a daily dump; `time` (UTC) tells a later copy of the same day from the first.
+    /// Returns the key of a daily dump; `time` (UTC) distinguishes a later copy of the same day from the first.
     pub fn daily(
         date: BackupDate,
         database: &DatabaseName,
@@ -129,41 +130,41 @@ impl ObjectKey {
         Self::from_kind(KeyKind::Daily {
             date,
             database: database.clone(),
-            // The text has whole seconds, and a key is equal to what its text says.
+            // The text has whole seconds, and a key must equal the one parsed from its text.
             time: time.and_then(|time| time.with_nanosecond(0)),
             form,
             compression,
         })
     }
 
-    /// The key of a week's archive.
+    /// Returns the key of a week's archive.
     pub fn weekly(week: IsoWeek) -> Self {
         Self::from_kind(KeyKind::Weekly { week })
     }
 
-    /// The key of the claim with this number.
+    /// Returns the key of the claim with this number.
     pub fn claim(number: u64) -> Self {
         Self::from_kind(KeyKind::Claim { number })
     }
 
-    /// The key of this object's commit record.
+    /// Returns the key of this object's commit record.
     pub fn manifest(&self) -> Self {
         Self::from_kind(KeyKind::Manifest {
             of: Box::new(self.clone()),
         })
     }
 
-    /// The key as stores spell it.
+    /// Text of the key in stores.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What the key names.
+    /// Kind of object that the key names.
     pub fn kind(&self) -> &KeyKind {
         &self.kind
     }
 
-    /// What the copy of this key is; an archive has no form of its own.
+    /// Form of the copy of this key; archives and claims, which have none, give [`CopyForm::Sql`].
     pub fn form(&self) -> CopyForm {
         match &self.kind {
             KeyKind::Daily { form, .. } => *form,
@@ -206,7 +207,7 @@ impl FromStr for ObjectKey {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        // Each part has one spelling, so the text is the one that its kind would get.
+        // Each part has one spelling, so the text equals the one generated from its kind.
         let kind = parse_kind(text).ok_or_else(|| Refused {
             what: "object key",
             value: text.to_owned(),
@@ -237,7 +238,7 @@ fn parse_kind(text: &str) -> Option<KeyKind> {
         return Some(KeyKind::Weekly { week });
     }
     let (date, file) = text.strip_prefix("daily/")?.split_once('/')?;
-    // No database's name has a dot.
+    // Database names contain no dot.
     let (stem, suffix) = file.split_once('.')?;
     let (form, suffix) = [CopyForm::Image, CopyForm::Sql]
         .into_iter()

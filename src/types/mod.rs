@@ -1,4 +1,4 @@
-//! Names the things all rooms share. Invariant: a value of these types was checked when it was made; no I/O.
+//! Defines types that all modules share. Invariant: a value of these types was validated when it was created; no I/O.
 
 mod archive;
 mod date;
@@ -28,7 +28,7 @@ use chrono::{DateTime, Utc};
 
 use crate::quote;
 
-/// How the bytes of a stored dump are compressed.
+/// Compression of a stored dump.
 #[derive(
     Debug,
     Clone,
@@ -44,7 +44,7 @@ use crate::quote;
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// Plain SQL text.
+    /// Uncompressed.
     #[default]
     None,
     /// One gzip member, RFC 1952.
@@ -54,7 +54,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// What follows `.sql` in an object's key: empty, `.gz` or `.zst`.
+    /// Suffix after `.sql` or `.sqlite` in an object's key: empty, `.gz` or `.zst`.
     pub fn suffix(self) -> &'static str {
         match self {
             Self::None => "",
@@ -64,25 +64,25 @@ impl Compression {
     }
 }
 
-/// A value that was refused, with the rule it breaks.
+/// Error for an invalid value, with the rule that it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} `{}` is not valid: {rule}", quote::name(.value))]
 pub struct Refused {
-    /// The kind of value, such as `database name`.
+    /// Kind of value, such as `database name`.
     pub what: &'static str,
-    /// The value as it was given.
+    /// Value as given.
     pub value: String,
-    /// What a valid one looks like.
+    /// Description of a valid value.
     pub rule: &'static str,
 }
 
-/// A moment as manifests write it, RFC 3339.
+/// Parses a time as in manifests, RFC 3339.
 fn moment(text: &str) -> Option<DateTime<Utc>> {
     let time = DateTime::parse_from_rfc3339(text).ok()?;
     Some(time.to_utc())
 }
 
-/// Serializes and reads a type through its `Display` and `FromStr`.
+/// Serializes and deserializes a type through its `Display` and `FromStr`.
 macro_rules! text_serde {
     ($type:ty) => {
         impl serde::Serialize for $type {

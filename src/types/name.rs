@@ -1,4 +1,4 @@
-//! Names a database and ranks it.
+//! Represents a database's name and its priority.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use super::Refused;
 
-/// The name of a configured database: `[a-z0-9][a-z0-9_-]{0,63}`.
+/// Name of a configured database: `[a-z0-9][a-z0-9_-]{0,63}`.
 ///
-/// It stands in object keys, file names and metrics, so nothing else is let in.
+/// It is part of object keys, file names and metrics, so no other characters are accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DatabaseName(Arc<str>);
 
 impl DatabaseName {
-    /// The longest name, in bytes.
+    /// Longest name, in bytes.
     pub const MAX_BYTES: usize = 64;
 
-    /// The name as text.
+    /// Name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -51,7 +51,7 @@ impl fmt::Display for DatabaseName {
 
 super::text_serde!(DatabaseName);
 
-/// The order in which databases are exported and restored.
+/// Priority of a database in export and restore.
 #[derive(
     Debug,
     Clone,

@@ -1,8 +1,8 @@
-//! Counts bytes and prints numbers for people.
+//! Formats byte counts and numbers for people.
 
 use std::fmt;
 
-/// A number of bytes. `Display` rounds for people (`212 KB`), as the spec's API does: 1 KB is 1,024 bytes.
+/// Number of bytes. `Display` rounds for people (`212 KB`), as the specification's API does: 1 KB is 1,024 bytes.
 #[derive(
     Debug,
     Clone,
@@ -35,7 +35,7 @@ impl fmt::Display for ByteCount {
     }
 }
 
-/// A whole number with a comma between groups of three digits: `1,234`.
+/// Formats a whole number with a comma between groups of three digits: `1,234`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -48,8 +48,8 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// A number of things as a person writes it: `1 table`, `1,234 tables`, `2 daily copies`. Every message that counts
-/// asks here.
+/// Formats a number with its unit in singular or plural: `1 table`, `1,234 tables`, `2 daily copies`. Every message
+/// with a count uses it.
 pub fn counted(count: impl TryInto<u64>, unit: &str) -> String {
     match whole(count) {
         1 => format!("1 {unit}"),
@@ -57,12 +57,12 @@ pub fn counted(count: impl TryInto<u64>, unit: &str) -> String {
     }
 }
 
-/// So many of all: `1 of 1 database`, `2 of 6 databases`.
+/// Formats a part of a total: `1 of 1 database`, `2 of 6 databases`.
 pub fn share(part: impl TryInto<u64>, all: impl TryInto<u64>, unit: &str) -> String {
     format!("{} of {}", grouped(whole(part)), counted(all, unit))
 }
 
-/// The word that goes with so many: `either(1, "is", "are")`.
+/// Returns `one` for a count of 1, else `many`: `either(1, "is", "are")`.
 pub fn either<'a>(count: impl TryInto<u64>, one: &'a str, many: &'a str) -> &'a str {
     match whole(count) {
         1 => one,
@@ -70,12 +70,12 @@ pub fn either<'a>(count: impl TryInto<u64>, one: &'a str, many: &'a str) -> &'a 
     }
 }
 
-/// What is beyond a `u64` is no count of anything.
+/// Converts a count; one beyond `u64` becomes `u64::MAX`.
 fn whole(count: impl TryInto<u64>) -> u64 {
     count.try_into().unwrap_or(u64::MAX)
 }
 
-/// More than one of it, by the rules of the words that are counted here.
+/// Plural of a unit, by the rules of the words that are used here.
 fn plural(unit: &str) -> String {
     let consonant_before_y = unit
         .strip_suffix('y')

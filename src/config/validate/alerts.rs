@@ -21,7 +21,7 @@ pub fn events() -> impl Iterator<Item = &'static str> {
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
-/// From nothing to all of it.
+/// Range of a part: from none to all.
 const PART: RangeInclusive<f64> = 0.0..=1.0;
 
 const DEFAULTS: Thresholds = Thresholds {
@@ -33,7 +33,7 @@ const DEFAULTS: Thresholds = Thresholds {
     consecutive_failures: 3,
 };
 
-/// The keys of a threshold table: those of `[alerts]` or of one database.
+/// Keys of a threshold table: those of `[alerts]` or of one database.
 struct RawThresholds<'a> {
     stale_after: &'a Option<At<String>>,
     warn_after: &'a Option<At<String>>,
@@ -44,7 +44,7 @@ struct RawThresholds<'a> {
 }
 
 impl Checker<'_> {
-    /// The thresholds of `[alerts]`.
+    /// Thresholds of `[alerts]`.
     pub(super) fn thresholds(&mut self, raw: &RawAlerts) -> Thresholds {
         let raw = RawThresholds {
             stale_after: &raw.stale_after,
@@ -57,7 +57,7 @@ impl Checker<'_> {
         self.threshold_table(&raw, DEFAULTS)
     }
 
-    /// The thresholds of one database.
+    /// Thresholds of one database.
     pub(super) fn own_thresholds(&mut self, raw: &RawDatabase, base: Thresholds) -> Thresholds {
         let raw = RawThresholds {
             stale_after: &raw.stale_after,
@@ -120,7 +120,7 @@ impl Checker<'_> {
         default
     }
 
-    /// The tables that have a threshold of their own.
+    /// Tables with a threshold of their own.
     pub(super) fn table_thresholds(
         &mut self,
         raw: &BTreeMap<String, At<f64>>,
@@ -204,7 +204,7 @@ impl Checker<'_> {
         })
     }
 
-    /// The one key that says where the sink leads.
+    /// The one key that gives the sink's kind and URL.
     fn target(
         &mut self,
         table: &Range<usize>,

@@ -14,10 +14,10 @@ use crate::schedule::Schedule;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Stands instead of a schedule where a job is switched off.
+/// Word for a job that is switched off.
 const NEVER: &str = "never";
 
-/// A shorter time limit is a typing mistake: a connection alone takes as long.
+/// Shortest time limit: a shorter one is a typing mistake, because a connection alone takes as long.
 pub(super) const TIMEOUT_LEAST: Duration = Duration::from_secs(1);
 
 impl Checker<'_> {
@@ -70,7 +70,7 @@ impl Checker<'_> {
             .unwrap_or_else(|| default.parse().expect("the defaults are tested"))
     }
 
-    /// A job that can be switched off.
+    /// Schedule of a job that can be switched off; `None`: it is.
     fn optional_job(
         &mut self,
         key: &str,
@@ -139,7 +139,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A script's path; the file must be there.
+    /// Path of a script; the file must exist.
     pub(super) fn script(&mut self, raw: &At<String>) -> PathBuf {
         let path = self.path(raw);
         if !self.env.is_file(&path) {
@@ -163,7 +163,7 @@ impl Checker<'_> {
     }
 }
 
-/// The values of a list without their places.
+/// Values of a list without their places.
 pub(super) fn texts(list: &[At<String>]) -> Vec<String> {
     list.iter().map(|item| item.value.clone()).collect()
 }

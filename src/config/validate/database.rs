@@ -11,7 +11,7 @@ use crate::config::model::{
 use crate::config::raw::{At, RawConfig, RawDatabase};
 use crate::types::DatabaseName;
 
-/// What to say of a file that is to be worked with and names no database: the mistake, and the way out.
+/// Message and hint for a file that names no database although the operation needs one.
 pub(crate) const NO_DATABASE: (&str, &str) = (
     "the file names no database",
     "add one: `patina add NAME --sqlite PATH` or `patina add NAME --d1 UUID`",
@@ -19,7 +19,7 @@ pub(crate) const NO_DATABASE: (&str, &str) = (
 
 const EITHER: &str = "write either `d1 = \"<uuid>\"` or `sqlite = \"<path>\"`";
 
-/// Where names and sources were first seen.
+/// First occurrences of names and sources.
 #[derive(Default)]
 struct Seen {
     names: HashMap<String, Range<usize>>,
@@ -28,7 +28,7 @@ struct Seen {
 }
 
 impl Checker<'_> {
-    /// The databases by priority, in file order within.
+    /// Databases by priority, in file order within.
     pub(super) fn databases(
         &mut self,
         raw: &RawConfig,
@@ -177,7 +177,7 @@ impl Checker<'_> {
         Some(SourceSpec::Sqlite(self.path(raw)))
     }
 
-    /// An image holds every row.
+    /// Rejects `skip_data` for an image, which contains every row.
     fn image_without_rows(&mut self, database: &RawDatabase) {
         let word = database.method.as_ref();
         let Some(word) = word.filter(|word| word.value == MethodWord::Image) else {
@@ -193,7 +193,7 @@ impl Checker<'_> {
         }
     }
 
-    /// D1 without an account is told once, at the first database that needs it.
+    /// Reports D1 without an account once, at the first database that needs it.
     fn needs_cloudflare(&mut self, raw: &RawConfig, database: &RawDatabase, seen: &mut Seen) {
         let Some(d1) = &database.d1 else { return };
         if raw.cloudflare.is_some() || seen.told_cloudflare {
@@ -205,7 +205,7 @@ impl Checker<'_> {
     }
 }
 
-/// Names of databases, each once; whether they are any is checked with all of them at hand.
+/// Names of databases, each once; whether they exist is checked once all are known.
 fn named(list: &[At<String>]) -> Vec<DatabaseName> {
     let mut names: Vec<DatabaseName> = Vec::new();
     for name in list.iter().filter_map(|item| item.value.parse().ok()) {

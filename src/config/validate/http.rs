@@ -12,16 +12,16 @@ use crate::config::model::{Access, ApiKey, Http, Opening};
 use crate::config::network::Network;
 use crate::config::raw::{At, RawAccess, RawHttp, RawKey};
 
-/// As the specification wants it: every 90 days, or at once if compromised.
+/// Rotation period of the specification: every 90 days, or at once if compromised.
 const ROTATE_AFTER: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// Nobody replaces keys more often than once a day.
+/// Shortest rotation period.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
 
 impl Checker<'_> {
-    /// `None` where the address to listen on is wrong.
+    /// Checks `[http]`. `None`: the address to listen on is wrong.
     pub(super) fn http(&mut self, raw: &RawHttp) -> Option<Http> {
         let listen = match &raw.listen {
             None => Some(LISTEN),
@@ -61,7 +61,7 @@ impl Checker<'_> {
         })
     }
 
-    /// A name as browsers send it, without a port: that is not what tells one site from another here.
+    /// Host name as browsers send it, without the port, which does not distinguish sites here.
     fn host(&mut self, raw: &At<String>) -> Option<String> {
         let text = raw.value.trim().to_ascii_lowercase();
         let bare = text.trim_start_matches('[').trim_end_matches(']');
@@ -84,7 +84,7 @@ impl Checker<'_> {
         None
     }
 
-    /// What everybody may read.
+    /// Endpoint that is readable without authentication.
     fn opening(&mut self, raw: &At<String>) -> Option<Opening> {
         let text = raw.value.trim().trim_start_matches('/');
         let known = Opening::ALL.into_iter();
@@ -124,7 +124,7 @@ impl Checker<'_> {
         parsed
     }
 
-    /// Anybody who reaches a public address could read every status and trigger jobs.
+    /// Rejects a public address without authentication: anybody could read every status and trigger jobs.
     fn open_to_all(&mut self, raw: &RawHttp, listen: SocketAddr) {
         let has_auth = raw.access.is_some() || !raw.key.is_empty() || !raw.allow_ips.is_empty();
         let Some(at) = &raw.listen else { return };

@@ -1,6 +1,7 @@
-//! Turns what was typed into what it means. Invariant: it always goes on to the end, so every mistake is told.
+//! Converts the typed configuration into its meaning. Invariant: it always runs to the end, so that every mistake is
+//! reported.
 //!
-//! Each part returns a value even where it found mistakes; the caller drops the whole if there was one.
+//! Each part returns a value even if it found mistakes; the caller drops the whole if there was one.
 
 mod alerts;
 mod basics;
@@ -29,8 +30,8 @@ use crate::schedule::Schedule;
 
 /// Builds the configuration, or at least finds everything wrong with it.
 ///
-/// No configuration where too little is left to build one; the findings then say why. Files that were looked at are
-/// added to `inputs` in either case.
+/// Returns no configuration if too little is left to build one; the findings then give the reason. Files that were read
+/// are added to `inputs` in either case.
 pub(super) fn validate(
     raw: RawConfig,
     sources: &Sources,
@@ -90,7 +91,7 @@ impl Checker<'_> {
         self.findings.error(span.clone(), message)
     }
 
-    /// The duration of a key, or `default`; `least` is the shortest one allowed.
+    /// Duration of a key, or `default`; `least` is the shortest one allowed.
     fn duration(
         &mut self,
         key: &str,
@@ -136,7 +137,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The schedule of a key; `None` where there is none or it is wrong.
+    /// Schedule of a key; `None` if it is not set or wrong.
     fn schedule(&mut self, key: &str, raw: &Option<At<String>>) -> Option<Schedule> {
         let raw = raw.as_ref()?;
         match raw.value.parse::<Schedule>() {
@@ -150,7 +151,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The span of a part of a string; the whole string where it was typed with escapes or variables.
+    /// Span of a part of a string; the whole string if it was typed with escapes or variables.
     fn inside(&self, raw: &At<String>, offset: usize, length: usize) -> Range<usize> {
         let typed = self.sources.typed(&raw.span);
         match typed.find(&raw.value).filter(|_| !raw.value.is_empty()) {
@@ -162,14 +163,14 @@ impl Checker<'_> {
         }
     }
 
-    /// A path, made absolute by the folder of the file it is written in.
+    /// Path, made absolute by the folder of the file it is written in.
     fn path(&self, raw: &At<String>) -> PathBuf {
         let joined = self.sources.folder(raw.span.start).join(&raw.value);
-        // `./state` is told as `state`, wherever the file lies.
+        // `./state` is shown as `state`, in any folder.
         joined.components().collect()
     }
 
-    /// A required text.
+    /// Required text; reports one that is missing or empty.
     fn required(
         &mut self,
         table: &Range<usize>,
@@ -192,7 +193,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A required name: a-z, 0-9, `_` and `-`, and no other of its list has it.
+    /// Required name: a-z, 0-9, `_` and `-`, unique in its list.
     fn name(
         &mut self,
         table: &Range<usize>,
@@ -221,7 +222,7 @@ impl Checker<'_> {
         Some(raw.value)
     }
 
-    /// An http or https address without a slash at the end.
+    /// URL with http or https, without a slash at the end.
     fn url(&mut self, key: &str, raw: &At<String>) -> String {
         let text = raw.value.trim_end_matches('/');
         let host = text
@@ -240,12 +241,12 @@ impl Checker<'_> {
     }
 }
 
-/// A number that the schema's bounds already checked.
+/// Value that the schema's bounds already checked, or `default`.
 fn number<T: Copy>(raw: &Option<At<T>>, default: T) -> T {
     raw.as_ref().map_or(default, |raw| raw.value)
 }
 
-/// The nearest name that would be allowed.
+/// Most similar allowed name.
 fn slug(text: &str) -> Option<String> {
     let slug: String = text
         .trim()

@@ -1,4 +1,4 @@
-//! Checks `restore_after`: every name is one of the file's, and nothing waits for itself.
+//! Checks `restore_after`: every name exists in the file, and nothing waits for itself.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,11 @@ use crate::config::order::ordered;
 use crate::config::raw::{At, RawConfig, RawDatabase};
 use crate::config::shape::did_you_mean;
 
-/// A database as it was typed: what is wrong with it otherwise is told elsewhere.
+/// Database as typed: its other mistakes are reported elsewhere.
 type Typed = At<RawDatabase>;
 
 impl Checker<'_> {
-    /// Reports names that are none and circles.
+    /// Reports unknown names and cycles.
     pub(super) fn restore_order(&mut self, raw: &RawConfig) {
         let names: HashMap<&str, usize> = raw.database.iter().enumerate().rev().fold(
             HashMap::new(),
@@ -30,7 +30,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Those that this database waits for, by their places.
+    /// Indices of the databases that this one waits for.
     fn waits_for(&mut self, database: &Typed, names: &HashMap<&str, usize>) -> Vec<usize> {
         let mut found = Vec::new();
         for wanted in &database.value.restore_after {

@@ -8,11 +8,11 @@ use crate::config::expand::is_name;
 use crate::config::raw::At;
 use crate::config::secret::{Secret, SecretOrigin};
 
-/// Bits that let the group or others read a file.
+/// Permission bits that let the group or others access a file.
 const READABLE_BY_OTHERS: u32 = 0o077;
 
 impl Checker<'_> {
-    /// A secret and its origin; `None` where it cannot be had, which is then told.
+    /// Resolves a secret and its origin; `None` if that fails, which is reported.
     pub(super) fn secret(&mut self, key: &str, raw: &At<String>) -> Option<Secret> {
         let (value, origin) = self.resolve(key, raw)?;
         if origin == SecretOrigin::Inline {
@@ -21,7 +21,7 @@ impl Checker<'_> {
         Some(Secret::new(value, origin))
     }
 
-    /// A value that may be given as a reference but is no secret, such as an account's id.
+    /// Resolves a value that may be given as a reference but is no secret, such as an account id.
     pub(super) fn reference(&mut self, key: &str, raw: &At<String>) -> Option<String> {
         self.resolve(key, raw).map(|(value, _)| value)
     }
@@ -108,7 +108,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A secret in the file itself: told, and refused where others can read the file.
+    /// Reports a secret in the file itself: a warning, or an error if others can access the file.
     fn inline(&mut self, key: &str, span: &Range<usize>, text: &str) {
         let (_, file) = self.sources.file_at(span.start);
         let (name, mode) = (file.name.clone(), self.env.mode(&file.path));
