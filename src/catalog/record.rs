@@ -76,6 +76,21 @@ pub struct AddedStorages<'a> {
     pub at: DateTime<Utc>,
 }
 
+/// An archive whose manifest lies in at least one storage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommittedArchive<'a> {
+    /// The commit record.
+    pub manifest: &'a ArchiveManifest,
+    /// The names of the storages that hold and returned it; at least one.
+    pub storages: &'a [String],
+    /// Whether every byte was read back there; false: samples were, and a verification has to read the rest.
+    pub is_read_whole: bool,
+    /// When it was read back and committed.
+    pub completed_at: DateTime<Utc>,
+    /// From when on expiry may look at it.
+    pub expires_at: DateTime<Utc>,
+}
+
 /// How a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
