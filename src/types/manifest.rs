@@ -35,6 +35,10 @@ pub struct Manifest {
     pub plain: PlainFacts,
     /// The bytes in the store.
     pub stored: StoredFacts,
+    /// How large the restored database was when the copy was proven. `None`: it is an image, nothing was restored, or the
+    /// manifest is from before this was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_bytes: Option<u64>,
     /// What the source held and the restored copy was compared with.
     pub evidence: SourceEvidence,
     /// How well the copy is proven.
