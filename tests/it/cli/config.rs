@@ -215,3 +215,26 @@ fn check_warns_of_a_database_file_that_is_not_here_at_its_line_and_finds_one_tha
         .ok(&["check"])
         .complains("hint: correct the path, or run");
 }
+
+#[test]
+fn a_configuration_that_is_no_file_or_far_too_long_is_not_edited_and_is_named() {
+    let place = Place::with(&["blog"], "");
+    let long = std::fs::File::create(place.path("long.toml")).unwrap();
+    long.set_len(9 << 20).unwrap();
+    for (file, why) in [
+        ("long.toml", "it is longer than 8.0 MB"),
+        ("/dev/zero", "it is a device, not a regular file"),
+        (".", "it is a folder, not a regular file"),
+    ] {
+        let told = format!("cannot read {file}: {why}\nhint: name the configuration");
+        place
+            .ends(2, &["--config", file, "add", "b", "--sqlite", "b.db"])
+            .complains(&told);
+        place
+            .ends(2, &["--config", file, "remove", "blog"])
+            .complains(&told);
+        place
+            .ends(2, &["--config", file, "discover"])
+            .complains(&format!("{file}:1:1: cannot read the file: {why}"));
+    }
+}
