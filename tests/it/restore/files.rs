@@ -297,6 +297,28 @@ fn a_dump_is_restored_where_nothing_but_the_dump_is_left() {
 }
 
 #[test]
+fn a_restore_of_very_many_tables_sums_them_up_and_names_those_to_look_at() {
+    let site = Site::new("");
+    let config = fs::read_to_string(site.path("patina.toml")).unwrap();
+    site.configure(&format!("{config}skip_data = [\"t7\"]\n"));
+    let tables = (0..120).map(|n| format!("CREATE TABLE t{n}(a); INSERT INTO t{n} VALUES ({n});"));
+    site.execute(&tables.collect::<String>());
+    site.night(0);
+    let ran = site.ok(&["restore", "shop", "--to", "out.db"]);
+    ran.says("the copy holds no rows: ")
+        .says("119 tables are not listed; `--json` names each\n")
+        .says("✓ 120 tables, 119 rows: equal to the manifest");
+    assert!(!ran.out.contains("every value equal"), "{}", ran.out);
+    let told = site.json(&["restore", "shop", "--to", "again.db"]);
+    let tables = told["databases"][0]["tables"].as_array().unwrap();
+    assert_eq!(tables.len(), 120);
+    // Few are listed as they always were.
+    let ran = site.ok(&["restore", "shop", "--table", "t1", "t2", "--to", "few.db"]);
+    ran.says("every value equal");
+    assert!(!ran.out.contains("not listed"), "{}", ran.out);
+}
+
+#[test]
 fn a_database_far_larger_than_its_text_is_proven_and_restored_by_the_size_that_it_had() {
     let site = Site::new("").in_sql();
     // 40 MB in 80,000 pages, of a text that may fill 65,536: the values stand nowhere but in the pages.
