@@ -109,6 +109,17 @@ impl Catalog {
         self.write(|transaction| remove_spooled(transaction, job, database))
     }
 
+    /// Notes a dump that waits already, with what changed of it, such as the key that it is to get.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotSpooled`] where it is not waiting, and where the row cannot be written.
+    pub fn respool(&self, job: JobId, spooled: &Spooled) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            remove_spooled(transaction, job, &spooled.database)?;
+            insert_spooled(transaction, job, spooled)
+        })
+    }
+
     /// Notes that every byte of a copy or an archive was read and is right; a damage noted before is over.
     ///
     /// # Errors

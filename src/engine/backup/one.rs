@@ -163,17 +163,17 @@ impl Attempt<'_> {
     }
 
     /// N5: a restart goes on with it.
-    pub(super) fn note_spooled(
-        &self,
-        ready: &Ready,
-        manifest: &Manifest,
-    ) -> Result<(), CatalogError> {
-        self.run.spooled(&Spooled {
+    fn note_spooled(&self, ready: &Ready, manifest: &Manifest) -> Result<(), CatalogError> {
+        self.run.spooled(&self.spooled(ready, manifest))
+    }
+
+    pub(super) fn spooled(&self, ready: &Ready, manifest: &Manifest) -> Spooled {
+        Spooled {
             database: self.database.config.name.clone(),
             path: ready.path().to_owned(),
             manifest: manifest.clone(),
             created_at: self.wiring.clock.now(),
-        })
+        }
     }
 
     /// Asks `before_backup`. `Some`: it leaves the database out, and why.
