@@ -76,6 +76,7 @@ impl Inventory<'_> {
                 size_bytes: facts.size_bytes,
                 compression: Compression::None,
             },
+            database_bytes: None,
             evidence: SourceEvidence {
                 tables: Vec::new(),
                 schema: Sha256::of(b""),

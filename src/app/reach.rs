@@ -9,7 +9,7 @@ use reqwest::Url;
 use super::online::Outcome;
 use crate::config::Sink;
 use crate::net::{self, HostError};
-use crate::notify::reach_of;
+use crate::notify::{reach_of, way_out};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -34,7 +34,7 @@ async fn attempt(sink: &Sink) -> Result<(), String> {
     let client = net::client_for(&origin, reach_of(sink)).await;
     let client = client.map_err(|error| {
         let hint = match error {
-            HostError::Private => "`allow_private = true` allows that",
+            HostError::Special(purpose) => way_out(purpose),
             HostError::None | HostError::Unknown => "correct the host; does DNS work here?",
         };
         format!("{error}\nhint: {hint}")

@@ -13,7 +13,7 @@ use super::error::{CatalogError, Stop};
 use super::events::insert_event;
 use super::order::{AHEAD, NEWEST_FIRST, UNCONFIRMED, insert_member, is_confirmed, is_ours};
 use super::query::{PLACEMENT, placement_of, select_copies};
-use super::record::{Event, Held, Packed, StoredArchive, StoredCopy};
+use super::record::{CommittedArchive, Event, Held, Packed, StoredArchive, StoredCopy};
 use super::row::{integer, manifest, manifest_text, parsed, path, time};
 use super::telling;
 
@@ -183,33 +183,33 @@ impl Catalog {
         self.write(|transaction| delete_packed(transaction, key))
     }
 
-    /// Commits an archive that was stored in `storages` and read back there: writes inventory, archives and members,
-    /// and removes its `packed` row.
+    /// Commits an archive that was stored in storages and read back there: writes inventory, archives and members, and
+    /// removes its `packed` row. An archive of which only samples were read back is not verified, so no daily copy
+    /// expires on the strength of it.
     ///
     /// # Errors
     /// [`CatalogError::Unstored`] without a storage, [`CatalogError::Conflict`] if another content is known under
     /// the key; also if the rows cannot be written.
     pub fn commit_archive(
         &self,
-        manifest: &ArchiveManifest,
-        storages: &[String],
-        at: DateTime<Utc>,
-        expires_at: DateTime<Utc>,
+        committed: &CommittedArchive<'_>,
         events: &[Event],
     ) -> Result<(), CatalogError> {
-        if storages.is_empty() {
+        let (manifest, at) = (committed.manifest, committed.completed_at);
+        if committed.storages.is_empty() {
             let key = manifest.key.clone();
             return Err(CatalogError::Unstored { key });
         }
         // Taken from the manifest, so that a catalog rebuilt from the storages has the same time.
         let created = manifest.completed().unwrap_or(at);
+        let verified = committed.is_read_whole.then_some(at);
         self.write(|transaction| {
-            insert_inventory(transaction, manifest, created, expires_at)?;
+            insert_inventory(transaction, manifest, created, committed.expires_at)?;
             for member in &manifest.members {
                 insert_member(transaction, &member.manifest, created, 0)?;
             }
-            for storage in storages {
-                insert_archive(transaction, manifest, storage, created, Some(at))?;
+            for storage in committed.storages {
+                insert_archive(transaction, manifest, storage, created, verified)?;
             }
             delete_packed(transaction, &manifest.key)?;
             events

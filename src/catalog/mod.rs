@@ -54,9 +54,9 @@ pub use others::Others;
 pub use outbox::{Due, Posted, Queue, Sent};
 pub use page::{Listed, ListedProof, PageFilter};
 pub use record::{
-    AddedStorages, Adoption, Committed, CopyFilter, CopyState, Damage, Event, EventKind, Held,
-    Item, ItemContent, ItemMember, Job, JobResult, JobStatus, NewJob, Packed, Placement, Record,
-    ResultStatus, Slot, Spooled, StoredArchive, StoredCopy,
+    AddedStorages, Adoption, Committed, CommittedArchive, CopyFilter, CopyState, Damage, Event,
+    EventKind, Held, Item, ItemContent, ItemMember, Job, JobResult, JobStatus, NewJob, Packed,
+    Placement, Record, ResultStatus, Slot, Spooled, StoredArchive, StoredCopy,
 };
 pub use rehearsals::{Rehearsal, RehearsalOutcome, Rehearsed};
 pub use reloads::{Cause, Reload, ReloadOutcome};

@@ -76,6 +76,21 @@ pub struct AddedStorages<'a> {
     pub at: DateTime<Utc>,
 }
 
+/// An archive whose manifest lies in at least one storage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommittedArchive<'a> {
+    /// The commit record.
+    pub manifest: &'a ArchiveManifest,
+    /// Names of the storages that hold it and returned it; at least one.
+    pub storages: &'a [String],
+    /// True if every byte was read back; false if only samples were and a verification has to read the rest.
+    pub is_read_whole: bool,
+    /// Time at which it was read back and committed.
+    pub completed_at: DateTime<Utc>,
+    /// Earliest time at which expiry considers it.
+    pub expires_at: DateTime<Utc>,
+}
+
 /// Status of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]

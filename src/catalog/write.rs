@@ -109,6 +109,17 @@ impl Catalog {
         self.write(|transaction| remove_spooled(transaction, job, database))
     }
 
+    /// Replaces the row of a waiting dump, for example because its key changed.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotSpooled`] if it is not waiting; also if the row cannot be written.
+    pub fn respool(&self, job: JobId, spooled: &Spooled) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            remove_spooled(transaction, job, &spooled.database)?;
+            insert_spooled(transaction, job, spooled)
+        })
+    }
+
     /// Records that every byte of a copy or an archive was read and is right; resolves earlier damage.
     ///
     /// # Errors

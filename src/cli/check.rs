@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::context::{Context, in_spite_of, tell};
 use super::exit::Exit;
-use super::{key, online};
+use super::{absent, key, online};
 use crate::app;
 use crate::catalog::{Reload, ReloadOutcome};
 use crate::clock::{Clock, SystemClock};
@@ -14,7 +14,11 @@ use crate::engine::foresee;
 /// Runs `patina check`.
 pub(super) async fn run(context: &Context, goes_online: bool) -> anyhow::Result<Exit> {
     let loaded = context.load_with_scripts()?;
-    let config = &loaded.config;
+    let (config, mut warnings) = (&loaded.config, loaded.warnings);
+    if !goes_online {
+        // Else each is opened, and its error says more.
+        warnings.append(absent::warnings(config));
+    }
     let now = SystemClock::new().now();
     let trials = match goes_online {
         true => Some(app::online::try_all(config).await?),
@@ -28,7 +32,7 @@ pub(super) async fn run(context: &Context, goes_online: bool) -> anyhow::Result<
     let foreseen = catalog.and_then(|catalog| foresee::expirable(&catalog, config, None, now).ok());
     let exit = trials.as_deref().map_or(Exit::Ok, online::exit);
     if context.json {
-        let mut document = loaded.warnings.json();
+        let mut document = warnings.json();
         document["agent"] = config.agent().name.as_str().into();
         document["timezone"] = config.agent().timezone.name().into();
         document["databases"] = databases(config);
@@ -59,7 +63,7 @@ pub(super) async fn run(context: &Context, goes_online: bool) -> anyhow::Result<
     if let Some(reload) = reload {
         context.print(format_args!("\n{}", last(&reload, config)))?;
     }
-    for warning in &loaded.warnings {
+    for warning in &warnings {
         tell(warning);
     }
     for warning in key::warnings(config, now) {

@@ -112,10 +112,11 @@ fn host_name() -> String {
 
 fn read(path: &Path) -> anyhow::Result<String> {
     read_text(path).map_err(|cause| {
-        let text = format!(
-            "cannot read {}: {cause}\nhint: write a new one: `patina init`",
-            path.display()
-        );
+        let hint = match cause.kind() {
+            io::ErrorKind::NotFound => "write a new one: `patina init`",
+            _ => "name the configuration: `patina --config FILE …`",
+        };
+        let text = format!("cannot read {}: {cause}\nhint: {hint}", path.display());
         Refusal::usage(text).into()
     })
 }

@@ -1,6 +1,7 @@
 //! Reads the arguments, runs one command, and shows what it did. Invariant: results go to stdout, everything else to
 //! stderr; a command's end is one of [`Exit`].
 
+mod absent;
 mod address;
 mod alert;
 mod args;

@@ -105,6 +105,17 @@ pub fn remove_database(text: &str, name: &DatabaseName) -> Result<String, EditEr
     Ok(format!("{}{}", &text[..lines.start], &text[lines.end..]))
 }
 
+/// Span of the `sqlite` value in the `[[database]]` of this name; `None` if the text has none.
+pub fn sqlite_span(text: &str, name: &DatabaseName) -> Option<Range<usize>> {
+    let root = parse(text).ok()?;
+    let list = root.get("database")?.get_ref().as_array()?;
+    list.iter().find_map(|item| {
+        let table = item.get_ref().as_table()?;
+        let is_it = table.get("name")?.get_ref().as_str()? == name.as_str();
+        is_it.then(|| table.get("sqlite"))?.map(|path| path.span())
+    })
+}
+
 /// Lines of the table whose header starts at `header`, with one blank line after it.
 fn table_lines(root: &DeTable<'_>, text: &str, header: usize) -> Range<usize> {
     let mut headers = Vec::new();

@@ -243,6 +243,7 @@ impl Daemon {
     async fn recover(&self, left: Left) {
         let (built, stop) = (self.built(), self.stop.clone());
         let (recovering, activator) = (Arc::clone(&self.recovering), self.activator.clone());
+        let daemon = self.clone();
         recovering.store(true, Ordering::Release);
         let work = tokio::spawn(async move {
             let ended = stop.run_until_cancelled(recover::end(&built.wiring, left));
@@ -250,6 +251,7 @@ impl Daemon {
                 tracing::error!("what the last process left is not brought in order: {error}");
             }
             recovering.store(false, Ordering::Release);
+            daemon.read_sampled_soon();
             activator.activate();
         });
         let clock = Arc::clone(&self.built().wiring.clock);

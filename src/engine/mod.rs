@@ -3,6 +3,7 @@
 mod adopt;
 pub mod backup;
 mod commit;
+mod daily_key;
 pub mod deliver;
 pub mod discover;
 pub mod drill;

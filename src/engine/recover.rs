@@ -11,6 +11,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 
 use super::backup::SizeFinding;
 use super::commit::{NotPlaced, Silent, in_each, is_read_whole, place};
+use super::daily_key::{KeyRequest, MOST_LOST_KEYS};
 use super::expire::LONGEST_WAIT;
 use super::judge;
 use super::pack::{self, PackError};
@@ -202,41 +203,78 @@ fn remove(path: &Path) -> u64 {
     u64::from(fs::remove_file(path).is_ok())
 }
 
-/// Goes on at N6 where the spool is what was proven; false where it is not, or no store takes it.
+/// Goes on at N6 where the spool is what was proven; false where it is not, or no store takes it. Another installation
+/// may have taken its key meanwhile; then the next free one is tried, as a backup does.
 async fn finish(wiring: &Wiring, job: JobId, spooled: &Spooled) -> Result<bool, CatalogError> {
-    let manifest = &spooled.manifest;
-    let (path, name) = (spooled.path.clone(), &spooled.database);
-    let hashed = tokio::task::spawn_blocking(move || hash_file(&path)).await;
-    let is_proven = hashed.is_ok_and(|hashed| {
-        hashed.is_ok_and(|(sha256, size_bytes)| {
-            sha256 == manifest.stored.sha256 && size_bytes == manifest.stored.size_bytes
-        })
-    });
-    let mut is_good = wiring.catalog.copy(&manifest.key)?.is_some();
-    if is_proven {
-        let ready = Ready::found(spooled.path.clone(), manifest.plain, manifest.stored);
-        let (clock, silent) = (wiring.clock.as_ref(), Silent::default());
-        let proven = ready.as_proven(manifest);
-        let placing = place(&wiring.stores, &proven, &silent, clock);
-        let (progress, size_bytes) = (Progress::default(), manifest.stored.size_bytes);
-        in_each(placing, &progress, size_bytes, |placed| {
-            let (storages, degraded) = match placed {
-                Ok(storage) => (vec![storage], Vec::new()),
-                Err(NotPlaced { why, .. }) => (Vec::new(), vec![why]),
-            };
-            if is_good {
-                add(wiring, job, manifest, (&storages, &degraded))
-            } else if storages.is_empty() {
-                Ok(())
-            } else {
-                is_good = true;
-                settle(wiring, job, manifest, storages)
-            }
-        })
-        .await?;
+    let catalog = &wiring.catalog;
+    let mut spooled = spooled.clone();
+    let mut is_good = catalog.copy(&spooled.manifest.key)?.is_some();
+    if is_proven(&spooled).await {
+        let mut tries_left = MOST_LOST_KEYS;
+        while store(wiring, job, &spooled, &mut is_good).await? && !is_good && tries_left > 0 {
+            tries_left -= 1;
+            spooled.manifest.key = another_key(wiring, &spooled.manifest).await?;
+            catalog.respool(job, &spooled)?;
+        }
     }
-    wiring.catalog.end_spooled(job, name)?;
+    catalog.end_spooled(job, &spooled.database)?;
     Ok(is_good)
+}
+
+async fn is_proven(spooled: &Spooled) -> bool {
+    let (path, stored) = (spooled.path.clone(), spooled.manifest.stored);
+    let hashed = tokio::task::spawn_blocking(move || hash_file(&path)).await;
+    hashed.is_ok_and(|hashed| {
+        hashed.is_ok_and(|(sha256, size_bytes)| {
+            sha256 == stored.sha256 && size_bytes == stored.size_bytes
+        })
+    })
+}
+
+/// Stores it in every storage. Gives whether one of them holds something else under its key.
+async fn store(
+    wiring: &Wiring,
+    job: JobId,
+    spooled: &Spooled,
+    is_good: &mut bool,
+) -> Result<bool, CatalogError> {
+    let manifest = &spooled.manifest;
+    let ready = Ready::found(spooled.path.clone(), manifest.plain, manifest.stored);
+    let (clock, silent) = (wiring.clock.as_ref(), Silent::default());
+    let proven = ready.as_proven(manifest);
+    let placing = place(&wiring.stores, &proven, &silent, clock);
+    let (progress, size_bytes) = (Progress::default(), manifest.stored.size_bytes);
+    let mut is_key_taken = false;
+    in_each(placing, &progress, size_bytes, |placed| {
+        let (storages, degraded) = match placed {
+            Ok(storage) => (vec![storage], Vec::new()),
+            Err(NotPlaced { why, is_taken }) => {
+                is_key_taken |= is_taken;
+                (Vec::new(), vec![why])
+            }
+        };
+        if *is_good {
+            add(wiring, job, manifest, (&storages, &degraded))
+        } else if storages.is_empty() {
+            Ok(())
+        } else {
+            *is_good = true;
+            settle(wiring, job, manifest, storages)
+        }
+    })
+    .await?;
+    Ok(is_key_taken)
+}
+
+async fn another_key(wiring: &Wiring, manifest: &Manifest) -> Result<ObjectKey, CatalogError> {
+    let request = KeyRequest {
+        database: &manifest.database,
+        date: manifest.date,
+        started_at: started_at(&manifest.started_at).unwrap_or(wiring.clock.now()),
+        form: manifest.key.form(),
+        compression: manifest.stored.compression,
+    };
+    request.choose(wiring, &Silent::default()).await
 }
 
 /// Lets a copy count that lies in its first storage now.

@@ -48,6 +48,8 @@ pub struct Partial {
     pub plain: PlainFacts,
     /// The file's bytes.
     pub stored: StoredFacts,
+    /// How large the source is, as far as it says so: what its text may need when it is restored.
+    pub(super) source_bytes: Option<u64>,
     kept: bool,
 }
 
@@ -61,6 +63,8 @@ pub struct Ready {
     pub stored: StoredFacts,
     /// What the drill found that a person should know before restoring.
     pub warnings: Vec<String>,
+    /// How large the database was that was restored from it. `None`: none was.
+    pub database_bytes: Option<u64>,
 }
 
 impl Writing {
@@ -98,6 +102,7 @@ impl Writing {
             path: std::mem::take(&mut self.path),
             plain,
             stored,
+            source_bytes: None,
             kept: false,
         })
     }
@@ -167,6 +172,12 @@ impl Partial {
         &self.path
     }
 
+    /// Notes how large the source is.
+    pub fn of_source(mut self, source_bytes: Option<u64>) -> Self {
+        self.source_bytes = source_bytes;
+        self
+    }
+
     /// Makes the file durable under its `.ready` name. Called by the drill alone, after it proved the copy.
     pub(super) fn into_ready(mut self) -> io::Result<Ready> {
         let ready = self.path.with_extension("ready");
@@ -179,6 +190,7 @@ impl Partial {
             plain: self.plain,
             stored: self.stored,
             warnings: Vec::new(),
+            database_bytes: None,
         })
     }
 }
@@ -199,6 +211,7 @@ impl Ready {
             plain,
             stored,
             warnings: Vec::new(),
+            database_bytes: None,
         }
     }
 

@@ -2,49 +2,87 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// True if the address can belong to a host on the internet, by IANA's registries of special-purpose addresses.
-/// Addresses of this host, of private networks, for documentation and reserved ones do not qualify. An IPv6 address
-/// that stands for an IPv4 one (mapped, behind NAT64, ISATAP) is judged by the latter.
-pub fn is_public(address: IpAddr) -> bool {
+/// Purpose of an address that is not a public internet address, by IANA's registries of special-purpose addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SpecialPurpose {
+    /// Loopback.
+    #[error("is one of this host")]
+    ThisHost,
+    /// RFC 1918, unique local addresses, and the address space that providers share (RFC 6598).
+    #[error("lies in a private network")]
+    Private,
+    /// Not routed beyond one link.
+    #[error("is a link-local one, of this network alone")]
+    LinkLocal,
+    /// RFC 5737, 3849 and 9637.
+    #[error("is reserved for documentation")]
+    Documentation,
+    /// RFC 2544 and 5180.
+    #[error("is reserved for benchmarks")]
+    Benchmark,
+    /// Address of a group.
+    #[error("is a multicast one, not of one host")]
+    Multicast,
+    /// Protocol assignments, and addresses that lead into an IPv4 network by a relay: 6to4, Teredo.
+    #[error("is reserved for protocols")]
+    Protocol,
+    /// This network, class E, broadcast, and unallocated ranges.
+    #[error("is reserved: no host has it")]
+    Reserved,
+}
+
+impl SpecialPurpose {
+    /// True if a host near this one may have such an address.
+    pub fn is_near(self) -> bool {
+        matches!(self, Self::ThisHost | Self::Private | Self::LinkLocal)
+    }
+}
+
+/// Returns the special purpose of an address; `None` if it can belong to a host on the internet. An IPv6 address that
+/// stands for an IPv4 one (mapped, behind NAT64, ISATAP) is judged by the latter.
+pub fn special_purpose(address: IpAddr) -> Option<SpecialPurpose> {
     match address {
-        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V4(v4) => purpose_v4(v4),
         IpAddr::V6(v6) => match v6.to_ipv4_mapped().or_else(|| behind_nat64(v6)) {
-            Some(v4) => is_public_v4(v4),
-            None => is_public_v6(v6),
+            Some(v4) => purpose_v4(v4),
+            None => purpose_v6(v6),
         },
     }
 }
 
-fn is_public_v4(address: Ipv4Addr) -> bool {
+fn purpose_v4(address: Ipv4Addr) -> Option<SpecialPurpose> {
     let [a, b, c, _] = address.octets();
-    let is_special = match (a, b, c) {
-        // This network (RFC 791), shared address space (RFC 6598).
-        (0, ..) | (100, 64..=127, _) => true,
-        // Protocol assignments, the relays of 6to4, benchmarking (RFC 6890, 7526, 2544).
-        (192, 0, 0) | (192, 88, 99) | (198, 18 | 19, _) => true,
-        // Multicast, reserved, broadcast.
-        (224.., ..) => true,
-        _ => false,
-    };
-    !(is_special
-        || address.is_private()
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_documentation())
+    Some(match (a, b, c) {
+        _ if address.is_loopback() => SpecialPurpose::ThisHost,
+        _ if address.is_private() => SpecialPurpose::Private,
+        (100, 64..=127, _) => SpecialPurpose::Private,
+        _ if address.is_link_local() => SpecialPurpose::LinkLocal,
+        _ if address.is_documentation() => SpecialPurpose::Documentation,
+        (198, 18 | 19, _) => SpecialPurpose::Benchmark,
+        // Protocol assignments, the relays of 6to4 (RFC 6890, 7526).
+        (192, 0, 0) | (192, 88, 99) => SpecialPurpose::Protocol,
+        (224..=239, ..) => SpecialPurpose::Multicast,
+        // This network (RFC 791); class E and broadcast.
+        (0 | 240.., ..) => SpecialPurpose::Reserved,
+        _ => return None,
+    })
 }
 
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [a, b, ..] = address.segments();
-    // Only 2000::/3 is allocated. Of it, protocol assignments with Teredo (2001::/23), documentation, and 6to4, whose
-    // relays lead into IPv4 networks, do not count as public.
-    let is_given_out = a & 0xE000 == 0x2000;
-    let is_special = match a {
-        0x2001 => b < 0x0200 || b == 0x0DB8,
-        0x2002 => true,
-        0x3FFF => b < 0x1000,
-        _ => false,
-    };
-    is_given_out && !is_special && behind_isatap(address).is_none_or(is_public_v4)
+fn purpose_v6(address: Ipv6Addr) -> Option<SpecialPurpose> {
+    let [a, b, c, ..] = address.segments();
+    Some(match (a, b) {
+        _ if address.is_loopback() => SpecialPurpose::ThisHost,
+        _ if address.is_unique_local() => SpecialPurpose::Private,
+        _ if address.is_unicast_link_local() => SpecialPurpose::LinkLocal,
+        _ if address.is_multicast() => SpecialPurpose::Multicast,
+        (0x2001, 0x0DB8) | (0x3FFF, ..0x1000) => SpecialPurpose::Documentation,
+        (0x2001, 0x0002) if c == 0 => SpecialPurpose::Benchmark,
+        // Protocol assignments with Teredo (2001::/23), and 6to4, whose relays lead into IPv4 networks.
+        (0x2001, ..0x0200) | (0x2002, _) => SpecialPurpose::Protocol,
+        // Only 2000::/3 is allocated.
+        _ if a & 0xE000 != 0x2000 => SpecialPurpose::Reserved,
+        _ => return behind_isatap(address).and_then(purpose_v4),
+    })
 }
 
 /// Returns the IPv4 address to which a translating gateway sends `64:ff9b::/96` (RFC 6052).
@@ -168,7 +206,43 @@ mod tests {
     fn what_is_special_is_not_of_the_internet() {
         assert!(CASES.len() >= 60);
         for (text, expected) in CASES {
-            assert_eq!(is_public(text.parse().unwrap()), *expected, "{text}");
+            let found = special_purpose(text.parse().unwrap());
+            assert_eq!(found.is_none(), *expected, "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_special_address_is_for_is_told() {
+        for (text, expected) in [
+            ("127.0.0.1", "is one of this host"),
+            ("::ffff:127.0.0.1", "is one of this host"),
+            ("::1", "is one of this host"),
+            ("10.1.2.3", "lies in a private network"),
+            ("100.64.0.1", "lies in a private network"),
+            ("64:ff9b::a00:1", "lies in a private network"),
+            ("fd00::1", "lies in a private network"),
+            (
+                "169.254.169.254",
+                "is a link-local one, of this network alone",
+            ),
+            ("fe80::1", "is a link-local one, of this network alone"),
+            ("192.0.2.1", "is reserved for documentation"),
+            ("198.51.100.7", "is reserved for documentation"),
+            ("2001:db8::1", "is reserved for documentation"),
+            ("3fff::1", "is reserved for documentation"),
+            ("198.18.0.1", "is reserved for benchmarks"),
+            ("2001:2::1", "is reserved for benchmarks"),
+            ("224.0.0.1", "is a multicast one, not of one host"),
+            ("ff02::1", "is a multicast one, not of one host"),
+            ("192.0.0.8", "is reserved for protocols"),
+            ("2002:101:101::1", "is reserved for protocols"),
+            ("0.0.0.0", "is reserved: no host has it"),
+            ("240.0.0.1", "is reserved: no host has it"),
+            ("255.255.255.255", "is reserved: no host has it"),
+            ("4000::1", "is reserved: no host has it"),
+        ] {
+            let found = special_purpose(text.parse().unwrap()).unwrap();
+            assert_eq!(found.to_string(), expected, "{text}");
         }
     }
 }

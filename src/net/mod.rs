@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use reqwest::{ClientBuilder, Url, redirect};
 
-pub use address::is_public;
+pub use address::{SpecialPurpose, special_purpose};
 
 /// Hosts that a client may reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +28,9 @@ pub enum HostError {
     /// The host name has no known address.
     #[error("its host name is not known")]
     Unknown,
-    /// All addresses of the host are private, and [`Reach::Internet`] was requested.
-    #[error("its address lies in a private network")]
-    Private,
+    /// No address of the host is a public one, and [`Reach::Internet`] was requested; the purpose of the first address.
+    #[error("its address {0}")]
+    Special(SpecialPurpose),
 }
 
 /// Makes ring the TLS provider of the process. Call it first in `main` and in tests; further calls have no effect.
@@ -71,14 +71,14 @@ async fn pinned(
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let port = url.port_or_known_default().ok_or(HostError::None)?;
     let found = lookup(host, port).await.map_err(|_| HostError::Unknown)?;
-    if found.is_empty() {
-        return Err(HostError::Unknown);
-    }
-    let is_within = |address: &SocketAddr| reach == Reach::Anywhere || is_public(address.ip());
-    let usable: Vec<SocketAddr> = found.into_iter().filter(is_within).collect();
-    match usable.is_empty() {
-        true => Err(HostError::Private),
-        false => Ok(client().resolve_to_addrs(host, &usable)),
+    let first = found.first().ok_or(HostError::Unknown)?;
+    let purpose = special_purpose(first.ip());
+    let is_within =
+        |address: &&SocketAddr| reach == Reach::Anywhere || special_purpose(address.ip()).is_none();
+    let usable: Vec<SocketAddr> = found.iter().filter(is_within).copied().collect();
+    match purpose {
+        Some(purpose) if usable.is_empty() => Err(HostError::Special(purpose)),
+        _ => Ok(client().resolve_to_addrs(host, &usable)),
     }
 }
 
@@ -129,7 +129,11 @@ mod tests {
         let (near, far) = ("10.0.0.1:443", "1.1.1.1:443");
         let url = "https://example.org/";
         for (reach, found, expected) in [
-            (Reach::Internet, vec![near], Err(HostError::Private)),
+            (
+                Reach::Internet,
+                vec![near],
+                Err(HostError::Special(SpecialPurpose::Private)),
+            ),
             (Reach::Internet, vec![near, far], Ok(())),
             (Reach::Internet, vec![far], Ok(())),
             (Reach::Anywhere, vec![near], Ok(())),
@@ -156,17 +160,20 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_in_urls_are_checked_like_those_of_names() {
+        use SpecialPurpose::{Documentation, LinkLocal, ThisHost};
         for (url, expected) in [
-            ("http://127.0.0.1/", Err(HostError::Private)),
-            ("http://[::1]:8080/", Err(HostError::Private)),
-            ("http://2130706433/", Err(HostError::Private)),
-            ("http://0x7f.1/", Err(HostError::Private)),
-            ("http://017700000001/", Err(HostError::Private)),
-            ("http://[::ffff:169.254.169.254]/", Err(HostError::Private)),
-            ("http://1.1.1.1/", Ok(())),
+            ("http://127.0.0.1/", Some(ThisHost)),
+            ("http://[::1]:8080/", Some(ThisHost)),
+            ("http://2130706433/", Some(ThisHost)),
+            ("http://0x7f.1/", Some(ThisHost)),
+            ("http://017700000001/", Some(ThisHost)),
+            ("http://[::ffff:169.254.169.254]/", Some(LinkLocal)),
+            ("http://192.0.2.1/", Some(Documentation)),
+            ("http://1.1.1.1/", None),
         ] {
             let url = Url::parse(url).unwrap();
             let client = client_for(&url, Reach::Internet).await.map(drop);
+            let expected = expected.map_or(Ok(()), |purpose| Err(HostError::Special(purpose)));
             assert_eq!(client, expected, "{url}");
         }
     }

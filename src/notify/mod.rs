@@ -19,7 +19,7 @@ pub use digest::Digest;
 pub use discord::Discord;
 pub use heartbeat::Heartbeat;
 pub use ntfy::Ntfy;
-pub use post::{Answer, Delay, NotifyError, reach_of};
+pub use post::{Answer, Delay, NotifyError, reach_of, way_out};
 pub use slack::Slack;
 pub use webhook::{SIGNATURE_HEADER, Webhook};
 

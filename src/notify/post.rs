@@ -9,7 +9,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Method, Url};
 
 use crate::config::{Secret, Sink};
-use crate::net::{self, HostError, Reach};
+use crate::net::{self, HostError, Reach, SpecialPurpose};
 use crate::quote::foreign;
 
 /// A sink that needs longer for a few kilobytes is down.
@@ -36,9 +36,9 @@ pub enum NotifyError {
     /// The address is not a URL.
     #[error("its address is not a URL")]
     BadAddress,
-    /// The host's address is in a private network.
-    #[error("its address lies in a private network\nhint: `allow_private = true` allows that")]
-    Private,
+    /// The host has no public internet address; the purpose of the one that it has.
+    #[error("its address {0}\nhint: {hint}", hint = way_out(*.0))]
+    Special(SpecialPurpose),
     /// The sink was not reached, or did not answer in time.
     #[error("it was not reached: {0}")]
     Unreachable(String),
@@ -79,7 +79,7 @@ impl From<HostError> for NotifyError {
     fn from(error: HostError) -> Self {
         match error {
             HostError::None => Self::BadAddress,
-            HostError::Private => Self::Private,
+            HostError::Special(purpose) => Self::Special(purpose),
             HostError::Unknown => Self::Unreachable(error.to_string()),
         }
     }
@@ -90,6 +90,16 @@ pub fn reach_of(sink: &Sink) -> Reach {
     match sink.allow_private {
         true => Reach::Anywhere,
         false => Reach::Internet,
+    }
+}
+
+/// Hint for a sink whose address has this special purpose.
+pub fn way_out(purpose: SpecialPurpose) -> &'static str {
+    match purpose.is_near() {
+        true => "`allow_private = true` allows that",
+        false => {
+            "correct the address: no sink on the internet has such a one; `allow_private = true` allows it all the same"
+        }
     }
 }
 

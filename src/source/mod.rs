@@ -41,6 +41,12 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// How large the database is at most, with what only its log holds: its copy may need as much when it is restored.
+    /// `None`: it does not say.
+    fn database_bytes(&self) -> Option<u64> {
+        self.size_hint_bytes()
+    }
+
     /// Whether it can be dumped as an image.
     fn has_image(&self) -> bool {
         false

@@ -35,6 +35,10 @@ pub struct Manifest {
     pub plain: PlainFacts,
     /// Size, digest and compression of the stored bytes.
     pub stored: StoredFacts,
+    /// Size of the restored database, in bytes, when the copy was proven. `None` for an image, for a copy that was not
+    /// restored, and in manifests of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_bytes: Option<u64>,
     /// Facts about the source that the restored copy was compared with.
     pub evidence: SourceEvidence,
     /// Evidence class of the copy.

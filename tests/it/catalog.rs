@@ -65,6 +65,7 @@ pub(crate) fn manifest(job: JobId, database: &str, date: &str) -> Manifest {
             compression: Compression::Zstd,
         },
         key,
+        database_bytes: None,
         evidence: SourceEvidence {
             tables: vec![table("a", 1), table("b", 2)],
             schema: Sha256::of(b"schema"),

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use patina::catalog::{
-    Catalog, CatalogError, CopyFilter, Damage, Event, EventKind, ItemContent, Packed,
+    Catalog, CatalogError, CommittedArchive, CopyFilter, Damage, Event, EventKind, ItemContent,
+    Packed,
 };
 use patina::config::AlertLevel;
 use patina::retention::Guards;
@@ -49,11 +50,20 @@ fn archive(catalog: &Catalog, members: &[&ObjectKey]) -> ArchiveManifest {
 fn pack(catalog: &Catalog, members: &[&ObjectKey]) -> ObjectKey {
     let manifest = archive(catalog, members);
     let storages = ["r2".to_owned()];
-    let ends = noon() + TimeDelta::weeks(12);
     catalog
-        .commit_archive(&manifest, &storages, noon(), ends, &[])
+        .commit_archive(&committed(&manifest, &storages), &[])
         .unwrap();
     manifest.key
+}
+
+fn committed<'a>(manifest: &'a ArchiveManifest, storages: &'a [String]) -> CommittedArchive<'a> {
+    CommittedArchive {
+        manifest,
+        storages,
+        is_read_whole: true,
+        completed_at: noon(),
+        expires_at: noon() + TimeDelta::weeks(12),
+    }
 }
 
 fn event(kind: EventKind, database: Option<&str>) -> Event {
@@ -105,7 +115,7 @@ fn a_packed_archive_waits_until_it_is_committed() {
     let stored = catalog.archive(&key).unwrap().unwrap();
     assert_eq!(stored.manifest.members.len(), 1);
     assert_eq!(stored.placements[0].verified_at, Some(noon()));
-    let error = catalog.commit_archive(&stored.manifest, &[], noon(), noon(), &[]);
+    let error = catalog.commit_archive(&committed(&stored.manifest, &[]), &[]);
     assert!(matches!(error, Err(CatalogError::Unstored { .. })));
 }
 

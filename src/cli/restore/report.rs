@@ -10,7 +10,11 @@ use crate::cli::exit::Exit;
 use crate::cli::list::add_proof;
 use crate::cli::table::{Side, Table};
 use crate::engine::restore::{Basis, Proof, Restored, TableProof, Verdict};
-use crate::types::{ByteCount, counted, grouped};
+use crate::types::{ByteCount, counted, either, grouped};
+
+/// More tables than these are summed up, all databases taken together, and only those named that a person should look at:
+/// as `patina backup` does with databases.
+const MOST_LISTED: usize = 100;
 
 /// One restore that came to its end.
 pub(super) struct Done<'a> {
@@ -33,7 +37,9 @@ pub(super) fn show(context: &Context, all: &[Done<'_>]) -> Exit {
             context.print_json(&json!({ "databases": databases }))
         }
         false => {
-            let texts: Vec<String> = all.iter().map(text).collect();
+            let tables = all.iter().map(|done| done.restored.proof.tables.len());
+            let is_long = tables.sum::<usize>() > MOST_LISTED;
+            let texts: Vec<String> = all.iter().map(|done| text(done, is_long)).collect();
             context.print(texts.join("\n\n"))
         }
     };
@@ -81,15 +87,42 @@ fn basis(basis: Basis) -> &'static str {
     }
 }
 
-fn text(done: &Done<'_>) -> String {
-    let restored = &done.restored;
+/// The table of tables, and what it leaves out where there are very many; may be empty.
+fn listed(tables: &[TableProof], is_long: bool) -> String {
+    let is_listed = |entry: &&TableProof| !is_long || is_notable(&entry.verdict);
+    let listed: Vec<&TableProof> = tables.iter().filter(is_listed).collect();
+    let mut text = match listed.is_empty() {
+        true => String::new(),
+        false => format!("{}\n", table(&listed)),
+    };
+    let left = (tables.len() - listed.len()) as u64;
+    if left > 0 {
+        let (left, are) = (counted(left, "table"), either(left, "is", "are"));
+        text += &format!("{left} {are} not listed; `--json` names each\n");
+    }
+    text
+}
+
+/// Whether a person should look at the table, whatever is said of all of them.
+fn is_notable(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::LeftOut(_) | Verdict::Differs(_) => true,
+        Verdict::Equal
+        | Verdict::InPages
+        | Verdict::Counted
+        | Verdict::Restored
+        | Verdict::Rebuilt => false,
+    }
+}
+
+fn table(tables: &[&TableProof]) -> Table<4> {
     let mut table = Table::new([
         ("", Side::Left),
         ("TABLE", Side::Left),
         ("ROWS", Side::Right),
         ("PROOF", Side::Left),
     ]);
-    for entry in &restored.proof.tables {
+    for entry in tables {
         let mark = if entry.verdict.is_good() {
             "✓"
         } else {
@@ -102,10 +135,16 @@ fn text(done: &Done<'_>) -> String {
             words(entry),
         ]);
     }
+    table
+}
+
+fn text(done: &Done<'_>, is_long: bool) -> String {
+    let restored = &done.restored;
     let mut text = format!(
-        "{} → {}\n{table}\n{}",
+        "{} → {}\n{}{}",
         done.what.name,
         done.target,
+        listed(&restored.proof.tables, is_long),
         sum(&restored.proof)
     );
     text += &format!(

@@ -163,17 +163,17 @@ impl Attempt<'_> {
     }
 
     /// N5: a restart goes on with it.
-    pub(super) fn note_spooled(
-        &self,
-        ready: &Ready,
-        manifest: &Manifest,
-    ) -> Result<(), CatalogError> {
-        self.run.spooled(&Spooled {
+    fn note_spooled(&self, ready: &Ready, manifest: &Manifest) -> Result<(), CatalogError> {
+        self.run.spooled(&self.spooled(ready, manifest))
+    }
+
+    pub(super) fn spooled(&self, ready: &Ready, manifest: &Manifest) -> Spooled {
+        Spooled {
             database: self.database.config.name.clone(),
             path: ready.path().to_owned(),
             manifest: manifest.clone(),
             created_at: self.wiring.clock.now(),
-        })
+        }
     }
 
     /// Asks `before_backup`. `Some`: it leaves the database out, and why.
@@ -350,6 +350,7 @@ impl Attempt<'_> {
         let (evidence, class) = (dumped.evidence.clone(), dumped.class);
         let (exceptions, witness) = (dumped.exceptions.clone(), dumped.witness.take());
         let skip_data = self.database.config.skip_data.clone();
+        let partial = partial.of_source(self.database.source.database_bytes());
         let progress = Arc::clone(self.progress);
         let stop = self.stop.child_token();
         let work = tokio::task::spawn_blocking({
@@ -445,6 +446,7 @@ impl Attempt<'_> {
             completed_at: text(self.wiring.clock.now()),
             plain: ready.plain,
             stored: ready.stored,
+            database_bytes: ready.database_bytes,
             evidence: dumped.evidence,
             class: verdict.class,
             check: verdict.check,

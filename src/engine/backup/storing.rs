@@ -1,37 +1,21 @@
 //! Stores a proven dump: N6 to N10. Invariant: the copy counts as soon as one storage has it, and no storage that is late
 //! keeps it, or the next database, waiting.
 
-use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use chrono::TimeDelta;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use super::SizeFinding;
 use super::one::{Attempt, Failure};
 use crate::anomaly::Changes;
-use crate::catalog::{AddedStorages, Committed};
+use crate::catalog::{AddedStorages, CatalogError, Committed};
 use crate::engine::commit::{NotPlaced, Placed, in_each, is_read_whole, place};
+use crate::engine::daily_key::{KeyRequest, MOST_LOST_KEYS};
 use crate::engine::judge;
 use crate::engine::spool::Ready;
 use crate::excerpt;
 use crate::progress::Stage;
 use crate::types::{Compression, CopyForm, Manifest, ObjectKey};
-
-/// Copies of one database whose export began in the same second are rare; so many never happen.
-const MAX_KEYS_TRIED: u32 = 60;
-
-/// So often a key is lost to another installation that took it first; then something else is wrong.
-const MOST_LOST_KEYS: u32 = 3;
-
-/// A store that has not said by then whether a key is free is not asked any longer.
-const STAT_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The same once another store has said so: what a working store takes, and no database waits long for one that hangs.
-const STAT_TIMEOUT_BESIDE: Duration = Duration::from_secs(5);
 
 /// In which storages a copy is so far.
 #[derive(Default)]
@@ -45,60 +29,20 @@ struct Placements {
 }
 
 impl Attempt<'_> {
-    /// The day's first copy has the plain key; a later one the time, or the next second that is free.
+    /// A key for this copy that nothing has.
     pub(super) async fn choose_key(
         &self,
         form: CopyForm,
         compression: Compression,
-    ) -> Result<ObjectKey, Failure> {
-        let (date, name) = (self.date(), &self.database.config.name);
-        let mut key = ObjectKey::daily(date, name, None, form, compression);
-        let mut is_taken = self.wiring.catalog.daily_key_taken(date, name)?;
-        let mut time = self.started_at.time();
-        for _ in 0..MAX_KEYS_TRIED {
-            if !is_taken && !self.is_in_a_store(&key).await {
-                break;
-            }
-            key = ObjectKey::daily(date, name, Some(time), form, compression);
-            is_taken = self.wiring.catalog.copy(&key)?.is_some();
-            time += TimeDelta::seconds(1);
-        }
-        Ok(key)
-    }
-
-    /// Whether a store has an object there; one that does not answer is told when the copy is stored, and none is waited
-    /// for long once another has answered.
-    async fn is_in_a_store(&self, key: &ObjectKey) -> bool {
-        let clock = &self.wiring.clock;
-        let stores = self.wiring.stores.iter();
-        let asked = stores.filter(|store| !self.silent.has(store.name()));
-        let mut answers: FuturesUnordered<_> = asked
-            .map(|store| async move {
-                let stat = store.stat(key).await;
-                (store.name(), stat.is_ok_and(|stat| stat.is_some()))
-            })
-            .collect();
-        let mut waiting: BTreeSet<&str> = self.wiring.stores.iter().map(|it| it.name()).collect();
-        let mut patience = STAT_TIMEOUT;
-        loop {
-            tokio::select! {
-                biased;
-                answer = answers.next() => match answer {
-                    None => return false,
-                    Some((_, true)) => return true,
-                    Some((store, false)) => {
-                        waiting.remove(store);
-                        patience = STAT_TIMEOUT_BESIDE;
-                    }
-                },
-                () = clock.sleep(patience) => {
-                    for store in waiting {
-                        self.silent.note(store, true);
-                    }
-                    return false;
-                }
-            }
-        }
+    ) -> Result<ObjectKey, CatalogError> {
+        let request = KeyRequest {
+            database: &self.database.config.name,
+            date: self.date(),
+            started_at: self.started_at,
+            form,
+            compression,
+        };
+        request.choose(self.wiring, self.silent).await
     }
 
     /// N6 to N10. The copy counts as soon as one storage has it. Gives what went wrong with the others. Another
@@ -110,7 +54,7 @@ impl Attempt<'_> {
         size: &SizeFinding,
         changes: &Changes,
     ) -> Result<Vec<String>, Failure> {
-        let (catalog, name) = (&self.wiring.catalog, &self.database.config.name);
+        let catalog = &self.wiring.catalog;
         let mut tries_left = MOST_LOST_KEYS;
         loop {
             let (placed, is_whole) = self.place(&ready, manifest, (size, changes)).await?;
@@ -120,8 +64,7 @@ impl Attempt<'_> {
             tries_left -= 1;
             let (form, compression) = (manifest.key.form(), manifest.stored.compression);
             manifest.key = self.choose_key(form, compression).await?;
-            catalog.discard_spooled(self.run.id(), name)?;
-            self.note_spooled(&ready, manifest)?;
+            catalog.respool(self.run.id(), &self.spooled(&ready, manifest))?;
         }
     }
 

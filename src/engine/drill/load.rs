@@ -16,6 +16,8 @@ pub(in crate::engine) struct Place<'a> {
     pub(in crate::engine) path: &'a Path,
     /// About how much text there is; the database may grow to a multiple of it.
     pub(in crate::engine) text_bytes: u64,
+    /// How large the database was once, where that is known or claimed; it may become about as large again.
+    pub(in crate::engine) database_bytes: Option<u64>,
     /// Asks to end.
     pub(in crate::engine) stop: &'a CancellationToken,
 }
@@ -42,7 +44,7 @@ impl Place<'_> {
         statements: &mut Statements,
         mut choose: impl FnMut(&Connection, &[u8]) -> Result<Step, DrillError>,
     ) -> Result<Connection, DrillError> {
-        let mut cap = Cap::for_text(self.text_bytes);
+        let mut cap = Cap::for_text(self.text_bytes).of_database(self.database_bytes, self.path);
         let opened = open_scratch(self.path, &cap, self.stop);
         let mut connection = opened.map_err(scratch_error)?;
         connection.execute_batch("BEGIN").map_err(scratch_error)?;

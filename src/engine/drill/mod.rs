@@ -152,7 +152,8 @@ pub fn prove(
     }
     let scratch = Scratch::create(trial.scratch)?;
     let (progress, stop) = (trial.progress, trial.stop);
-    let mut connection = restore_into(&DumpFile::from(&partial), &scratch.path, progress, stop)?;
+    let (dump, source_bytes) = (DumpFile::from(&partial), partial.source_bytes);
+    let mut connection = restore_into(&dump, source_bytes, &scratch.path, progress, stop)?;
     let (found, verdict) = std::thread::scope(|scope| {
         let integrity = scope.spawn(|| check_integrity(&scratch.path, stop));
         let verdict = scope.spawn(|| verdict::reach(&scratch.path, trial, witness));
@@ -165,8 +166,10 @@ pub fn prove(
     if let Some(difference) = difference(trial.evidence, &found) {
         return Err(DrillError::Differs(difference));
     }
+    let database_bytes = fs::metadata(&scratch.path).ok().map(|file| file.len());
     drop(scratch);
     let mut ready = make_ready(partial)?;
+    ready.database_bytes = database_bytes;
     match (violations_differ(trial.evidence, &found), trial.class) {
         (None, _) => Ok((ready, verdict)),
         // Keys were checked at another moment than rows were read: the rows are equal, so this is news, not a fault.
@@ -212,7 +215,7 @@ pub fn restore(
     stop: &CancellationToken,
 ) -> Result<(), DrillError> {
     let mut scratch = Scratch::create(into)?;
-    drop(restore_into(dump, into, progress, stop)?);
+    drop(restore_into(dump, None, into, progress, stop)?);
     check_integrity(into, stop)?;
     let synced = File::open(into).and_then(|file| file.sync_all());
     synced.map_err(|error| DrillError::Scratch(error.to_string()))?;
@@ -251,6 +254,7 @@ fn make_ready(partial: Partial) -> Result<Ready, DrillError> {
 /// Executes the dump and gives the connection, on which statements of ours may run from then on.
 fn restore_into(
     dump: &DumpFile<'_>,
+    database_bytes: Option<u64>,
     path: &Path,
     progress: &Arc<Progress>,
     stop: &CancellationToken,
@@ -259,6 +263,7 @@ fn restore_into(
     let scratch = Place {
         path,
         text_bytes: dump.plain.size_bytes,
+        database_bytes,
         stop,
     };
     let connection = scratch.load(&mut statements, |_, _| Ok(Step::Run))?;

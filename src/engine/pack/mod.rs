@@ -12,12 +12,13 @@ use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use self::members::{Draft, Source, Written, leave_out, write};
-use super::commit::{Proven, commit};
+use super::commit::{Proven, commit, is_read_whole};
 use super::spool::hash_file;
 use super::state::StateDir;
 use crate::archive::{self, ArchiveError};
 use crate::catalog::{
-    CatalogError, Event, EventKind, JobStatus, News, Packed, Raised, StoredCopy, WEEKLY,
+    CatalogError, CommittedArchive, Event, EventKind, JobStatus, News, Packed, Raised, StoredCopy,
+    WEEKLY,
 };
 use crate::config::AlertLevel;
 use crate::excerpt;
@@ -384,12 +385,15 @@ pub(super) async fn settle(
         let why = excerpt::joined(&outcome.failed);
         return Err(PackError::NotStored { week, why });
     }
-    let expires_at = super::archive_expires_at(week, wiring);
     let events = [packed_event(wiring, manifest, &outcome.failed)];
-    let now = clock.now();
-    wiring
-        .catalog
-        .commit_archive(manifest, &outcome.good, now, expires_at, &events)?;
+    let committed = CommittedArchive {
+        manifest,
+        storages: &outcome.good,
+        is_read_whole: is_read_whole(manifest.stored.size_bytes),
+        completed_at: clock.now(),
+        expires_at: super::archive_expires_at(week, wiring),
+    };
+    wiring.catalog.commit_archive(&committed, &events)?;
     tracing::info!(%key, members = manifest.members.len(), left_out = manifest.left_out.len(),
         size_bytes = manifest.stored.size_bytes, "{week} is packed: {}", counted(manifest.members.len(), "copy"));
     // The archive is committed; a file that stays is swept at the next start.

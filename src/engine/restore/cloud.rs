@@ -265,6 +265,7 @@ fn try_text(
     let place = Place {
         path: &trial,
         text_bytes,
+        database_bytes: None,
         stop,
     };
     match place.load(&mut statements, |_, _| Ok(Step::Run)) {
@@ -375,7 +376,9 @@ fn keep_now(
         progress: &progress,
         stop,
     };
-    let (ready, verdict) = drill::prove(writing.finish().map_err(told)?, &trial, witness)?;
+    let partial = writing.finish().map_err(told)?;
+    let partial = partial.of_source(source.database_bytes());
+    let (ready, verdict) = drill::prove(partial, &trial, witness)?;
     let time = now.to_rfc3339_opts(SecondsFormat::Millis, true);
     let date = BackupDate(now.date_naive());
     let manifest = Manifest {
@@ -397,6 +400,7 @@ fn keep_now(
         completed_at: time,
         plain: ready.plain,
         stored: ready.stored,
+        database_bytes: ready.database_bytes,
         evidence: dumped.evidence,
         class: verdict.class,
         check: verdict.check,

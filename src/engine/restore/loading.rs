@@ -21,6 +21,7 @@ pub(super) async fn load(
 ) -> Result<(), RestoreError> {
     let papers = Papers::of(job.origin);
     let text_bytes = job.origin.text_bytes().unwrap_or(UNKNOWN_TEXT_BYTES);
+    let database_bytes = job.origin.database_bytes();
     let stop = job.stop.clone();
     let work = move |feed: Feed| {
         // A way that was given up may have left one.
@@ -34,6 +35,7 @@ pub(super) async fn load(
         let place = Place {
             path: &path,
             text_bytes,
+            database_bytes,
             stop: &stop,
         };
         drop(place.load(&mut statements, |_, statement| Ok(sieve.step(statement)))?);

@@ -60,6 +60,7 @@ pub(super) async fn make(job: &Job<'_>, path: PathBuf) -> Result<Made, RestoreEr
         is_sifted: !job.tables.is_empty() && stand_alone(job.origin.manifest(), job.tables),
         papers: Papers::of(job.origin),
         text_bytes: job.origin.text_bytes().unwrap_or(UNKNOWN_TEXT_BYTES),
+        database_bytes: job.origin.database_bytes(),
         stop: job.stop.clone(),
     };
     let mut warnings = Vec::new();
@@ -116,6 +117,7 @@ struct Maker {
     is_sifted: bool,
     papers: Papers,
     text_bytes: u64,
+    database_bytes: Option<u64>,
     stop: CancellationToken,
 }
 
@@ -134,6 +136,7 @@ impl Maker {
         let place = Place {
             path: &self.path,
             text_bytes: self.text_bytes,
+            database_bytes: self.database_bytes,
             stop: &self.stop,
         };
         let loaded = place.load(&mut statements, |_, statement| Ok(sieve.step(statement)));

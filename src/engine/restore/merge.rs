@@ -78,6 +78,7 @@ pub(super) fn merge(
     let place = Place {
         path: &merged,
         text_bytes: text.plain.size_bytes + size_of(target.path()),
+        database_bytes: Some(size_of(part).saturating_add(size_of(target.path()))),
         stop,
     };
     let mut connection = place.load(&mut statements, |_, statement| {

@@ -67,6 +67,11 @@ impl Origin {
         }
     }
 
+    /// How large the database was when the copy was proven; `None` where nothing says so.
+    pub fn database_bytes(&self) -> Option<u64> {
+        self.manifest()?.database_bytes
+    }
+
     /// How many stored bytes are read through on the first way, for a bar.
     pub fn stored_bytes(&self) -> u64 {
         match self {

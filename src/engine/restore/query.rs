@@ -111,6 +111,7 @@ pub async fn query<T: Taker + 'static>(
         sql: question.sql.clone(),
         papers: Papers::of(job.origin),
         text_bytes: job.origin.text_bytes().unwrap_or(UNKNOWN_TEXT_BYTES),
+        database_bytes: job.origin.database_bytes(),
         stop: job.stop.clone(),
     };
     let mut troubles = Vec::new();
@@ -139,6 +140,7 @@ struct Loader {
     sql: String,
     papers: Papers,
     text_bytes: u64,
+    database_bytes: Option<u64>,
     stop: CancellationToken,
 }
 
@@ -159,6 +161,7 @@ impl Loader {
         let place = Place {
             path: &self.path,
             text_bytes: self.text_bytes,
+            database_bytes: self.database_bytes,
             stop: &self.stop,
         };
         let loaded = place.load(&mut statements, |_, statement| {

@@ -296,9 +296,17 @@ fn hold(path: &Path) -> Result<Standing, RestoreError> {
 /// A lock shows who reads or writes; who merely has the file open shows only here. A child that another thread of this
 /// program is starting has all its files for a moment, so the same process must have it open at a second look.
 fn refuse_open(path: &Path) -> Result<(), RestoreError> {
+    refuse_held(path, || holder(path))
+}
+
+/// The same, by what `look` finds each time.
+fn refuse_held(
+    path: &Path,
+    mut look: impl FnMut() -> Option<(String, String)>,
+) -> Result<(), RestoreError> {
     let mut before = None;
     loop {
-        let holder = holder(path);
+        let holder = look();
         let Some((id, name)) = &holder else {
             return Ok(());
         };
@@ -364,4 +372,63 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    /// A process that has the file open until its input ends.
+    fn program_with(path: &Path) -> Child {
+        let script = "exec 3<\"$0\"; echo open; read line";
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .arg(path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let output = child.stdout.as_mut().unwrap();
+        BufReader::new(output).read_line(&mut line).unwrap();
+        assert_eq!(line, "open\n");
+        child
+    }
+
+    fn end(mut child: Child) {
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn who_has_a_target_open_at_one_look_alone_does_not_keep_it_from_being_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("target.db");
+        fs::write(&path, "").unwrap();
+        let stays = program_with(&path);
+        let error = refuse_open(&path).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("process {} ", stays.id())),
+            "{error}"
+        );
+        end(stays);
+
+        // Two that go, as children do between their start and their own program, and are seen once each.
+        let mut goes = vec![program_with(&path), program_with(&path)];
+        let mut seen = Vec::new();
+        let looked = refuse_held(&path, || {
+            let found = holder(&path);
+            if let Some((id, _)) = &found {
+                let at = goes.iter().position(|child| child.id().to_string() == *id);
+                end(goes.remove(at.unwrap()));
+                seen.push(id.clone());
+            }
+            found
+        });
+        assert!(looked.is_ok(), "{looked:?}");
+        assert_eq!(seen.len(), 2, "{seen:?}");
+    }
 }

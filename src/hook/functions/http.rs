@@ -213,10 +213,8 @@ async fn client(allowed: Allowed, url: &Url) -> Result<Client, String> {
     let host = url.host_str().unwrap_or_default();
     let client = net::client_for(url, allowed.reach).await;
     let client = client.map_err(|error| match error {
-        HostError::Private => {
-            format!(
-                "`{host}` is a private address\nhint: list it with its scheme: \"https://{host}\""
-            )
+        HostError::Special(_) => {
+            format!("`{host}`: {error}\nhint: list it with its scheme: \"https://{host}\"")
         }
         HostError::None | HostError::Unknown => format!("`{host}`: {error}"),
     })?;

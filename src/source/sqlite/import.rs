@@ -43,18 +43,20 @@ pub(crate) enum ImportError {
 }
 
 impl Imported {
-    /// Executes the statements of the file `sql` in a new database at `into`, in one transaction.
+    /// Executes the statements of the file `sql` in a new database at `into`, in one transaction. `source_bytes`: how large
+    /// the database is that was exported.
     ///
     /// # Errors
     /// Where the text is cut, SQLite refuses a statement, or `stop` was cancelled.
     pub(crate) fn load(
         sql: &Path,
         into: &Path,
+        source_bytes: Option<u64>,
         stop: &CancellationToken,
     ) -> Result<Self, ImportError> {
         let unreadable = |error: std::io::Error| ImportError::Scratch(error.to_string());
         let text_bytes = fs::metadata(sql).map_err(unreadable)?.len();
-        let mut cap = Cap::for_text(text_bytes);
+        let mut cap = Cap::for_text(text_bytes).of_database(source_bytes, into);
         let mut connection = open_scratch(into, &cap, stop).map_err(of_scratch)?;
         connection.execute_batch("BEGIN").map_err(of_scratch)?;
         let file = File::open(sql).map_err(unreadable)?;
@@ -133,7 +135,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (sql, into) = (folder.path().join("a.sql"), folder.path().join("a.db"));
         fs::write(&sql, text).unwrap();
-        Imported::load(&sql, &into, &CancellationToken::new())
+        Imported::load(&sql, &into, None, &CancellationToken::new())
     }
 
     #[test]

@@ -419,6 +419,14 @@ impl Source for SqliteSource {
             .map(|metadata| metadata.len())
     }
 
+    fn database_bytes(&self) -> Option<u64> {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        let log_bytes = std::fs::metadata(log).map_or(0, |metadata| metadata.len());
+        let file_bytes = self.size_hint_bytes()?;
+        Some(file_bytes.saturating_add(log_bytes))
+    }
+
     fn has_image(&self) -> bool {
         true
     }

@@ -33,12 +33,29 @@ const CAPPED_PAGE_BYTES: u64 = 1024;
 /// The allocator keeps what the cache took, and an upload to S3 takes 24 MiB after it: together less than 64 MiB.
 const CACHE_KB: u32 = 4_000;
 
+/// A database may become this many times as large as it was once: another order of insertion leaves pages of indexes
+/// half full, and the source may have been vacuumed.
+const LARGER_THAN_KNOWN: u64 = 2;
+
 /// How far a database may grow for its text: as far as rows, indexes and empty tables can, and not without end.
+///
+/// Text alone does not say how large its database is: a generated column that is stored, or an index on an expression, may
+/// hold megabytes for each row of ten bytes. So whoever knows the size of the source, or of the database that the copy was
+/// proven with, may give it, and twice that much is allowed, too.
+///
+/// A size from a manifest is only a claim: who can write to a storage may write any. No ratio to the text bounds it without
+/// refusing copies that were proven. What bounds it is the disk: of what is free there, a tenth is left, so that text
+/// made to grow fails as on a full disk, and nothing else on the machine does. Without a claim the rule for text holds, and a
+/// claim never lowers it.
 #[derive(Debug, Clone, Copy)]
 pub struct Cap {
     text_bytes: u64,
     /// Indexes that the text made so far.
     indexes: u64,
+    /// What else is allowed, as the database was once as large.
+    known_bytes: u64,
+    /// The database's own page size; 0 before its first table, up to which the text may choose it.
+    page_bytes: u64,
 }
 
 impl Cap {
@@ -47,6 +64,18 @@ impl Cap {
         Self {
             text_bytes,
             indexes: 0,
+            known_bytes: 0,
+            page_bytes: 0,
+        }
+    }
+
+    /// The same for text whose database, to be made at `path`, was so large once, or is said to have been.
+    pub fn of_database(self, database_bytes: Option<u64>, path: &Path) -> Self {
+        let bytes = database_bytes.unwrap_or_default();
+        let bytes = bytes.saturating_mul(LARGER_THAN_KNOWN);
+        Self {
+            known_bytes: bytes.min(free_bytes(path) / 10 * 9),
+            ..self
         }
     }
 
@@ -55,10 +84,12 @@ impl Cap {
         let content_bytes = self.text_bytes.saturating_mul(growth).max(MIN_CAP_BYTES);
         let roots = self.text_bytes / LEAST_BYTES_PER_ROOT;
         let pages = (content_bytes / CAPPED_PAGE_BYTES).saturating_add(roots);
-        pages.min(MOST_PAGES)
+        let known = self.known_bytes.checked_div(self.page_bytes);
+        pages.max(known.unwrap_or_default()).min(MOST_PAGES)
     }
 
-    /// Makes room for the indexes that `statement`, which is executed next, makes.
+    /// Makes room for the indexes that `statement`, which is executed next, makes; and before the first table, when the
+    /// size of pages is chosen, for all that the database may be.
     ///
     /// # Errors
     /// SQLite's.
@@ -67,11 +98,17 @@ impl Cap {
         connection: &mut Connection,
         statement: &[u8],
     ) -> rusqlite::Result<()> {
-        let made = indexes_in(statement);
-        if made == 0 {
+        let Some(made) = indexes_in(statement) else {
+            return Ok(());
+        };
+        let is_first = self.known_bytes > 0 && self.page_bytes == 0;
+        if made == 0 && !is_first {
             return Ok(());
         }
         self.indexes = self.indexes.saturating_add(made);
+        if is_first {
+            self.page_bytes = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        }
         connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)?;
         let pages = self.pages();
         connection.execute_batch(&format!("PRAGMA max_page_count={pages}"))?;
@@ -79,8 +116,17 @@ impl Cap {
     }
 }
 
-/// How many indexes a statement makes, at most: those it says, and those that its keys need.
-fn indexes_in(statement: &[u8]) -> u64 {
+/// What is free on the file system of `path`; nothing where it does not say.
+fn free_bytes(path: &Path) -> u64 {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let stat = rustix::fs::statvfs(folder.unwrap_or(Path::new(".")));
+    stat.map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// How many indexes a statement makes, at most: those it says, and those that its keys need. `None`: it makes nothing.
+fn indexes_in(statement: &[u8]) -> Option<u64> {
     let mut rest = statement.trim_ascii_start();
     while rest.starts_with(b"--") {
         let end = rest.iter().position(|byte| *byte == b'\n');
@@ -90,7 +136,7 @@ fn indexes_in(statement: &[u8]) -> u64 {
         .get(..6)
         .is_some_and(|word| word.eq_ignore_ascii_case(b"create"));
     if !is_create {
-        return 0;
+        return None;
     }
     let words = rest.split(|byte| !byte.is_ascii_alphabetic());
     let keys = ["index", "unique", "primary"];
@@ -98,7 +144,7 @@ fn indexes_in(statement: &[u8]) -> u64 {
         keys.iter()
             .any(|key| word.eq_ignore_ascii_case(key.as_bytes()))
     };
-    words.filter(is_key).count() as u64
+    Some(words.filter(is_key).count() as u64)
 }
 
 /// Opens the database at `path` to execute SQL text in, within `cap`; nothing of it is durable.
@@ -188,13 +234,38 @@ mod tests {
     #[test]
     fn indexes_are_counted_as_a_statement_makes_them() {
         for (sql, count) in [
-            ("CREATE TABLE t(a UNIQUE, b, c PRIMARY KEY)", 2),
-            ("\n-- Table: a\n\ncreate index i on t(a)", 1),
-            ("SELECT 'create index'", 0),
-            ("", 0),
-            ("-- only", 0),
+            ("CREATE TABLE t(a UNIQUE, b, c PRIMARY KEY)", Some(2)),
+            ("\n-- Table: a\n\ncreate index i on t(a)", Some(1)),
+            ("CREATE TABLE t(a)", Some(0)),
+            ("SELECT 'create index'", None),
+            ("", None),
+            ("-- only", None),
         ] {
             assert_eq!(indexes_in(sql.as_bytes()), count, "{sql}");
         }
+    }
+    #[test]
+    fn a_known_size_counts_in_the_pages_of_the_database_and_never_beyond_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scratch.db");
+        let rule = Cap::for_text(1000).pages();
+        let pages_of = |page_bytes: u64, known_bytes: u64| {
+            let mut connection = Connection::open_in_memory().unwrap();
+            let sql = format!("PRAGMA page_size={page_bytes}");
+            connection.execute_batch(&sql).unwrap();
+            let mut cap = Cap::for_text(1000).of_database(Some(known_bytes), &path);
+            assert_eq!(cap.pages(), rule, "before the first table");
+            cap.make_room(&mut connection, b"CREATE TABLE t(a)")
+                .unwrap();
+            cap.pages()
+        };
+        assert_eq!(pages_of(512, 80_000_000), 160_000_000 / 512);
+        assert_eq!(pages_of(65_536, 80_000_000), rule);
+        assert_eq!(pages_of(4096, 1), rule);
+        // The disk of the test may have room for all that SQLite can count.
+        let most = (free_bytes(&path) / 65_536).max(rule).min(MOST_PAGES);
+        assert!(pages_of(65_536, u64::MAX) <= most);
+        let nowhere = Cap::for_text(0).of_database(Some(u64::MAX), Path::new("/no/such/folder/x"));
+        assert_eq!(nowhere.known_bytes, 0);
     }
 }

@@ -145,12 +145,25 @@ async fn a_sink_that_never_answers_is_left_in_time() {
 async fn a_private_address_is_refused_unless_it_is_allowed() {
     let server = Server::start().await;
     let port = server.address.port();
-    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0"] {
+    for (host, told) in [
+        ("127.0.0.1", "is one of this host\nhint: `allow_private"),
+        ("localhost", "is one of this host\nhint: `allow_private"),
+        ("[::ffff:127.0.0.1]", "is one of this host\nhint: `allow"),
+        (
+            "10.0.0.1",
+            "lies in a private network\nhint: `allow_private",
+        ),
+        ("0.0.0.0", "is reserved: no host has it\nhint: correct"),
+        ("192.0.2.1", "is reserved for documentation\nhint: correct"),
+        ("240.0.0.1", "is reserved: no host has it\nhint: correct"),
+    ] {
         for kind in KINDS {
             let url = format!("http://{host}:{port}/{TOKEN}");
             let sink = sink(kind, &url, "");
             let refused = sink.send(&messages()[0]).await.unwrap_err();
-            assert_eq!(refused, NotifyError::Private, "{kind} {host}");
+            assert!(matches!(refused, NotifyError::Special(_)), "{refused:?}");
+            let refused = refused.to_string();
+            assert!(refused.contains(told), "{kind} {host}: {refused}");
         }
     }
     assert!(server.got("").is_empty());

@@ -349,11 +349,12 @@ async fn a_new_sink_hears_nothing_of_the_past() {
     assert!(world.wiring.catalog.outbox().unwrap().is_empty());
 }
 
+const HEARTBEAT: &str =
+    "[[alerts.sink]]\nname = \"ops\"\nheartbeat = \"URL/ops\"\nallow_private = true\n";
+
 #[tokio::test]
 async fn a_heartbeat_says_good_only_of_what_a_storage_shows() {
-    let heartbeat =
-        "[[alerts.sink]]\nname = \"ops\"\nheartbeat = \"URL/ops\"\nallow_private = true\n";
-    let mut world = World::new(&["blog", "shop"], heartbeat).await;
+    let mut world = World::new(&["blog", "shop"], HEARTBEAT).await;
     let paths = |got: Vec<Got>| -> Vec<String> { got.into_iter().map(|got| got.path).collect() };
     world.night().await;
     assert_eq!(
@@ -376,6 +377,36 @@ async fn a_heartbeat_says_good_only_of_what_a_storage_shows() {
     world.night().await;
     world.pass(TimeDelta::hours(2));
     assert!(world.told("ops").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_heartbeat_says_good_only_while_every_database_has_a_fresh_copy() {
+    let world = World::new(&["blog", "shop"], HEARTBEAT).await;
+    let paths = |got: Vec<Got>| -> Vec<String> { got.into_iter().map(|got| got.path).collect() };
+    world.night().await;
+    assert_eq!(paths(world.told("ops").await), ["/ops"]);
+    // The job is good; it is about one of both, and the other one's copy has become old.
+    world.pass(days(3));
+    world.night_of("blog").await;
+    assert_eq!(paths(world.told("ops").await), ["/ops/fail"]);
+    world.pass(TimeDelta::minutes(1));
+    world.night_of("shop").await;
+    assert_eq!(paths(world.told("ops").await), ["/ops"]);
+}
+
+#[tokio::test]
+async fn a_heartbeat_takes_no_copy_that_is_dated_ahead_for_a_fresh_one() {
+    let world = World::new(&["blog", "shop"], HEARTBEAT).await;
+    let paths = |got: Vec<Got>| -> Vec<String> { got.into_iter().map(|got| got.path).collect() };
+    world.pass(days(365));
+    world.night().await;
+    assert_eq!(paths(world.told("ops").await), ["/ops"]);
+    world.pass(-days(365));
+    world.night_of("blog").await;
+    assert_eq!(paths(world.told("ops").await), ["/ops/fail"]);
+    world.pass(TimeDelta::minutes(1));
+    world.night_of("shop").await;
+    assert_eq!(paths(world.told("ops").await), ["/ops"]);
 }
 
 #[tokio::test]

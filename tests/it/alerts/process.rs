@@ -288,7 +288,7 @@ async fn alert_test_says_of_every_sink_what_it_answered() {
         "{out}"
     );
     assert!(
-        err.contains("error: sink `private`: its address lies in a private network"),
+        err.contains("error: sink `private`: its address is one of this host"),
         "{err}"
     );
     assert!(

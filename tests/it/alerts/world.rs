@@ -18,7 +18,7 @@ use patina::engine::state::StateDir;
 use patina::progress::Board;
 use patina::source::SqliteSource;
 use patina::store::MemoryStore;
-use patina::types::Trigger;
+use patina::types::{DatabaseName, Trigger};
 use patina::wiring::{Moment, WiredDatabase, Wiring};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -157,8 +157,18 @@ impl World {
     }
 
     pub(super) async fn night_until(&self, stop: &CancellationToken) -> Report {
+        self.back_up(Vec::new(), stop).await
+    }
+
+    /// Backs up one database alone.
+    pub(super) async fn night_of(&self, name: &str) -> Report {
+        let databases = vec![name.parse().unwrap()];
+        self.back_up(databases, &CancellationToken::new()).await
+    }
+
+    async fn back_up(&self, databases: Vec<DatabaseName>, stop: &CancellationToken) -> Report {
         let request = Request {
-            databases: Vec::new(),
+            databases,
             trigger: Trigger::Scheduled,
             reason: None,
         };

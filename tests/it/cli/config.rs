@@ -184,3 +184,57 @@ fn wrong_arguments_end_with_2() {
     place.ok(&["--help"]).says("Exit codes: 0 done");
     place.ok(&["--version"]).says("patina 0.");
 }
+
+#[test]
+fn check_warns_of_a_database_file_that_is_not_here_at_its_line_and_finds_one_that_is_alike() {
+    let place = Place::with(&["blog", "shop"], "");
+    let config = std::fs::read_to_string(place.path("patina.toml")).unwrap();
+    assert!(place.ok(&["check"]).err.is_empty());
+    let misspelt = config.replace("blog.db", "blgo.db");
+    assert_ne!(misspelt, config);
+    place.write("patina.toml", &misspelt);
+    let line = misspelt.lines().position(|line| line.contains("blgo.db"));
+    let line = line.unwrap() + 1;
+    let ran = place.ok(&["check"]);
+    ran.complains(&format!(
+        "patina.toml:{line}:10: warning: the file of `blog` is not on this machine: `"
+    ))
+    .complains("hint: did you mean `blog.db`? Else run `patina check --online` on the machine");
+    assert!(!ran.err.contains("`shop`"), "{ran:?}");
+    let told = place.json(&["check"]);
+    assert_eq!(told["problems"].as_array().unwrap().len(), 1);
+    assert_eq!(told["problems"][0]["severity"], "warning");
+    assert_eq!(told["problems"][0]["line"], line);
+    // Opening it says more, and is an error.
+    let ran = place.ends(3, &["check", "--online"]);
+    ran.complains("error: database `blog`");
+    assert!(!ran.err.contains("is not on this machine"), "{ran:?}");
+    // Of a folder that is not there nothing is alike.
+    place.write("patina.toml", &config.replace("blog.db", "nowhere/blog.db"));
+    place
+        .ok(&["check"])
+        .complains("hint: correct the path, or run");
+}
+
+#[test]
+fn a_configuration_that_is_no_file_or_far_too_long_is_not_edited_and_is_named() {
+    let place = Place::with(&["blog"], "");
+    let long = std::fs::File::create(place.path("long.toml")).unwrap();
+    long.set_len(9 << 20).unwrap();
+    for (file, why) in [
+        ("long.toml", "it is longer than 8.0 MB"),
+        ("/dev/zero", "it is a device, not a regular file"),
+        (".", "it is a folder, not a regular file"),
+    ] {
+        let told = format!("cannot read {file}: {why}\nhint: name the configuration");
+        place
+            .ends(2, &["--config", file, "add", "b", "--sqlite", "b.db"])
+            .complains(&told);
+        place
+            .ends(2, &["--config", file, "remove", "blog"])
+            .complains(&told);
+        place
+            .ends(2, &["--config", file, "discover"])
+            .complains(&format!("{file}:1:1: cannot read the file: {why}"));
+    }
+}

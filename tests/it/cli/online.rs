@@ -294,7 +294,7 @@ fn each_way_a_sink_fails_is_told_without_its_url() {
     let ran = place.ends(3, &["check", "--online"]);
     for words in [
         "error: sink `closed`: it cannot be reached: ",
-        "error: sink `private`: its address lies in a private network\nhint: `allow_private = true`",
+        "error: sink `private`: its address is one of this host\nhint: `allow_private = true`",
         "error: sink `unknown`: its host name is not known\nhint: ",
         "error: sink `plain`: it cannot be reached: ",
     ] {

@@ -160,7 +160,7 @@ const SCRIPTS: &[(&str, &str, &str)] = &[
     (
         "a name with a private address",
         "fn before_job(j) { http_get(\"https://localhost/\") }",
-        "`localhost` is a private address",
+        "`localhost`: its address is one of this host",
     ),
     (
         "a file as a URL",

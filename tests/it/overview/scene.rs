@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use patina::catalog::{
-    Catalog, Committed, Damage, NewJob, News, Rehearsal, RehearsalOutcome, Rehearsed, Run,
+    Catalog, Committed, CommittedArchive, Damage, NewJob, News, Rehearsal, RehearsalOutcome,
+    Rehearsed, Run,
 };
 use patina::clock::{Clock, ManualClock};
 use patina::config::Config;
@@ -267,9 +268,14 @@ impl Scene {
         };
         let (stored, ends) = (moment(sunday), moment(sunday) + TimeDelta::weeks(12));
         let storages = ["local".to_owned(), "second".to_owned()];
-        self.catalog
-            .commit_archive(&manifest, &storages, stored, ends, &[])
-            .unwrap();
+        let committed = CommittedArchive {
+            manifest: &manifest,
+            storages: &storages,
+            is_read_whole: true,
+            completed_at: stored,
+            expires_at: ends,
+        };
+        self.catalog.commit_archive(&committed, &[]).unwrap();
     }
 
     fn copy(&self, run: &Run, database: &str, date: BackupDate, size_bytes: u64) -> Manifest {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use rusqlite::Connection;
+use serde_json::Value;
 
 use super::site::{Site, execute, same};
 use crate::s3::server::Server;
@@ -293,4 +294,71 @@ fn a_dump_is_restored_where_nothing_but_the_dump_is_left() {
         "Integer(2)"
     );
     stranger.holds_no_leftovers();
+}
+
+#[test]
+fn a_restore_of_very_many_tables_sums_them_up_and_names_those_to_look_at() {
+    let site = Site::new("");
+    let config = fs::read_to_string(site.path("patina.toml")).unwrap();
+    site.configure(&format!("{config}skip_data = [\"t7\"]\n"));
+    let tables = (0..120).map(|n| format!("CREATE TABLE t{n}(a); INSERT INTO t{n} VALUES ({n});"));
+    site.execute(&tables.collect::<String>());
+    site.night(0);
+    let ran = site.ok(&["restore", "shop", "--to", "out.db"]);
+    ran.says("the copy holds no rows: ")
+        .says("119 tables are not listed; `--json` names each\n")
+        .says("✓ 120 tables, 119 rows: equal to the manifest");
+    assert!(!ran.out.contains("every value equal"), "{}", ran.out);
+    let told = site.json(&["restore", "shop", "--to", "again.db"]);
+    let tables = told["databases"][0]["tables"].as_array().unwrap();
+    assert_eq!(tables.len(), 120);
+    // Few are listed as they always were.
+    let ran = site.ok(&["restore", "shop", "--table", "t1", "t2", "--to", "few.db"]);
+    ran.says("every value equal");
+    assert!(!ran.out.contains("not listed"), "{}", ran.out);
+}
+
+#[test]
+fn a_database_far_larger_than_its_text_is_proven_and_restored_by_the_size_that_it_had() {
+    let site = Site::new("").in_sql();
+    // 40 MB in 80,000 pages, of a text that may fill 65,536: the values stand nowhere but in the pages.
+    site.execute(
+        "PRAGMA page_size = 512;
+         CREATE TABLE t(id INTEGER PRIMARY KEY, v BLOB AS (zeroblob(1000000)) STORED);
+         WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 40)
+         INSERT INTO t(id) SELECT i FROM n",
+    );
+    let key = site.night(0);
+    let manifest = site.path(&format!("store/manifests/{key}.json"));
+    let mut told: Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
+    assert!(
+        told["database_bytes"].as_u64().unwrap() > 40_000_000,
+        "{told}"
+    );
+    assert!(
+        told["plain"]["size_bytes"].as_u64().unwrap() < 10_000,
+        "{told}"
+    );
+    site.ok(&["restore", "shop", "--to", "out.db"]);
+    let size = "SELECT sum(length(v)) FROM t";
+    assert_eq!(one(&site.path("out.db"), size), "Integer(40000000)");
+    let rows = site.json(&["query", "shop", size]);
+    assert_eq!(rows["rows"][0][0], 40_000_000);
+    site.ok(&["drill"]);
+
+    // The manifest alone knows it: one from before it was noted is read, and allows what the text does.
+    let dump = format!("store/{key}");
+    let from_file = |name: &str, told: &Value, to: &str, code: i32| {
+        fs::write(site.path(name), told.to_string()).unwrap();
+        site.ends(
+            code,
+            &["restore", "--file", &dump, "--manifest", name, "--to", to],
+        )
+    };
+    from_file("new.json", &told, "new.db", 0);
+    // What it says is a claim; more than there is room for changes nothing.
+    told["database_bytes"] = u64::MAX.into();
+    from_file("claim.json", &told, "claim.db", 0);
+    told.as_object_mut().unwrap().remove("database_bytes");
+    from_file("old.json", &told, "old.db", 1).complains("full");
 }

@@ -2,6 +2,7 @@
 //! clean-up that was killed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use patina::catalog::{CopyFilter, EventKind};
@@ -11,7 +12,7 @@ use patina::engine::verify::{self, Scope};
 use patina::guide::Guide;
 use patina::overview::Overview;
 use patina::retention::Guards;
-use patina::store::{Fault, MemoryStore};
+use patina::store::{Body, Fault, MemoryStore, Store, read_small};
 use patina::types::ObjectKey;
 use rusqlite::Connection;
 
@@ -176,4 +177,41 @@ async fn a_reader_that_is_killed_holds_its_copy_for_minutes_and_not_for_hours() 
     assert_eq!(catalog.care(now).unwrap().leased.len(), 1);
     let later = now + TimeDelta::minutes(16);
     assert!(catalog.care(later).unwrap().leased.is_empty());
+}
+
+#[tokio::test]
+async fn a_copy_whose_key_was_taken_while_its_process_was_dead_is_stored_under_another_one() {
+    let world = World::new("2026-11-16T03:00:00Z", &["blog"], "");
+    world.healthy().await;
+    world.live_on("blog");
+    // It looks whether the key is free, and dies over storing the copy there.
+    let process = world.start([(2, Fault::Hang)]);
+    tokio::select! {
+        report = process.night() => panic!("{report:?}"),
+        () = async {
+            while process.wiring.catalog.spooled().unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        } => {}
+    }
+    process.bury().await;
+    let key = process.wiring.catalog.spooled().unwrap().remove(0);
+    let key = key.1.manifest.key;
+    drop(process);
+    let theirs = Body::Bytes(b"of another installation");
+    world.bucket.create(&key, theirs).await.unwrap();
+
+    let process = world.start([]);
+    let recovery = process.recover().await;
+    assert_eq!(recovery.completed, [name("blog")]);
+    assert_eq!(recovery.discarded, []);
+    let catalog = &process.wiring.catalog;
+    assert_eq!(catalog.spooled().unwrap(), []);
+    let good = catalog.newest_good(&name("blog")).unwrap().unwrap();
+    assert_eq!(good.key.as_str(), "daily/2026-11-16/blog~030000Z.sql");
+    let read = process.verify(Scope::All).await;
+    assert_eq!(read.len(), 1);
+    assert!(read[0].found.is_ok(), "{read:?}");
+    let found = read_small(world.bucket.as_ref(), &key, 100).await.unwrap();
+    assert_eq!(found.unwrap(), b"of another installation");
 }

@@ -59,7 +59,12 @@ impl Reading<'_> {
             .tempdir_in(&self.source.scratch)?;
         let (file, scratch) = (folder.path().join("export.sql"), folder.path().join("a.db"));
         let exported_at = self.fetch(&file)?;
-        let imported = Imported::load(&file, &scratch, self.request.stop);
+        let imported = Imported::load(
+            &file,
+            &scratch,
+            self.source.size_hint_bytes(),
+            self.request.stop,
+        );
         let imported = imported.map_err(|error| self.not_loaded(error))?;
         // The copy is dumped from here on; two of a large database need not lie side by side.
         fs::remove_file(&file)?;
