@@ -1,5 +1,5 @@
-//! Opens a scratch database for SQL text that somebody else wrote. Invariant: the text can touch nothing but that
-//! database, and it cannot grow without bound.
+//! Opens a scratch database for SQL text from an untrusted source. Invariant: the text can affect only that database,
+//! and it cannot grow without bound.
 
 use std::path::Path;
 
@@ -11,38 +11,40 @@ use tokio_util::sync::CancellationToken;
 
 use super::stop_when_asked;
 
-/// Rows may take this many times their text; each index may take them once more.
+/// Factor by which rows may be larger than their text; each index may add their size once more.
 const MAX_GROWTH: u64 = 16;
 
-/// What a scratch database may take in any case.
+/// Size that a scratch database may always have, in bytes.
 const MIN_CAP_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Each table and index has a page of its own, however empty, and no text names one in fewer bytes: `a UNIQUE,`.
+/// Bytes of text per table or index: each has a page of its own, even if empty, and no text creates one in fewer bytes:
+/// `a UNIQUE,`.
 const LEAST_BYTES_PER_ROOT: u64 = 8;
 
 /// SQLite counts pages in 32 bits.
 const MOST_PAGES: u64 = 0xffff_fffe;
 
-/// The text may choose another one.
+/// Page size in bytes; the text may choose another one.
 const PAGE_BYTES: u64 = 4096;
 
-/// The cap is counted in pages, and the text chooses their size: it holds for pages of this one, and larger ones may take
-/// more.
+/// Page size for which the cap holds, in bytes: it is counted in pages, and the text chooses their size, so larger
+/// pages may take more.
 const CAPPED_PAGE_BYTES: u64 = 1024;
 
-/// The allocator keeps what the cache took, and an upload to S3 takes 24 MiB after it: together less than 64 MiB.
+/// Size of the page cache. The allocator keeps its memory, and an upload to S3 takes 24 MiB after it: together less
+/// than 64 MiB.
 const CACHE_KB: u32 = 4_000;
 
-/// How far a database may grow for its text: as far as rows, indexes and empty tables can, and not without end.
+/// Upper bound for the size of a database by its text: enough for all rows, indexes and empty tables, but finite.
 #[derive(Debug, Clone, Copy)]
 pub struct Cap {
     text_bytes: u64,
-    /// Indexes that the text made so far.
+    /// Number of indexes that the text created so far.
     indexes: u64,
 }
 
 impl Cap {
-    /// The cap for so much SQL text.
+    /// Returns the cap for this number of bytes of SQL text.
     pub fn for_text(text_bytes: u64) -> Self {
         Self {
             text_bytes,
@@ -58,7 +60,7 @@ impl Cap {
         pages.min(MOST_PAGES)
     }
 
-    /// Makes room for the indexes that `statement`, which is executed next, makes.
+    /// Raises the cap for the indexes that `statement`, which is executed next, creates.
     ///
     /// # Errors
     /// SQLite's.
@@ -79,7 +81,7 @@ impl Cap {
     }
 }
 
-/// How many indexes a statement makes, at most: those it says, and those that its keys need.
+/// Returns an upper bound for the indexes that a statement creates: explicit ones, and those that its keys need.
 fn indexes_in(statement: &[u8]) -> u64 {
     let mut rest = statement.trim_ascii_start();
     while rest.starts_with(b"--") {
@@ -101,7 +103,7 @@ fn indexes_in(statement: &[u8]) -> u64 {
     words.filter(is_key).count() as u64
 }
 
-/// Opens the database at `path` to execute SQL text in, within `cap`; nothing of it is durable.
+/// Opens the database at `path` to execute SQL text in it, within `cap`; its content is not durable.
 ///
 /// # Errors
 /// SQLite's; and `SQLITE_INTERRUPT` from any statement once `stop` is cancelled.
@@ -124,7 +126,7 @@ pub fn open_scratch(
     Ok(connection)
 }
 
-/// Lets statements of ours run on a connection of [`open_scratch`].
+/// Allows Patina's own statements on a connection of [`open_scratch`].
 ///
 /// # Errors
 /// SQLite's.
@@ -132,7 +134,7 @@ pub fn lift_limits(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)
 }
 
-/// What a dump needs, and nothing else.
+/// Permits what a dump needs, and nothing else.
 fn permit(context: AuthContext<'_>) -> Authorization {
     const PRAGMAS: [&str; 9] = [
         "defer_foreign_keys",
