@@ -149,7 +149,7 @@ pub(super) struct Errand {
     /// The slot that it runs for, and the reason that it runs now.
     pub(super) slot: DateTime<Utc>,
     pub(super) because: Because,
-    /// Start of a backup that has taken longer than a night may and is still running; `None` if there is none.
+    /// Start of a backup that has taken longer than a night may and is still running; `None` if no backup has.
     pub(super) night_since: Option<DateTime<Utc>>,
     /// The database that it concerns, if it concerns one.
     pub(super) database: Option<DatabaseName>,

@@ -104,7 +104,7 @@ impl Night {
         Ok(jobs)
     }
 
-    /// Describes the work that is not finished yet; `None` if there is none.
+    /// Describes the work that is not finished yet; `None` if all is finished.
     fn at_work(&self, running: &[Job], now: DateTime<Utc>) -> Result<Option<String>, CatalogError> {
         if let Some(job) = running.first() {
             return Ok(Some(format!("backup job {}, which runs", job.id)));

@@ -1,4 +1,4 @@
-//! Reports the daemon's state to the service manager. Invariant: if there is none, or it does not answer, nothing else
+//! Reports the daemon's state to the service manager. Invariant: without one, or if it does not answer, nothing else
 //! changes.
 
 use std::time::Duration;

@@ -22,7 +22,7 @@ pub(super) struct Summed {
     pub(super) name: String,
     /// Names of the columns whose values are stored.
     pub(super) columns: Vec<String>,
-    /// A name for the rowid; `None` if there is none.
+    /// A name for the rowid; `None` if the table has no rowid.
     pub(super) rowid: Option<String>,
     /// Key that identifies the rows if there is no rowid.
     pub(super) key: Vec<String>,

@@ -53,7 +53,7 @@ impl Default for Skills {
 }
 
 impl Skills {
-    /// Gives up the capability that `error` refers to; returns false if there is none that can be given up.
+    /// Gives up the capability that `error` refers to; returns false if it refers to none that can be given up.
     pub(super) fn learn(&mut self, error: &ApiError) -> bool {
         let skill = match error {
             ApiError::Refused { message, .. } if message.contains("atan2") => &mut self.atan2,

@@ -57,8 +57,8 @@ impl Print {
         }
     }
 
-    /// Returns the first difference from a copy: `None` if there is none, `Some(None)` for the number of rows, else the
-    /// column.
+    /// Returns the first difference from a copy: `None` if they are equal, `Some(None)` for the number of rows, else
+    /// the column.
     pub(super) fn difference(&self, copy: &Self) -> Option<Option<usize>> {
         if self.rows != copy.rows {
             return Some(None);

@@ -14,7 +14,7 @@
 //!   `-wal` and `-shm` files of Patina's user behind; afterwards it must be unchanged.
 //! - No `-wal`, several names, all known, no process has the file open: a private copy of the file, which must be
 //!   unchanged while the copy is made.
-//! - A process has the file open, but not the log beside it (or there is none): refused, since the file was renamed
+//! - A process has the file open, but not the log beside it (or no log exists): refused, since the file was renamed
 //!   while open, or is open by a name that cannot be seen.
 //! - No `-wal`, and a name that could not be found: refused.
 //!
