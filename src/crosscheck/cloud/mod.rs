@@ -269,7 +269,7 @@ impl CloudInventory {
                 && let Some((kind, text)) = table.difference(restored)
             {
                 let owner = table.owner.as_deref().unwrap_or(name);
-                // The number of words per document is only compared for such an index.
+                // The other storage of such an index, such as the word counts per document, is part of the index.
                 let kind = match self.indexes.contains_key(owner) {
                     true => ExceptionKind::Index,
                     false => kind,

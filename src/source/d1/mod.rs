@@ -71,7 +71,7 @@ pub struct D1Source {
     id: String,
     method: D1Method,
     on_change: OnChange,
-    /// Folder for rows that cannot be written before all are read.
+    /// Folder for rows that cannot be written before all are read, and for exports.
     scratch: PathBuf,
     runtime: Handle,
     snapshot_bytes: u64,
