@@ -40,7 +40,7 @@ pub struct Job {
     pub schedule: Schedule,
     run: fn(Errand) -> BoxFuture<'static, Result<Ended, JobError>>,
     database: Option<DatabaseName>,
-    /// How long it waits for a backup that is due or running; `None` if it does not wait.
+    /// Limit for waiting for a backup that is due or running; `None` if it does not wait.
     pub(super) waits: Option<Limit>,
 }
 

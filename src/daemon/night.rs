@@ -32,7 +32,7 @@ pub(super) struct Night {
     pub(super) longest: Duration,
 }
 
-/// How long a job waits for a running backup.
+/// Limit for waiting for a running backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
     /// Until the backup has run for [`LONGEST_NIGHT`]; one that had run that long before is not waited for.
