@@ -1,9 +1,9 @@
-//! Builds what jobs and requests work on from a configuration. Invariant: the only module that knows which concrete
-//! sources and stores there are.
+//! Builds the wiring of jobs and requests from a configuration. Invariant: the only module that knows which concrete
+//! sources and stores exist.
 //!
-//! A storage that cannot be opened does not stop the others: it becomes a store whose every call fails with the
-//! reason. A backup then goes to the other storages and its job is `degraded`; where none is left, each database
-//! fails and says why.
+//! A storage that cannot be opened does not stop the others: it becomes a store of which every call fails with the
+//! reason. A backup is then stored in the other storages and its job is `degraded`; if none is left, each database
+//! fails with the reason.
 
 mod aside;
 mod claim;
@@ -38,23 +38,23 @@ use crate::store::{
 };
 use crate::wiring::{Moment, WiredDatabase, Wiring};
 
-/// Why a configuration cannot be worked on.
+/// The reason that a configuration cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The catalog cannot be used.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// A damaged catalog cannot be kept aside.
+    /// A damaged catalog cannot be renamed.
     #[error(
         "the damaged catalog `{path}` cannot be renamed: {cause}\nhint: look at its folder and disk"
     )]
     Aside {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What the system said.
+        /// The system's error.
         cause: std::io::Error,
     },
-    /// A script has mistakes.
+    /// A script has errors.
     #[error(transparent)]
     Scripts(#[from] Problems),
     /// The D1 client cannot be built.
@@ -62,13 +62,13 @@ pub enum AppError {
     Client(#[from] d1::ApiError),
 }
 
-/// This program's own file, also where an update replaced it meanwhile.
+/// Path of this program's own file, even if an update replaced it meanwhile.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Reads the configuration at `path` and compiles its scripts.
 ///
 /// # Errors
-/// Every mistake in the configuration; where it has none, every mistake in its scripts. A file that cannot be read within
+/// All errors in the configuration; if there are none, all errors in its scripts. A file that cannot be read within
 /// [`LONGEST_READ`](crate::config::LONGEST_READ) is one.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
     let own = path.to_owned();
@@ -76,7 +76,7 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     loaded.unwrap_or_else(|late| Err(late.problems(path)))
 }
 
-/// As [`load`], and whatever the configuration names is looked at through `env`.
+/// As [`load`], with all access to what the configuration names through `env`.
 ///
 /// # Errors
 /// As [`load`].
@@ -92,34 +92,34 @@ pub fn load_in(path: &Path, env: &dyn Environment) -> Result<Loaded, Problems> {
     Ok(loaded)
 }
 
-/// The compiled scripts of `config`.
+/// Compiles the scripts of `config`.
 ///
 /// # Errors
-/// Every mistake in them.
+/// All errors in them.
 pub fn hooks(config: &Config) -> Result<RhaiHooks, Problems> {
     RhaiHooks::new(config, Path::new(OWN_PROGRAM))
 }
 
-/// Builds everything a job works on, under the lock of `state`. No storage is asked for anything yet: each is opened by its
-/// first call, and made where absent; what a dead process left unfinished in it is removed then. A folder that held copies and is gone or empty is not worked with: an
-/// unmounted share would be filled on the local disk.
+/// Builds everything a job works on, under the lock of `state`. No storage is accessed yet: each is opened by its first
+/// call, and created if absent; its unfinished files of a dead process are removed then. A folder that contained copies
+/// and is gone or empty is refused: an unmounted share would be filled on the local disk.
 ///
 /// # Errors
-/// Where the catalog cannot be opened or a source cannot be built; a storage that fails is part of the wiring.
+/// If the catalog cannot be opened or a source cannot be built; a storage that fails is part of the wiring.
 pub async fn wiring(config: Arc<Config>, state: &StateDir) -> Result<Wiring, AppError> {
     let built = build(config, state).await?;
     Ok(Arc::into_inner(built.wiring).expect("nobody else was given it"))
 }
 
-/// What a job works on, and the only way to delete anything.
+/// The wiring of jobs, and the only way to delete anything.
 pub struct Built {
-    /// What a job works on.
+    /// The wiring.
     pub wiring: Arc<Wiring>,
     /// The same storages, in the same order, for expiry.
     pub pruners: Vec<Arc<dyn Prune>>,
 }
 
-/// As [`wiring`], with the storages for expiry. A damaged catalog is kept aside and made anew from the storages.
+/// As [`wiring`], with the storages for expiry. A damaged catalog is set aside and rebuilt from the storages.
 ///
 /// # Errors
 /// As [`wiring`].
@@ -141,7 +141,8 @@ pub async fn rebuilt(
     assemble(config, state, kept, Some(old)).await
 }
 
-/// `old`: what this process worked on before; `None`: this is its first wiring, and no job runs yet.
+/// Assembles the wiring. `old` is the previous wiring of this process; `None` if this is its first one, and no job runs
+/// yet.
 async fn assemble(
     config: Arc<Config>,
     state: &StateDir,
@@ -175,31 +176,32 @@ async fn assemble(
         clock,
         config,
     };
-    // Only what is in force is written down.
+    // Recorded only now that the configuration takes effect.
     let alerts = wiring.config.alerts();
     wiring.catalog.note_alerts(alerts, wiring.clock.now())?;
     let wiring = Arc::new(wiring);
     Ok(Built { wiring, pruners })
 }
 
-/// The catalog of a locked state folder, for writing; a damaged one is kept aside and made anew from the storages.
+/// Opens the catalog of a locked state folder for writing; a damaged one is set aside and rebuilt from the storages.
 ///
 /// # Errors
-/// Where it cannot be used and is not damaged, or cannot be kept aside.
+/// If it cannot be used and is not damaged, or cannot be set aside.
 pub async fn catalog(config: &Arc<Config>, state: &StateDir) -> Result<Catalog, AppError> {
     aside::catalog(config, state).await
 }
 
-/// The same storages without the way to delete.
+/// Returns the same storages without the ability to delete.
 fn to_keep(pruners: &[Arc<dyn Prune>]) -> Vec<Arc<dyn Store>> {
     let pruners = pruners.iter().cloned();
     pruners.map(|pruner| pruner as Arc<dyn Store>).collect()
 }
 
-/// The client of the configured Cloudflare account; `None` where none is configured, and then no D1 database is.
+/// Creates the client of the configured Cloudflare account; `None` if none is configured, and then there is no D1
+/// database.
 ///
 /// # Errors
-/// Where the client cannot be built.
+/// If the client cannot be built.
 pub fn client(
     config: &Config,
     clock: &Arc<dyn Clock>,
@@ -233,21 +235,20 @@ pub fn system_clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::new())
 }
 
-/// What is known of jobs and copies, for queries alone and without a lock. `None`: nothing was ever backed up.
+/// Opens the catalog for queries only, without a lock. `None` if nothing was ever backed up.
 ///
 /// # Errors
-/// Where there is a catalog that cannot be read.
+/// If a catalog exists and cannot be read.
 pub fn known(config: &Config) -> Result<Option<Catalog>, AppError> {
     let path = StateDir::catalog_path(&config.agent().state);
     Ok(Catalog::open_read_only(&path)?)
 }
 
-/// What a job works on that only looks at stored objects: no lock is needed, no database can be read through it. A
-/// folder that is gone is an error of its store and never made anew, or an unmounted share would look like lost
-/// copies.
+/// Builds the wiring for jobs that only read stored objects: no lock is needed, and no database can be read through it.
+/// A missing folder is an error of its store and never created, or an unmounted share would look like lost copies.
 ///
 /// # Errors
-/// Where the catalog does not say who we are.
+/// If the catalog's instance id cannot be read.
 pub async fn wiring_to_read(config: Arc<Config>, catalog: Catalog) -> Result<Wiring, AppError> {
     let clock = system_clock();
     let ways = (Unfinished::Leave, Absent::Refused);
@@ -279,7 +280,7 @@ fn source(
             let (runtime, scratch) = (Handle::current(), scratch.to_owned());
             let source =
                 d1::D1Source::new(Arc::clone(client), id.clone(), *method, scratch, runtime);
-            // With no retry to come, a change while it is read must be accepted at once, and marked.
+            // Without retries, a change while it is read must be accepted at once, and marked.
             Arc::new(source.on_change(match database.export.retries {
                 0 => d1::OnChange::Accept,
                 _ => d1::OnChange::ReadAgain,
@@ -288,14 +289,14 @@ fn source(
     }
 }
 
-/// What to do with unfinished uploads of dead processes. Only who holds the state's lock knows that they are dead.
+/// Treatment of unfinished uploads of dead processes. Only the holder of the state's lock knows that they are dead.
 #[derive(Clone, Copy)]
 enum Unfinished {
     Remove,
     Leave,
 }
 
-/// Every configured storage; each is opened by its first call.
+/// Returns every configured storage; each is opened by its first call.
 fn unopened(
     config: &Config,
     catalog: &Catalog,
@@ -336,10 +337,11 @@ async fn store_or_reason(
     }
 }
 
-/// Removes unfinished uploads of dead processes, beside everything else: nobody waits for it.
+/// Removes unfinished uploads of dead processes in the background; nothing waits for it.
 async fn sweep(store: Arc<S3Store>) {
     if let Err(error) = store.sweep().await {
-        // Whether it can be written shows when it is; what lies unfinished there is seen by nobody.
+        // A storage that is not writable shows that on the first write; its unfinished uploads are not visible to
+        // readers.
         tracing::warn!(storage = store.name(), %error, "unfinished uploads were not looked for");
     }
 }
@@ -348,10 +350,11 @@ fn retrying(store: Arc<dyn Prune>, clock: &Arc<dyn Clock>) -> Arc<dyn Prune> {
     Arc::new(Retry::new(store, Arc::clone(clock), RetryPolicy::default()))
 }
 
-/// What a configured storage holds of what the catalog knows there; one whose directory is gone lost it.
+/// Checks if a configured storage still contains the objects that the catalog records there; one whose directory is
+/// gone has lost them.
 ///
 /// # Errors
-/// Where the catalog cannot be read.
+/// If the catalog cannot be read.
 pub async fn presence_in(storage: &Storage, catalog: &Catalog) -> Result<Presence, CatalogError> {
     let (instance, known) = (catalog.instance()?, Known::of(catalog)?);
     let known = known.in_storage(&storage.name);

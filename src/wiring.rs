@@ -1,4 +1,5 @@
-//! Holds what one job or request works on: an immutable snapshot of the configuration and what was built from it.
+//! Holds everything that one job or request works on: an immutable snapshot of the configuration and what was built
+//! from it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,15 +25,15 @@ pub struct Wiring {
     pub stores: Vec<Arc<dyn Store>>,
     /// Every configured alert sink, in file order.
     pub sinks: Vec<Arc<dyn Notifier>>,
-    /// What is known of jobs and copies.
+    /// The catalog of jobs and copies.
     pub catalog: Catalog,
     /// The client of the configured Cloudflare account.
     pub account: Option<Arc<d1::Client>>,
     /// The user's scripts.
     pub hooks: Arc<dyn Hooks>,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// What the clock said when this was built; a wall time that left the running time since then is not trusted.
+    /// Clock reading when this was built; a wall time that deviates from the time elapsed since then is not trusted.
     pub built_at: Moment,
 }
 
@@ -46,7 +47,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// What `clock` says now.
+    /// Reads `clock` now.
     pub fn of(clock: &dyn Clock) -> Self {
         Self {
             wall: clock.now(),
@@ -55,24 +56,24 @@ impl Moment {
     }
 }
 
-/// A database and how it is read.
+/// A database and its source.
 #[derive(Clone)]
 pub struct WiredDatabase {
-    /// What the configuration says of it.
+    /// Its configuration.
     pub config: Database,
-    /// Where its content comes from.
+    /// Its source.
     pub source: Arc<dyn Source>,
 }
 
 impl Wiring {
-    /// The database of this name; `None` where none is configured.
+    /// Returns the database of this name; `None` if none is configured.
     pub fn database(&self, name: &DatabaseName) -> Option<&WiredDatabase> {
         self.databases
             .iter()
             .find(|database| database.config.name == *name)
     }
 
-    /// The store of this name; `None` where none is configured.
+    /// Returns the store of this name; `None` if none is configured.
     pub fn store(&self, name: &str) -> Option<&Arc<dyn Store>> {
         self.stores.iter().find(|store| store.name() == name)
     }

@@ -1,5 +1,5 @@
-//! Opens the catalog for work, and makes it anew from the storages where it is damaged. Invariant: the damaged file is
-//! kept under another name, nothing is deleted for a day, and what was begun here goes on at the next start.
+//! Opens the catalog for work, and rebuilds it from the storages if it is damaged. Invariant: the damaged file is kept
+//! under another name, nothing is deleted for a day, and an unfinished rebuild continues at the next start.
 
 use std::fs;
 use std::io::{self, Write};
@@ -15,20 +15,20 @@ use crate::engine::rebuild;
 use crate::engine::state::StateDir;
 use crate::types::{counted, either};
 
-/// While this file lies in the state folder, the catalog is still to be made anew.
+/// Marker file in the state folder: while it exists, the catalog is still to be rebuilt.
 const WANTED: &str = "rebuild-catalog";
 
 /// A catalog, the log beside it, and the log's index.
 const PARTS: [&str; 3] = ["", "-wal", "-shm"];
 
-/// The catalog of a locked state folder; a damaged one is kept aside and made anew.
+/// Opens the catalog of a locked state folder; a damaged one is set aside and rebuilt.
 ///
 /// # Errors
-/// Where it cannot be used and is not damaged, or cannot be kept aside.
+/// If it cannot be used and is not damaged, or cannot be set aside.
 pub(super) async fn catalog(config: &Arc<Config>, state: &StateDir) -> Result<Catalog, AppError> {
     let path = StateDir::catalog_path(state.path());
     let wanted = state.path().join(WANTED);
-    // A file of no length is what some crashes leave of any file.
+    // Some crashes leave any file empty.
     let is_emptied = fs::metadata(&path).is_ok_and(|file| file.len() == 0);
     let cause = match Catalog::open(&path) {
         Ok(catalog) if !is_emptied => {
@@ -64,36 +64,36 @@ pub(super) async fn catalog(config: &Arc<Config>, state: &StateDir) -> Result<Ca
         instance,
     };
     if anew.make(config, &catalog).await? {
-        // Else the next start looks through the rest.
+        // Otherwise the next start reads the rest.
         fs::remove_file(&wanted).map_err(failed)?;
     }
     Ok(catalog)
 }
 
-/// Looks through the storages once more, of which one could not be looked through or the process ended over it.
+/// Lists the storages once more, after one could not be listed or the process ended during the rebuild.
 async fn go_on(config: &Arc<Config>, catalog: &Catalog, wanted: &Path) -> Result<(), AppError> {
     let wiring = wiring_to_read(Arc::clone(config), catalog.clone()).await?;
     let report = rebuild::run(&wiring, &CancellationToken::new()).await?;
     if report.storages.iter().all(|one| one.error.is_none()) {
-        // Where it stays, the next start looks again.
+        // If it remains, the next start tries again.
         let _ = fs::remove_file(wanted);
     }
     Ok(())
 }
 
-/// A catalog that is made anew.
+/// The rebuild of a catalog.
 struct Anew {
     kept: PathBuf,
     cause: String,
-    /// Whose copies the damaged one knew, where that could still be read.
+    /// Id of the installation in the damaged one, if that could still be read.
     instance: Option<String>,
 }
 
 impl Anew {
-    /// Fills the catalog from the storages and tells of it. False: a storage could not be looked through.
+    /// Fills the catalog from the storages and raises an alert. Returns false if a storage could not be listed.
     async fn make(&self, config: &Arc<Config>, catalog: &Catalog) -> Result<bool, AppError> {
         let now = system_clock().now();
-        // First: were the process to end here, nothing is deleted all the same.
+        // First, so that nothing is deleted even if the process ends here.
         catalog.keep_quiet(now + rebuild::QUIET)?;
         let wiring = wiring_to_read(Arc::clone(config), catalog.clone()).await?;
         let report = rebuild::run(&wiring, &CancellationToken::new()).await?;
@@ -131,7 +131,7 @@ impl Anew {
     }
 }
 
-/// Gives the file and what belongs to it another name, which no file has. Gives that name.
+/// Renames the file and those that belong to it to a name that does not exist. Returns that name.
 fn keep_aside(path: &Path, wanted: &Path) -> io::Result<PathBuf> {
     fs::File::create(wanted)?.write_all(b"the catalog is being rebuilt from the storages\n")?;
     let at = system_clock().now().format("%Y%m%dT%H%M%S%.3fZ");
@@ -150,7 +150,7 @@ fn keep_aside(path: &Path, wanted: &Path) -> io::Result<PathBuf> {
     Ok(kept)
 }
 
-/// The installation's id, where the damage left it readable.
+/// Returns the installation's id, if the damage left it readable.
 fn instance_in(path: &Path) -> Option<String> {
     Catalog::open_read_only(path).ok()??.known_instance().ok()?
 }

@@ -1,13 +1,13 @@
-//! Finds out whose a storage's place is. Invariant: it reads alone; what it says rests on claims and manifests that lie
-//! there, and on what the catalog knows of its own.
+//! Finds out which installation owns a storage's place. Invariant: it only reads; the result depends on the claims and
+//! manifests there, and on the catalog's own entries.
 //!
 //! A claim is a small object with a number, an installation's id and a random token. Each process makes the next one
-//! before it stores anything, so that of two hosts with copies of one state folder the one that worked first finds a claim
-//! that it did not make. Only one of two can create a number, also where both are new and begin in the same second; a
-//! service without conditional writes cannot promise that, and there the claim is read back.
+//! before it stores anything. Thus, of two hosts with copies of one state folder, the one that worked first finds a
+//! claim that it did not make. Only one of two can create a number, even if both are new and begin in the same second;
+//! a service without conditional writes cannot guarantee that, and there the claim is read back.
 //!
-//! Installations that share a place since version 0.1 go on there: the first has the claim, and of the others no copied
-//! state folder is noticed.
+//! Installations that have shared a place since version 0.1 may continue: the first has the claim, and a copied state
+//! folder of the others is not detected.
 
 use std::cmp::Reverse;
 
@@ -19,68 +19,68 @@ use crate::quote::foreign;
 use crate::store::{Listing, Store, StoreError, StoreErrorKind, read_small};
 use crate::types::{KeyKind, ObjectKey};
 
-/// So many manifests, the last ones, say whose a place without a claim is.
+/// Number of manifests, the newest ones, that determine the owner of a place without a claim.
 const LOOKED_AT: usize = 3;
 
-/// Ids and names of hosts that others wrote are shown up to this length.
+/// Upper bound for ids and host names of others in messages, in characters.
 const MOST_NAME_CHARS: usize = 80;
 
-/// A claim as it lies in a storage.
+/// A claim as stored in a storage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Claim {
     /// The installation that made it.
     pub(super) instance: String,
-    /// What no other claim has.
+    /// Random text that no other claim has.
     pub(super) token: String,
-    /// The host on which it was made, for people.
+    /// Host on which it was made, for people.
     pub(super) host: String,
 }
 
-/// What this installation knows of itself in one storage.
+/// This installation's own data about one storage.
 pub(super) struct Own {
     pub(super) instance: String,
-    /// The claim that its catalog made last.
+    /// The last claim that its catalog made.
     pub(super) claim: HeldClaim,
-    /// Whether it has copies there.
+    /// True if it has copies there.
     pub(super) has_copies: bool,
 }
 
-/// Whose a place is.
+/// Owner of a place.
 pub(super) enum Place {
-    /// This installation's, or nobody's: its next claim has this number.
+    /// This installation, or none: its next claim has this number.
     Ours {
         /// The number.
         next: u64,
-        /// Claims that the next one takes the place of.
+        /// Claims that the next one replaces.
         old: Vec<ObjectKey>,
     },
-    /// Another installation claimed it, and this one has copies there from before.
+    /// Another installation claimed it, and this one has older copies there.
     Shared,
-    /// Another's.
+    /// Another installation.
     Taken(Owner),
 }
 
-/// Who else works in a place.
+/// Another installation or process that works in a place.
 pub(super) struct Owner {
-    /// The object that says so.
+    /// The object that shows it.
     pub(super) by: ObjectKey,
     who: Who,
 }
 
 enum Who {
-    /// Another installation, by its newest copy.
+    /// Another installation, identified by its newest copy.
     Installation { instance: String, newest: ObjectKey },
-    /// Another installation, by its claim.
+    /// Another installation, identified by its claim.
     Claimed(Claim),
     /// Another host with a copy of this state folder.
     Host(Claim),
 }
 
 impl Own {
-    /// What `catalog` knows.
+    /// Reads the data from `catalog`.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// If it cannot be read.
     pub(super) fn of(catalog: &Catalog, storage: &str) -> Result<Self, CatalogError> {
         Ok(Self {
             instance: catalog.instance()?,
@@ -89,7 +89,7 @@ impl Own {
         })
     }
 
-    /// One that stored nothing yet, and whose id is not known.
+    /// Returns the data of an installation that has stored nothing yet, and whose id is not known.
     pub(super) fn nobody(name: &str) -> Self {
         Self {
             instance: name.to_owned(),
@@ -102,7 +102,7 @@ impl Own {
         self.claim.pending.as_ref() == Some(&claim.token)
     }
 
-    /// Whom a claim speaks of that this catalog did not make.
+    /// Returns the owner of a claim that this catalog did not make.
     pub(super) fn owner(&self, by: ObjectKey, claim: Claim) -> Owner {
         let who = match claim.instance == self.instance {
             true => Who::Host(claim),
@@ -113,7 +113,7 @@ impl Own {
 }
 
 impl Owner {
-    /// Why nothing is stored there, and the ways out.
+    /// Returns the reason that nothing is stored there, with hints.
     pub(super) fn refusal(&self) -> StoreErrorKind {
         const OWN_PLACE: &str = "give this installation a place of its own: another `prefix`, `bucket` or `directory`; if it \
                                  is the same installation and only its state folder was lost, `patina rebuild` goes on with \
@@ -154,8 +154,8 @@ impl Owner {
     }
 }
 
-/// Finds out whose the place of `store` is. With a claim that is known, this takes two small requests; without one it lists
-/// all.
+/// Finds out which installation owns the place of `store`. With a known claim, this takes two small requests; without
+/// one it lists everything.
 pub(super) async fn find(store: &dyn Store, own: &Own) -> Result<Place, StoreError> {
     let known = own.claim.number;
     let held = ObjectKey::claim(known);
@@ -175,7 +175,7 @@ pub(super) async fn find(store: &dyn Store, own: &Own) -> Result<Place, StoreErr
             return Ok(Place::Ours { next, old });
         }
     }
-    // Whoever took the place over removed it, or it is another place than before.
+    // Another owner removed it, or the place is a different one than before.
     let listing = store.list().await?;
     let Some((last, claim)) = last_claim(store, &listing).await? else {
         return Ok(match owner_of(store, &listing, &own.instance).await? {
@@ -201,13 +201,13 @@ fn ours(last: u64, listing: &Listing) -> Place {
     }
 }
 
-/// The claim under `key`. `None`: there is none that can be read as one.
+/// Reads the claim under `key`. `None` if there is no readable claim.
 pub(super) async fn read(store: &dyn Store, key: &ObjectKey) -> Result<Option<Claim>, StoreError> {
     let text = read_small(store, key, MAX_MANIFEST_BYTES).await?;
     Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
 }
 
-/// The claim with the highest number.
+/// Returns the readable claim with the highest number.
 async fn last_claim(
     store: &dyn Store,
     listing: &Listing,
@@ -220,7 +220,7 @@ async fn last_claim(
     Ok(None)
 }
 
-/// The installation that a place without a claim belongs to. `None`: it is empty, or holds something of `instance`.
+/// Returns the owner of a place without a claim. `None` if it is empty, or contains an object of `instance`.
 async fn owner_of(
     store: &dyn Store,
     listing: &Listing,
@@ -233,7 +233,7 @@ async fn owner_of(
         Some((of.as_ref().clone(), key.clone()))
     });
     let mut manifests: Vec<(ObjectKey, ObjectKey)> = manifests.collect();
-    // A daily's key begins with its day, and sorts before a week's.
+    // The key of a daily copy begins with its day, and sorts before that of a weekly archive.
     manifests.sort_by_key(|(of, _)| Reverse((is_daily(of), of.clone())));
     let mut owner = None;
     for (newest, by) in manifests.into_iter().take(LOOKED_AT) {

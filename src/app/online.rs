@@ -1,5 +1,5 @@
-//! Tries everything that a configuration names. Invariant: each try ends in time, changes nothing that lasts, and shows
-//! no secret.
+//! Checks everything that a configuration names. Invariant: each check ends in time, changes nothing permanently, and
+//! shows no secret.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,15 +24,15 @@ use crate::store::{
 };
 use crate::types::counted;
 
-/// A service that needs longer for a few bytes is no good at night either.
+/// Timeout of one check. A service that needs longer for a few bytes is not usable for backups either.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// For one step of a bucket's trial; there are three.
+/// Timeout of one step of a bucket's check; there are three.
 const STEP_LIMIT: Duration = Duration::from_secs(9);
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many tries are made at once; an account may have thousands of databases.
+/// Number of concurrent checks; an account may have thousands of databases.
 const AT_ONCE: usize = 16;
 
 const PATIENCE: S3Patience = S3Patience {
@@ -44,7 +44,7 @@ const PATIENCE: S3Patience = S3Patience {
     first_delay: Duration::from_millis(300),
 };
 
-/// What was tried.
+/// Subject of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
     /// A database's source.
@@ -58,7 +58,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The word for it.
+    /// Name of the subject in output.
     pub fn word(self) -> &'static str {
         match self {
             Self::Database => "database",
@@ -69,36 +69,37 @@ impl Subject {
     }
 }
 
-/// How a try ended.
+/// Result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It works.
     Good,
-    /// It works, and this is worth knowing.
+    /// It works, with this remark.
     Remark(String),
-    /// It does not work; the text has the way out.
+    /// It does not work; the text contains a hint.
     Failed(String),
 }
 
-/// One thing that was tried.
+/// One check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trial {
-    /// What kind of thing.
+    /// Its subject.
     pub subject: Subject,
     /// Its name in the configuration.
     pub name: String,
-    /// What was attempted.
+    /// Description of the attempt.
     pub tried: &'static str,
-    /// How it ended.
+    /// Its result.
     pub outcome: Outcome,
-    /// How long it took.
+    /// Its duration.
     pub took: Duration,
 }
 
-/// Tries every source, storage and sink of `config` and the API token, all at once; in the order of the file.
+/// Checks every source, storage and sink of `config` and the API token, several at a time; the results are in the order
+/// of the file.
 ///
 /// # Errors
-/// Where the catalog or the D1 client cannot be used.
+/// If the catalog or the D1 client cannot be used.
 pub async fn try_all(config: &Config) -> Result<Vec<Trial>, AppError> {
     install_tls();
     let clock = system_clock();
@@ -136,7 +137,7 @@ pub async fn try_all(config: &Config) -> Result<Vec<Trial>, AppError> {
         let tried = "connecting, without an alert";
         trials.push(timed(Subject::Sink, &sink.name, tried, work, &clock));
     }
-    // Whoever ends lets the next one begin; the order of the answers is that of the file.
+    // Checks finish in any order; the results are sorted in the order of the file.
     let numbered = trials.into_iter().enumerate();
     let numbered = numbered.map(|(number, trial)| async move { (number, trial.await) });
     let trials = stream::iter(Vec::from_iter(numbered)).buffer_unordered(AT_ONCE);
@@ -258,7 +259,7 @@ async fn of_storage(
     }
 }
 
-/// Fails where a backup would; gives what is worth knowing where one would pass.
+/// Fails if a backup would fail; otherwise returns remarks.
 async fn in_folder(
     storage: &Storage,
     folder: std::path::PathBuf,
@@ -283,12 +284,12 @@ async fn in_bucket(store: &S3Store, own: &Own, known: &[&Item]) -> Result<Vec<St
     Ok(remarks(store.name(), tried, held))
 }
 
-/// What lies in a storage, beside what the catalog knows.
+/// Content of a storage, compared with the catalog.
 #[derive(Default)]
 struct Holding {
-    /// Objects that nobody here knows; 0 where any is known, or where they cannot be listed.
+    /// Number of objects that the catalog does not have; 0 if it has any of them, or if they cannot be listed.
     unknown: usize,
-    /// Why a backup would store nothing there.
+    /// The reason that a backup would store nothing there.
     refusal: Option<StoreErrorKind>,
 }
 
@@ -321,7 +322,7 @@ async fn holding(store: &dyn Store, own: &Own, known: &[&Item]) -> Holding {
         }
         holding
     };
-    // What hangs is told by the trial.
+    // A storage that hangs is reported by the check itself.
     let looked = tokio::time::timeout(STEP_LIMIT, looked).await;
     looked.unwrap_or_default()
 }
@@ -364,7 +365,7 @@ fn remarks(name: &str, tried: Tried, held: Holding) -> Vec<String> {
     remarks
 }
 
-/// What to say of a folder that the first backup will make.
+/// Result for a folder that the first backup will create.
 fn not_yet(folder: &Path) -> Outcome {
     if folder.exists() {
         let place = folder.display();

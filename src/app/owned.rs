@@ -1,8 +1,8 @@
-//! Keeps two installations, or two hosts with one state folder, out of one place. Invariant: nothing is created or removed
-//! where another one works, or in a storage that lost everything it held.
+//! Keeps two installations, or two hosts with one state folder, from using the same place. Invariant: nothing is
+//! created or removed in a place that another one uses, or in a storage that lost all its content.
 //!
-//! Keys say a day and a name, a week's archive not even that. So two installations in one place would take each other's
-//! keys, and which of them made a copy would stand in its manifest alone.
+//! Keys contain only a day and a name, and those of weekly archives not even a name. So two installations in one place
+//! would use each other's keys, and only the manifest would show which of them made a copy.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -21,10 +21,10 @@ use crate::store::{
 };
 use crate::types::ObjectKey;
 
-/// What was found is believed for this time: a job of hours, or the next night of a daemon, looks again.
+/// Time for which a result is valid: a job that takes hours, or the next night of a daemon, checks again.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
-/// A storage that is looked at before the first object is created in it, and again after a while.
+/// A storage that is checked before the first object is created in it, and again after a while.
 pub(super) struct Owned {
     inner: Arc<dyn Prune>,
     catalog: Catalog,
@@ -32,25 +32,25 @@ pub(super) struct Owned {
     looked: Mutex<Looked>,
 }
 
-/// What the last look found.
+/// Result of the last check.
 #[derive(Default)]
 struct Looked {
-    /// Whether this process made a claim.
+    /// True if this process made a claim.
     has_claimed: bool,
-    /// When it was, on the monotonic clock, and whether the place may be worked in. `None`: there was none.
+    /// Time of the check, on the monotonic clock, and its result. `None` if there was none.
     last: Option<(Duration, Result<(), Refused>)>,
 }
 
-/// Why nothing is created.
+/// The reason that nothing is created.
 #[derive(Clone)]
 struct Refused {
     why: StoreErrorKind,
-    /// The object that says so: while it is there, nothing else needs to be asked. `None`: no object does.
+    /// The object that shows it: while it exists, no other request is needed. `None` if no object does.
     by: Option<ObjectKey>,
 }
 
 impl Owned {
-    /// Whose is it? The first `create` asks.
+    /// Wraps a storage; the first `create` or `remove` checks its owner.
     pub(super) fn wrap(
         inner: Arc<dyn Prune>,
         catalog: &Catalog,
@@ -64,7 +64,7 @@ impl Owned {
         })
     }
 
-    /// Fails where another one works in this place, or it lost everything.
+    /// Fails if another installation or host uses this place, or if it lost all its content.
     async fn hold(&self, operation: Operation, key: &ObjectKey) -> Result<(), StoreError> {
         let mut looked = self.looked.lock().await;
         let found = match &looked.last {
@@ -124,7 +124,8 @@ impl Owned {
                 why: owner.refusal(),
                 by: Some(owner.by),
             }),
-            // A copy is worth more than to know this; what does not answer says so when it is written to.
+            // Storing a copy is more important than this check; a storage that does not answer fails when it is written
+            // to.
             Err(error) => {
                 let storage = self.inner.name();
                 tracing::debug!(storage, %error, "storage {storage}: whose it is was not found out: {error}");
@@ -133,7 +134,7 @@ impl Owned {
         }
     }
 
-    /// Makes the next claim. Gives who was quicker. `None`: nobody was.
+    /// Makes the next claim. Returns the owner if another one was faster, else `None`.
     async fn claim(
         &self,
         own: &Own,
@@ -163,7 +164,7 @@ impl Owned {
             _ => self.catalog.hold_claim(storage, next).map_err(not_noted)?,
         }
         for key in old {
-            // One that stays does no harm: the highest counts.
+            // An old claim does no harm: the highest counts.
             if let Err(error) = self.inner.remove(key).await {
                 tracing::debug!(storage, %key, %error, "an old claim stays: {error}");
             }
@@ -172,8 +173,8 @@ impl Owned {
     }
 }
 
-/// Lets one at a time look whose a storage of this name is: after a reload the old wiring works on beside the new one, and
-/// neither may take the claim of the other for another host's.
+/// Serializes the checks of storages with this name: after a reload the old wiring remains in use beside the new one,
+/// and neither may mistake the other's claim for that of another host.
 fn turn(storage: &str) -> Arc<Mutex<()>> {
     static TURNS: LazyLock<std::sync::Mutex<HashMap<String, Arc<Mutex<()>>>>> =
         LazyLock::new(Default::default);
@@ -181,7 +182,7 @@ fn turn(storage: &str) -> Arc<Mutex<()>> {
     Arc::clone(turns.entry(storage.to_owned()).or_default())
 }
 
-/// This machine's name, for whoever reads of it on another one.
+/// Returns this machine's name, to be shown on other machines.
 fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match name.trim() {

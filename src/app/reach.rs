@@ -1,5 +1,5 @@
-//! Tries whether a sink can be reached. Invariant: no alert is posted, only the host's root is asked for, and neither
-//! URL nor host is in any text: both may be secrets.
+//! Checks if a sink can be reached. Invariant: no alert is posted, only the host's root is requested, and no text
+//! contains URL or host: both may be secrets.
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::notify::{reach_of, way_out};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Resolves the sink's host, connects, and asks for `/` with HEAD. Any answer is good: what the sink says to an alert
-/// only an alert can tell.
+/// Resolves the sink's host, connects, and requests `/` with HEAD. Any response is good: only an alert can show how the
+/// sink responds to one.
 pub(super) async fn reach(sink: &Sink) -> Outcome {
     match tokio::time::timeout(TIMEOUT, attempt(sink)).await {
         Ok(Ok(())) => Outcome::Good,
@@ -48,7 +48,7 @@ async fn attempt(sink: &Sink) -> Result<(), String> {
     asked.map(drop).map_err(|error| told(&error, host))
 }
 
-/// Scheme, host and port alone.
+/// Returns only scheme, host and port.
 fn origin(sink: &Sink) -> Option<Url> {
     let mut url = Url::parse(sink.url.expose()).ok()?;
     url.set_path("/");
@@ -66,7 +66,7 @@ fn told(error: &reqwest::Error, host: &str) -> String {
         causes.push(error.to_string());
         cause = error.source();
     }
-    // The innermost says it; the others repeat it or name the URL.
+    // The innermost cause is the informative one; the others repeat it or contain the URL.
     let why = causes.pop().unwrap_or_default().replace(host, "…");
     if why.contains("certificate") {
         return format!(

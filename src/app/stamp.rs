@@ -1,5 +1,5 @@
-//! Keeps what was told last of a start that failed. Invariant: nothing but a file of this user's own is believed or
-//! written through, wherever another user may write: what cannot be kept so is told again rather than never.
+//! Remembers the last report of a failed start. Invariant: in places where another user may write, only a regular file
+//! of this user is believed or replaced; what cannot be remembered safely is reported again rather than never.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,19 +12,19 @@ use rustix::process::geteuid;
 
 use crate::types::Sha256;
 
-/// The same is told again after this.
+/// Time after which the same failure is reported again.
 const AGAIN: TimeDelta = TimeDelta::hours(24);
 
-/// A digest and a time have a hundred.
+/// Upper bound for the file, in bytes; a digest and a time take about a hundred.
 const MOST_BYTES: u64 = 4096;
 
 const NAME: &str = "not-started";
 
-/// Where the note may lie.
+/// Possible places of the note.
 pub(super) struct Stamp {
     /// The state directory.
     state: PathBuf,
-    /// Where a folder of this user's stands in for a state directory that is not there, the best one first.
+    /// Parents of this user's private folder that replaces a missing state directory, the best one first.
     roots: Vec<PathBuf>,
 }
 
@@ -39,7 +39,7 @@ impl Stamp {
         }
     }
 
-    /// Whether this was not told within the last day; it is noted that it is told now.
+    /// True if this was not reported within the last day; it is then recorded as reported now.
     pub(super) fn is_new(&self, why: &str, now: DateTime<Utc>) -> bool {
         let Some(path) = self.path() else {
             return true;
@@ -56,7 +56,7 @@ impl Stamp {
         !was_told
     }
 
-    /// Removes the note. True: there was one.
+    /// Removes the note. Returns true if there was one.
     pub(super) fn remove(&self) -> bool {
         let stand_ins = self.roots.iter().filter_map(|root| self.stand_in(root));
         let paths = stand_ins.chain([self.state.join(NAME)]);
@@ -70,13 +70,13 @@ impl Stamp {
         }
         self.roots.iter().find_map(|root| {
             let folder = folder_in(root);
-            // Where it is there, whose it is decides.
+            // If it exists already, its owner decides if it is used.
             let _ = DirBuilder::new().mode(0o700).create(folder);
             self.stand_in(root)
         })
     }
 
-    /// The note's path in a folder that is this user's alone.
+    /// Returns the note's path in a folder that only this user can access.
     fn stand_in(&self, root: &Path) -> Option<PathBuf> {
         let folder = folder_in(root);
         let found = fs::symlink_metadata(&folder).ok()?;
@@ -91,9 +91,9 @@ fn folder_in(root: &Path) -> PathBuf {
     root.join(format!("patina-{}", geteuid().as_raw()))
 }
 
-/// The text of a note that this user wrote.
+/// Reads the text of a note that this user wrote.
 fn read(path: &Path) -> io::Result<String> {
-    // A pipe that somebody put there is opened without waiting for its other end, and then is no file.
+    // A pipe in this place is opened without waiting for its other end, and then rejected, as it is not a regular file.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
     let file = OpenOptions::new()
@@ -110,7 +110,7 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Writes a file of its own and puts it in the place of whatever is there: a link is replaced, not followed.
+/// Writes a new file and renames it over whatever exists: a link is replaced, not followed.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let unfinished = path.with_extension(uuid::Uuid::new_v4().to_string());
     let mut options = OpenOptions::new();
@@ -156,7 +156,7 @@ mod tests {
         assert!(stamp.is_new("another", now()));
         assert!(stamp.is_new(WHY, now()));
         assert!(stamp.is_new(WHY, now() + TimeDelta::hours(24)));
-        // A clock that was set back for long silences nothing.
+        // A clock that was set back by days must not suppress a report.
         assert!(stamp.is_new(WHY, now() - TimeDelta::days(9)));
         assert!(stamp.remove());
         assert!(!stamp.remove());
@@ -180,7 +180,7 @@ mod tests {
             "written through"
         );
         assert!(!fs::symlink_metadata(&note).unwrap().is_symlink());
-        // Nor is a second name of some file.
+        // The same holds for a hard link to another file.
         fs::remove_file(&note).unwrap();
         fs::hard_link(&planted, &note).unwrap();
         assert!(stamp.is_new(WHY, now()), "the second name was believed");

@@ -1,5 +1,5 @@
-//! Tells the sinks that Patina does not start. Invariant: it works without a catalog and with a configuration of which
-//! only the sinks are right; a service that is started again and again says the same once a day.
+//! Sends an alert to the sinks if Patina does not start. Invariant: it needs no catalog, and of the configuration only
+//! valid sinks; a service that restarts repeatedly reports the same failure once a day.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::engine::deliver::send_to_all;
 use crate::notify::{Alert, Beat, Message};
 use crate::types::EventKind;
 
-/// A sink that did not take it gets it once more after this.
+/// Pause before the second attempt for a sink that did not accept the alert.
 const SECOND_TRY: Duration = Duration::from_secs(2);
 
-/// A longer list of mistakes is for `patina check`.
+/// Upper bound for the mistakes listed in the alert; `patina check` shows all.
 const MOST_MISTAKES: usize = 10;
 
-/// Tells that a configuration cannot be used, to the sinks in it that are right.
+/// Alerts that a configuration cannot be used, through those of its sinks that are valid.
 pub async fn tell_rejected(problems: &Problems) {
     let Some(remains) = problems.remains() else {
         tracing::info!("no sink is known, so no alert is sent");
@@ -25,7 +25,7 @@ pub async fn tell_rejected(problems: &Problems) {
     };
     let mistakes = problems.mistakes(MOST_MISTAKES);
     let why = format!("the configuration cannot be used: {mistakes}\nhint: patina check");
-    // Where the mistakes are among the alerts, `redact` may be the one that was not understood.
+    // If there are errors in `alerts`, `redact` may be the setting that was not understood.
     let mut errors = problems
         .iter()
         .filter(|problem| problem.severity == Severity::Error);
@@ -36,13 +36,14 @@ pub async fn tell_rejected(problems: &Problems) {
     tell(&remains.agent, &remains.alerts, &why, has_own).await;
 }
 
-/// Tells that Patina could not work although its configuration is right.
+/// Alerts that Patina could not work although its configuration is valid.
 pub async fn tell_not_started(config: &Config, why: &str) {
     let why = format!("patina cannot work: {why}");
     tell(config.agent(), config.alerts(), &why, false).await;
 }
 
-/// True where an alert was sent that Patina does not start, and not taken back since; it is now.
+/// Returns true if an alert was sent that Patina does not start, and was not resolved since; from now on it counts as
+/// resolved.
 pub fn has_started(state: &Path) -> bool {
     Stamp::of(state).remove()
 }

@@ -1,6 +1,6 @@
-//! Opens a storage when it is first worked with. Invariant: nothing is asked of it before, a storage that does not answer
-//! holds its caller up for a bounded time, and one that cannot be opened, such as a disk that is not mounted, is tried
-//! again by the next call.
+//! Opens a storage on first use. Invariant: it is not accessed before, a storage that does not answer delays its caller
+//! for a bounded time, and one that cannot be opened, such as a disk that is not mounted, is tried again by the next
+//! call.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,18 +17,18 @@ use crate::engine::presence::{self, Known, Presence};
 use crate::store::{Body, Listing, ObjectStat, Operation, Prune, Reader, Store, StoreError};
 use crate::types::ObjectKey;
 
-/// A storage that could not be opened by then hangs: a share whose server is gone, mostly.
+/// Timeout for opening; a storage that takes longer hangs, mostly a share whose server is gone.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One that hung is opened again after this: each try may leave a thread behind.
+/// Pause before a storage that hung is opened again: each attempt may leave a thread behind.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// What is done where a directory is not there.
+/// Treatment of a missing directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Absent {
-    /// It is made, unless it held copies.
+    /// It is created, unless it contained copies.
     Made,
-    /// It is an error: whoever only reads makes nothing.
+    /// It is an error: a process that only reads creates nothing.
     Refused,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Unopened {
     unfinished: Unfinished,
     absent: Absent,
     found: OnceCell<Arc<dyn Prune>>,
-    /// When it hung last, on the monotonic clock.
+    /// Time at which it last hung, on the monotonic clock.
     hung_at: Mutex<Option<Duration>>,
 }
 
@@ -97,8 +97,8 @@ impl Unopened {
         not_opened(&self.storage, &cause)
     }
 
-    /// Opens it where it holds something of what is known there: a directory that does not is taken for a mount point
-    /// without its disk, a bucket for another one.
+    /// Opens the storage if it still contains some of the known objects: a directory without any is presumed to be a
+    /// mount point without its disk, and a bucket a different one.
     async fn open_now(&self) -> Result<Arc<dyn Prune>, StoreError> {
         let known = Known::of(&self.catalog);
         let known = known.map_err(|error| not_opened(&self.storage, &error.to_string()))?;

@@ -1,4 +1,4 @@
-//! Reads addresses of copies and finds what they name: `blog`, `blog@latest~2`, `blog@2026-11-20`, or a key.
+//! Parses addresses of copies and finds the copies: `blog`, `blog@latest~2`, `blog@2026-11-20`, or a key.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,30 +11,30 @@ use crate::config::Config;
 use crate::copy::{Found, by_key};
 use crate::types::{BackupDate, DatabaseName, EvidenceClass, KeyKind, ObjectKey, counted};
 
-/// One copy, as a person names it.
+/// The address of one copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Address {
-    /// A database's copy of some time.
+    /// A copy of a database.
     Copy {
         /// The database.
         database: DatabaseName,
-        /// Which of its copies.
+        /// Selection among its copies.
         when: When,
     },
     /// The object with this key.
     Key(ObjectKey),
 }
 
-/// Which copy of a database.
+/// Selection of one copy of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
-    /// The newest, or so many before it.
+    /// The newest, or this number of copies before it.
     Latest(usize),
     /// The newest of a day.
     Day(BackupDate),
 }
 
-/// Why a text is no address.
+/// The reason that a text is not an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Unreadable(String);
@@ -82,7 +82,7 @@ impl FromStr for When {
     }
 }
 
-/// A plain number; `+1` is none.
+/// Parses a plain number; `+1` is not accepted.
 fn digits(text: &str) -> Option<usize> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
     is_plain.then(|| text.parse().ok()).flatten()
@@ -101,10 +101,10 @@ impl fmt::Display for Address {
     }
 }
 
-/// The copy that `address` names.
+/// Finds the copy at `address`.
 ///
 /// # Errors
-/// Where there is none; the text says what there is.
+/// If it does not exist; the text names the existing copies.
 pub(super) fn resolve(
     address: &Address,
     catalog: &Catalog,
@@ -135,7 +135,7 @@ pub(super) fn resolve(
     }
 }
 
-/// Says where a suspect copy is newer than the one that is taken, or is the one.
+/// Warns if a suspect or doubtful copy is newer than the chosen one, or is the chosen one.
 fn tell_passed_over(
     database: &DatabaseName,
     date: Option<BackupDate>,
@@ -188,7 +188,7 @@ fn tell_passed_over(
     Ok(())
 }
 
-/// Says what exists instead.
+/// Builds the error that names the existing copies instead.
 fn nothing(
     address: &Address,
     database: &DatabaseName,
@@ -222,7 +222,7 @@ fn nothing(
     unknown(database, catalog, config)
 }
 
-/// The refusal of a name that neither the configuration nor the catalog has.
+/// Builds the error for a name that neither the configuration nor the catalog has.
 pub(super) fn unknown(
     database: &DatabaseName,
     catalog: &Catalog,

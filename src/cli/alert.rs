@@ -1,4 +1,4 @@
-//! `patina alert test`: sends a test to every sink and says what each answered.
+//! `patina alert test`: sends a test to every sink and shows each response.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::app;
 use crate::engine::deliver::{said, send_to_all, test_alert};
 use crate::notify::Message;
 
-/// How long a command that ends soon tries to send what is due.
+/// Time that a short command spends on sending due alerts.
 pub(super) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// Runs `patina alert test`.

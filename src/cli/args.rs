@@ -1,4 +1,4 @@
-//! Names every command and argument. Invariant: what clap accepts here needs no second check of its form.
+//! Defines every command and argument. Invariant: an argument that clap accepts here needs no second check of its form.
 
 mod access;
 mod recovery;
@@ -29,10 +29,10 @@ pub(super) struct Arguments {
     pub(super) command: Command,
 }
 
-/// What every command takes.
+/// Options of every command.
 #[derive(Debug, Args)]
 pub(super) struct Global {
-    /// The configuration
+    /// Configuration file
     #[arg(
         long,
         short,
@@ -45,16 +45,16 @@ pub(super) struct Global {
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub(super) json: bool,
-    /// How mistakes in the configuration are shown; pretty on a terminal, else short
+    /// Format of configuration errors; pretty on a terminal, else short
     #[arg(long, global = true, value_name = "FORM")]
     pub(super) format: Option<Format>,
-    /// Log more; twice: everything. `RUST_LOG` says it in detail
+    /// Log more; twice: everything. `RUST_LOG` gives finer control
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(super) verbose: u8,
     /// Show no progress
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// How the log is written to stderr
+    /// Format of the log on stderr
     #[arg(
         long,
         global = true,
@@ -65,7 +65,7 @@ pub(super) struct Global {
     pub(super) log_format: LogFormat,
 }
 
-/// How the log is written.
+/// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {
     /// Lines for people
@@ -74,23 +74,23 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// How mistakes in the configuration are shown.
+/// Format of configuration errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// One line each, as compilers do
     Short,
-    /// With the lines they are about
+    /// With the lines of the file that they refer to
     Pretty,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Work by schedule until told to end: the daemon
+    /// Run the daemon
     Run,
-    /// Tell the running daemon to read its configuration again, and what came of it
+    /// Make the running daemon read its configuration again, and show the result
     Reload,
-    /// Say when everything runs next
+    /// Show the next run of every task
     Next(NextArgs),
     /// Back up databases: export, restore, compare, store
     Backup(BackupArgs),
@@ -99,15 +99,15 @@ pub(super) enum Command {
     List(ListArgs),
     /// Show everything about one copy
     Show {
-        /// Which copy
+        /// The copy
         #[arg(value_name = "DB[@WHEN]")]
         copy: Address,
     },
     /// Write one copy's SQL to stdout
     Cat(CatArgs),
-    /// Print how to get a database back: every way there is, command by command
+    /// Print how to get a database back: every available way, command by command
     Guide {
-        /// Which copy
+        /// The copy
         #[arg(value_name = "DB[@WHEN]")]
         copy: Address,
     },
@@ -115,43 +115,44 @@ pub(super) enum Command {
     Runbook,
     /// Restore a copy into a file or into D1: proven first, table by table
     Restore(RestoreArgs),
-    /// Ask a copy one question in SQL, without restoring it anywhere
+    /// Run one SQL query on a copy, without restoring it to a target
     Query(QueryArgs),
-    /// Say what changed from one copy to another; ends with 0 where nothing did, 1 where something did, 2 in trouble
+    /// Show the differences between two copies; exit code 0 if there are none, 1 if there are, 2 on any error
     Diff(DiffArgs),
     /// Read stored copies again and compare every byte with what was stored
     Verify(VerifyArgs),
-    /// Rehearse the worst day: restore the newest copy of every database from storage, prove it, and say how long it took
+    /// Rehearse the worst case: restore the newest copy of every database from storage, prove it, and measure the time
     ///
-    /// The databases are made in `$TMPDIR`, by a running daemon in its state folder, one after the other, and removed again. No target is touched.
+    /// The databases are created in `$TMPDIR`, by a running daemon in its state folder, one after the other, and
+    /// removed again. No target is touched.
     Drill(DrillArgs),
-    /// Pack every good copy up to the last Sunday into the week's archive
+    /// Put every good copy up to the last Sunday into the weekly archive
     Archive,
-    /// Show of every stored object whether it stays or may go, and by which rule
+    /// Show for every stored object if it is kept or may be deleted, and by which rule
     Plan,
-    /// Delete what may go
+    /// Delete expired copies
     Expire(ExpireArgs),
-    /// Compare what the catalog knows with what the storages hold; deletes nothing
+    /// Compare the catalog with the content of the storages; deletes nothing
     Reconcile(ReconcileArgs),
-    /// Make a lost catalog anew from the storages; deletes nothing
+    /// Rebuild a lost catalog from the storages; deletes nothing
     Rebuild(RebuildArgs),
-    /// Keep a copy whatever its age
+    /// Keep a copy regardless of its age
     Pin(PinArgs),
-    /// Let a pinned copy go with its age again
+    /// Let a pinned copy expire again
     Unpin {
-        /// Which copy
+        /// The copy
         #[arg(value_name = "DB[@WHEN]")]
         copy: Address,
     },
-    /// Let expiry go on for databases in spite of the damage found up to now
+    /// Acknowledge known damage so that expiry resumes
     Ack {
         /// The databases
         #[arg(value_name = "DB", required = true)]
         databases: Vec<DatabaseName>,
     },
-    /// Give up the copies of a database that left the configuration
+    /// Let the copies of a database expire that was removed from the configuration
     Forget(ForgetArgs),
-    /// Say what the configuration means, or every mistake in it
+    /// Show a summary of the configuration, or every error in it
     Check {
         /// Also try every source, storage, alert sink and the API token
         #[arg(long)]
@@ -160,51 +161,51 @@ pub(super) enum Command {
     /// Try the alert sinks
     #[command(subcommand)]
     Alert(AlertCommand),
-    /// List the D1 databases of the Cloudflare account and which of them nothing backs up
+    /// List the D1 databases of the Cloudflare account, and show which of them are not backed up
     Discover(DiscoverArgs),
-    /// Print the configuration's schema or meaning
+    /// Print the configuration schema, or the effective configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Make a key for the API
+    /// Create and list keys for the API
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Look at who was given what
+    /// Show the download audit log, and verify it
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// See, try and test the hooks of the scripts
+    /// List, run and test the hooks of the scripts
     #[command(subcommand)]
     Hook(HookCommand),
     /// Write a small commented configuration
     Init(InitArgs),
     /// Add a database to the configuration
     Add(AddArgs),
-    /// Take a database out of the configuration; its copies are kept
+    /// Remove a database from the configuration; its copies are kept
     Remove {
         /// The database
         name: DatabaseName,
     },
-    /// Make six small databases and back them up, to see how it works
+    /// Create six small databases and back them up, as a demonstration
     Demo {
-        /// Where to make them
+        /// Folder to create them in
         #[arg(value_name = "DIR", default_value = "demo")]
         directory: PathBuf,
-        /// Do not serve the dashboard afterwards, as where nobody sits at a terminal
+        /// Do not serve the dashboard afterwards, as without a terminal
         #[arg(long)]
         once: bool,
     },
-    /// Answer one call of a hook: the child of a running Patina
+    /// Answer one call of a hook: the child process of a running Patina
     #[command(hide = true, name = crate::hook::COMMAND)]
     HookCall {
         /// Run the script in this process
         #[arg(long)]
         inside: bool,
     },
-    /// Print or write what another program needs to run the daemon
+    /// Print or write the files that another program needs to run the daemon
     #[command(arg_required_else_help = true)]
     Install(InstallArgs),
     /// Print a completion script
     Completions {
-        /// For which shell
+        /// The shell
         shell: clap_complete::Shell,
     },
     /// Print the manual page, or write those of all commands
@@ -222,10 +223,10 @@ pub(super) struct InstallArgs {
     /// For systemd: the unit, its user and its folders
     #[arg(long, required = true)]
     pub(super) systemd: bool,
-    /// Print what would be written; so it is where neither is said
+    /// Print the files instead of writing them (default)
     #[arg(long)]
     pub(super) print: bool,
-    /// Write it below /etc
+    /// Write the files below /etc
     #[arg(long)]
     pub(super) write: bool,
     /// Write below this folder instead of /
@@ -236,7 +237,7 @@ pub(super) struct InstallArgs {
 /// `patina next`.
 #[derive(Debug, Args)]
 pub(super) struct NextArgs {
-    /// So many runs of each task
+    /// Number of runs of each task
     #[arg(long, short = 'n', value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(super) count: u16,
@@ -245,10 +246,10 @@ pub(super) struct NextArgs {
 /// `patina backup`.
 #[derive(Debug, Args)]
 pub(super) struct BackupArgs {
-    /// The databases; all where none is given
+    /// The databases; all if none is given
     #[arg(value_name = "DB")]
     pub(super) databases: Vec<DatabaseName>,
-    /// Why; kept with the job
+    /// Reason, stored with the job
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
 }
@@ -262,7 +263,7 @@ pub(super) struct ListArgs {
     /// Only this day's copies
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub(super) date: Option<BackupDate>,
-    /// At most so many, the newest
+    /// Maximum number of copies; the newest are shown
     #[arg(long, short = 'n', value_name = "N")]
     pub(super) limit: Option<usize>,
 }
@@ -270,10 +271,10 @@ pub(super) struct ListArgs {
 /// `patina cat`.
 #[derive(Debug, Args)]
 pub(super) struct CatArgs {
-    /// Which copy
+    /// The copy
     #[arg(value_name = "DB[@WHEN]")]
     pub(super) copy: Address,
-    /// Read it from this storage alone
+    /// Read only from this storage
     #[arg(long, value_name = "NAME")]
     pub(super) storage: Option<String>,
 }
@@ -281,7 +282,7 @@ pub(super) struct CatArgs {
 /// `patina verify`.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
-    /// Which copies; the newest of each database where none is given
+    /// The copies; the newest of each database if none is given
     #[arg(value_name = "DB[@WHEN]")]
     pub(super) copies: Vec<Address>,
     /// Every copy
@@ -292,7 +293,7 @@ pub(super) struct VerifyArgs {
 /// `patina expire`.
 #[derive(Debug, Args)]
 pub(super) struct ExpireArgs {
-    /// Delete nothing: show what `patina plan` shows
+    /// Delete nothing: show the same as `patina plan`
     #[arg(long)]
     pub(super) dry_run: bool,
 }
@@ -300,10 +301,11 @@ pub(super) struct ExpireArgs {
 /// `patina reconcile`.
 #[derive(Debug, Args)]
 pub(super) struct ReconcileArgs {
-    /// Wait ten minutes where an object is absent, and look for it again
+    /// Wait ten minutes if an object is absent, and check again
     #[arg(long)]
     pub(super) wait: bool,
-    /// Say that a storage which lost everything is really empty: its objects are noted as missing, and it is used again
+    /// Confirm that a storage that lost everything is really empty: its objects are recorded as missing, and it is used
+    /// again
     #[arg(long, value_name = "STORAGE", conflicts_with = "wait")]
     pub(super) replaced: Option<String>,
 }
@@ -311,7 +313,7 @@ pub(super) struct ReconcileArgs {
 /// `patina rebuild`.
 #[derive(Debug, Args)]
 pub(super) struct RebuildArgs {
-    /// Go on as this installation, where the storages hold copies of several
+    /// Continue as this installation, if the storages contain copies of several
     #[arg(long, value_name = "ID")]
     pub(super) instance: Option<String>,
 }
@@ -319,10 +321,10 @@ pub(super) struct RebuildArgs {
 /// `patina pin`.
 #[derive(Debug, Args)]
 pub(super) struct PinArgs {
-    /// Which copy
+    /// The copy
     #[arg(value_name = "DB[@WHEN]")]
     pub(super) copy: Address,
-    /// Why; shown by `patina plan`
+    /// Reason, shown by `patina plan`
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
 }
@@ -333,7 +335,7 @@ pub(super) struct ForgetArgs {
     /// The database
     #[arg(value_name = "DB")]
     pub(super) database: DatabaseName,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     pub(super) yes: bool,
 }
@@ -341,7 +343,7 @@ pub(super) struct ForgetArgs {
 /// `patina alert …`.
 #[derive(Debug, Subcommand)]
 pub(super) enum AlertCommand {
-    /// Send a test to every sink and say what each answered
+    /// Send a test to every sink and show each response
     Test,
 }
 
@@ -350,14 +352,14 @@ pub(super) enum AlertCommand {
 pub(super) enum ConfigCommand {
     /// Print the JSON Schema of patina.toml, for editors
     Schema,
-    /// Print every value that is in force, defaults filled in; of secrets only where they come from
+    /// Print every effective value, including defaults; of secrets only the origin
     Show,
 }
 
 /// `patina init`.
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
-    /// The file; by default the one `--config` names
+    /// The file; by default that of `--config`
     #[arg(value_name = "FILE")]
     pub(super) file: Option<PathBuf>,
     /// A database to start with; may be repeated
@@ -369,7 +371,7 @@ pub(super) struct InitArgs {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("source").required(true).args(["sqlite", "d1"])))]
 pub(super) struct AddArgs {
-    /// How to call it
+    /// Name of the database
     pub(super) name: DatabaseName,
     /// A SQLite file
     #[arg(long, value_name = "PATH")]
@@ -382,15 +384,15 @@ pub(super) struct AddArgs {
 /// `patina discover`.
 #[derive(Debug, Args)]
 pub(super) struct DiscoverArgs {
-    /// Add the unprotected ones to the configuration: all, or those the account calls so
+    /// Add the unprotected ones to the configuration: all, or those with these names in the account
     #[arg(long, value_name = "NAME", num_args = 0..)]
     pub(super) add: Option<Vec<String>>,
-    /// End with code 3 where a database is left unprotected
+    /// Exit with code 3 if a database is left unprotected
     #[arg(long)]
     pub(super) check: bool,
 }
 
-/// As `[[http.key]]` takes it: a `_` would end it in `ptk_<id>_<secret>`.
+/// Checks an id for `[[http.key]]`: a `_` would end it in `ptk_<id>_<secret>`.
 fn key_id(text: &str) -> Result<String, String> {
     let mut bytes = text.bytes();
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();

@@ -1,4 +1,4 @@
-//! `patina audit`: who was given what, and whether that record is whole.
+//! `patina audit`: shows the audit log of granted and refused requests, and verifies it.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ fn given_cells(row: &AuditRow) -> (DateTime<Utc>, [String; 8]) {
     (audit.at, cells)
 }
 
-/// Refused requests have no number of the chain, and stand for as many as there were.
+/// Refused requests have no number in the chain, and one row may represent several.
 fn refused_cells(refused: &Refused) -> (DateTime<Utc>, [String; 8]) {
     let times = match refused.times {
         1 => String::new(),

@@ -1,5 +1,5 @@
-//! Tells of a panic, which is always a bug of ours. Invariant: the process ends with [`Exit::Bug`], and the message says
-//! where the bug is and where to report it.
+//! Reports a panic, which is always a bug of Patina. Invariant: the process exits with [`Exit::Bug`], and the message
+//! names the place of the bug and where to report it.
 
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
@@ -9,13 +9,13 @@ use super::args::LogFormat;
 use super::exit::Exit;
 use crate::quote;
 
-/// Where bugs are reported.
+/// Address for bug reports.
 const REPORTS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/issues");
 
-/// Whether some thread panicked: what it did may have been told as an error.
+/// True if some thread panicked: its work may have been reported as an error.
 static SEEN: AtomicBool = AtomicBool::new(false);
 
-/// Has every panic told from now on; as an event where a machine reads the log, or where the log is all there is.
+/// Reports every panic from now on; as a log event if the log is in JSON, or is the daemon's only output.
 pub(super) fn watch(log_format: LogFormat, is_daemon: bool) {
     let is_logged = is_daemon || log_format == LogFormat::Json;
     std::panic::set_hook(Box::new(move |panic| {
@@ -23,7 +23,7 @@ pub(super) fn watch(log_format: LogFormat, is_daemon: bool) {
         let text = text(panic);
         match is_logged {
             true => tracing::error!("{text}"),
-            // Not beside the progress bars: they may be what panicked.
+            // Bypasses the progress bars: they may be what panicked.
             false => drop(writeln!(io::stderr(), "error: {text}")),
         }
         let trace = std::backtrace::Backtrace::capture();
@@ -33,7 +33,7 @@ pub(super) fn watch(log_format: LogFormat, is_daemon: bool) {
     }));
 }
 
-/// Runs `work`; a panic in it, or one that it tells as a failure, ends as a bug.
+/// Runs `work`; a panic in it, or a failure after a panic, exits as a bug.
 pub(super) fn guarded(work: impl FnOnce() -> Exit) -> Exit {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Exit::Failed) if SEEN.load(Ordering::Relaxed) => Exit::Bug,

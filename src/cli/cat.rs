@@ -1,4 +1,4 @@
-//! `patina cat`: the plain SQL of one copy on stdout.
+//! `patina cat`: writes the plain SQL of one copy to stdout.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub(super) async fn run(context: &Context, args: &CatArgs) -> anyhow::Result<Exi
             Err(ReadingError::Sink(error)) => return Err(error.into()),
             Err(trouble) => trouble,
         };
-        // Another storage's text cannot follow what is written already.
+        // Text from another storage cannot follow what is written already.
         let written = written.load(Ordering::Relaxed);
         if written > 0 {
             let text = format!(
@@ -73,7 +73,7 @@ pub(super) async fn run(context: &Context, args: &CatArgs) -> anyhow::Result<Exi
     Err(refusal(&troubles, text).into())
 }
 
-/// Whether what is written goes to a terminal or to another program, not into a file.
+/// True if the output goes to a terminal or to another program, not into a file.
 fn is_handed_on() -> bool {
     let kind = rustix::fs::fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
     io::stdout().is_terminal() || matches!(kind, Ok(FileType::Fifo | FileType::Socket))
@@ -91,7 +91,7 @@ fn refusal(troubles: &[ReadingError], text: String) -> Refusal {
 
 fn to_stdout(written: Arc<AtomicU64>) -> impl FnMut(&[u8]) -> io::Result<()> + Send + 'static {
     move |block| {
-        // Counted before: a part of it may be out.
+        // Counted before: a part of the block may have been written on an error.
         written.fetch_add(block.len() as u64, Ordering::Relaxed);
         let mut out = io::stdout().lock();
         let done = out.write_all(block).and_then(|()| out.flush());

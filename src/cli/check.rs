@@ -1,4 +1,4 @@
-//! `patina check`: what the configuration means, or everything that is wrong with it.
+//! `patina check`: shows a summary of the configuration, or all its errors.
 
 use serde_json::json;
 
@@ -24,7 +24,7 @@ pub(super) async fn run(context: &Context, goes_online: bool) -> anyhow::Result<
         true => Some(app::online::try_all(config).await?),
         false => None,
     };
-    // Where the catalog cannot be read, other commands say so.
+    // If the catalog cannot be read, other commands report that.
     let catalog = app::known(config).ok().flatten();
     let reload = catalog
         .as_ref()
@@ -73,7 +73,7 @@ pub(super) async fn run(context: &Context, goes_online: bool) -> anyhow::Result<
     Ok(in_spite_of(shown, exit))
 }
 
-/// What the daemon made of the last change.
+/// Describes the daemon's last reload.
 fn last(reload: &Reload, config: &Config) -> String {
     let at = reload.at.with_timezone(&config.agent().timezone);
     let at = at.format("%Y-%m-%d %H:%M:%S %Z");

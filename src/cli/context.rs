@@ -1,4 +1,4 @@
-//! Holds what every command is given, and prints. Invariant: a closed stdout or stderr is no panic.
+//! Holds the global options, and prints. Invariant: a closed stdout or stderr causes no panic.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -15,15 +15,15 @@ use crate::config::{Config, Loaded, Problems};
 use crate::quote;
 use crate::wiring::Wiring;
 
-/// What the global options say.
+/// The values of the global options.
 pub(super) struct Context {
-    /// The configuration's path, as it was given.
+    /// Path of the configuration, as it was given.
     pub(super) config: PathBuf,
     /// Print JSON.
     pub(super) json: bool,
     /// Show no progress.
     pub(super) quiet: bool,
-    /// How the log is written: errors, too, where a machine reads it.
+    /// Format of the log; with JSON, errors are logged, too.
     pub(super) log_format: LogFormat,
     format: Option<Format>,
 }
@@ -39,7 +39,7 @@ impl Context {
         }
     }
 
-    /// The same for another configuration.
+    /// Returns the same options for another configuration.
     pub(super) fn with_config(&self, config: PathBuf) -> Self {
         Self {
             config,
@@ -50,7 +50,7 @@ impl Context {
         }
     }
 
-    /// How to show mistakes in a configuration.
+    /// Returns the format of configuration errors.
     pub(super) fn format(&self) -> Format {
         let fitting = match io::stderr().is_terminal() {
             true => Format::Pretty,
@@ -59,7 +59,7 @@ impl Context {
         self.format.unwrap_or(fitting)
     }
 
-    /// Mistakes in the form in which they are to be shown.
+    /// Formats configuration errors as they are to be shown.
     pub(super) fn shown(&self, problems: &Problems) -> String {
         match self.format() {
             Format::Pretty => {
@@ -80,7 +80,8 @@ impl Context {
         Ok(app::load(&self.config)?)
     }
 
-    /// The same; where it cannot be used and no person watches, the sinks in it are told.
+    /// Reads the configuration and compiles its scripts; if it cannot be used and stderr is not a terminal, an alert is
+    /// sent to its sinks.
     pub(super) async fn load_or_tell(&self) -> anyhow::Result<Loaded> {
         match app::load(&self.config) {
             Err(problems) => {
@@ -93,7 +94,7 @@ impl Context {
         }
     }
 
-    /// The catalog, for queries alone.
+    /// Opens the catalog for queries only.
     pub(super) fn catalog(&self, config: &Config) -> anyhow::Result<Catalog> {
         let catalog = app::known(config)?;
         let state = config.agent().state.display();
@@ -106,17 +107,17 @@ impl Context {
         })
     }
 
-    /// The configuration and its catalog, for writing down what a person decides. It needs no lock.
+    /// Opens the configuration and its catalog, for recording a person's decision. No lock is needed.
     pub(super) fn open(&self) -> anyhow::Result<(Config, Catalog)> {
         let config = self.load()?.config;
-        // Only one that exists is opened for writing.
+        // Only an existing catalog is opened for writing.
         let known = self.catalog(&config)?;
         let catalog = Catalog::open(known.path())?;
         Ok((config, catalog))
     }
 
-    /// What a command works on that looks at stored objects and writes down what it finds; where the catalog cannot be
-    /// written it looks all the same, and says so.
+    /// Builds the wiring for a command that reads stored objects and records its findings; if the catalog cannot be
+    /// written, the command works nonetheless, with a warning.
     pub(super) async fn wiring(&self) -> anyhow::Result<Wiring> {
         let config = self.load()?.config;
         let known = self.catalog(&config)?;
@@ -134,7 +135,7 @@ impl Context {
 
     /// Writes lines to stdout.
     pub(super) fn print(&self, text: impl Display) -> io::Result<()> {
-        // What is hidden in a name has no place in lines of ours, whoever forgot it there.
+        // A hidden character in a name must not appear in the output, even if a caller did not remove it.
         write_stdout(|out| writeln!(out, "{}", quote::lines(&text.to_string())))
     }
 
@@ -148,18 +149,18 @@ impl Context {
 }
 
 fn write_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    // Stdout itself would hand on each line alone: a list may have a million.
+    // Stdout itself would write each line separately: a list may have a million.
     let mut out = BufWriter::new(io::stdout().lock());
     let written = write(&mut out).and_then(|()| out.flush());
     written.map_err(|cause| about_stdout(&cause))
 }
 
-/// The same error, told in a way that stands alone; its kind still says whether the reader just went away.
+/// Returns the same error with a complete message; its kind still shows if the reader just closed the pipe.
 pub(super) fn about_stdout(cause: &io::Error) -> io::Error {
     io::Error::new(cause.kind(), format!("stdout cannot be written: {cause}"))
 }
 
-/// How a command ends that did its work and then could not show it: as the work went.
+/// Returns the exit code of a command that did its work, even if the result could not be shown.
 pub(super) fn in_spite_of(shown: io::Result<()>, exit: Exit) -> Exit {
     match shown {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -170,17 +171,17 @@ pub(super) fn in_spite_of(shown: io::Result<()>, exit: Exit) -> Exit {
     exit
 }
 
-/// Writes a line to stderr; where that is closed, nobody wants to know.
+/// Writes a line to stderr; if that is closed, the line is dropped.
 pub(super) fn tell(text: impl Display) {
     tell_drawn(quote::lines(&text.to_string()));
 }
 
-/// The same for text with colours of ours.
+/// Writes text that contains Patina's own colours to stderr.
 pub(super) fn tell_drawn(text: impl Display) {
     let _ = super::meter::aside(|| writeln!(io::stderr().lock(), "{text}"));
 }
 
-/// Text from a database or file, made safe for a terminal.
+/// Makes text from a database or file safe for a terminal.
 pub(super) fn printable(text: &str) -> String {
     quote::line(text).into_owned()
 }

@@ -1,4 +1,4 @@
-//! `patina run`: works by schedule until it is told to end.
+//! `patina run`: runs scheduled tasks until it is asked to stop.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     let config = loaded.config.clone();
     let ending = match daemon::run(loaded.config, |_| (), Arc::new(Hands)).await {
         Err(error) => {
-            // Of a second process that was started by mistake nobody needs to hear.
+            // A second process that was started by mistake needs no alert.
             if !matches!(error, DaemonError::State(StateError::Held { .. })) {
                 startup::tell_not_started(&config, &error.to_string()).await;
             }
@@ -29,7 +29,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     Ok(exit(ending))
 }
 
-/// What an ending is to who started it.
+/// Returns the exit code for an ending.
 pub(super) fn exit(ending: Ending) -> Exit {
     match ending {
         Ending::Orderly | Ending::GivenUp => Exit::Ok,

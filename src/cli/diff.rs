@@ -1,4 +1,4 @@
-//! `patina diff`: what changed from one copy to another. It ends as `diff` does: 0 equal, 1 different, 2 trouble.
+//! `patina diff`: shows the differences between two copies. Exit codes as of `diff`: 0 equal, 1 different, 2 error.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,7 @@ pub(super) async fn run(context: &Context, args: &DiffArgs) -> anyhow::Result<Ex
         ended = compare(context, args, &stop) => ended,
         () = overdue => Err(Refusal::failed("the comparison did not end in time after a signal and was given up").into()),
     };
-    // 1 says that the copies differ, and nothing else may.
+    // 1 means that the copies differ, and nothing else.
     ended.map_err(|error| match error.downcast::<Refusal>() {
         Ok(refusal) if refusal.exit == Exit::Failed => Refusal::usage(refusal.text).into(),
         Ok(refusal) => refusal.into(),

@@ -1,5 +1,5 @@
-//! `patina discover`: which D1 databases of the account are backed up. Invariant: what was not listed to its end is
-//! never shown, and no token appears.
+//! `patina discover`: shows which D1 databases of the account are backed up. Invariant: an incomplete list is never
+//! shown, and no token appears.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use crate::config::{Config, D1Method, SourceSpec, System, read_text};
 use crate::source::d1::{Discovered, Standing, compare, name_for};
 use crate::types::DatabaseName;
 
-/// Stands in a file that names no database yet, so that the rest of it can be read.
+/// Name that is added to a file without databases, so that the rest of it can be read.
 const PLACEHOLDER: &str = "patina-placeholder";
 
 const NO_ACCOUNT: &str = "the configuration names no Cloudflare account, so there is nothing to look through\n\
@@ -27,7 +27,7 @@ const NO_ACCOUNT: &str = "the configuration names no Cloudflare account, so ther
 
 /// Runs `patina discover`.
 pub(super) async fn run(context: &Context, args: &DiscoverArgs) -> anyhow::Result<Exit> {
-    // Before the configuration, so that a change in between is noticed when it is written.
+    // Read before the configuration, so that a change in between is noticed when it is written.
     let text = read_text(&context.config).unwrap_or_default();
     let config = load(context, &text)?;
     let client = app::client(&config, &app::system_clock())?.ok_or(Refusal::usage(NO_ACCOUNT))?;
@@ -45,7 +45,7 @@ pub(super) async fn run(context: &Context, args: &DiscoverArgs) -> anyhow::Resul
     Ok(show(context, &found, &added, exit))
 }
 
-/// Reads the configuration; one that lacks only a first database is good enough here.
+/// Reads the configuration; one that only lacks a first database is accepted here.
 fn load(context: &Context, text: &str) -> anyhow::Result<Config> {
     let problems = match Config::load(&context.config) {
         Ok(loaded) => return Ok(loaded.config),
@@ -63,7 +63,7 @@ fn load(context: &Context, text: &str) -> anyhow::Result<Config> {
     }
 }
 
-/// Writes the unprotected databases into the file, all or those of these names, and says what they are called there.
+/// Adds the unprotected databases to the file, all or those with these names, and returns their names there.
 fn add(
     context: &Context,
     config: &Config,
@@ -110,7 +110,7 @@ fn refuse_unknown(names: &[String], found: &[Discovered]) -> Result<(), Refusal>
     }
 }
 
-/// Whether a person means this database: by the account's name for it, or by its id.
+/// True if the text names this database: by its name in the account, or by its id.
 fn is_called(database: &Discovered, name: &str) -> bool {
     let is_listed = database.listed_name.is_some();
     let by_name = database.listed_name.as_deref() == Some(name);

@@ -1,4 +1,5 @@
-//! `patina drill`: rehearses the worst day, and says what came back, from where and in which time.
+//! `patina drill`: rehearses the worst case, and shows which databases were restored, from which storage and in which
+//! time.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -69,12 +70,12 @@ async fn hold(
     Ok(shown?.print(context))
 }
 
-/// A private folder for what is restored.
+/// Creates a private folder for restored databases.
 pub(super) fn folder(parent: &Path) -> anyhow::Result<Workshop> {
     rehearse::folder(parent).map_err(failed)
 }
 
-/// Restores what `ask` names; what is shown of it.
+/// Restores the databases in `ask`; returns the output.
 pub(super) async fn restore(
     json: bool,
     wiring: &Wiring,
@@ -105,8 +106,8 @@ fn failed(error: RehearseError) -> anyhow::Error {
     Refusal::failed(error.to_string()).into()
 }
 
-/// The storages, and a catalog that the result is written to: the installation's where there is one, else one that goes
-/// with this command. Nothing is read from it.
+/// Builds a wiring from the storages and a catalog that only receives the result: the installation's if there is one,
+/// else a temporary one. Nothing is read from it.
 async fn from_nothing(context: &Context, workshop: &Workshop) -> anyhow::Result<Wiring> {
     let config = Arc::new(context.load()?.config);
     let diary = match diary(&config) {
@@ -122,7 +123,7 @@ async fn from_nothing(context: &Context, workshop: &Workshop) -> anyhow::Result<
     Ok(app::wiring_to_read(config, diary).await?)
 }
 
-/// The installation's catalog; `None`: there is none.
+/// Opens the installation's catalog; `None` if it does not exist.
 fn diary(config: &Config) -> anyhow::Result<Option<Catalog>> {
     match app::known(config)? {
         Some(known) => Ok(Some(Catalog::open(known.path())?)),
@@ -265,7 +266,7 @@ fn word(result: &Rehearsed, details: &Details) -> &'static str {
     }
 }
 
-/// Bytes, without compression, that became a proven database in a second.
+/// Returns the uncompressed bytes that were restored and proven per second.
 fn bytes_per_second(bytes: u64, duration_ms: u64) -> u64 {
     let duration = Duration::from_millis(duration_ms.max(1));
     (bytes as f64 / duration.as_secs_f64()) as u64
@@ -275,7 +276,7 @@ fn rate(bytes: u64, duration_ms: u64) -> String {
     format!("{}/s", ByteCount(bytes_per_second(bytes, duration_ms)))
 }
 
-/// The bytes of all that came back: fetched, and without compression.
+/// Returns the total bytes of all proven databases: fetched, and uncompressed.
 fn totals(report: &Report) -> (u64, u64) {
     let all = report.rehearsal.results.iter();
     let proven = all.filter(|one| one.outcome == RehearsalOutcome::Proven);

@@ -1,5 +1,5 @@
-//! `patina init`, `add` and `remove`. Invariant: a file is replaced as a whole, only by one that loads, keeping its
-//! mode and owner; comments stay.
+//! `patina init`, `add` and `remove`: edit the configuration. Invariant: a file is replaced as a whole, only by a valid
+//! one, with the same mode and owner; comments are kept.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -75,7 +75,7 @@ pub(super) fn remove(context: &Context, name: &DatabaseName) -> anyhow::Result<E
     Ok(Exit::Ok)
 }
 
-/// The path that means `file`, given from the working directory, in a configuration at `config`.
+/// Returns the path for `file`, which is relative to the working directory, in a configuration at `config`.
 fn seen_from(config: &Path, file: &Path) -> io::Result<PathBuf> {
     let folder = config.parent().unwrap_or(Path::new(""));
     let is_here = folder.as_os_str().is_empty() || folder == Path::new(".");
@@ -101,7 +101,7 @@ fn warn_of_absent<'a>(files: impl Iterator<Item = &'a Path>) {
     }
 }
 
-/// What this host calls itself; the agent's first name.
+/// Returns this host's name, the agent's default name.
 fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match name.trim() {
@@ -144,7 +144,7 @@ fn create(path: &Path, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts `edited` in the place of `text`, if it loads and nobody else changed the file meanwhile.
+/// Replaces `text` by `edited`, if that is valid and the file did not change meanwhile.
 pub(super) fn replace(path: &Path, text: &str, edited: &str) -> anyhow::Result<()> {
     validate(path, edited).inspect_err(|_| {
         tell(format_args!(
@@ -153,7 +153,7 @@ pub(super) fn replace(path: &Path, text: &str, edited: &str) -> anyhow::Result<(
         ));
     })?;
     let told = || format!("cannot write {}", path.display());
-    // A link stays a link.
+    // A link remains a link.
     let target = fs::canonicalize(path).with_context(told)?;
     let folder = target.parent().unwrap_or(Path::new("/"));
     let facts = fs::metadata(&target).with_context(told)?;

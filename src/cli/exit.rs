@@ -1,17 +1,17 @@
-//! Says how a command ended. Invariant: scripts may rely on these numbers.
+//! Defines the exit codes. Invariant: scripts may rely on these numbers.
 
 use std::process::ExitCode;
 
-/// How a command ended, as the shell sees it.
+/// Exit code of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Everything was done. A backup that one of several storages did not take is done, with a warning.
+    /// Everything was done. A backup that one of several storages did not take counts as done, with a warning.
     Ok = 0,
-    /// Nothing was done. Of `patina diff`: the copies differ, as of `diff`.
+    /// Nothing was done. `patina diff`: the copies differ, as with `diff`.
     Failed = 1,
-    /// The arguments or the configuration are wrong; nothing was done. Of `patina diff`: any trouble, as of `diff`.
+    /// The arguments or the configuration are wrong; nothing was done. `patina diff`: any error, as with `diff`.
     Usage = 2,
-    /// Some databases or copies were dealt with, others not; or a query has more rows than were shown.
+    /// Some databases or copies were processed, others not; or a query has more rows than were shown.
     Partly = 3,
     /// A copy is damaged or missing.
     Damage = 4,
@@ -19,7 +19,7 @@ pub enum Exit {
     Stale = 5,
     /// A bug of Patina ended the work; the message says where to report it. `EX_SOFTWARE` of sysexits.
     Bug = 70,
-    /// A hook said to skip; `EX_TEMPFAIL` of sysexits.
+    /// A hook requested to skip; `EX_TEMPFAIL` of sysexits.
     Skipped = 75,
 }
 
@@ -34,7 +34,7 @@ impl Exit {
         Self::Skipped,
     ];
 
-    /// The end of this number; [`Exit::Failed`] where there is none.
+    /// Returns the exit with this code; [`Exit::Failed`] for an unknown code and for that of [`Exit::Bug`].
     pub(super) fn from_code(code: u8) -> Self {
         let found = Self::ALL.into_iter().find(|exit| *exit as u8 == code);
         found.unwrap_or(Self::Failed)
@@ -47,7 +47,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error that ends a command with a code other than [`Exit::Failed`].
+/// An error that ends a command with a certain exit code.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub(super) struct Refusal {
@@ -56,7 +56,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// The arguments ask for something that cannot be.
+    /// The arguments or the configuration request something impossible.
     pub(super) fn usage(text: impl Into<String>) -> Self {
         Self {
             exit: Exit::Usage,
@@ -64,7 +64,7 @@ impl Refusal {
         }
     }
 
-    /// There is nothing of that kind.
+    /// The command failed, or found nothing.
     pub(super) fn failed(text: impl Into<String>) -> Self {
         Self {
             exit: Exit::Failed,

@@ -1,5 +1,5 @@
-//! Gives generated names, values, addresses and manifests to everything that reads or prints them. Nothing may panic, and
-//! nothing hidden may come out.
+//! Passes generated names, values, addresses and manifests to everything that reads or prints them. Nothing may panic,
+//! and no hidden character may be printed.
 
 use std::fmt::Display;
 
@@ -22,12 +22,12 @@ use crate::types::{
 };
 use crate::{excerpt, quote};
 
-/// Each a run of its own; together with those of `http::fuzz` more than 100,000.
+/// Number of runs; together with those of `http::fuzz` more than 100,000.
 const TEXTS: usize = 25_000;
 const ADDRESSES: usize = 40_000;
 const MANIFESTS: usize = 6_000;
 
-/// Pieces that have broken printers.
+/// Fragments that have broken printers.
 const PIECES: [&str; 40] = [
     "",
     "a",
@@ -92,7 +92,7 @@ pub(crate) fn text(random: &mut StdRng) -> String {
     text
 }
 
-/// Within the input, whatever is done to it.
+/// Asserts that the output contains no hidden character except newlines.
 #[track_caller]
 fn assert_seen(what: impl Display, shown: &str) {
     let hidden = shown.chars().find(|c| *c != '\n' && quote::is_hidden(*c));
@@ -216,7 +216,7 @@ fn base() -> Json {
     })
 }
 
-/// Puts something else in some place.
+/// Replaces a random part of the document.
 fn mutate(document: &mut Json, random: &mut StdRng) {
     match document {
         Json::Object(fields) if !fields.is_empty() => {

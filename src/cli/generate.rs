@@ -1,4 +1,4 @@
-//! Prints what other programs read: the configuration's schema, completion scripts, manual pages.
+//! Prints files for other programs: the configuration's schema, completion scripts, manual pages.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -18,7 +18,7 @@ pub(super) fn schema(context: &Context) -> anyhow::Result<Exit> {
 
 /// Runs `patina completions`.
 pub(super) fn completions(_: &Context, shell: clap_complete::Shell) -> anyhow::Result<Exit> {
-    // Into memory first: the generator panics where it cannot write.
+    // Into memory first: the generator panics if it cannot write.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "patina", &mut script);
     io::stdout().lock().write_all(&script)?;

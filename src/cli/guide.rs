@@ -1,4 +1,4 @@
-//! `patina guide` and `patina runbook`: how to get databases back, for the worst day.
+//! `patina guide` and `patina runbook`: print how to get databases back in the worst case.
 
 use super::address::{Address, When, resolve, unknown};
 use super::context::Context;

@@ -1,5 +1,5 @@
-//! Hands a command's wish to the daemon that works in the same state folder, and shows how it comes along. Invariant: a
-//! command that ends early leaves the daemon's work alone.
+//! Passes a command's request to the daemon that uses the same state folder, and shows its progress. Invariant: a
+//! command that ends early does not affect the daemon's work.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -22,28 +22,28 @@ use crate::daemon::wish::{self, Note, Outcome, VERSION, Verb, Watched, Wish};
 use crate::engine::state::StateDir;
 use crate::progress::{Board, Progress, Reading};
 
-/// A daemon that was just started listens after so long at most.
+/// Time within which a daemon that was just started listens.
 const LONGEST_START: Duration = Duration::from_secs(3);
 
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
-/// A daemon that starts or reloads hears after so long at most; where its storages hang, later.
+/// Time within which a daemon that starts or reloads answers; it takes longer if its storages hang.
 const LONGEST_HEARING: Duration = Duration::from_secs(60);
 
-/// What a command does where no daemon takes its wish over.
+/// Behaviour of a command if no daemon accepts its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Without {
     /// It works by itself, beside the daemon.
     Alone,
-    /// It must not work beside a daemon, and says why not.
+    /// It must not work beside a daemon, and fails with the reason.
     Refused,
 }
 
-/// Has a running daemon do what `verb` says. `None`: no daemon works here, or none that understands and the command
+/// Lets a running daemon carry out `verb`. `None` if there is no daemon, or none that accepts requests and the command
 /// needs none.
 ///
 /// # Errors
-/// Where the daemon refuses, fails or ends, and where it cannot be asked and nobody else may do it.
+/// If the daemon refuses, fails or ends, or if it cannot be reached and the command must not work beside it.
 pub(super) async fn offer(
     context: &Context,
     verb: Verb,
@@ -58,7 +58,7 @@ pub(super) async fn offer(
     let name = verb.name();
     match StateDir::holder(&state) {
         Ok(Some(holder)) if holder.hears_hangups => {}
-        // Whether a daemon works there, its user alone can see.
+        // Only the folder's owner can see if a daemon uses it.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_of_another(&state) => {
             return Err(Refusal::failed(unreachable(&state, name, &error)).into());
         }
@@ -74,13 +74,13 @@ pub(super) async fn offer(
     }
 }
 
-/// Whether a state folder belongs to another user, as far as this one may see.
+/// True if a state folder belongs to another user, as far as this user can see.
 fn is_of_another(state: &Path) -> bool {
     let owner = std::fs::metadata(state).map(|facts| facts.uid());
     owner.map_or(true, |owner| owner != rustix::process::geteuid().as_raw())
 }
 
-/// Why the daemon cannot be asked, and the way out.
+/// Describes why the daemon cannot be reached, with a hint.
 fn unreachable(state: &Path, verb: &str, error: &io::Error) -> String {
     let place = state.display();
     let also = match verb {
@@ -168,7 +168,7 @@ fn gone(verb: &str) -> Refusal {
     ))
 }
 
-/// The lines of the daemon's answer, and what is shown of them.
+/// Reads the lines of the daemon's response, and shows them.
 struct Answer {
     name: &'static str,
     lines: Lines<BufReader<OwnedReadHalf>>,

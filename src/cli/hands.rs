@@ -1,5 +1,5 @@
-//! Carries out for a running daemon what commands wish for. Invariant: these are the functions and words of the commands
-//! themselves, so that it makes no difference who carried them out.
+//! Carries out requests of commands in a running daemon. Invariant: it uses the functions and messages of the commands
+//! themselves, so that the result does not depend on which process did the work.
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;

@@ -1,4 +1,4 @@
-//! `patina install`: the files that systemd needs to run the daemon. Invariant: the unit is the one of
+//! `patina install`: prints or writes the files that systemd needs to run the daemon. Invariant: the unit is that of
 //! `scripts/systemd/`, with this program's own path in it.
 
 use std::fs;
@@ -12,10 +12,10 @@ use super::args::InstallArgs;
 use super::context::Context;
 use super::exit::{Exit, Refusal};
 
-/// Where a package puts the program; the unit names it.
+/// Path of the program in a package, as in the unit.
 const PACKAGED: &str = "/usr/bin/patina";
 
-/// Where each file goes, and its text.
+/// Path and text of each file.
 const FILES: [(&str, &str); 3] = [
     (
         "etc/systemd/system/patina.service",
@@ -79,7 +79,7 @@ fn print(context: &Context, files: &[(PathBuf, String)]) -> anyhow::Result<Exit>
     Ok(Exit::Ok)
 }
 
-/// This program's path, as a unit may hold it.
+/// Returns this program's path in a form that a unit accepts.
 fn program() -> anyhow::Result<String> {
     let path = std::env::current_exe().context("this program does not know where it lies")?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._+-".contains(c);
@@ -95,7 +95,7 @@ fn program() -> anyhow::Result<String> {
     }
 }
 
-/// Puts a whole file in its place; what stands there already is replaced.
+/// Writes a complete file, which replaces an existing one.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder)?;

@@ -1,4 +1,4 @@
-//! `patina pin`, `unpin`, `ack` and `forget`: what a person decides about the expiry of copies.
+//! `patina pin`, `unpin`, `ack` and `forget`: record a person's decisions about the expiry of copies.
 
 use std::io::{self, BufRead, IsTerminal};
 

@@ -1,4 +1,4 @@
-//! `patina key`: a key for the API, shown once; and how old each is and when it was used last.
+//! `patina key`: creates a key for the API, which is shown once, and lists the keys with age and last use.
 
 use anyhow::anyhow;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -17,10 +17,10 @@ use crate::engine::keys::{self, KeyAge};
 use crate::http::key_digest;
 use crate::types::counted;
 
-/// 256 bits: nobody guesses them.
+/// Length of a secret: 256 bits cannot be guessed.
 const SECRET_BYTES: usize = 32;
 
-/// Enough to tell keys apart in a log.
+/// Length of a random id: enough to distinguish keys in a log.
 const ID_BYTES: usize = 4;
 
 /// Runs `patina key new`.
@@ -62,7 +62,7 @@ pub(super) fn new(context: &Context, args: &KeyArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// A key, how old it is, and when it was used last.
+/// A key, its age, and its last use.
 struct Known<'a> {
     key: &'a ApiKey,
     age: KeyAge,
@@ -116,7 +116,7 @@ fn table(known: &[Known<'_>], now: DateTime<Utc>) -> Table<6> {
         let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
         let days = match age.days(now) {
             None => "not known yet".to_owned(),
-            // Made before it was seen first.
+            // It was created before it was first seen.
             Some(days) if !age.is_stated => format!("{} or more", counted(days, "day")),
             Some(days) => counted(days, "day"),
         };
@@ -170,7 +170,8 @@ fn document(known: &Known<'_>, now: DateTime<Utc>) -> serde_json::Value {
     })
 }
 
-/// Warns of keys that should be replaced, for `patina check`; by the configuration alone where there is no catalog.
+/// Returns warnings about keys that should be replaced, for `patina check`; from the configuration alone if there is no
+/// catalog.
 pub(super) fn warnings(config: &Config, now: DateTime<Utc>) -> Vec<String> {
     let catalog = app::known(config).ok().flatten();
     let ages = keys::ages(config.http(), catalog.as_ref(), now).unwrap_or_default();
@@ -187,7 +188,7 @@ fn random(length: usize) -> anyhow::Result<String> {
     Ok(hex::encode(bytes))
 }
 
-/// A day as it is, or the day that lies so long ahead.
+/// Returns a day unchanged, or the day after the given duration from now.
 fn expiry(text: &str) -> Result<String, Refusal> {
     if NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok() {
         return Ok(text.to_owned());

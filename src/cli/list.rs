@@ -1,4 +1,4 @@
-//! `patina list`: the inventory, the newest copy first.
+//! `patina list`: shows the inventory, the newest copy first.
 
 use std::collections::BTreeSet;
 
@@ -67,18 +67,18 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// What a person sees of these copies.
+/// Returns the text about these copies.
 pub(super) fn shown(copies: &[StoredCopy], doubts: &Doubts, now: DateTime<Utc>) -> String {
     let (suspects, doubtful) = (about_suspects(copies), doubts.about(copies));
     format!("{}{suspects}{doubtful}", table(copies, doubts, now))
 }
 
-/// What makes a copy another one than the next restore would take.
+/// Reasons why a restore would not choose a copy.
 #[derive(Default)]
 pub(super) struct Doubts {
-    /// Those that are dated later than they can have been made.
+    /// Copies with a date later than they can have been made.
     ahead: BTreeSet<ObjectKey>,
-    /// Those that were found in a storage and that nothing here ever committed.
+    /// Copies that were found in a storage and never stored by this catalog.
     unconfirmed: BTreeSet<ObjectKey>,
     /// This installation's id.
     own: Option<String>,
@@ -93,13 +93,13 @@ impl Doubts {
         self.unconfirmed.contains(copy.key())
     }
 
-    /// Whether another installation wrote it.
+    /// True if another installation wrote it.
     fn is_foreign(&self, copy: &StoredCopy) -> bool {
         let own = self.own.as_ref();
         own.is_some_and(|own| *own != copy.manifest.instance)
     }
 
-    /// The day, and what is wrong with it.
+    /// Returns the day, with a mark if it is doubtful.
     fn date(&self, copy: &StoredCopy) -> String {
         let date = copy.manifest.date;
         match () {
@@ -110,7 +110,7 @@ impl Doubts {
         }
     }
 
-    /// What there is to say below the table.
+    /// Returns the explanations below the table.
     fn about(&self, copies: &[StoredCopy]) -> String {
         let mut text = String::new();
         if copies.iter().any(|copy| self.is_ahead(copy)) {
@@ -142,7 +142,7 @@ impl Doubts {
     }
 }
 
-/// The weekly archives that hold what was asked for.
+/// Returns the weekly archives that contain the requested copies.
 fn archives(args: &ListArgs, catalog: &Catalog) -> anyhow::Result<Vec<StoredArchive>> {
     let mut archives = catalog.archives()?;
     let is_asked = |manifest: &Manifest| {
@@ -233,7 +233,7 @@ fn archive_table(archives: &[StoredArchive], now: DateTime<Utc>) -> Table<7> {
     table
 }
 
-/// The class of a copy, and what keeps it from being more than it is.
+/// Returns the class of a copy, with the number of its exceptions.
 pub(super) fn proof(manifest: &Manifest) -> String {
     let class = format!("{:?}", manifest.class);
     match (manifest.class, manifest.exceptions.len()) {
@@ -243,7 +243,7 @@ pub(super) fn proof(manifest: &Manifest) -> String {
     }
 }
 
-/// What there is to say below a table with suspect copies.
+/// Returns the explanation below a table with suspect copies.
 fn about_suspects(copies: &[StoredCopy]) -> String {
     let mut suspect: Vec<&str> = copies
         .iter()
@@ -261,7 +261,7 @@ fn about_suspects(copies: &[StoredCopy]) -> String {
     }
 }
 
-/// A storage's name, and its trouble where it has any.
+/// Returns a storage's name, and the copy's state there if it is not live.
 pub(super) fn storage(placement: &Placement) -> String {
     match placement.state {
         CopyState::Live => placement.storage.clone(),
@@ -269,7 +269,7 @@ pub(super) fn storage(placement: &Placement) -> String {
     }
 }
 
-/// When every byte was last read, by the storage where that is longest ago.
+/// Age of the last reading of every byte, in the storage where that is longest ago.
 fn verified<'a>(
     live: impl Iterator<Item = &'a Placement>,
     size_bytes: u64,
@@ -286,7 +286,7 @@ fn verified<'a>(
     }
 }
 
-/// An age in its largest unit.
+/// Formats an age in its largest unit.
 pub(super) fn age(passed: TimeDelta) -> String {
     let seconds = passed.num_seconds().max(0);
     match seconds {
@@ -297,14 +297,14 @@ pub(super) fn age(passed: TimeDelta) -> String {
     }
 }
 
-/// All of it for `--json`.
+/// The document for `--json`.
 #[derive(Serialize)]
 struct Listing<'a> {
     archives: Documents<'a, StoredArchive>,
     copies: Documents<'a, StoredCopy>,
 }
 
-/// Each made as it is written: there may be a hundred thousand.
+/// Documents that are created while they are written: there may be a hundred thousand.
 struct Documents<'a, T>(&'a [T], &'a dyn Fn(&T) -> Value);
 
 impl<T> Serialize for Documents<'_, T> {
@@ -335,7 +335,7 @@ pub(super) fn document(copy: &StoredCopy) -> Value {
     document
 }
 
-/// What a copy is and what its proof is worth, for `--json`.
+/// Adds the form and the proof of a copy, for `--json`.
 pub(super) fn add_proof(document: &mut Value, manifest: &Manifest) {
     document["form"] = manifest.key.form().as_str().into();
     document["form_reason"] = json!(manifest.source.method_reason);
@@ -371,7 +371,7 @@ fn archive_document(archive: &StoredArchive) -> Value {
     })
 }
 
-/// Where an object lies, for `--json`; nothing that the storages do not say themselves.
+/// Returns the placements of an object, for `--json`, without the data that only this catalog has.
 pub(super) fn placements(placements: &[Placement]) -> Vec<Value> {
     placements
         .iter()

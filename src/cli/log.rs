@@ -1,4 +1,4 @@
-//! Sends the log to stderr. Invariant: what a command tells itself is not logged a second time.
+//! Writes the log to stderr. Invariant: what a command reports itself is not logged a second time.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -8,14 +8,14 @@ use tracing_subscriber::EnvFilter;
 use super::args::{Command, Global, LogFormat};
 use crate::quote;
 
-/// Warnings, but for those of the engine that end up in a command's own report.
+/// Filter for warnings, without those of the engine that appear in a command's own report.
 const QUIET: &str = "warn,patina::engine::backup=off,patina::engine::backup::one=warn,\
                      patina::engine::backup::hooks=warn,\
                      patina::engine::commit=off,patina::engine::recover=off,\
                      patina::engine::reconcile=off";
 
-/// Starts logging: quiet by default, louder by `--verbose`, or as `RUST_LOG` says. The daemon has nothing but its log,
-/// so that it tells more.
+/// Starts logging: little by default, more with `--verbose`, or according to `RUST_LOG`. The daemon has no other output
+/// than its log, so it logs more.
 pub(super) fn start(global: &Global, command: &Command) {
     let is_daemon = matches!(command, Command::Run);
     let level = match (is_daemon, global.quiet, global.verbose) {
@@ -37,7 +37,7 @@ pub(super) fn start(global: &Global, command: &Command) {
         .with_ansi(has_color)
         .log_internal_errors(false)
         .with_writer(move || Beside { format, has_color });
-    // The journal has its own times.
+    // The journal adds its own times.
     let has_time = is_daemon && std::env::var_os("JOURNAL_STREAM").is_none();
     match global.log_format {
         LogFormat::Json => {
@@ -50,11 +50,11 @@ pub(super) fn start(global: &Global, command: &Command) {
 }
 
 fn install(subscriber: impl Subscriber + Send + Sync) {
-    // Only a second call fails, and there is one.
+    // Only a second call would fail, and this is the only one.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
-/// Stderr, beside the progress bars. Each write is one event: it stays one line, whatever a name in it holds.
+/// Stderr, beside the progress bars. Each write is one event, which remains one line regardless of the names in it.
 struct Beside {
     format: LogFormat,
     has_color: bool,

@@ -1,4 +1,4 @@
-//! Shows how a job comes along: bars on a terminal, a few lines elsewhere. Invariant: stdout is never touched.
+//! Shows the progress of a job: bars on a terminal, a few lines elsewhere. Invariant: stdout is never used.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -15,35 +15,35 @@ use crate::daemon::wish::Watched;
 use crate::progress::{Board, Progress, Reading, Stage};
 use crate::types::{ByteCount, DatabaseName, counted, grouped, share};
 
-/// Between two looks at the counters.
+/// Interval of reading the counters.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Between two lines that sum up, where there is no terminal, while a person may still watch.
+/// Interval between two summary lines without a terminal, while a person may still be watching.
 const LINE_EVERY: Duration = Duration::from_secs(3);
 
-/// The same for a job that takes long.
+/// Interval between two summary lines of a long job.
 const LATER_LINE_EVERY: Duration = Duration::from_secs(30);
 
-/// A job takes long after this time.
+/// Time after which a job counts as long.
 const LONG: Duration = Duration::from_secs(60);
 
-/// A line names so many of the databases that are at work.
+/// Number of running databases named in a line.
 const MOST_NAMED: usize = 3;
 
-/// A bar has so many steps.
+/// Number of steps of a bar.
 const STEPS: u64 = 1000;
 
-/// A rate over less than this is a guess.
+/// Shortest time for computing a rate.
 const LEAST_FOR_RATE: Duration = Duration::from_millis(500);
 
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// Does `work`, which writes to stderr, while no bar is in its way.
+/// Runs `work`, which writes to stderr, while the bars are hidden.
 pub(super) fn aside<T>(work: impl FnOnce() -> T) -> T {
     BARS.suspend(work)
 }
 
-/// A bar over so many bytes, which follows `progress`; where there is no terminal nobody sees it.
+/// A bar over a number of bytes, which follows `progress`; without a terminal it is not shown.
 pub(super) struct ByteMeter {
     pub(super) progress: Arc<Progress>,
     end: CancellationToken,
@@ -51,12 +51,12 @@ pub(super) struct ByteMeter {
 }
 
 impl ByteMeter {
-    /// Starts to show how much of `total_bytes` is done.
+    /// Starts to show progress towards `total_bytes`.
     pub(super) fn start(context: &Context, total_bytes: u64) -> Self {
         Self::follow(context, Arc::default(), total_bytes)
     }
 
-    /// Starts to show how much of `total_bytes` is done by somebody else.
+    /// Starts to show progress that is counted elsewhere.
     fn follow(context: &Context, progress: Arc<Progress>, total_bytes: u64) -> Self {
         let end = CancellationToken::new();
         let is_seen = !context.quiet && io::stderr().is_terminal();
@@ -81,11 +81,11 @@ impl ByteMeter {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) async fn stop(self) {
         self.end.cancel();
         if let Some(watcher) = self.watcher {
-            // It cannot fail but by a panic, which told itself.
+            // This fails only after a panic, which was reported.
             let _ = watcher.await;
         }
     }
@@ -103,7 +103,7 @@ enum Either {
 }
 
 impl Screen {
-    /// A screen that shows nothing yet.
+    /// Creates a screen that shows nothing yet.
     pub(super) fn new(context: &Context) -> Self {
         Self {
             context: context.with_config(context.config.clone()),
@@ -141,7 +141,7 @@ fn byte_bar(total_bytes: u64) -> ProgressBar {
     let bar = BARS.add(ProgressBar::new(total_bytes));
     let template = "{bar:24} {done} of {all}, {rate}/s, {eta} left";
     if let Ok(style) = ProgressStyle::with_template(template) {
-        // One way to write sizes everywhere; indicatif's own differs.
+        // Sizes have one format everywhere; that of indicatif differs.
         bar.set_style(
             style
                 .with_key("done", |state: &ProgressState, out: &mut dyn Write| {
@@ -158,14 +158,14 @@ fn byte_bar(total_bytes: u64) -> ProgressBar {
     bar
 }
 
-/// Watches a board until it is told to end.
+/// Watches a board until it is stopped.
 pub(super) struct Meter {
     end: CancellationToken,
     watcher: Option<JoinHandle<()>>,
 }
 
 impl Meter {
-    /// Starts to show `board`, in the way that fits stderr.
+    /// Starts to show `board`, in the way that suits stderr.
     pub(super) fn start(context: &Context, board: Arc<Board>) -> Self {
         let is_terminal = io::stderr().is_terminal();
         let end = CancellationToken::new();
@@ -194,7 +194,7 @@ impl Meter {
     pub(super) async fn stop(self) {
         self.end.cancel();
         if let Some(watcher) = self.watcher {
-            // It cannot fail but by a panic, which told itself.
+            // This fails only after a panic, which was reported.
             let _ = watcher.await;
         }
     }
@@ -247,7 +247,7 @@ impl Bars {
     }
 }
 
-/// From time to time a line that sums up all databases: those of thousands would hide what needs a person.
+/// Summary lines about all databases at intervals: separate lines of thousands would hide what needs attention.
 struct Lines {
     began: Instant,
     told_at: Instant,
@@ -263,7 +263,7 @@ impl Lines {
         }
     }
 
-    /// The line that is due; `None`: it is not time yet, or nothing changed.
+    /// Returns the line that is due; `None` if it is too early, or nothing changed.
     fn due(&mut self, board: &Board, now: Instant) -> Option<String> {
         let every = match now - self.began < LONG {
             true => LINE_EVERY,
@@ -281,7 +281,7 @@ impl Lines {
     }
 }
 
-/// How all databases of a job stand, in one line.
+/// Returns the state of all databases of a job, in one line.
 fn sum(board: &Board) -> String {
     let readings: Vec<(&DatabaseName, Reading)> = board
         .iter()
@@ -340,12 +340,12 @@ fn in_work(stage: Stage) -> bool {
     !matches!(stage, Stage::Waiting | Stage::Ended)
 }
 
-/// What begins, and how much of it there is.
+/// Describes the stage that begins, and its size.
 fn beginning(reading: &Reading) -> String {
     let word = reading.stage.word();
     match reading.stage {
         Stage::Waiting => word.to_owned(),
-        // Whether well or not, the report tells.
+        // The report shows if it succeeded.
         Stage::Ended => format!("ended after {}", counted(reading.rows, "row")),
         Stage::Export if reading.total_rows > 0 => {
             format!("{word} {}", counted(reading.total_rows, "row"))
@@ -355,7 +355,7 @@ fn beginning(reading: &Reading) -> String {
     }
 }
 
-/// One reading in words; `elapsed` is the time in this stage.
+/// Formats one reading; `elapsed` is the time in this stage.
 fn text(reading: &Reading, elapsed: Duration) -> String {
     let bytes = ByteCount(reading.bytes);
     let mut text = match reading.stage {
@@ -437,7 +437,7 @@ mod tests {
             "1,200 of 2,000 databases done, 4 at work (db-1200: storing 0 B of 1.0 MB; db-1201: storing 0 B of 1.0 MB; \
              db-1202: storing 0 B of 1.0 MB; 1 more)"
         );
-        // Nothing changed, so there is nothing to say.
+        // No line is due, since nothing changed.
         assert_eq!(lines.due(&board, after(30)), None);
         board.of(&names[1204]).enter(Stage::Ended, 0);
         assert!(lines.due(&board, after(31)).is_some());

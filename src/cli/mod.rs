@@ -1,5 +1,5 @@
-//! Reads the arguments, runs one command, and shows what it did. Invariant: results go to stdout, everything else to
-//! stderr; a command's end is one of [`Exit`].
+//! Parses the arguments, runs one command, and shows the result. Invariant: results go to stdout, everything else to
+//! stderr; the exit code is one of [`Exit`].
 
 mod absent;
 mod address;
@@ -62,10 +62,10 @@ use crate::quote;
 
 pub use self::exit::Exit;
 
-/// How long blocking work that nobody waits for any more may hold up the end.
+/// Time that abandoned blocking work may delay the end.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
-/// Runs the command that the process's arguments name.
+/// Runs the command in the process's arguments.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -85,8 +85,8 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-/// Prints help, version or a mistake in the arguments, the last with [`Exit::Usage`]; an argument is repeated without what
-/// is hidden in it.
+/// Prints help, version or an error in the arguments, the last with [`Exit::Usage`]; arguments are repeated without
+/// hidden characters.
 fn refused(error: &clap::Error) -> ExitCode {
     let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
     let arguments: Vec<String> = arguments.collect();
@@ -155,12 +155,12 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
     ended
 }
 
-/// Tells an error once and says how the process ends.
+/// Reports an error once and returns the exit code.
 fn report(context: &Context, error: &anyhow::Error) -> Exit {
     if let Some(cause) = error.downcast_ref::<io::Error>()
         && cause.kind() == io::ErrorKind::BrokenPipe
     {
-        // Whoever read our output has seen enough, as `head` does.
+        // The reader of the output closed the pipe, as `head` does.
         return Exit::Ok;
     }
     let problems = match error.downcast_ref::<AppError>() {

@@ -1,15 +1,15 @@
-//! Tells a misspelt name from an unknown one.
+//! Distinguishes a misspelt name from an unknown one.
 
 use crate::config::did_you_mean;
 use crate::types::DatabaseName;
 
-/// What to say to a name that is none of `known`: the nearest, or all.
+/// Returns a hint for a name that is not in `known`: the nearest, or all.
 pub(super) fn hint_for<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     did_you_mean(name, known.clone())
         .unwrap_or_else(|| format!("there are {}", known.collect::<Vec<_>>().join(", ")))
 }
 
-/// The error text for a database that nobody knows.
+/// Returns the error text for an unknown database.
 pub(super) fn unknown_database<'a>(
     name: &DatabaseName,
     known: impl Iterator<Item = &'a str> + Clone,

@@ -1,4 +1,4 @@
-//! `patina next`: when everything runs next.
+//! `patina next`: shows the next run of every task.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -32,14 +32,14 @@ pub(super) fn run(context: &Context, args: &NextArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// One coming run of one job.
+/// One future run of one job.
 struct Coming {
     job: Job,
     at: DateTime<Utc>,
     oddity: Option<Oddity>,
 }
 
-/// The next `count` runs of each job after `now`, the soonest first.
+/// Returns the next `count` runs of each job after `now`, the soonest first.
 fn coming(config: &Config, now: DateTime<Utc>, count: u16) -> Vec<Coming> {
     let tz = config.agent().timezone;
     let mut runs = Vec::new();
@@ -99,7 +99,7 @@ fn local(at: DateTime<Utc>, config: &Config) -> String {
     local.format("%a %Y-%m-%d %H:%M %Z").to_string()
 }
 
-/// How long it is until then, in its two largest units.
+/// Formats the time until then, in its two largest units.
 fn wait_text(wait: TimeDelta) -> String {
     let (days, hours, minutes) = (
         wait.num_days(),

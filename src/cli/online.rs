@@ -1,4 +1,4 @@
-//! Shows what `patina check --online` tried. Invariant: the exit code tells all, some and none apart.
+//! Shows the results of `patina check --online`. Invariant: the exit code distinguishes all, some and none.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::exit::Exit;
 use super::table::{Side, Table};
 use crate::app::online::{Outcome, Trial};
 
-/// How the check ends.
+/// Returns the exit code of the check.
 pub(super) fn exit(trials: &[Trial]) -> Exit {
     let failed = |trial: &&Trial| matches!(trial.outcome, Outcome::Failed(_));
     match trials.iter().filter(failed).count() {
@@ -17,7 +17,7 @@ pub(super) fn exit(trials: &[Trial]) -> Exit {
     }
 }
 
-/// Prints a line for each trial, then what went wrong.
+/// Prints a line for each check, then the problems.
 pub(super) fn show(context: &Context, trials: &[Trial]) -> std::io::Result<()> {
     let mut table = Table::new([
         ("RESULT", Side::Left),
@@ -46,14 +46,14 @@ pub(super) fn show(context: &Context, trials: &[Trial]) -> std::io::Result<()> {
         let text = text(&trial.outcome).unwrap_or_default();
         let lines: Vec<String> = text.lines().map(printable).collect();
         let lines = lines.join("\n");
-        // A storage's errors name it themselves.
+        // A storage's errors name the storage already.
         let lines = lines.strip_prefix(&subject).unwrap_or(&lines);
         tell(format_args!("{level}: {subject}{lines}"));
     }
     Ok(())
 }
 
-/// The same as JSON.
+/// Returns the results as JSON.
 pub(super) fn document(trials: &[Trial]) -> Value {
     trials
         .iter()

@@ -1,7 +1,8 @@
-//! `patina query`: one question to a copy, answered without loss.
+//! `patina query`: runs one query on a copy, and shows the result without loss.
 //!
-//! Types and bytes survive every form. Table and CSV: NULL, numbers and blobs bare, as SQL writes them. CSV quotes all
-//! text and nothing else. JSON: `{"blob": hex}`, `{"text": hex}` for text that is no UTF-8, `{"real": "Infinity"}`.
+//! Types and bytes survive every format. Table and CSV: NULL, numbers and blobs bare, as SQL writes them. CSV quotes
+//! all text and nothing else. JSON: `{"blob": hex}`, `{"text": hex}` for text that is not UTF-8, `{"real":
+//! "Infinity"}`.
 
 use std::fmt;
 use std::io::{self, BufWriter, Write};
@@ -22,20 +23,20 @@ use crate::excerpt::{REST, excerpt};
 use crate::quote::{self, padded};
 use crate::types::{ByteCount, counted, either};
 
-/// A cell of a table shows so much of a value; CSV and JSON have all of it.
+/// Characters of a value shown in a cell of a table; CSV and JSON contain the complete value.
 const CELL_CHARS: usize = 200;
 
-/// A cell is made of no more bytes: so many characters have at most four bytes each.
+/// Bytes of a value from which a cell is made: a character has at most four.
 const CELL_BYTES: usize = 4 * CELL_CHARS;
 
-/// Of a value that is shown as a literal, which doubles it.
+/// Bytes of a longer value that is shown as a literal, which doubles them.
 const CELL_LITERAL_BYTES: usize = 60;
 
-/// A table's widths are those of its first rows; later ones are written as they come.
+/// Number of rows, and below it their bytes, that determine a table's widths; later rows are written as they come.
 const HELD_ROWS: usize = 1_000;
 const HELD_BYTES: usize = 4 * 1024 * 1024;
 
-/// So much of a value is put into another form at a time.
+/// Bytes of a value that are converted at a time.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// Runs `patina query`.
@@ -96,7 +97,7 @@ async fn ask(
     Ok(Exit::Partly)
 }
 
-/// Shows rows in one form, as they come: of a table only the first rows are held, until its widths are known.
+/// Shows rows in one format, as they come: only the first rows of a table are held, until its widths are known.
 pub(super) struct Shown<W: Write> {
     form: Form,
     literals: Literals,
@@ -138,7 +139,7 @@ impl<W: Write> Shown<W> {
         Ok(self.out)
     }
 
-    /// Settles the widths by the heading and the rows that are held, and writes those.
+    /// Determines the widths from the heading and the rows that are held, and writes those.
     fn settle(&mut self) -> io::Result<()> {
         if !self.widths.is_empty() {
             return Ok(());
@@ -174,7 +175,7 @@ impl<W: Write> Shown<W> {
         }
     }
 
-    /// As SQL writes it; where a person reads it, plain text without quotes, and a long value by its beginning.
+    /// Formats a cell as SQL writes it, but text without quotes, and of a long value only the beginning.
     fn cell(&self, value: Value<'_>) -> String {
         let size = value.bytes().len();
         if let Value::Text(bytes) = value
@@ -183,7 +184,7 @@ impl<W: Write> Shown<W> {
             let start = &bytes[..size.min(CELL_BYTES)];
             let start = match std::str::from_utf8(start) {
                 Ok(text) => Some(text),
-                // The cut may have divided a character, and nothing else.
+                // The cut may have split a character; other errors mean that it is not UTF-8.
                 Err(error) if error.error_len().is_none() && start.len() < size => {
                     std::str::from_utf8(&start[..error.valid_up_to()]).ok()
                 }
@@ -220,7 +221,7 @@ impl<W: Write> Shown<W> {
         self.out.write_all(b"\r\n")
     }
 
-    /// In pieces: a value may have a gigabyte.
+    /// Written in pieces: a value may have a gigabyte.
     fn csv(&mut self, value: Value<'_>) -> io::Result<()> {
         match value {
             Value::Null => Ok(()),
@@ -273,12 +274,12 @@ impl<W: Write> Shown<W> {
     }
 }
 
-/// A short text in a cell of a table.
+/// Shortens text for a cell of a table.
 fn cell_text(text: &str) -> String {
     excerpt(&printable(text), CELL_CHARS).into_owned()
 }
 
-/// A cell, and how much the whole value is where it is cut.
+/// Adds the size of the complete value to a cell that is cut.
 fn with_size(mut cell: String, shown_bytes: usize, size_bytes: usize) -> String {
     if shown_bytes < size_bytes {
         if !cell.ends_with(REST) {
@@ -290,7 +291,7 @@ fn with_size(mut cell: String, shown_bytes: usize, size_bytes: usize) -> String 
     cell
 }
 
-/// Names as a JSON array of the document's second level.
+/// Names as a JSON array at the second level of the document.
 struct Array<'a>(&'a [String]);
 
 impl fmt::Display for Array<'_> {
@@ -336,8 +337,8 @@ fn told(cause: io::Error) -> io::Error {
     about_stdout(&cause)
 }
 
-/// Integers are written with all their digits; who reads them as doubles loses those beyond 2^53. A long value is written
-/// in pieces.
+/// Writes a value as JSON. Integers have all their digits; readers that use doubles lose those beyond 2^53. A long
+/// value is written in pieces.
 fn write_value(out: &mut impl Write, value: Value<'_>) -> io::Result<()> {
     match value {
         Value::Null => out.write_all(b"null"),
@@ -354,7 +355,7 @@ fn write_value(out: &mut impl Write, value: Value<'_>) -> io::Result<()> {
                 while !rest.is_empty() {
                     let (piece, left) = rest.split_at(rest.floor_char_boundary(PIECE_BYTES));
                     let text = json!(piece).to_string();
-                    // Without the quotes that stand around it.
+                    // Without the quotes around it.
                     out.write_all(quote::json(&text[1..text.len() - 1]).as_bytes())?;
                     rest = left;
                 }

@@ -1,4 +1,4 @@
-//! `patina reconcile` and `patina rebuild`: what the storages hold, beside what the catalog knows.
+//! `patina reconcile` and `patina rebuild`: compare the content of the storages with the catalog.
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,7 @@ pub(super) async fn run(context: &Context, args: &ReconcileArgs) -> anyhow::Resu
     Ok(shown.print(context))
 }
 
-/// Compares every storage with the catalog; what is shown of it.
+/// Compares every storage with the catalog; returns the output.
 pub(super) async fn compare(
     json: bool,
     wiring: &Wiring,

@@ -1,5 +1,5 @@
-//! `patina reload`: has the running daemon read its configuration again, and shows what came of it. Invariant: no
-//! process is signalled that would not reload.
+//! `patina reload`: makes the running daemon read its configuration again, and shows the result. Invariant: no process
+//! receives the signal that would not reload.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,7 +19,7 @@ use crate::catalog::{Catalog, Cause, Reload, ReloadOutcome};
 use crate::config::{Config, Environment, Problems, System};
 use crate::engine::state::{Holder, StateDir};
 
-/// The daemon reads a few small files and opens its storages, of which one may not answer.
+/// Time to wait for the daemon: it reads a few small files and opens its storages, of which one may not answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 const ASK_EVERY: Duration = Duration::from_millis(20);
@@ -29,7 +29,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     let own = Config::load(&context.config);
     let state = match &own {
         Ok(loaded) => loaded.config.agent().state.clone(),
-        // Maybe this shell lacks what the daemon has: variables, credentials.
+        // This shell may lack variables or credentials that the daemon has.
         Err(problems) => match Config::state_named_in(&context.config) {
             Some(state) => state,
             None => return Err(problems.clone().into()),
@@ -69,7 +69,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     }
 }
 
-/// The daemon that works in this state directory.
+/// Finds the daemon that uses this state directory.
 fn daemon_in(state: &Path) -> anyhow::Result<Pid> {
     let place = state.display();
     let refuse = |text: String| Err(Refusal::failed(text).into());
@@ -100,7 +100,7 @@ fn daemon_in(state: &Path) -> anyhow::Result<Pid> {
     }
 }
 
-/// Checks the file as the daemon would read it, where its variables can be seen; else as this shell reads it.
+/// Checks the file with the daemon's environment variables if they can be read; otherwise with those of this shell.
 fn validate(config: &Path, daemon: Pid, own: Option<Problems>) -> Result<(), Problems> {
     let Some(theirs) = Theirs::of(daemon) else {
         return own.map_or(Ok(()), Err);
@@ -117,13 +117,13 @@ fn show(context: &Context, before: Option<&Reload>, reloads: &[Reload]) -> anyho
     };
     let mut told: Vec<&String> = match is_rejected {
         true => reloads.last().iter().flat_map(|last| &last.told).collect(),
-        // What the daemon noticed by itself a moment before belongs to the answer.
+        // Changes that the daemon noticed by itself a moment before belong to the result.
         false => {
             let applied = reloads.iter().filter(|reload| !rejected(reload));
             applied.flat_map(|reload| &reload.told).collect()
         }
     };
-    // Who saves and then asks is mostly too late to be first.
+    // After a file is saved, the daemon mostly notices the change before this command.
     let is_noticed = |last: &&Reload| last.cause == Cause::Noticed && !rejected(last);
     let noticed = before.filter(is_noticed).filter(|_| told.is_empty());
     told.extend(noticed.iter().flat_map(|last| &last.told));
@@ -161,7 +161,7 @@ fn show(context: &Context, before: Option<&Reload>, reloads: &[Reload]) -> anyho
 struct Theirs(HashMap<String, String>);
 
 impl Theirs {
-    /// `None`: this user may not see them.
+    /// Reads the variables of a process; `None` if this user may not see them.
     fn of(process: Pid) -> Option<Self> {
         let path = format!("/proc/{}/environ", process.as_raw_nonzero());
         let bytes = fs::read(path).ok()?;

@@ -1,4 +1,4 @@
-//! `patina show`: everything that is known of one copy, from its manifest.
+//! `patina show`: shows all data about one copy, from its manifest.
 
 use std::fmt::Write as _;
 
@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context, address: &Address) -> anyhow::Result<Exit> 
     Ok(Exit::Ok)
 }
 
-/// Where the object lies, with what only this catalog knows of it.
+/// Returns the placements of the object, with the time of verification, which only this catalog knows.
 fn verified_placements(all: &[Placement]) -> Vec<Value> {
     let mut documents = placements(all);
     for (document, placement) in documents.iter_mut().zip(all) {
@@ -45,7 +45,7 @@ fn verified_placements(all: &[Placement]) -> Vec<Value> {
     documents
 }
 
-/// What was read of an object in a storage since it was stored.
+/// Describes what was read of an object in a storage since it was stored.
 fn read(placement: &Placement, size_bytes: u64, now: DateTime<Utc>) -> String {
     match (placement.verified_at, samples_read_back(size_bytes)) {
         (Some(time), _) => format!("every byte read {}", age(now - time)),
@@ -153,7 +153,7 @@ fn facts(copy: &Found) -> Vec<(&'static str, String)> {
     facts
 }
 
-/// What the copy is, and why, where somebody left that open.
+/// Describes the form of the copy, with the reason if the choice was left to Patina.
 fn form(manifest: &Manifest) -> String {
     let form = manifest.key.form().meaning();
     match &manifest.source.method_reason {
@@ -162,7 +162,7 @@ fn form(manifest: &Manifest) -> String {
     }
 }
 
-/// What the independent check saw.
+/// Describes the independent check.
 fn checked(check: &CheckFacts) -> String {
     let (tables, rows) = (counted(check.tables, "table"), counted(check.rows, "row"));
     let health = match &check.health {

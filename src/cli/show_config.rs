@@ -1,4 +1,4 @@
-//! `patina config show`: every value in force, defaults filled in. Invariant: of a secret only where it comes from.
+//! `patina config show`: prints every effective value, including defaults. Invariant: of a secret only its origin.
 
 use serde_json::{Map, Value, json};
 
@@ -19,7 +19,7 @@ pub(super) fn run(context: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Where a secret comes from.
+/// Returns the origin of a secret.
 fn origin(secret: &Secret) -> String {
     secret.origin().to_string()
 }
@@ -28,7 +28,7 @@ fn texts<T: ToString>(values: &[T]) -> Vec<String> {
     values.iter().map(ToString::to_string).collect()
 }
 
-/// An object without the keys that have no value: TOML knows no null.
+/// Removes the keys without a value from an object: TOML has no null.
 fn object(value: Value) -> Value {
     match value {
         Value::Object(fields) => {

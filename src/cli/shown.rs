@@ -1,5 +1,5 @@
-//! Holds what a command shows at its end, so that it can be shown here or by the command that asked a daemon for it.
-//! Invariant: nothing is written before [`Shown::print`].
+//! Holds a command's output, so that it can be shown here or by the command that requested it from a daemon. Invariant:
+//! nothing is written before [`Shown::print`].
 
 use std::fmt::Display;
 
@@ -10,7 +10,7 @@ use super::exit::{Exit, Refusal};
 use crate::daemon::wish::Outcome;
 use crate::quote;
 
-/// What a command shows, and how it ends.
+/// A command's output and exit code.
 #[derive(Debug)]
 pub(super) struct Shown {
     out: String,
@@ -19,7 +19,7 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// Text for stdout.
+    /// Creates an output with text for stdout.
     pub(super) fn text(exit: Exit, text: impl Display) -> Self {
         Self {
             out: text.to_string(),
@@ -28,7 +28,7 @@ impl Shown {
         }
     }
 
-    /// One JSON document for stdout.
+    /// Creates an output with one JSON document for stdout.
     pub(super) fn document(exit: Exit, document: &impl Serialize) -> Self {
         let mut text = Vec::new();
         quote::write_json(&mut text, document).expect("a report becomes JSON");
@@ -40,7 +40,7 @@ impl Shown {
         self.err.push(text.to_string());
     }
 
-    /// Writes it all, and says how the command ends.
+    /// Writes everything, and returns the exit code.
     pub(super) fn print(self, context: &Context) -> Exit {
         let shown = match self.out.is_empty() {
             true => Ok(()),
@@ -50,10 +50,10 @@ impl Shown {
         in_spite_of(shown, self.exit)
     }
 
-    /// The same from a daemon.
+    /// Converts the outcome from a daemon.
     ///
     /// # Errors
-    /// Why it could not do what was asked.
+    /// The reason that it could not carry out the request.
     pub(super) fn from_outcome(outcome: Outcome) -> Result<Self, Refusal> {
         let exit = Exit::from_code(outcome.exit);
         match outcome.error {
@@ -66,7 +66,7 @@ impl Shown {
         }
     }
 
-    /// The same for a command.
+    /// Converts the output to an outcome for a command.
     pub(super) fn into_outcome(self) -> Outcome {
         Outcome {
             out: self.out,

@@ -1,4 +1,4 @@
-//! Ends a command's work when the process is told to end.
+//! Ends a command's work when the process is asked to stop.
 
 use std::future::Future;
 
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::context::tell;
 use crate::daemon::{Notice, Signals};
 
-/// Cancels `stop` at the first SIGINT or SIGTERM; ends at the second one, or when the deadline is over.
+/// Cancels `stop` at the first SIGINT or SIGTERM; completes at the second one, or when the deadline passes.
 pub(super) fn overdue(stop: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
     let signals = Signals::listen().context("signals cannot be received")?;
     let told = |notice| {

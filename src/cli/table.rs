@@ -1,16 +1,16 @@
-//! Lays out columns. Invariant: no cell is cut; a very long one moves its own line, and who needs narrow output takes
-//! `--json`.
+//! Formats tables. Invariant: no cell is cut; a very long one only shifts the rest of its own line, and `--json` serves
+//! those who need narrow output.
 
 use std::fmt;
 
 use crate::quote::blanks;
 
-/// Which side a column's text leans to.
+/// Alignment of a column's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
-    /// Words.
+    /// For words.
     Left,
-    /// Numbers.
+    /// For numbers.
     Right,
 }
 

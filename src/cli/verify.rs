@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<
     Ok(shown?.print(context))
 }
 
-/// Reads these objects, or every one; what is shown of it.
+/// Reads these objects, or every one; returns the output.
 pub(super) async fn read(
     json: bool,
     wiring: &Wiring,
@@ -65,7 +65,7 @@ pub(super) async fn read(
     Ok(shown(json, &findings, &manifests))
 }
 
-/// The commit records of the copies that were read; an archive has those of its members inside.
+/// Returns the manifests of the copies that were read; an archive contains those of its members.
 fn manifests(
     findings: &[Finding],
     catalog: &Catalog,
@@ -79,7 +79,7 @@ fn manifests(
     Ok(manifests)
 }
 
-/// The objects that were asked for by their addresses, or the newest copy of each database.
+/// Returns the requested objects, or the newest copy of each database.
 fn chosen(args: &VerifyArgs, catalog: &Catalog, config: &Config) -> anyhow::Result<Vec<ObjectKey>> {
     if !args.copies.is_empty() {
         let resolved = args.copies.iter().map(|address| {
@@ -98,7 +98,7 @@ fn chosen(args: &VerifyArgs, catalog: &Catalog, config: &Config) -> anyhow::Resu
     Ok(newest(&copies))
 }
 
-/// The newest copy of each database; where that one is suspect, the newest that is not, too.
+/// Returns the newest copy of each database; if that one is suspect, also the newest that is not.
 fn newest(copies: &[StoredCopy]) -> Vec<ObjectKey> {
     let (mut seen, mut sound) = (BTreeSet::new(), BTreeSet::new());
     let mut newest = Vec::new();

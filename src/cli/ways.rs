@@ -1,4 +1,4 @@
-//! Finds the ways to a copy: the storages that hold it, as an object of its own or inside an archive.
+//! Finds the ways to read a copy: the storages that have it, as a separate object or inside an archive.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::engine::restore::{Origin, RestoreError, Workshop};
 use crate::types::{Compression, ObjectKey};
 use crate::wiring::Wiring;
 
-/// What stored copies are read with.
+/// Configuration and wiring for reading stored copies.
 pub(super) struct Stored {
     pub(super) config: Arc<Config>,
     pub(super) wiring: Wiring,
@@ -34,7 +34,7 @@ impl Stored {
         &self.wiring.catalog
     }
 
-    /// The copy that `address` names, and how to read it.
+    /// Returns the copy at `address`, and the ways to read it.
     pub(super) fn origin(
         &self,
         address: &Address,
@@ -46,7 +46,7 @@ impl Stored {
         Ok((copy, Origin::Stored { manifest, ways }))
     }
 
-    /// The error with the way out: a copy before this one, where this one is damaged.
+    /// Converts the error, with a hint: if this copy is damaged, an older one.
     pub(super) fn told(&self, error: RestoreError, copy: &Found) -> anyhow::Error {
         if !error.is_damage() {
             return Refusal::failed(error.to_string()).into();
@@ -58,7 +58,7 @@ impl Stored {
         Refusal::damage(format!("{error}\nhint: nothing was changed; {hint}")).into()
     }
 
-    /// The newest copy before this one that is stored without known trouble.
+    /// Returns the newest older copy that is stored without known damage.
     fn older(&self, copy: &Found) -> anyhow::Result<Option<ObjectKey>> {
         let manifest = copy.manifest();
         let held = self.catalog().held(&manifest.database, None, None)?;
@@ -80,7 +80,7 @@ impl Stored {
     }
 }
 
-/// A private folder for databases that somebody looks into: in the state directory, where that can be written.
+/// Creates a private folder for temporary databases: in the state directory, if that can be written.
 pub(super) fn private_folder(config: &Config) -> anyhow::Result<Workshop> {
     let state = &config.agent().state;
     let in_state = Workshop::open(state, "look-");
@@ -94,7 +94,7 @@ pub(super) fn private_folder(config: &Config) -> anyhow::Result<Workshop> {
     })
 }
 
-/// How the file's name says that it is compressed.
+/// Returns the compression that the file's name indicates.
 pub(super) fn compression_of(path: &Path) -> Compression {
     let name = path.to_string_lossy();
     [Compression::Gzip, Compression::Zstd]
@@ -103,7 +103,7 @@ pub(super) fn compression_of(path: &Path) -> Compression {
         .unwrap_or_default()
 }
 
-/// The ways to the copy through configured storages, or through the one asked for.
+/// Returns the ways to the copy through configured storages, or through the requested one.
 pub(super) fn ways_to(
     copy: &Found,
     wiring: &Wiring,

@@ -1,4 +1,4 @@
-//! `patina archive`, `plan` and `expire`: packs the week, says what may go, and lets it go.
+//! `patina archive`, `plan` and `expire`: make the weekly archive, show expired copies, and delete them.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ pub(super) async fn archive(context: &Context) -> anyhow::Result<Exit> {
     Ok(packed?.print(context))
 }
 
-/// Packs the week; what is shown of it.
+/// Makes the archive; returns the output.
 pub(super) async fn pack(
     json: bool,
     wiring: &Wiring,
@@ -94,7 +94,7 @@ pub(super) async fn pack(
     })
 }
 
-/// An archive without a damaged copy is packed, and the damage is found.
+/// Returns the exit code: an archive from which a damaged copy is left out is made, but counts as damage found.
 fn packed_exit(packed: &Outcome) -> Exit {
     match packed {
         Outcome::Packed { manifest, .. } if !manifest.left_out.is_empty() => Exit::Damage,
@@ -145,7 +145,7 @@ pub(super) async fn expire(context: &Context, args: &ExpireArgs) -> anyhow::Resu
     Ok(shown?.print(context))
 }
 
-/// Deletes what may go; what is shown of it.
+/// Deletes expired copies; returns the output.
 pub(super) async fn let_go(
     json: bool,
     built: &Built,

@@ -1,4 +1,4 @@
-//! Holds two inventories against each other, and the differences against what was declared.
+//! Compares two inventories, and the differences with the declared exceptions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -6,16 +6,16 @@ use std::fmt;
 use super::inventory::{Inventory, SchemaEntry, TableFacts};
 use crate::types::{Exception, ExceptionKind, counted};
 
-/// Something in which a copy differs from its source, or an exception that is none.
+/// A difference between a copy and its source, or an exception without a difference.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Difference {
     /// The table, index, view, trigger or setting.
     pub object: String,
-    /// In which way.
+    /// Kind of the difference.
     pub kind: ExceptionKind,
-    /// Whether it is an exception that is declared and is no difference.
+    /// True for a declared exception that is not a difference.
     pub is_unneeded: bool,
-    /// What was found, as a sentence without its end.
+    /// Description, as a sentence without its end.
     pub text: String,
 }
 
@@ -25,14 +25,14 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Every difference that no exception declares, and every exception that is no difference. None: the copy holds
-/// everything that the source holds but for `declared`.
+/// Returns every difference that no exception declares, and every exception that is not a difference. If the result is
+/// empty, the copy contains everything in the source except for `declared`.
 pub fn compare(source: &Inventory, copy: &Inventory, declared: &[Exception]) -> Vec<Difference> {
     settle(differences(source, copy), &belongings(source), declared)
 }
 
-/// What is left of `found` without what is declared, and what is declared without being found. `belongs` gives the table
-/// that each index, trigger and shadow table belongs to.
+/// Returns the differences in `found` that are not declared, and the declared exceptions that were not found. `belongs`
+/// maps each index, trigger and shadow table to its table.
 pub(super) fn settle(
     found: BTreeSet<Difference>,
     belongs: &BTreeMap<&str, &str>,
@@ -62,7 +62,7 @@ pub(super) fn settle(
     left
 }
 
-/// The table that each index, trigger and shadow table belongs to.
+/// Maps each index, trigger and shadow table to its table.
 fn belongings(source: &Inventory) -> BTreeMap<&str, &str> {
     let entries = source.schema.iter();
     let mut belongs: BTreeMap<&str, &str> = entries
@@ -75,7 +75,7 @@ fn belongings(source: &Inventory) -> BTreeMap<&str, &str> {
     belongs
 }
 
-/// Whether this difference is what the exception says. Whoever lacks a table lacks its rows and indexes, too.
+/// True if the exception covers this difference. A missing table includes its rows and indexes.
 fn covers(exception: &Exception, found: &Difference, belongs: &BTreeMap<&str, &str>) -> bool {
     use ExceptionKind::{Index, Missing, Rows, Values};
     let is_same = exception.object == found.object;
@@ -164,7 +164,7 @@ fn told(kind: &str, name: &str, source: &SchemaEntry, copy: &SchemaEntry) -> Str
 
 fn of_tables(source: &Inventory, copy: &Inventory, found: &mut BTreeSet<Difference>) {
     for (name, table) in &source.tables {
-        // A table that is missing was told of with the schema.
+        // A missing table is reported with the schema.
         if let Some(restored) = copy.tables.get(name) {
             found.extend(of_table(name, table, restored));
         } else if copy
@@ -179,7 +179,7 @@ fn of_tables(source: &Inventory, copy: &Inventory, found: &mut BTreeSet<Differen
 
 fn of_table(name: &str, source: &TableFacts, copy: &TableFacts) -> Option<Difference> {
     let owner = source.owner.as_deref().unwrap_or(name);
-    // Beside its content, what a module keeps is its index.
+    // All tables of a module except its content are its index.
     let is_index = owner != name && name.strip_prefix(owner) != Some("_content");
     let kind = |kind| match is_index {
         true => ExceptionKind::Index,

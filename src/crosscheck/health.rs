@@ -1,7 +1,7 @@
-//! Asks SQLite whether a database is whole. Its answer is evidence: what the check calls damaged is never proven.
+//! Lets SQLite check a database. The result is evidence: a database that the check reports as damaged is never proven.
 //!
-//! A schema may need functions and collations that only its own program has. The check then runs with stand-ins, and
-//! what it says about objects that use them is not heard: there the stand-in speaks.
+//! A schema may need functions and collations of the application that owns it. The check then runs with stand-ins, and
+//! its findings about objects that use them are ignored: they would be about the stand-in.
 
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, ErrorCode, Result};
@@ -10,29 +10,29 @@ use super::inventory::spelled;
 use super::{ask, literal, message, quoted};
 use crate::types::{Exception, ExceptionKind, Health};
 
-/// So many findings are asked for.
+/// Number of findings requested from SQLite.
 const MOST_FINDINGS: usize = 100;
 
-/// So many of them are kept; more tell nobody more.
+/// Number of findings that are kept; more give no further insight.
 const KEPT_FINDINGS: usize = 10;
 
-/// No schema needs more functions and collations of its program.
+/// Upper bound for the application's functions and collations in a schema.
 const MOST_STAND_INS: usize = 200;
 
-/// What SQLite's check found.
+/// Findings of SQLite's check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Findings {
-    /// Whether pages and indexes are whole.
+    /// State of pages and indexes.
     pub health: Health,
-    /// Rows that break their own schema, and search indexes that do not fit their content: the file is whole, and yet
-    /// it is not as its schema says.
+    /// Rows that violate their own schema, and search indexes that do not match their content: the file is intact, but
+    /// differs from what its schema says.
     pub exceptions: Vec<Exception>,
-    /// Whether the check went through everything: no table was left out, and nothing was passed over.
+    /// True if the check covered everything: no table was left out, and no finding was ignored.
     pub is_complete: bool,
 }
 
 impl Findings {
-    /// Adds what SQLite said of the database before it could be checked.
+    /// Adds SQLite's message from before the check, if there is one.
     pub fn add_damage(&mut self, why: Option<String>) {
         let Some(why) = why else {
             return;
@@ -45,10 +45,10 @@ impl Findings {
     }
 }
 
-/// Checks the whole database that `connection` has open, as its transaction sees it.
+/// Checks the whole database of `connection`, as its transaction sees it.
 ///
 /// # Errors
-/// `SQLITE_INTERRUPT` alone, from the connection's progress handler; anything else is a finding.
+/// Only `SQLITE_INTERRUPT`, from the connection's progress handler; any other error is a finding.
 pub fn examine(connection: &Connection) -> Result<Findings> {
     let mut stand_ins = Vec::new();
     let mut is_whole = false;
@@ -78,7 +78,7 @@ pub fn examine(connection: &Connection) -> Result<Findings> {
     Ok(Findings {
         health,
         exceptions,
-        // What is said about objects that use a stand-in is not heard.
+        // Findings about objects that use a stand-in are ignored.
         is_complete: is_whole && stand_ins.is_empty(),
     })
 }
@@ -98,9 +98,10 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Gives `connection` what this error misses; its name in lower case, or `None` where it misses nothing of the kind.
+/// Registers on `connection` what this error says is missing. Returns its name in lower case; `None` if the error has
+/// another cause.
 fn stand_in(connection: &Connection, error: &str) -> Option<String> {
-    // A CHECK would be judged by the stand-in.
+    // A CHECK would be evaluated with the stand-in.
     let ignored = connection.execute_batch("PRAGMA ignore_check_constraints=ON");
     if let Some((_, name)) = error.split_once("no such collation sequence: ") {
         let name = name.trim();
@@ -121,8 +122,8 @@ fn stand_in(connection: &Connection, error: &str) -> Option<String> {
     Some(name.to_ascii_lowercase())
 }
 
-/// The check of each table by itself, where the check of the whole cannot run: a module or a tokenizer is missing. A
-/// table that even so cannot be checked says nothing.
+/// Checks each table by itself, for a database that cannot be checked as a whole because a module or a tokenizer is
+/// missing. A table that cannot be checked even so gives no findings.
 fn table_by_table(connection: &Connection) -> Result<Vec<String>> {
     let sql = "SELECT name FROM main.sqlite_schema WHERE type='table' AND rootpage>0";
     let mut found = Vec::new();
@@ -172,11 +173,11 @@ fn judge(
     (health, exceptions)
 }
 
-/// What one line of the check is about.
+/// Subject of one line of the check.
 enum Finding<'a> {
-    /// Rows that their schema would refuse, or a search index beside its content.
+    /// Rows that violate their schema, or a search index that differs from its content.
     Object { name: &'a str, kind: ExceptionKind },
-    /// Entries of an index that do not fit the table.
+    /// Entries of an index that do not match the table.
     Index(&'a str),
     /// Anything else.
     Damage,
@@ -227,7 +228,7 @@ impl<'a> Finding<'a> {
     }
 }
 
-/// Whether an object, or the table it belongs to, uses something that a stand-in stands for.
+/// True if an object, or its table, uses something that a stand-in replaces.
 fn depends(connection: &Connection, object: &str, stand_ins: &[String]) -> bool {
     if stand_ins.is_empty() {
         return false;

@@ -1,4 +1,4 @@
-//! Takes stock of one database: everything in it that a copy must have, too.
+//! Takes the inventory of one database: everything in it that a copy must contain, too.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use super::vocabulary::vocabulary;
 use super::{ask, literal, message, quoted};
 use crate::types::{Hasher, Sha256};
 
-/// SQLite gives no more columns in one result.
+/// SQLite's limit for the columns of one result.
 const MOST_COLUMNS: usize = 2_000;
 
 /// Everything in a database that its copy must equal.
@@ -18,21 +18,21 @@ const MOST_COLUMNS: usize = 2_000;
 pub struct Inventory {
     /// Every row of `sqlite_schema`, by type and name.
     pub(super) schema: BTreeMap<(String, String), SchemaEntry>,
-    /// Every table with a b-tree but the storage of search indexes and R-trees, by name.
+    /// Every table with a b-tree except the storage of search indexes and R-trees, by name.
     pub(super) tables: BTreeMap<String, TableFacts>,
     /// The vocabulary of every search index and the rows of every R-tree, by the virtual table's name.
     pub(super) indexes: BTreeMap<String, RowDigest>,
-    /// The settings that the file keeps.
+    /// The settings stored in the file.
     pub(super) settings: BTreeMap<&'static str, String>,
     /// The search indexes over content of their own whose vocabulary was not read.
     unread: Vec<Virtual>,
 }
 
-/// One row of `sqlite_schema` beside its type and name.
+/// One row of `sqlite_schema` without its type and name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SchemaEntry {
     pub(super) table: String,
-    /// The bytes of the text as the file holds them.
+    /// The text, byte by byte as it is stored in the file.
     pub(super) sql: Option<Vec<u8>>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct TableFacts {
     pub(super) content: RowDigest,
 }
 
-/// A row of `sqlite_schema` as it is read.
+/// One row of `sqlite_schema`.
 struct Listed {
     kind: String,
     name: String,
@@ -55,22 +55,22 @@ struct Listed {
 }
 
 impl Inventory {
-    /// Takes stock of the database that `connection` has open, as its transaction sees it.
+    /// Takes the inventory of the database of `connection`, as its transaction sees it.
     ///
     /// # Errors
-    /// SQLite's: where something of the database cannot be read.
+    /// SQLite's: if any part of the database cannot be read.
     pub fn take(connection: &Connection) -> Result<Self> {
         let mut inventory = Self::take_content(connection)?;
         inventory.read_own_indexes(connection)?;
         Ok(inventory)
     }
 
-    /// The same but for the vocabulary of FTS5 indexes over content of their own: where SQLite's check of the whole
-    /// database ran ([`Findings::is_complete`](super::Findings::is_complete)), it held each of them against that content,
-    /// which is all here. Where both a source and its copy passed, equal content has equal indexes.
+    /// Takes the inventory without the vocabulary of FTS5 indexes over content of their own: if SQLite's check of the
+    /// whole database ran ([`Findings::is_complete`](super::Findings::is_complete)), it compared each of them with that
+    /// content, which is all included here. If both a source and its copy passed, equal content has equal indexes.
     ///
     /// # Errors
-    /// As of [`take`](Self::take).
+    /// As [`take`](Self::take).
     pub fn take_content(connection: &Connection) -> Result<Self> {
         connection.execute_batch("PRAGMA temp_store=MEMORY")?;
         let encoding: String = ask(connection, "PRAGMA main.encoding")?;
@@ -100,7 +100,7 @@ impl Inventory {
             }
         }
         for table in &unread {
-            // SQLite's check passes over what it cannot open.
+            // SQLite's check skips tables that it cannot open.
             connection.prepare(&format!("SELECT 1 FROM main.{}", quoted(&table.name)))?;
         }
         let unread = unread.into_iter().cloned().collect();
@@ -116,7 +116,7 @@ impl Inventory {
         })
     }
 
-    /// Whether the vocabulary of each search index was read.
+    /// True if the vocabulary of each search index was read.
     pub fn has_read_own_indexes(&self) -> bool {
         self.unread.is_empty()
     }
@@ -124,7 +124,7 @@ impl Inventory {
     /// Reads what [`take_content`](Self::take_content) left out, from the same database.
     ///
     /// # Errors
-    /// As of [`take`](Self::take).
+    /// As [`take`](Self::take).
     pub fn read_own_indexes(&mut self, connection: &Connection) -> Result<()> {
         for table in std::mem::take(&mut self.unread) {
             if let Some(digest) = vocabulary(connection, &table)? {
@@ -134,22 +134,22 @@ impl Inventory {
         Ok(())
     }
 
-    /// How many rows of `sqlite_schema` there are.
+    /// Number of rows of `sqlite_schema`.
     pub fn schema_entries(&self) -> u64 {
         self.schema.len() as u64
     }
 
-    /// How many tables were read.
+    /// Number of tables that were read.
     pub fn tables(&self) -> u64 {
         self.tables.len() as u64
     }
 
-    /// How many rows were read.
+    /// Number of rows that were read.
     pub fn rows(&self) -> u64 {
         self.tables.values().map(|table| table.content.rows).sum()
     }
 
-    /// One digest over all of it: equal for equal databases.
+    /// Returns one digest of everything: equal for equal databases.
     pub fn digest(&self) -> Sha256 {
         let mut hasher = Hasher::default();
         let mut add = |bytes: &[u8]| {
@@ -181,7 +181,7 @@ impl Inventory {
     }
 }
 
-/// Every row of `sqlite_schema`: no filter by name or type.
+/// Returns every row of `sqlite_schema`, without any filter by name or type.
 fn list(connection: &Connection) -> Result<Vec<Listed>> {
     let sql = "SELECT type,name,tbl_name,CAST(sql AS BLOB),coalesce(rootpage,0)>0 FROM main.sqlite_schema";
     let mut statement = connection.prepare(sql)?;
@@ -199,7 +199,7 @@ fn list(connection: &Connection) -> Result<Vec<Listed>> {
     rows.collect()
 }
 
-/// Names and texts of the tables that have no b-tree.
+/// Returns names and texts of the tables that have no b-tree.
 fn virtual_texts(listed: &[Listed]) -> Vec<(String, String)> {
     let tables = listed
         .iter()
@@ -227,7 +227,7 @@ fn settings(connection: &Connection, encoding: String) -> Result<BTreeMap<&'stat
     Ok(settings)
 }
 
-/// What every look at a table needs.
+/// Context for reading each table.
 struct Look<'a> {
     connection: &'a Connection,
     is_utf8: bool,
@@ -253,8 +253,8 @@ impl Look<'_> {
         })
     }
 
-    /// What one query sees of a table of the common kind: `_rowid_` means the rowid, and all rows count. `None`: it is of
-    /// another kind.
+    /// Reads a table of the common kind with one query: `_rowid_` is the rowid, and all rows count. `None` for a table
+    /// of another kind.
     fn plain(
         &self,
         name: &str,
@@ -265,7 +265,7 @@ impl Look<'_> {
         if has_part || !self.is_utf8 || !self.has_rowid(name) {
             return Ok(None);
         }
-        // More columns than SQLite gives in one result, perhaps; the longer way tells what is wrong, if anything is.
+        // There may be more columns than SQLite returns in one result; the longer way reports any other error.
         let Ok(mut all) = self
             .connection
             .prepare(&format!("SELECT _rowid_,* FROM {from}"))
@@ -283,13 +283,13 @@ impl Look<'_> {
         !self.without_rowid.contains(table) && !is_of_sqlite(table)
     }
 
-    /// The names of a table's columns. The rest of what they are is in the schema's text, which is compared.
+    /// Names of a table's columns. Their other properties are in the schema's text, which is compared.
     fn columns(&self, from: &str) -> Result<Vec<String>> {
         let all = self.connection.prepare(&format!("SELECT * FROM {from}"))?;
         Ok(names(&all).collect())
     }
 
-    /// The queries that see everything in a table.
+    /// Returns the queries that read everything in a table.
     fn queries(
         &self,
         name: &str,
@@ -317,7 +317,7 @@ impl Look<'_> {
         queries
     }
 
-    /// The vocabulary of a search index, or the rows of an R-tree.
+    /// Returns the vocabulary of a search index, or the rows of an R-tree.
     fn index(&self, table: &Virtual) -> Result<Option<RowDigest>> {
         if table.family == Family::Rtree {
             let sql = format!("SELECT * FROM main.{} ORDER BY 1", quoted(&table.name));
@@ -327,18 +327,18 @@ impl Look<'_> {
     }
 }
 
-/// The names of a query's columns.
+/// Names of a query's columns.
 fn names<'a>(query: &'a Statement<'_>) -> impl Iterator<Item = String> + 'a {
     query.column_names().map(str::to_owned)
 }
 
-/// Rowids of SQLite's own tables mean nothing.
+/// True for SQLite's own tables, whose rowids have no meaning.
 pub(super) fn is_of_sqlite(name: &str) -> bool {
     name.get(..7)
         .is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"))
 }
 
-/// A name for the rowid that no column has.
+/// Returns a name for the rowid that no column has.
 pub(super) fn free_name(columns: &[String]) -> Option<&'static str> {
     ["_rowid_", "rowid", "oid"].into_iter().find(|name| {
         !columns
@@ -347,11 +347,11 @@ pub(super) fn free_name(columns: &[String]) -> Option<&'static str> {
     })
 }
 
-/// How many rows each table with a b-tree has, by a scan: for a database whose rows nobody can read by SQL. What cannot
-/// even be counted is told instead. Shadow tables and SQLite's own are left out.
+/// Counts the rows of each table with a b-tree by a scan: for a database whose rows cannot be read by SQL. The message
+/// is returned instead for a table that cannot even be counted. Shadow tables and SQLite's own are left out.
 ///
 /// # Errors
-/// SQLite's, where even `sqlite_schema` cannot be read.
+/// SQLite's, if even `sqlite_schema` cannot be read.
 pub fn count_rows(
     connection: &Connection,
 ) -> Result<Vec<(String, std::result::Result<u64, String>)>> {
@@ -376,7 +376,8 @@ pub fn count_rows(
     Ok(counts)
 }
 
-/// Whether a name is one of `main`'s tables; used to spell an exception's object as the schema does.
+/// Returns a name as `main`'s schema spells it, or `None` if the schema has no such entry; used for the object of an
+/// exception.
 pub(super) fn spelled(connection: &Connection, name: &str) -> Option<String> {
     let sql = format!(
         "SELECT name FROM main.sqlite_schema WHERE name={} COLLATE NOCASE LIMIT 1",

@@ -1,10 +1,10 @@
-//! Finds out what a virtual table's module keeps where: by creating that table alone and looking, never by names.
+//! Finds out which tables a virtual table's module uses, by creating that table alone, never by names.
 
 use std::collections::HashMap;
 
 use rusqlite::{Connection, Result};
 
-/// What kind of content a virtual table has.
+/// Kind of content of a virtual table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
     /// FTS3 and FTS4.
@@ -13,24 +13,24 @@ pub(super) enum Family {
     Fts5,
     /// R-trees of floats and of integers.
     Rtree,
-    /// A module that this SQLite has, of another kind.
+    /// Another module that this SQLite has.
     Other,
-    /// The module, or something that it needs, is not there: its tables are compared like any others.
+    /// The module, or something that it needs, is missing: its tables are compared like any others.
     Unknown,
 }
 
-/// A virtual table, and the tables that its module really makes for it.
+/// A virtual table, and the tables that its module actually creates for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Virtual {
     pub(super) name: String,
     pub(super) family: Family,
-    /// In the spelling of the module.
+    /// Names as the module spells them.
     pub(super) shadows: Vec<String>,
-    /// Whether it is an FTS5 index over content of its own, which SQLite's check holds against that content.
+    /// True for an FTS5 index over content of its own, which SQLite's check compares with that content.
     pub(super) indexes_own_content: bool,
 }
 
-/// The virtual tables of `main`. `texts` are their names and `CREATE` texts.
+/// Returns the virtual tables of `main`. `texts` are their names and `CREATE` texts.
 pub(super) fn look_at(texts: &[(String, String)]) -> Result<Vec<Virtual>> {
     texts
         .iter()
@@ -51,7 +51,7 @@ pub(super) fn look_at(texts: &[(String, String)]) -> Result<Vec<Virtual>> {
         .collect()
 }
 
-/// The tables that appear where this statement is executed alone; `None` where it cannot be.
+/// Returns the tables that this statement creates when executed alone; `None` if it fails.
 fn made_by(name: &str, sql: &str) -> Option<Vec<String>> {
     let connection = Connection::open_in_memory().ok()?;
     if connection.execute_batch(sql).is_err() {
@@ -68,14 +68,15 @@ fn made_by(name: &str, sql: &str) -> Option<Vec<String>> {
 
 const CONTENT_TABLE: &str = "any content";
 
-/// FTS4 asks the content table for its columns where it has none of its own; any will do to see what it makes.
+/// Returns a statement that creates the content table, whose columns the module reads if it has none of its own; a
+/// table with any column suffices.
 fn content_table(sql: &str) -> Option<String> {
     let content = option(sql, "content")?;
     (!content.is_empty()).then(|| format!("CREATE TABLE {}(a)", super::quoted(&content)))
 }
 
-/// The value of an option such as `content=...`, without its quotes. FTS3 takes such an argument for a column, FTS4 the
-/// last of several, and FTS5 the first of its options that begins with the word.
+/// Returns the value of an option such as `content=...`, without its quotes. FTS3 takes such an argument for a column,
+/// FTS4 the last of several, and FTS5 the first of its options that begins with the word.
 pub(super) fn option(sql: &str, key: &str) -> Option<String> {
     let module = module_name(sql);
     let is_key = |word: &str| match module.as_str() {
@@ -98,7 +99,7 @@ pub(super) fn option(sql: &str, key: &str) -> Option<String> {
     value
 }
 
-/// As FTS5 goes through them.
+/// In the order in which FTS5 compares them.
 const FTS5_OPTIONS: &[&str] = &[
     "prefix",
     "tokenize",
@@ -144,7 +145,7 @@ fn family(sql: &str) -> Family {
     }
 }
 
-/// What stands behind `USING`, outside quotes and comments, in lower case.
+/// Returns the word after `USING`, outside quotes and comments, in lower case.
 fn module_name(sql: &str) -> String {
     let mut words = words(sql);
     for word in words.by_ref() {
@@ -155,7 +156,7 @@ fn module_name(sql: &str) -> String {
     words.next().unwrap_or_default().to_ascii_lowercase()
 }
 
-/// Words and quoted names, the latter without quotes; a quoted `using` is given back as nothing.
+/// Returns words and quoted names, the latter without quotes; a quoted `using` is returned as an empty string.
 fn words(sql: &str) -> impl Iterator<Item = String> {
     let mut found = Vec::new();
     let mut rest = sql;
@@ -185,8 +186,8 @@ fn words(sql: &str) -> impl Iterator<Item = String> {
 }
 
 impl Virtual {
-    /// Whether this shadow table is the storage of an index, whose layout depends on the order of writes; the
-    /// vocabulary or the rows of the virtual table speak for it.
+    /// True if this shadow table is the storage of an index, whose layout depends on the order of writes; the
+    /// vocabulary or the rows of the virtual table are compared instead.
     pub(super) fn is_index_storage(&self, shadow: &str) -> bool {
         let Some(suffix) = shadow.strip_prefix(self.name.as_str()) else {
             return false;
@@ -202,8 +203,8 @@ impl Virtual {
 }
 
 impl Virtual {
-    /// Which rows of this shadow table are content, where not all are: the version of an index's storage and what an
-    /// unfinished merge left are not.
+    /// Returns a condition for the rows of this shadow table that are content, if not all are: the version of an
+    /// index's storage and the state of an unfinished merge are not.
     pub(super) fn rows_of_content(&self, shadow: &str) -> Option<&'static str> {
         match (self.family, shadow.strip_prefix(self.name.as_str())?) {
             (Family::Fts5, "_config") => Some("k IS NOT 'version'"),
@@ -213,7 +214,7 @@ impl Virtual {
     }
 }
 
-/// Which virtual table each shadow table belongs to, by lower-case name.
+/// Maps each shadow table, by lower-case name, to the index of its virtual table.
 pub(super) fn owners(tables: &[Virtual]) -> HashMap<String, usize> {
     let mut owners = HashMap::new();
     for (at, table) in tables.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Digests a database page by page, as its connection's transaction sees it.
+//! Computes a digest of a database page by page, as its connection's transaction sees it.
 
 use std::ops::Range;
 
@@ -6,26 +6,26 @@ use rusqlite::{Connection, Result};
 
 use crate::types::{Hasher, Sha256};
 
-/// A digest over all pages, and how many there are.
+/// A digest of all pages, and their number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageDigest {
-    /// How many pages the database has.
+    /// Number of pages of the database.
     pub pages: u64,
-    /// Bytes of a page.
+    /// Size of a page in bytes.
     pub page_bytes: u64,
-    /// Over every page but the fields of the first that SQLite writes anew in any copy.
+    /// Digest of every page except the fields of the first that SQLite rewrites in any copy.
     pub digest: Sha256,
 }
 
-/// What a copy by SQLite's backup API has of its own in the first 100 bytes: the versions that say whether a log is
-/// used, the change counter, the size by that counter, the schema's cookie, and who wrote last
+/// Fields in the first 100 bytes that differ in a copy by SQLite's backup API: the versions that state whether a log is
+/// used, the change counter, the size in pages, the schema cookie, and the version of the last writer
 /// (<https://sqlite.org/fileformat2.html>).
 const OWN: [Range<usize>; 5] = [18..20, 24..28, 28..32, 40..44, 92..100];
 
-/// Digests every page of `main`.
+/// Computes the digest of every page of `main`.
 ///
 /// # Errors
-/// SQLite's. Where it was built without `sqlite_dbpage`, there is no such table.
+/// SQLite's. The table does not exist if SQLite was built without `sqlite_dbpage`.
 pub fn page_digest(connection: &Connection) -> Result<PageDigest> {
     let mut statement = connection.prepare("SELECT pgno,data FROM sqlite_dbpage('main')")?;
     let mut rows = statement.query([])?;

@@ -1,22 +1,22 @@
-//! Digests the rows of a query: each value by its storage class and bytes, in the order of the scan.
+//! Computes a digest of the rows of a query: each value by its storage class and bytes, in the order of the scan.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Result, Row, Statement};
 
-/// Values are gathered up to this size before they are hashed.
+/// Size up to which values are collected before they are hashed, in bytes.
 const GATHER_BYTES: usize = 64 * 1024;
 
-/// How many columns one query of [`RowDigest::raw_text`] asks for; SQLite's limit is 2,000.
+/// Number of columns in one query of [`RowDigest::raw_text`]; SQLite's limit is 2,000.
 const COLUMNS_PER_QUERY: usize = 500;
 
-/// A digest over rows, and how many there were.
+/// A digest of rows, and their number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowDigest {
     pub(super) rows: u64,
     pub(super) digest: [u8; 32],
 }
 
-/// Takes values in.
+/// Collects values and hashes them.
 #[derive(Default)]
 pub(super) struct Digester {
     hasher: blake3::Hasher,
@@ -64,7 +64,7 @@ impl Digester {
         self.gathered.clear();
     }
 
-    /// Takes every row that `query` gives, shows it to `see`, and says how many there were.
+    /// Adds every row of `query`, passes it to `see`, and returns the number of rows.
     pub(super) fn rows(
         &mut self,
         query: &mut Statement<'_>,
@@ -83,7 +83,7 @@ impl Digester {
         Ok(count)
     }
 
-    /// The digest of all that was taken in, said to be of so many rows.
+    /// Returns the digest of all values, with this number of rows.
     pub(super) fn finish(mut self, rows: u64) -> RowDigest {
         self.flush();
         RowDigest {
@@ -94,14 +94,14 @@ impl Digester {
 }
 
 impl RowDigest {
-    /// Of every row that `query` gives.
+    /// Computes the digest of every row of `query`.
     pub(super) fn of(query: &mut Statement<'_>) -> Result<Self> {
         let mut digester = Digester::default();
         let rows = digester.rows(query, |_| {})?;
         Ok(digester.finish(rows))
     }
 
-    /// Of several queries, one after another; `rows` are those of the first.
+    /// Computes the digest of several queries, one after another; `rows` is the number of the first query's rows.
     pub(super) fn of_all(connection: &Connection, queries: &[String]) -> Result<Self> {
         let mut digester = Digester::default();
         let mut rows = None;
@@ -112,8 +112,8 @@ impl RowDigest {
         Ok(digester.finish(rows.unwrap_or_default()))
     }
 
-    /// Queries for the bytes of every text as the file holds them. SQLite hands text out as UTF-8, and a UTF-16 text
-    /// that is cut inside a pair is another one then.
+    /// Returns queries for the bytes of every text as they are stored in the file. SQLite converts text to UTF-8, which
+    /// changes a UTF-16 text that is cut inside a surrogate pair.
     pub(super) fn raw_text(columns: &[String], from: &str) -> Vec<String> {
         let column = |name: &String| {
             let name = super::quoted(name);

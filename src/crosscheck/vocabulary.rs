@@ -1,4 +1,4 @@
-//! Reads everything that a search index holds, through SQLite's own views of it.
+//! Reads the complete content of a search index, through SQLite's own views of it.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Result};
@@ -7,16 +7,17 @@ use super::module::{Family, Virtual, option};
 use super::rows::{Digester, RowDigest};
 use super::{ask, literal, quoted};
 
-/// Where an index's entries are seen, one row each.
+/// View of an index's entries, one per row.
 const ENTRIES: &str = "temp.\"patina entries\"";
 
-/// Where its terms are seen, one row each.
+/// View of its terms, one per row.
 const TERMS: &str = "temp.\"patina terms\"";
 
 /// The class of [`counts`] among the values of a digest.
 const COUNTS: u8 = 5;
 
-/// Digests the vocabulary of `table` in `main`: each term and each place of it. `None` of what is no search index.
+/// Computes the digest of the vocabulary of `table` in `main`: each term and each of its positions. `None` if it is not
+/// a search index.
 pub(super) fn vocabulary(connection: &Connection, table: &Virtual) -> Result<Option<RowDigest>> {
     let name = literal(&table.name);
     let views = match table.family {
@@ -24,7 +25,7 @@ pub(super) fn vocabulary(connection: &Connection, table: &Virtual) -> Result<Opt
             (ENTRIES, format!("fts5vocab('main',{name},'instance')")),
             (TERMS, format!("fts5vocab('main',{name},'row')")),
         ],
-        // FTS4 takes the schema's name as it stands, without quotes.
+        // FTS4 expects the schema's name without quotes.
         Family::Fts3 => vec![(ENTRIES, format!("fts4aux(main,{name})"))],
         Family::Rtree | Family::Other | Family::Unknown => return Ok(None),
     };
@@ -41,8 +42,8 @@ pub(super) fn vocabulary(connection: &Connection, table: &Virtual) -> Result<Opt
     digest.map(Some)
 }
 
-/// Each term once and then, in the same order, each of its places. Reading a term again at every place takes longer than
-/// all else here, and where the terms say how many places they have, it adds nothing.
+/// Reads each term once and then, in the same order, each of its positions. Reading the term again at every position
+/// takes longer than all else here, and adds nothing if the terms state the number of their positions.
 fn of_fts5(connection: &Connection, table: &Virtual) -> Result<RowDigest> {
     let mut digester = Digester::default();
     let terms = format!("SELECT term,doc,cnt FROM {TERMS}");
@@ -59,7 +60,8 @@ fn of_fts5(connection: &Connection, table: &Virtual) -> Result<RowDigest> {
     };
     let entries = format!("SELECT doc,offset{column} FROM {ENTRIES}");
     let rows = digester.rows(&mut connection.prepare(&entries)?, |_| {})?;
-    // An index without places counts none; whose entry is whose is seen only with the term beside it.
+    // An index without positions counts none; the assignment of entries to terms shows only if the term is read with
+    // them.
     if rows != places {
         let entries = format!("SELECT term,doc,col,offset FROM {ENTRIES}");
         digester.rows(&mut connection.prepare(&entries)?, |_| {})?;
@@ -68,8 +70,8 @@ fn of_fts5(connection: &Connection, table: &Virtual) -> Result<RowDigest> {
     Ok(digester.finish(rows))
 }
 
-/// What an FTS5 index counts, rows and the words of each column, as its storage has it: ranks depend on it, and a row
-/// without words is seen nowhere else. No record and one of zeros are the same.
+/// Returns the counts of an FTS5 index, rows and words of each column, as they are stored: ranks depend on them, and a
+/// row without words is visible nowhere else. A missing record equals one of zeros.
 fn counts(connection: &Connection, table: &Virtual) -> Result<Vec<u8>> {
     let storage = quoted(&format!("{}_data", table.name));
     let sql = format!("SELECT CAST(block AS BLOB) FROM main.{storage} WHERE id=1");
@@ -89,7 +91,7 @@ fn of_fts3(connection: &Connection, table: &Virtual) -> Result<RowDigest> {
     RowDigest::of_all(connection, &queries)
 }
 
-/// The languages of the rows of an FTS4 table; 0 stands for tables that know none.
+/// Returns the languages of the rows of an FTS4 table; 0 for tables without languages.
 fn languages(connection: &Connection, table: &Virtual) -> Result<Vec<i64>> {
     let sql: String = connection.query_row(
         "SELECT sql FROM main.sqlite_schema WHERE type='table' AND name=?1",

@@ -1,5 +1,5 @@
-//! Runs the backups that were asked for. Invariant: what was written down is made, also where the process died over it;
-//! what it died over too often is given up.
+//! Runs the backups that were requested. Invariant: a recorded request is carried out even if the process died during
+//! it; after too many such deaths it is given up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::task::{Next, Task};
 use crate::types::{DatabaseName, JobId, Trigger};
 use crate::wiring::Wiring;
 
-/// When the catalog does not answer, it is asked again after this time.
+/// Pause before the catalog is read again after an error.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
-/// The requests that wait, one after another.
+/// The task that works through the pending requests, one after another.
 pub(super) struct Asked {
     daemon: Daemon,
 }
@@ -58,7 +58,7 @@ async fn answer(daemon: Daemon, request: BackupRequest) {
     }
 }
 
-/// Makes a job of a request and runs it. A request stays where the process is told to end before its job did.
+/// Makes a job of a request and runs it. The request remains if the process is stopped before its job ends.
 async fn make(daemon: &Daemon, request: &BackupRequest) -> Result<(), BackupError> {
     let built = daemon.built();
     let (wiring, stop) = (&built.wiring, &daemon.stop);
@@ -86,7 +86,7 @@ async fn make(daemon: &Daemon, request: &BackupRequest) -> Result<(), BackupErro
     Ok(wiring.catalog.end_request(job, now)?)
 }
 
-/// The databases asked for that are still configured.
+/// Returns the requested databases that are still configured.
 fn configured(wiring: &Wiring, request: &BackupRequest) -> Vec<DatabaseName> {
     let databases = wiring.databases.iter();
     let names = databases.map(|database| &database.config.name);
@@ -95,7 +95,8 @@ fn configured(wiring: &Wiring, request: &BackupRequest) -> Vec<DatabaseName> {
     names.filter(is_asked).cloned().collect()
 }
 
-/// The job a request becomes; another one where the process of the last ended first. `None`: it is done with.
+/// Returns the job for a request; a new one if the process died during the last. `None` if the request is finished or
+/// given up.
 fn take(wiring: &Wiring, request: &BackupRequest) -> Result<Option<JobId>, CatalogError> {
     let catalog = &wiring.catalog;
     let known = catalog.job(request.job)?;
@@ -116,7 +117,7 @@ fn take(wiring: &Wiring, request: &BackupRequest) -> Result<Option<JobId>, Catal
     Ok(Some(again.unwrap_or(request.job)))
 }
 
-/// Says in a job that there was nothing to do.
+/// Records a failed job that says that there was nothing to do.
 fn refuse(wiring: &Wiring, request: &BackupRequest, job: JobId) -> Result<(), CatalogError> {
     let now = wiring.clock.now();
     let run = wiring.catalog.begin(NewJob {

@@ -1,4 +1,4 @@
-//! Makes a task of each sink. Invariant: a sink that hangs holds up nobody but itself.
+//! Makes a task of each sink. Invariant: a sink that hangs delays no other sink.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use super::Daemon;
 use crate::engine::deliver::{self, Look};
 use crate::task::{Activator, Next, Task};
 
-/// When the catalog does not answer, it is asked again after this time.
+/// Pause before the catalog is read again after an error.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
-/// What another process wrote, such as `patina verify`, is noticed within this time.
+/// Time within which events of another process, such as `patina verify`, are noticed.
 const OTHERS: Duration = Duration::from_secs(30);
 
-/// Sends what is due to one sink.
+/// Sends the due events to one sink.
 struct Delivery {
     name: String,
-    /// `None`: there is no sink; events are noted as told to nobody.
+    /// `None` if there is no sink; events are then recorded as sent to no sink.
     sink: Option<String>,
     daemon: Daemon,
 }
@@ -54,14 +54,14 @@ async fn work(sink: Option<String>, daemon: Daemon) {
     };
     if let Err(error) = done {
         tracing::error!("alerts are not sent: {error}");
-        // The task is looked at again at once when this ends.
+        // The task is activated again immediately after this ends.
         let pause = wiring.clock.sleep(ASK_AGAIN);
         daemon.stop.run_until_cancelled(pause).await;
     }
 }
 
 impl Daemon {
-    /// One task per sink.
+    /// Returns one task per sink.
     pub(super) fn deliveries(&self) -> Vec<Arc<dyn Task>> {
         let built = self.built();
         let sinks = &built.wiring.config.alerts().sinks;
@@ -78,7 +78,7 @@ impl Daemon {
             .collect()
     }
 
-    /// Has the tasks look whenever an event was written, at once where this process wrote it; it never returns.
+    /// Activates the tasks whenever an event was written, at once if this process wrote it; never returns.
     pub(super) async fn wake_on_events(&self, activator: Activator) {
         let (catalog, clock) = {
             let wiring = &self.built().wiring;
@@ -87,7 +87,7 @@ impl Daemon {
         loop {
             let is_news = tokio::select! {
                 () = catalog.told() => true,
-                // Where it cannot be read, the task says so.
+                // If it cannot be read, the task reports that.
                 () = clock.sleep(OTHERS) => catalog.has_unrouted().unwrap_or(true),
             };
             if is_news {

@@ -1,4 +1,4 @@
-//! Lists what the daemon runs by schedule. Invariant: a job is one line of the table and one function.
+//! Lists the daemon's scheduled jobs. Invariant: a job is one line of the table and one function.
 
 use std::sync::Arc;
 
@@ -28,23 +28,23 @@ use crate::schedule::{Because, Schedule};
 use crate::types::{ByteCount, DatabaseName, Trigger, counted, either, share};
 use crate::wiring::Wiring;
 
-/// The job that backs up every database without a schedule of its own.
+/// Name of the job that backs up every database without a schedule of its own.
 const NIGHTLY: &str = "nightly";
 
-/// Something that is run by schedule.
+/// A scheduled job.
 #[derive(Clone)]
 pub struct Job {
     /// Its name: `nightly`, or `backup NAME` of a database with a schedule of its own.
     pub name: String,
-    /// When it runs.
+    /// The times at which it runs.
     pub schedule: Schedule,
     run: fn(Errand) -> BoxFuture<'static, Result<Ended, JobError>>,
     database: Option<DatabaseName>,
-    /// How long it waits for a backup that is due or runs; `None`: it does not.
+    /// Limit for waiting for a backup that is due or running; `None` if it does not wait.
     pub(super) waits: Option<Limit>,
 }
 
-/// What is run by schedule under this configuration.
+/// Returns the scheduled jobs of this configuration.
 pub fn table(config: &Config) -> Vec<Job> {
     let when = config.schedule();
     let mut table = vec![
@@ -108,7 +108,7 @@ impl Job {
         }
     }
 
-    /// The same, begun when no backup is due or running.
+    /// Makes the job begin when no backup is due or running.
     fn after_the_night(self, limit: Limit) -> Self {
         Self {
             waits: Some(limit),
@@ -116,12 +116,12 @@ impl Job {
         }
     }
 
-    /// Whether it makes backups.
+    /// True if it makes backups.
     pub(super) fn is_backup(&self) -> bool {
         self.name == NIGHTLY || self.database.is_some()
     }
 
-    /// The database it is about; `None` where it is about more than one.
+    /// The database that it backs up; `None` if it concerns more than one.
     pub fn database(&self) -> Option<&DatabaseName> {
         self.database.as_ref()
     }
@@ -136,22 +136,22 @@ impl Job {
     }
 }
 
-/// What one run of a job works on.
+/// Context of one run of a job.
 #[derive(Clone)]
 pub(super) struct Errand {
-    /// The configuration and what was built from it, as they were when it began.
+    /// The configuration and everything built from it, as they were when it began.
     pub(super) built: Arc<Built>,
     pub(super) state: Arc<StateDir>,
     pub(super) turns: Arc<Turns>,
     pub(super) live: Live,
-    /// Cancelled when the process is told to end.
+    /// Cancelled when the process is asked to stop.
     pub(super) stop: CancellationToken,
-    /// The due moment it runs for, and why now.
+    /// The slot that it runs for, and the reason that it runs now.
     pub(super) slot: DateTime<Utc>,
     pub(super) because: Because,
-    /// Since when a backup runs that took longer than a night may and is not over; `None`: none does.
+    /// Start of a backup that has taken longer than a night may and is still running; `None` if no backup has.
     pub(super) night_since: Option<DateTime<Utc>>,
-    /// The database it is about, where it is about one.
+    /// The database that it concerns, if it concerns one.
     pub(super) database: Option<DatabaseName>,
 }
 
@@ -160,31 +160,31 @@ impl Errand {
         &self.built.wiring
     }
 
-    /// Has large new copies read whole.
+    /// Starts reading large new copies completely.
     fn read_sampled_soon(&self) {
         let built = Arc::clone(&self.built);
         sampled::read_soon(built, Arc::clone(&self.turns), self.stop.clone());
     }
 
-    /// Waits until no command has such work done. `None`: the process was told to end.
+    /// Waits until no command does work of this kind. `None` if the process was asked to stop.
     async fn turn(&self, kind: Kind) -> Option<Turn> {
         let turn = self.turns.take(kind);
         self.stop.run_until_cancelled(turn).await
     }
 }
 
-/// How a run ended, and what is to say of it.
+/// Result of a run, with a summary.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// It did what it is for.
+    /// It succeeded.
     Well(String),
-    /// It did not, or found something wrong; what failed told itself.
+    /// It failed, or found something wrong; the failed part reported that itself.
     Badly(String),
-    /// The process was told to end first.
+    /// The process was asked to stop first.
     Early,
 }
 
-/// Why a job could not be run to its end.
+/// The reason that a job could not be completed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum JobError {
     /// The backup engine could not work.
@@ -193,10 +193,10 @@ pub(super) enum JobError {
     /// The catalog cannot be read or written.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// The account could not be looked through.
+    /// The account's databases could not be listed.
     #[error(transparent)]
     Discover(#[from] DiscoverError),
-    /// The worst day could not be rehearsed.
+    /// The drill could not be run.
     #[error(transparent)]
     Rehearse(#[from] RehearseError),
 }
@@ -213,7 +213,7 @@ async fn single(errand: Errand) -> Result<Ended, JobError> {
     back_up(&errand, names, "its own schedule").await
 }
 
-/// Packs the week, then lets go what retention lets go.
+/// Archives the week's copies, then deletes expired ones.
 async fn weekly(errand: Errand) -> Result<Ended, JobError> {
     let Some(_turn) = errand.turn(Kind::Week).await else {
         return Ok(Ended::Early);
@@ -231,7 +231,7 @@ async fn weekly(errand: Errand) -> Result<Ended, JobError> {
     if let Err(error) = &packed {
         pack::tell_failed(wiring, error)?;
     }
-    // Whatever became of the archive: no copy goes that is not in one.
+    // Expiry runs regardless of the archive's outcome: no copy that is not in an archive is deleted.
     let expired = expire::run(wiring, &errand.built.pruners, Guards::all(), stop).await?;
     if stop.is_cancelled() {
         return Ok(Ended::Early);
@@ -260,7 +260,7 @@ async fn weekly(errand: Errand) -> Result<Ended, JobError> {
     })
 }
 
-/// Looks whether the account has databases that nothing backs up.
+/// Checks if the account has databases that are not backed up.
 async fn discover(errand: Errand) -> Result<Ended, JobError> {
     let found = errand
         .stop
@@ -279,7 +279,7 @@ async fn discover(errand: Errand) -> Result<Ended, JobError> {
     })
 }
 
-/// Looks how old each database's last good copy is, and each key.
+/// Checks the age of each database's last good copy, and of each key.
 async fn stale(errand: Errand) -> Result<Ended, JobError> {
     let old = keys::run(errand.wiring())?;
     if old > 0 {
@@ -293,7 +293,7 @@ async fn stale(errand: Errand) -> Result<Ended, JobError> {
     })
 }
 
-/// Asks whether alerts arrive.
+/// Sends a test alert to every sink.
 async fn alert_test(errand: Errand) -> Result<Ended, JobError> {
     deliver::tell_test(errand.wiring())?;
     let count = errand.wiring().config.alerts().sinks.len();
@@ -304,7 +304,7 @@ async fn alert_test(errand: Errand) -> Result<Ended, JobError> {
     )))
 }
 
-/// Compares what every storage holds with what the catalog knows.
+/// Compares the content of every storage with the catalog.
 async fn reconcile(errand: Errand) -> Result<Ended, JobError> {
     let Some(_turn) = errand.turn(Kind::Reconcile).await else {
         return Ok(Ended::Early);
@@ -358,7 +358,7 @@ async fn verify(errand: Errand) -> Result<Ended, JobError> {
     })
 }
 
-/// Restores the newest copy of every database, as somebody would who has the storages alone.
+/// Restores the newest copy of every database, as someone would who has only the storages.
 async fn drill(errand: Errand) -> Result<Ended, JobError> {
     let Some(_turn) = errand.turn(Kind::Drill).await else {
         return Ok(Ended::Early);
@@ -396,7 +396,8 @@ fn of_the_night(config: &Config) -> Vec<DatabaseName> {
     of_the_night.map(|database| database.name.clone()).collect()
 }
 
-/// Backs up these databases, each once nobody else does. What the died process had stored for this slot is not done again.
+/// Backs up these databases, each once no other job does. Databases that the died process had stored for this slot are
+/// left out.
 async fn back_up(
     errand: &Errand,
     mut names: Vec<DatabaseName>,
@@ -406,7 +407,7 @@ async fn back_up(
         names = without_copy(errand, names)?;
     }
     if names.is_empty() {
-        // To the engine no name means every database.
+        // The engine takes an empty list to mean every database.
         return Ok(Ended::Well("every database had its copy before".to_owned()));
     }
     let board = Arc::new(Board::new(&names));
@@ -433,7 +434,7 @@ async fn back_up(
     })
 }
 
-/// The databases of which no copy was stored since the slot.
+/// Returns the databases of which no copy was stored since the slot.
 fn without_copy(
     errand: &Errand,
     names: Vec<DatabaseName>,

@@ -1,5 +1,5 @@
-//! Runs tasks by schedule until it is told to end. Invariant: one process, one lock; what it began it ends or leaves
-//! for the next start to bring in order.
+//! Runs scheduled tasks until it is asked to stop. Invariant: one process holds one lock; it ends the work that it
+//! began, or leaves it for the next start to recover.
 
 mod asked;
 mod deliver;
@@ -52,37 +52,37 @@ use crate::wiring::Wiring;
 pub use self::jobs::{Job, table};
 pub use self::signals::{Ending, Notice, Signals};
 
-/// Enough for every client that is answered at once, and for backups beside them.
+/// Number of open files that suffices for every client that is served at once, and for backups beside them.
 const WANTED_FILES: u64 = 4096;
 
-/// Why the daemon cannot run.
+/// The reason that the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The state directory cannot be had, mostly as another process has it.
+    /// The state directory is not available, mostly because another process has it.
     #[error(transparent)]
     State(#[from] StateError),
-    /// Nothing can be built from the configuration.
+    /// The configuration cannot be built.
     #[error(transparent)]
     App(#[from] AppError),
-    /// What the last process left cannot be brought in order.
+    /// The unfinished work of the last process cannot be recovered.
     #[error(transparent)]
     Recover(#[from] RecoverError),
     /// The catalog cannot be written.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// Nobody would be answered.
+    /// The server cannot answer requests.
     #[error(transparent)]
     Http(#[from] ServeError),
-    /// No signal would ever end it.
+    /// No signal could ever stop it.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
 }
 
-/// Runs everything that `config` schedules, until SIGTERM or SIGINT. `listens` hears where requests are taken from then
-/// on; `hands` carry out what commands wish for.
+/// Runs everything that `config` schedules, until SIGTERM or SIGINT. `listens` is called with the address from which
+/// requests are accepted from then on; `hands` carries out the requests of commands.
 ///
 /// # Errors
-/// Where another process holds the state, and where it cannot start.
+/// If another process holds the state, or the daemon cannot start.
 pub async fn run(
     config: Config,
     listens: impl FnOnce(SocketAddr),
@@ -100,7 +100,7 @@ pub async fn run(
     let mut overdue = std::pin::pin!(signals.overdue(stop.clone(), tell));
     let built = tokio::select! {
         built = stop.run_until_cancelled(app::build(Arc::new(config), &state)) => built,
-        // A damaged catalog is made anew from the storages.
+        // A damaged catalog is rebuilt from the storages.
         () = Manager::ask_for_time() => return Ok(Ending::Orderly),
         ending = &mut overdue => return Ok(ending),
     };
@@ -115,15 +115,15 @@ pub async fn run(
     tokio::select! {
         worked = daemon.work(reloads, server, wishes) => worked.map(|()| Ending::Orderly),
         ending = overdue => {
-            // The lock is ours, so every running job is.
+            // This process holds the lock, so every running job is its own.
             catalog.interrupt_running(clock.now())?;
             Ok(ending)
         }
     }
 }
 
-/// Lets the process have more files open, as far as the system allows: clients and backups share them. Where it allows no
-/// more, the server takes fewer clients.
+/// Raises the process's limit of open files, as far as the system allows: clients and backups share them. If it allows
+/// no more, the server accepts fewer clients.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(WANTED_FILES).min(WANTED_FILES);
@@ -138,7 +138,7 @@ fn raise_open_files() {
     }
 }
 
-/// Logs the way to the end, and tells systemd of it.
+/// Logs the steps of stopping, and notifies systemd of the first.
 fn tell(notice: Notice) {
     match notice {
         Notice::Stopping(name) => {
@@ -157,23 +157,23 @@ fn tell(notice: Notice) {
     }
 }
 
-/// What all tasks share. Clones are the same daemon.
+/// State shared by all tasks. Clones are the same daemon.
 #[derive(Clone)]
 struct Daemon {
-    /// What a job that begins now works on; one that runs keeps what it began with.
+    /// Configuration and wiring for jobs that begin now; a running job keeps those that it began with.
     built: Arc<RwLock<Arc<Built>>>,
     state: Arc<StateDir>,
     turns: Arc<Turns>,
     begun: Begun,
     live: Live,
     activator: Activator,
-    /// Whether copies that the last process left are still being stored.
+    /// True while copies that the last process left are still being stored.
     recovering: Arc<AtomicBool>,
     stop: CancellationToken,
 }
 
-/// Tasks wait so long until the copies are stored that the last process left. A storage that does not answer holds them up
-/// no longer.
+/// Time for which tasks wait until the copies that the last process left are stored. A storage that does not answer
+/// delays them no longer.
 const RECOVERY_FIRST: Duration = Duration::from_secs(10);
 
 impl Daemon {
@@ -190,8 +190,8 @@ impl Daemon {
         }
     }
 
-    /// Brings the state in order, then drives the tasks until it is told to end and they have. Requests are answered, and
-    /// the service manager knows it, before any storage is asked for anything.
+    /// Recovers the state, then drives the tasks until it is asked to stop and they have ended. Requests are answered,
+    /// and the service manager is notified, before any storage is accessed.
     async fn work(
         &self,
         reloads: Reloads,
@@ -234,12 +234,12 @@ impl Daemon {
             wishes.serve(self, refresh).await;
             Ok(())
         };
-        // All end when they are told to; a server that cannot begin ends the driver, too.
+        // All end when asked to stop; a server that cannot begin ends the driver, too.
         tokio::try_join!(driven, served, carried_out)?;
         Ok(())
     }
 
-    /// Stores the copies that the last process left. What takes longer than [`RECOVERY_FIRST`] goes on beside the tasks.
+    /// Stores the copies that the last process left. After [`RECOVERY_FIRST`] this continues beside the tasks.
     async fn recover(&self, left: Left) {
         let (built, stop) = (self.built(), self.stop.clone());
         let (recovering, activator) = (Arc::clone(&self.recovering), self.activator.clone());
@@ -261,7 +261,7 @@ impl Daemon {
         }
     }
 
-    /// What requests are answered from.
+    /// Returns the data from which requests are answered.
     fn sources(&self) -> Sources {
         let (daemon, known) = (self.clone(), self.clone());
         Sources {
@@ -279,7 +279,7 @@ impl Daemon {
         Arc::clone(&built)
     }
 
-    /// The tasks of the present configuration.
+    /// Returns the tasks of the present configuration.
     fn tasks(&self) -> Vec<Arc<dyn Task>> {
         let wiring = &self.built().wiring;
         let jobs = table(&wiring.config).into_iter();
@@ -289,7 +289,7 @@ impl Daemon {
         tasks
     }
 
-    /// Has large new copies read whole.
+    /// Starts reading large new copies completely.
     fn read_sampled_soon(&self) {
         sampled::read_soon(self.built(), Arc::clone(&self.turns), self.stop.clone());
     }
@@ -319,7 +319,7 @@ impl Daemon {
         }
     }
 
-    /// Runs a job for a slot, once the backups are made that it waits for.
+    /// Runs a job for a slot, after the backups that it waits for.
     async fn run(
         &self,
         job: Job,
@@ -335,7 +335,7 @@ impl Daemon {
             Waited::TooLong(since) => Some(since),
             Waited::Stopped => return Ok(Ended::Early),
         };
-        // Taken now: what was configured while it waited counts.
+        // Taken now, so that a configuration loaded while it waited is used.
         let errand = Errand {
             built: self.built(),
             state: Arc::clone(&self.state),
@@ -350,7 +350,7 @@ impl Daemon {
         job.run(errand).await
     }
 
-    /// The backups that others wait for, by the present configuration.
+    /// Returns the backups that others wait for, by the present configuration.
     fn night(&self) -> Night {
         let wiring = &self.built().wiring;
         let jobs = table(&wiring.config).into_iter().filter(Job::is_backup);
@@ -365,17 +365,17 @@ impl Daemon {
     }
 }
 
-/// The tasks that a daemon of this wiring would drive, for simulations: no server, no signals, no reload.
+/// Returns the tasks that a daemon with this wiring would drive, for simulations: no server, no signals, no reload.
 #[doc(hidden)]
 pub fn tasks(built: Built, state: StateDir, stop: CancellationToken) -> Vec<Arc<dyn Task>> {
     Daemon::new(built, Arc::new(state), stop).tasks()
 }
 
-/// What the process knows of itself, for the metrics. A catalog that cannot be read shows in every other number.
+/// Returns statistics of the process for the metrics. A catalog that cannot be read shows in every other number.
 fn vitals(wiring: &Wiring) -> Vitals {
     let started = wiring.built_at.wall;
     let mut looks = wiring.catalog.reloads_after(0).unwrap_or_default();
-    // Those of an earlier process say nothing about this one; both times are whole seconds or more.
+    // Entries of an earlier process do not concern this one; both times are in whole seconds or finer.
     looks.retain(|look| look.at.timestamp() >= started.timestamp());
     let applied = looks
         .iter()

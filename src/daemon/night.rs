@@ -1,5 +1,5 @@
-//! Waits until the night's backups are made. Invariant: what rests on the night's copies begins after them, and a night
-//! that does not end holds nothing up for ever.
+//! Waits until the night's backups are made. Invariant: work that depends on the night's copies begins after them, and
+//! a night that does not end delays nothing for ever.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,49 +14,49 @@ use crate::clock::Clock;
 use crate::engine::pack::LONGEST_NIGHT;
 use crate::types::JobId;
 
-/// It is looked again after this time whether the night is over.
+/// Interval between two checks if the night is over.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// So many of the last jobs are looked at for one that still runs.
+/// Number of the last jobs that are searched for one that is still running.
 const JOBS_LOOKED_AT: usize = 100;
 
 /// The backups that other jobs wait for.
 pub(super) struct Night {
-    /// The tasks that back up by schedule.
+    /// The tasks that make scheduled backups.
     pub(super) backups: Vec<Slots>,
     pub(super) catalog: Catalog,
     pub(super) clock: Arc<dyn Clock>,
-    /// Whether copies of a process that died are still being stored.
+    /// True while copies of a process that died are still being stored.
     pub(super) recovering: Arc<AtomicBool>,
-    /// Nobody waits longer: `catch_up`, and at least the time that a night may take.
+    /// Upper bound for waiting: `catch_up`, and at least the time that a night may take.
     pub(super) longest: Duration,
 }
 
-/// How long a job waits for a backup that runs.
+/// Limit for waiting for a running backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
-    /// Until the backup has run for [`LONGEST_NIGHT`]; one that did before is not waited for.
+    /// Until the backup has run for [`LONGEST_NIGHT`]; one that had run that long before is not waited for.
     LongestNight,
     /// Until it ends.
     CatchUp,
 }
 
-/// How waiting ended.
+/// Result of waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waited {
-    /// No backup is due or running, or all time for it is over.
+    /// No backup is due or running, or the time limit is reached.
     Over,
-    /// A backup has run for [`LONGEST_NIGHT`] and runs on; since when.
+    /// A backup has run for [`LONGEST_NIGHT`] and is still running, since this time.
     TooLong(DateTime<Utc>),
-    /// The process was told to end.
+    /// The process was asked to stop.
     Stopped,
 }
 
 impl Night {
-    /// Waits until no backup is due or running. `task` is who waits.
+    /// Waits until no backup is due or running. `task` is the name of the waiting task.
     ///
     /// # Errors
-    /// Where the catalog cannot be read.
+    /// If the catalog cannot be read.
     pub(super) async fn over(
         &self,
         task: &str,
@@ -104,7 +104,7 @@ impl Night {
         Ok(jobs)
     }
 
-    /// What is not over yet, in a person's words; `None`: everything is.
+    /// Describes the work that is not finished yet; `None` if all is finished.
     fn at_work(&self, running: &[Job], now: DateTime<Utc>) -> Result<Option<String>, CatalogError> {
         if let Some(job) = running.first() {
             return Ok(Some(format!("backup job {}, which runs", job.id)));

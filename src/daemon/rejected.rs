@@ -1,4 +1,4 @@
-//! Tells of a configuration that was not taken, and of its end.
+//! Raises and resolves the alert about a rejected configuration.
 
 use crate::app::startup;
 use crate::catalog::{Ended, Event, EventKind, News, Noted, Raised};
@@ -6,13 +6,13 @@ use crate::config::AlertLevel;
 use crate::engine::state::StateDir;
 use crate::wiring::Wiring;
 
-/// What a rejected configuration is about.
+/// Scope of the alert.
 const SCOPE: &str = "configuration";
 
-/// A longer list of mistakes is for `patina check`.
+/// Upper bound for the mistakes listed in the alert; `patina check` shows all.
 pub(super) const MOST_MISTAKES: usize = 10;
 
-/// The old configuration stays, and people hear why: once for each version of the file.
+/// Raises the alert that the old configuration stays, with the reason, once for each version of the file.
 pub(super) fn tell_rejected(wiring: &Wiring, why: &str) {
     let event = Event {
         kind: EventKind::ConfigRejected,
@@ -37,7 +37,7 @@ pub(super) fn tell_rejected(wiring: &Wiring, why: &str) {
     );
 }
 
-/// The process works: what was told when it could not is over.
+/// Resolves what was reported while the process could not start.
 pub(super) fn tell_started(wiring: &Wiring, state: &StateDir) {
     if startup::has_started(state.path()) {
         let noted = Noted {
@@ -57,7 +57,7 @@ pub(super) fn tell_started(wiring: &Wiring, state: &StateDir) {
     tell_accepted(wiring);
 }
 
-/// The configuration was taken: what was rejected before is over.
+/// Resolves the alert: the configuration was loaded.
 pub(super) fn tell_accepted(wiring: &Wiring) {
     announce(
         wiring,

@@ -1,5 +1,5 @@
-//! Takes a changed configuration in. Invariant: files with a mistake change nothing, what is taken was read in one look
-//! and is complete, and running jobs finish on what they began with.
+//! Loads a changed configuration. Invariant: files with a mistake change nothing, a loaded configuration was read
+//! completely in one pass, and running jobs finish on what they began with.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,36 +19,37 @@ use crate::engine::foresee;
 use crate::task::Task;
 use crate::wiring::Wiring;
 
-/// Without events nobody says that a file is being written: it must be the same after this time.
+/// Time for which files must be unchanged if there are no events: without them it is not known when a file is being
+/// written.
 const SETTLE: Duration = Duration::from_millis(250);
 
-/// So often it is read again where it does not settle; then it is looked at the next time.
+/// Number of reads if the files keep changing; after that, the next check tries again.
 const MOST_READS: u32 = 8;
 
-/// Who wants to know whether the files are as the daemon works; answered with why they are not.
+/// Requests to load the files; each is answered with the reason that they are not loaded.
 pub(super) type Asked = mpsc::Receiver<oneshot::Sender<Option<String>>>;
 
-/// Takes the tasks of a new configuration.
+/// Receives the tasks of a new configuration.
 pub(super) type Replace = mpsc::Sender<Vec<Arc<dyn Task>>>;
 
-/// SIGHUP and the configuration's files, from now on.
+/// SIGHUP and changes of the configuration's files, from now on.
 pub(super) struct Reloads {
     hangups: Signal,
     watch: Watch,
     path: PathBuf,
-    /// What the daemon works on was read from files of this fingerprint. `None`: they could not be read again since.
+    /// Fingerprint of the files of the present configuration. `None` if they could not be read again since.
     accepted: Option<Fingerprint>,
-    /// A look that a file system did not answer; while it waits, no other one begins.
+    /// A read that a file system did not answer; while it is pending, no other one begins.
     late: Option<NotRead>,
-    /// The files that were last refused, while they are not good again.
+    /// Fingerprint of the files that were last rejected, until they are valid again.
     rejected: Option<Fingerprint>,
-    /// What was last said of files that cannot be used, so that it is said once.
+    /// The last message about files that cannot be used, so that it is reported once.
     told: Option<String>,
-    /// What a restart alone can change, as it was at the start.
+    /// The settings that only a restart can change, as they were at the start.
     started: Fixed,
 }
 
-/// What is settled when the process starts.
+/// Settings that are fixed when the process starts.
 #[derive(PartialEq)]
 struct Fixed {
     state: PathBuf,
@@ -65,12 +66,12 @@ impl Fixed {
 }
 
 impl Reloads {
-    /// Begins with what `config` was read from.
+    /// Starts with the files from which `config` was read.
     pub(super) fn listen(config: &Config) -> io::Result<Self> {
         let hangups = signal(SignalKind::hangup())?;
         let path = config.path().to_owned();
         let mut watch = Watch::new();
-        // What cannot be read now is new when it can.
+        // Files that cannot be read now count as changed when they can.
         let (accepted, late) = match watch::read(&path) {
             Ok(reading) => {
                 watch.aim(&reading.places);
@@ -90,10 +91,10 @@ impl Reloads {
         })
     }
 
-    /// Looks whenever there is a reason to; it never returns.
+    /// Checks the files whenever there is a reason to; never returns.
     pub(super) async fn serve(mut self, daemon: &Daemon, replace: Replace, mut asked: Asked) {
         let mut answers = Vec::new();
-        // Starting may have taken long, and what changed meanwhile may be half written.
+        // Starting may have taken long, and files changed meanwhile may be half written.
         let mut cause = tokio::select! {
             Some(()) = self.hangups.recv() => Cause::Asked,
             () = self.watch.settled() => Cause::Noticed,
@@ -102,7 +103,7 @@ impl Reloads {
         loop {
             self.look(cause, daemon, &replace).await;
             for answer in answers.drain(..) {
-                // Who asked may have gone away.
+                // The receiver may be gone.
                 let _ = answer.send(self.told.clone());
             }
             cause = tokio::select! {
@@ -113,7 +114,7 @@ impl Reloads {
         }
     }
 
-    /// Reads everything once and takes it in where it is new and good.
+    /// Reads everything once and loads it if it is new and valid.
     async fn look(&mut self, cause: Cause, daemon: &Daemon, replace: &Replace) {
         if cause == Cause::Asked {
             Manager::reloading();
@@ -127,7 +128,7 @@ impl Reloads {
         }
     }
 
-    /// Takes in what was read where it is new or asked for.
+    /// Loads what was read if it is new or was requested.
     async fn weigh(
         &mut self,
         reading: Option<Reading>,
@@ -154,11 +155,11 @@ impl Reloads {
         self.accepted != Some(now) && self.rejected != Some(now)
     }
 
-    /// Reads until what was read is what is watched, and where nothing can be watched until it stays the same. `None`:
-    /// it does not; who asks is given what there is.
+    /// Reads until everything that was read is watched and, if nothing can be watched, until it no longer changes. If
+    /// it keeps changing, returns `None`, or on request the last state.
     ///
     /// # Errors
-    /// Where a file system does not answer in time, or did not the last time and still does not.
+    /// If a file system does not answer in time, or did not the last time and still does not.
     async fn read(&mut self, cause: Cause) -> Result<Option<Reading>, Problems> {
         let mut last: Option<Reading> = None;
         for _ in 0..MOST_READS {
@@ -206,7 +207,7 @@ impl Reloads {
                 self.refuse(&problems, cause, daemon);
             }
             Ok(loaded) => match daemon.take(loaded).await {
-                // Not the files' fault, so they are tried again at the next look.
+                // The files are not the cause, so they are tried again at the next check.
                 Err(error) => {
                     let why = error.to_string();
                     self.reject(vec![why.clone()], &why, cause, daemon);
@@ -219,7 +220,7 @@ impl Reloads {
                     for change in &changes {
                         tracing::info!("{change}");
                     }
-                    // Only a driver that ended takes none, and with it the daemon ends.
+                    // This fails only if the driver ended, and the daemon ends with it.
                     let _ = replace.send(daemon.tasks()).await;
                     daemon.note(cause, ReloadOutcome::Applied, &changes);
                 }
@@ -236,7 +237,7 @@ impl Reloads {
         self.reject(problems, &why, cause, daemon);
     }
 
-    /// Tells of each distinct mistake once, and again who asks.
+    /// Reports each distinct mistake once, and again on request.
     fn reject(&mut self, problems: Vec<String>, why: &str, cause: Cause, daemon: &Daemon) {
         let text = problems.join("\n");
         let is_told = self.told.as_ref() == Some(&text);
@@ -254,7 +255,7 @@ impl Reloads {
         (self.rejected, self.told) = (None, None);
     }
 
-    /// A change that waits for a restart is named at each reload until then.
+    /// Names a change that requires a restart, at each reload until then.
     fn add_what_waits(&self, changes: &mut Vec<String>, config: &Config) {
         let now = Fixed::of(config);
         for (name, waits) in [
@@ -279,7 +280,7 @@ fn noticed_for(
     Cause::Noticed
 }
 
-/// What expiry may delete under `new` and not under the old configuration; told before it does.
+/// Describes what expiry may delete under `new` but not under the old configuration, before it does.
 fn foreseen(old: &Wiring, new: &Config) -> Option<String> {
     let now = old.clock.now();
     match foresee::expirable(&old.catalog, new, Some(&old.config), now) {
@@ -297,7 +298,7 @@ fn foreseen(old: &Wiring, new: &Config) -> Option<String> {
 }
 
 impl Daemon {
-    /// Lets jobs that begin from now on work on another configuration. Gives what changed, in sentences.
+    /// Makes jobs that begin from now on use another configuration. Returns the changes, in sentences.
     async fn take(&self, loaded: Loaded) -> Result<Vec<String>, app::AppError> {
         let built = self.built();
         let old = &built.wiring;
@@ -310,7 +311,7 @@ impl Daemon {
         Ok(changes)
     }
 
-    /// Writes down how a look ended, for who asks.
+    /// Records the result of a check, for those who requested it.
     fn note(&self, cause: Cause, outcome: ReloadOutcome, told: &[String]) {
         let wiring = &self.built().wiring;
         let now = wiring.clock.now();

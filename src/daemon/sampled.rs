@@ -1,5 +1,5 @@
-//! Reads what was too large to be read back whole when it was stored. Invariant: nothing waits for it, and it ends when the
-//! process is told to.
+//! Reads copies that were too large to be read back completely when they were stored. Invariant: nothing waits for
+//! this, and it ends when the process is asked to stop.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::catalog::CatalogError;
 use crate::engine::verify::{self, Scope};
 use crate::progress::Progress;
 
-/// Begins to read it now: the same night, not only when its turn comes.
+/// Starts reading them now: in the same night, not only when `verify` selects them.
 pub(super) fn read_soon(built: Arc<Built>, turns: Arc<Turns>, stop: CancellationToken) {
     tokio::spawn(async move {
         if let Err(error) = read(&built, &turns, &stop).await {

@@ -1,4 +1,5 @@
-//! Makes a task of a schedule and a job. Invariant: a slot is noted as taken before its job begins, and as ended after.
+//! Makes a task of a schedule and a job. Invariant: a slot is recorded as taken before its job begins, and as ended
+//! after.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,39 +15,39 @@ use crate::clock::Clock;
 use crate::schedule::{self, Because, End, Schedule, Skipped, Taken, Verdict};
 use crate::task::{Next, Task};
 
-/// When the catalog does not answer, it is asked again after this time.
+/// Pause before the catalog is read again after an error.
 const ASK_AGAIN: TimeDelta = TimeDelta::minutes(1);
 
-/// What a slot's job does: it is given the slot, and why it runs now.
+/// The work of a slot: it receives the slot, and the reason that it runs now.
 pub(super) type Job = Arc<
     dyn Fn(DateTime<Utc>, Because) -> BoxFuture<'static, Result<Ended, JobError>> + Send + Sync,
 >;
 
-/// The slots this process began and did not end, by task. Who finds another one open knows that its process died.
+/// The slots that this process began and did not end, by task. Any other open slot belongs to a process that died.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Begun(Arc<Mutex<BTreeSet<TaskSlot>>>);
 
 type TaskSlot = (String, DateTime<Utc>);
 
-/// When a task is due, and which of its slots were taken.
+/// Schedule of a task, and the state of its slots.
 #[derive(Clone)]
 pub(super) struct Slots {
-    /// The task's name, under which its slots are kept.
+    /// Name of the task, under which its slots are stored.
     pub(super) name: String,
-    /// When it runs, and where that is.
+    /// Its schedule, and the time zone.
     pub(super) schedule: Schedule,
     pub(super) zone: Tz,
-    /// How old a missed slot may be to be made good.
+    /// Maximum age of a missed slot that is still run.
     pub(super) catch_up: Duration,
     pub(super) catalog: Catalog,
     pub(super) begun: Begun,
 }
 
 impl Slots {
-    /// Whether it has work to begin at `now`, or is at work.
+    /// True if it has work to begin at `now`, or is running.
     ///
     /// # Errors
-    /// Where the catalog cannot be read.
+    /// If the catalog cannot be read.
     pub(super) fn is_due_or_at_work(&self, now: DateTime<Utc>) -> Result<bool, CatalogError> {
         let is_at_work = self
             .begun
@@ -60,7 +61,7 @@ impl Slots {
         Ok(self.schedule.verdict(self.zone, taken, now, self.catch_up))
     }
 
-    /// The slot after which the clock went back, if it did.
+    /// Returns the slot after which the clock was set back, if it was.
     fn earlier(&self, slot: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, CatalogError> {
         let window = schedule::window(self.catch_up);
         self.catalog.earlier_taken_after(&self.name, slot, window)
@@ -94,11 +95,11 @@ impl Begun {
 /// A job that a schedule runs.
 #[derive(Clone)]
 pub(super) struct Scheduled {
-    /// When it runs.
+    /// Its schedule and slots.
     pub(super) slots: Slots,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) job: Job,
-    /// The slot that was last said to be skipped, so that it is said once.
+    /// The slot last reported as skipped, so that it is reported once.
     pub(super) told: Arc<Mutex<Option<Skipped>>>,
 }
 
@@ -185,7 +186,7 @@ impl Scheduled {
         }
     }
 
-    /// Notes how the slot ended. Where that fails it stays with this process, which does not begin it again.
+    /// Records how the slot ended. If that fails, the slot remains with this process, which does not begin it again.
     fn note(
         &self,
         slot: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! Ends a process on a signal. Invariant: from the first one on the end is near: work stops, or is given up.
+//! Ends a process on a signal. Invariant: after the first one, work stops or is given up within a deadline.
 
 use std::io;
 use std::time::Duration;
@@ -6,28 +6,29 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// From the first signal to the end, whatever hangs: systemd and people wait 10 s, and the process itself needs a moment.
+/// Time from the first signal to the end, even if something hangs: systemd and people wait 10 s, and the process itself
+/// needs a moment.
 const STOP_DEADLINE: Duration = Duration::from_secs(8);
 
-/// How the daemon ended.
+/// The way in which the daemon ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// It was told to; everything that ran came to an end.
+    /// All running work came to an end.
     Orderly,
-    /// It was told to, and what did not end in time was given up. The next start brings that in order.
+    /// Work that did not end in time was given up. The next start recovers it.
     GivenUp,
-    /// It was told twice.
+    /// A second signal came.
     AtOnce,
 }
 
-/// What there is to say on the way to the end.
+/// A step of stopping to report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// The first signal came, of this name.
+    /// The first signal came, with this name.
     Stopping(&'static str),
-    /// Another one came: everything ends now.
+    /// Another one came: the process ends now.
     Again(&'static str),
-    /// The deadline is over, so long after the first signal.
+    /// The deadline passed, this long after the first signal.
     Overdue(Duration),
 }
 
@@ -38,10 +39,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes them from here on, instead of dying of them.
+    /// Handles the signals from here on, instead of dying of them.
     ///
     /// # Errors
-    /// Where the system gives none.
+    /// If the system does not allow it.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -49,7 +50,8 @@ impl Signals {
         })
     }
 
-    /// Cancels `stop` at the first signal; returns at the second one, or when the deadline is over. `tell` hears of each.
+    /// Cancels `stop` at the first signal; returns at the second one, or when the deadline passes. `tell` is called for
+    /// each.
     pub async fn overdue(mut self, stop: CancellationToken, tell: impl Fn(Notice)) -> Ending {
         let name = self.next().await;
         tell(Notice::Stopping(name));
@@ -66,7 +68,7 @@ impl Signals {
         }
     }
 
-    /// The name of the next one.
+    /// Returns the name of the next one.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",

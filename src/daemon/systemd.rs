@@ -1,4 +1,4 @@
-//! Tells the service manager how the daemon stands. Invariant: where none listens, or it does not answer, nothing else
+//! Reports the daemon's state to the service manager. Invariant: without one, or if it does not answer, nothing else
 //! changes.
 
 use std::time::Duration;
@@ -8,20 +8,20 @@ use sd_notify::NotifyState;
 
 use crate::task::Standing;
 
-/// While starting takes long, the manager is asked for this much more time, again and again.
+/// Additional time that is requested from the manager repeatedly while starting takes long.
 const MORE_TIME: Duration = Duration::from_secs(60);
 
-/// The watchdog is fed so many times within the time it waits: one beat may be late.
+/// Number of watchdog notifications within its timeout, so that one may be late.
 const BEATS: u32 = 3;
 
-/// The service manager, as `NOTIFY_SOCKET` and `WATCHDOG_USEC` name it; systemd, or one that speaks like it.
+/// The service manager in `NOTIFY_SOCKET` and `WATCHDOG_USEC`: systemd, or one with the same protocol.
 #[derive(Debug, Default)]
 pub(super) struct Manager {
     status: String,
 }
 
 impl Manager {
-    /// Asks for more time while a damaged catalog is made anew; it does not return.
+    /// Requests more time while a damaged catalog is rebuilt; does not return.
     pub(super) async fn ask_for_time() {
         loop {
             let micros = u32::try_from(MORE_TIME.as_micros()).unwrap_or(u32::MAX);
@@ -33,26 +33,26 @@ impl Manager {
         }
     }
 
-    /// How long the scheduler may go without a beat; `None`: no watchdog waits for one.
+    /// Longest time between two notifications of the scheduler; `None` if there is no watchdog.
     pub(super) fn beat_every() -> Option<Duration> {
         let waits = sd_notify::watchdog_enabled().filter(|waits| !waits.is_zero());
         waits.map(|waits| waits / BEATS)
     }
 
-    /// The daemon works.
+    /// Reports that the daemon is ready.
     pub(super) fn ready() {
         tell(&[NotifyState::Ready, NotifyState::Watchdog]);
     }
 
-    /// The configuration is read again; [`Manager::ready`] ends it.
+    /// Reports that the configuration is being read again; [`Manager::ready`] ends this state.
     pub(super) fn reloading() {
-        // Without the time systemd ends the service; where it is not to be had, it is not told at all.
+        // systemd ends the service if the time is missing; without it, nothing is sent.
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             tell(&[NotifyState::Reloading, now]);
         }
     }
 
-    /// The daemon was told to end.
+    /// Reports that the daemon was asked to stop.
     pub(super) fn stopping() {
         tell(&[
             NotifyState::Stopping,
@@ -60,7 +60,7 @@ impl Manager {
         ]);
     }
 
-    /// The scheduler's loop turned. Says also what it does and when it does more, where that changed.
+    /// Feeds the watchdog; also reports running tasks and the next one if these changed.
     pub(super) fn beat(&mut self, standing: &Standing, zone: Tz) {
         tell(&[NotifyState::Watchdog]);
         let status = status(standing, zone);
@@ -71,7 +71,7 @@ impl Manager {
     }
 }
 
-/// What stands in `systemctl status`.
+/// Text for `systemctl status`.
 fn status(standing: &Standing, zone: Tz) -> String {
     let work = match standing.at_work.as_slice() {
         [] => "waiting".to_owned(),

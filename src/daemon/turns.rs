@@ -1,28 +1,28 @@
-//! Gives each kind of work its turn. Invariant: no two weeks are packed at once. Backups have turns of their own, one per
-//! database, in the engine.
+//! Locks each kind of work against running twice at once. Invariant: no two archives are made at once. Backups have
+//! locks of their own, one per database, in the engine.
 
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// One turn per kind of work.
+/// One lock per kind of work.
 #[derive(Debug, Default)]
 pub(super) struct Turns([Arc<Mutex<()>>; 4]);
 
-/// Work that is not done twice at once, whether the schedule or a command wants it.
+/// Work that never runs twice at once, no matter if it was scheduled or requested by a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Packing the week, and letting go what may go.
+    /// Making the weekly archive, and expiry.
     Week,
     /// Comparing storages with the catalog.
     Reconcile,
     /// Reading stored copies again.
     Verify,
-    /// Restoring copies for a trial.
+    /// Restoring copies in a drill.
     Drill,
 }
 
-/// The turn of one kind of work, until it is dropped.
+/// The lock of one kind of work, held until it is dropped.
 #[derive(Debug)]
 #[must_use = "the turn ends when this is dropped"]
 pub(super) struct Turn {
@@ -30,7 +30,7 @@ pub(super) struct Turn {
 }
 
 impl Turns {
-    /// Waits until nobody does work of this kind.
+    /// Waits until no work of this kind is running.
     pub(super) async fn take(&self, kind: Kind) -> Turn {
         Turn {
             _guard: Arc::clone(&self.0[kind as usize]).lock_owned().await,

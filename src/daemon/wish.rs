@@ -1,5 +1,5 @@
-//! The words between a command and the running daemon: what is wished, how it comes along, how it ended. Invariant: only
-//! the daemon's own user and root are heard, and what a command asks for is one of [`Verb`].
+//! Defines the messages between a command and the running daemon: the request, its progress, its outcome. Invariant:
+//! only the daemon's own user and root are accepted, and a command can only request one of [`Verb`].
 //!
 //! They are lines of JSON over a Unix socket in the state folder.
 
@@ -20,28 +20,29 @@ use crate::engine::state::StateDir;
 use crate::progress::{Board, Progress, Reading};
 use crate::types::{DatabaseName, ObjectKey};
 
-/// A command and a daemon that know different ones do not understand each other.
+/// Version of the messages; a command and a daemon with different ones do not understand each other.
 pub const VERSION: u32 = 1;
 
 const SOCKET: &str = "daemon.sock";
 
-/// A Unix socket's path has 108 bytes on Linux; a longer one is reached through its open folder.
+/// Length above which the socket is reached through its open folder: a Unix socket's path has at most 108 bytes on
+/// Linux.
 const MOST_PATH_BYTES: usize = 100;
 
-/// What a command asks the daemon for: the first and only line that it sends.
+/// A command's request to the daemon: the first and only line that it sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
     /// [`VERSION`] of the command.
     pub version: u32,
-    /// The configuration that the command was given, absolute and without links.
+    /// The command's configuration file, absolute and without links.
     pub config: PathBuf,
-    /// Whether the outcome is to be one JSON document.
+    /// True if the outcome is to be one JSON document.
     pub json: bool,
-    /// What to do.
+    /// The work to do.
     pub verb: Verb,
 }
 
-/// What there is to do, with the options of its command.
+/// The kinds of work, with the options of their commands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verb {
@@ -49,7 +50,7 @@ pub enum Verb {
     Backup {
         /// The databases; empty means all.
         databases: Vec<DatabaseName>,
-        /// Why, in a person's words.
+        /// The reason, in a person's words.
         reason: Option<String>,
     },
     /// `patina archive`
@@ -65,20 +66,20 @@ pub enum Verb {
     Drill {
         /// The databases; empty means all.
         databases: Vec<DatabaseName>,
-        /// Read from this storage alone.
+        /// Read only from this storage.
         storage: Option<String>,
-        /// Know nothing but what the storages hold.
+        /// Use no other knowledge than the storages' content.
         cold: bool,
     },
     /// `patina reconcile`
     Reconcile {
-        /// Wait for a second look where an object is absent.
+        /// Wait for a second check if an object is absent.
         wait: bool,
     },
 }
 
 impl Verb {
-    /// The command's name.
+    /// Name of the command.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Backup { .. } => "backup",
@@ -91,53 +92,53 @@ impl Verb {
     }
 }
 
-/// One line of the daemon's answer.
+/// One line of the daemon's response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Note {
-    /// The wish is understood; it will be carried out whether anyone waits or not.
+    /// The request was accepted; it is carried out even if the command no longer waits.
     Heard,
-    /// Something that a person should know, before the end.
+    /// A warning to show before the end.
     Warning(String),
-    /// Another job is at work on what it would touch.
+    /// Another job is working on the same databases or objects.
     Waiting,
-    /// It begins, with one counter per database; with a single nameless one where there is none.
+    /// The work begins, with one counter per database, or with a single unnamed one.
     Begun {
         /// The databases in the order of their counters.
         databases: Vec<DatabaseName>,
-        /// The bytes there are to handle, of the nameless counter; 0 while unknown.
+        /// Total bytes for the unnamed counter; 0 while unknown.
         total_bytes: u64,
     },
-    /// Counters that changed, by their places.
+    /// Counters that changed, by their positions.
     Progress(Vec<(usize, Reading)>),
-    /// It ended; the last line.
+    /// The work ended; the last line.
     Ended(Outcome),
 }
 
-/// How a wish ended, in the words of its command.
+/// Outcome of a request, in the words of its command.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// For stdout.
+    /// Text for stdout.
     pub out: String,
     /// Lines for stderr.
     pub err: Vec<String>,
-    /// Why it could not be carried out; `None` where it was.
+    /// The reason that it could not be carried out; `None` if it was.
     pub error: Option<String>,
-    /// How the command is to end.
+    /// Exit code of the command.
     pub exit: u8,
 }
 
-/// Counters to be shown.
+/// Progress counters to show.
 #[derive(Debug, Clone)]
 pub enum Watched {
     /// One per database.
     Board(Arc<Board>),
-    /// A single one, over so many bytes; 0 while unknown.
+    /// A single one, with the total bytes; 0 while unknown.
     Bytes(Arc<Progress>, u64),
 }
 
 impl Watched {
-    /// The databases that have a counter each; none, where there is a single nameless one.
+    /// The databases that have a counter each; empty if there is a single unnamed one.
     pub fn databases(&self) -> Vec<DatabaseName> {
         match self {
             Self::Board(board) => board.iter().map(|(name, _)| name.clone()).collect(),
@@ -145,7 +146,7 @@ impl Watched {
         }
     }
 
-    /// Every counter as it is now.
+    /// Present values of all counters.
     pub fn read(&self) -> Vec<Reading> {
         match self {
             Self::Board(board) => board.iter().map(|(_, progress)| progress.read()).collect(),
@@ -154,28 +155,28 @@ impl Watched {
     }
 }
 
-/// What a wish is carried out with.
+/// Context in which a request is carried out.
 pub struct Means {
-    /// The configuration and what was built from it.
+    /// The configuration and everything built from it.
     pub built: Arc<Built>,
     /// The locked state folder.
     pub state: Arc<StateDir>,
-    /// Cancelled when the process is told to end.
+    /// Cancelled when the process is asked to stop.
     pub stop: CancellationToken,
-    /// Is given the counters once there are any.
+    /// Receives the counters once they exist.
     pub watch: Box<dyn Fn(Watched) + Send + Sync>,
 }
 
-/// Carries wishes out and says how they ended: the command line's own functions and words.
+/// Carries out requests and returns their outcomes, by the command line's own functions and messages.
 pub trait CarryOut: Send + Sync {
-    /// Carries out one wish.
+    /// Carries out one request.
     fn carry_out<'a>(&'a self, wish: &'a Wish, means: &'a Means) -> BoxFuture<'a, Outcome>;
 }
 
-/// Takes wishes from here on. The lock of `state` says that no other process does.
+/// Listens for requests from here on. The lock of `state` ensures that no other process does.
 ///
 /// # Errors
-/// Where something else lies in the socket's place, or the system gives no socket.
+/// If something else is in the socket's place, or the system provides no socket.
 pub(super) fn listen(state: &StateDir) -> io::Result<UnixListener> {
     let socket = state.path().join(SOCKET);
     match fs::symlink_metadata(&socket) {
@@ -192,17 +193,18 @@ pub(super) fn listen(state: &StateDir) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Whether who connected may wish for anything: between the socket's making and its mode anyone could connect.
+/// True if the client may send requests: anyone could connect between the creation of the socket and the change of its
+/// mode.
 pub(super) fn is_heard(stream: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
     let peer = stream.peer_cred().map(|peer| peer.uid());
     peer.is_ok_and(|peer| peer == own || peer == 0)
 }
 
-/// Connects to the daemon that works in a state folder.
+/// Connects to the daemon that uses a state folder.
 ///
 /// # Errors
-/// What the system says: `NotFound` and `ConnectionRefused` mean that none listens.
+/// Those of the system: `NotFound` and `ConnectionRefused` mean that no daemon listens.
 pub async fn connect(state: &Path) -> io::Result<UnixStream> {
     let connected = reached(state, |path| {
         let stream = std::os::unix::net::UnixStream::connect(path)?;

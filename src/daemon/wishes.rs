@@ -1,5 +1,5 @@
-//! Takes wishes of commands and has them carried out. Invariant: a wish that was heard is carried out whether its command
-//! waits or not, and never beside a job that works on the same.
+//! Accepts requests of commands and has them carried out. Invariant: an accepted request is carried out even if its
+//! command no longer waits, and never beside a job that works on the same.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,28 +20,29 @@ use crate::engine::state::StateDir;
 use crate::progress::Reading;
 use crate::types::DatabaseName;
 
-/// A command sends its wish at once.
+/// Time within which a command must send its request.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 
-/// The keys of 100,000 objects fit; more is no wish.
+/// Upper bound for a request, in bytes: the keys of 100,000 objects fit.
 const MOST_WISH_BYTES: u64 = 16 << 20;
 
-/// Between two looks at the counters.
+/// Interval of reading the counters.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// What has to wait so long is said to wait.
+/// Time after which a waiting request is reported as waiting.
 const SOON: Duration = Duration::from_millis(200);
 
-/// A command that takes no line for so long is not told any more.
+/// Time after which a command that does not read its lines receives no more.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A change that takes longer to be read is not waited for.
+/// Upper bound for waiting until a changed configuration is loaded.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How the command is to end where the daemon cannot understand it.
+/// Exit code of a command that the daemon cannot understand.
 const USAGE: u8 = 2;
 
-/// Asks for a look at the configuration's files; answered with why they are not taken, `None` where they are.
+/// Requests a check of the configuration's files; answered with the reason that they are not loaded, `None` if they
+/// are.
 pub(super) type Refresh = mpsc::Sender<oneshot::Sender<Option<String>>>;
 
 /// The socket, from now on.
@@ -51,7 +52,8 @@ pub(super) struct Wishes {
 }
 
 impl Wishes {
-    /// Listens in the state folder. Where that cannot be, commands are told to wait or to stop the daemon, as ever.
+    /// Listens in the state folder. If that fails, commands report that they must wait or that the daemon must be
+    /// stopped.
     pub(super) fn listen(state: &StateDir, hands: Arc<dyn CarryOut>) -> Self {
         let listener = wish::listen(state)
             .inspect_err(|error| tracing::warn!("commands cannot hand anything over: {error}"))
@@ -59,7 +61,7 @@ impl Wishes {
         Self { listener, hands }
     }
 
-    /// Hears wishes until the daemon is told to end, then waits for those that were begun.
+    /// Accepts requests until the daemon is asked to stop, then waits for those that were begun.
     pub(super) async fn serve(self, daemon: &Daemon, refresh: Refresh) {
         let Some(listener) = self.listener else {
             return daemon.stop.cancelled().await;
@@ -122,7 +124,7 @@ impl Hearing {
         self.daemon.read_sampled_soon();
     }
 
-    /// Why a wish that is understood is not for this daemon.
+    /// Returns the reason that an understood request is not for this daemon.
     fn refused(&self, wish: &Wish) -> Option<String> {
         let built = self.daemon.built();
         let own = built.wiring.config.path();
@@ -185,8 +187,8 @@ impl Hearing {
         outcome
     }
 
-    /// Has changes of the configuration's files taken in first: who adds a database backs it up in the next breath.
-    /// Gives why they are not.
+    /// Loads changes of the configuration's files first: a database that was just added may be backed up next. Returns
+    /// the reason that they are not loaded.
     async fn take_in_edits(&self) -> Option<String> {
         let (answer, answered) = oneshot::channel();
         self.refresh.send(answer).await.ok()?;
@@ -195,7 +197,10 @@ impl Hearing {
     }
 }
 
-/// The wish that a line means, or why it means none.
+/// Parses a request.
+///
+/// # Errors
+/// If the line is not a request of this version.
 fn understood(line: &str) -> Result<Wish, String> {
     let version = serde_json::from_str::<serde_json::Value>(line)
         .ok()
@@ -231,7 +236,7 @@ fn stopped() -> Outcome {
     }
 }
 
-/// Whether another job backs up a database that is wished for: it comes after that.
+/// True if another job is backing up a requested database: this one comes after it.
 fn is_to_wait(daemon: &Daemon, verb: &Verb) -> bool {
     let Verb::Backup { databases, .. } = verb else {
         return false;
@@ -242,7 +247,7 @@ fn is_to_wait(daemon: &Daemon, verb: &Verb) -> bool {
     configured.any(|name| is_wished(name) && daemon.state.is_at_work_on(name))
 }
 
-/// Waits until nobody works on what the verb touches. Each database of a backup waits for its own turn in the engine.
+/// Waits until no other work touches the same. Each database of a backup waits for its own lock in the engine.
 async fn turn(daemon: &Daemon, verb: &Verb) -> Option<Turn> {
     let kind = match verb {
         Verb::Backup { .. } => return None,
@@ -265,7 +270,7 @@ fn lock<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the command was shown so far, and what the dashboard is.
+/// The progress shown to the command and on the dashboard.
 struct View<'a> {
     daemon: &'a Daemon,
     is_backup: bool,
@@ -283,7 +288,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Tells what changed since the last look.
+    /// Sends what changed since the last call.
     async fn look(&mut self, watched: Option<Watched>, told: &mut Told) {
         let Some(watched) = watched else { return };
         let readings = watched.read();
@@ -322,7 +327,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// Who is told; nobody, once the command went away.
+/// The connection for messages; `None` once the command is gone.
 struct Told(Option<OwnedWriteHalf>);
 
 impl Told {

@@ -1,7 +1,7 @@
-//! Compresses a dump on its way out and reads it back. gzip is compressed in blocks on two threads.
+//! Compresses a dump on its way out and decompresses it again. gzip is compressed in blocks on two threads.
 //!
-//! Each block becomes a gzip member of its own; RFC 1952 lets members follow each other, and `gunzip` and every
-//! library read them as one text. That lets libdeflate work, which is faster than zlib and packs tighter.
+//! Each block becomes a separate gzip member. RFC 1952 lets members follow each other, and `gunzip` and every library
+//! read them as one text. This allows the use of libdeflate, which is faster than zlib and compresses better.
 
 use std::collections::VecDeque;
 use std::io::{self, BufReader, Read, Write};
@@ -13,29 +13,29 @@ use libdeflater::{CompressionLvl, Compressor};
 
 use crate::types::Compression;
 
-/// How much text one thread deflates at a time: where a larger block packs hardly tighter (benches/).
+/// Bytes of text that one thread deflates at a time; larger blocks hardly compress better (benches/).
 const BLOCK_BYTES: usize = 1024 * 1024;
 
-/// How much of a compressed file is read at a time.
+/// Buffer size for reading a compressed file, in bytes.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Deflating threads. The machine also reads, formats and hashes.
+/// Number of deflating threads. The machine also reads, formats and hashes.
 const THREADS: usize = 2;
 
-/// At this level libdeflate is both faster than `gzip -6` and no larger (benches/).
+/// Compression level of gzip, at which libdeflate is both faster than `gzip -6` and no larger (benches/).
 const GZIP_LEVEL: i32 = 6;
 
-/// zstd's own default.
+/// Compression level of zstd: its own default.
 #[cfg(feature = "zstd")]
 const ZSTD_LEVEL: i32 = 3;
 
-/// Compressing threads, and how much each takes at a time; more would only take memory.
+/// Number of zstd threads, and below it the bytes that each takes at a time; more would only use memory.
 #[cfg(feature = "zstd")]
 const ZSTD_THREADS: u32 = 2;
 #[cfg(feature = "zstd")]
 const ZSTD_JOB_BYTES: u32 = 2 * 1024 * 1024;
 
-/// Compresses what is written to it into `W`.
+/// A writer that compresses what is written to it into `W`.
 pub struct Encoder<W: Write>(Kind<W>);
 
 enum Kind<W: Write> {
@@ -46,7 +46,7 @@ enum Kind<W: Write> {
 }
 
 impl<W: Write> Encoder<W> {
-    /// An encoder into `out`.
+    /// Creates an encoder that writes to `out`.
     ///
     /// # Errors
     /// Those of `out`, and `Unsupported` for zstd in a build without it.
@@ -67,7 +67,7 @@ impl<W: Write> Encoder<W> {
         }))
     }
 
-    /// Writes what is left and gives `out` back.
+    /// Writes the remaining data and returns `out`.
     ///
     /// # Errors
     /// Those of `out`.
@@ -96,13 +96,13 @@ impl<W: Write> Write for Encoder<W> {
     }
 }
 
-/// A reader of plain text.
+/// A reader of decompressed text.
 pub type Decoder<'a> = Box<dyn Read + Send + 'a>;
 
-/// The plain text of compressed bytes.
+/// Returns a reader of the decompressed text of `input`.
 ///
 /// # Errors
-/// `Unsupported` for zstd in a build without it. Damaged input is an error of reading.
+/// `Unsupported` for zstd in a build without it. Damaged input is reported as an error of reading.
 pub fn decoder<'a>(
     compression: Compression,
     input: impl Read + Send + 'a,
@@ -192,7 +192,7 @@ impl<W: Write> ParallelGzip<W> {
     }
 
     fn finish(mut self) -> io::Result<W> {
-        // No text at all is one empty member: an empty file is no gzip file.
+        // An empty text becomes one empty member: an empty file is not a gzip file.
         if !self.input.is_empty() || self.is_empty {
             self.submit()?;
         }
@@ -220,7 +220,7 @@ fn deflate_jobs(queue: &Mutex<Receiver<Job>>) {
             member.truncate(length);
             member
         });
-        // The other side is gone when the dump was aborted; then there is nobody to tell.
+        // The receiver is gone if the dump was aborted; the result is then not needed.
         let _ = reply.send(outcome.map_err(io::Error::other));
     }
 }

@@ -1,33 +1,33 @@
-//! Digests a table's rows as SQLite hands them out, without going through the dump's text.
+//! Computes a digest of a table's rows as SQLite returns them, independently of the dump's text.
 //!
-//! A value is one tag byte (`n`, `i`, `r`, `t`, `b`); then 8 bytes, little endian, for numbers, or a length of 8
-//! bytes and the bytes. A row ends with `;`. The same bytes carry rows from the thread that reads them to the one
-//! that writes them.
+//! A value is one tag byte (`n`, `i`, `r`, `t`, `b`), followed by 8 bytes, little endian, for numbers, or by a length
+//! of 8 bytes and the bytes for texts and blobs. A row ends with `;`. The same bytes carry rows from the thread that
+//! reads them to the one that writes them.
 
 use super::Value;
 use crate::types::ContentHash;
 
-/// Small values are gathered up to this size before they are hashed.
+/// Size up to which small values are collected before they are hashed, in bytes.
 const GATHER_BYTES: usize = 32 * 1024;
 
-/// A digest over the rows of one table, each value by its type and bytes. Row and value order count.
+/// A digest of the rows of one table, each value by its type and bytes. The order of rows and of values matters.
 #[derive(Default)]
 pub struct ContentHasher {
     hasher: blake3::Hasher,
     gathered: RowBlock,
 }
 
-/// Rows as bytes.
+/// Rows encoded as bytes.
 #[derive(Debug, Default)]
 pub struct RowBlock(Vec<u8>);
 
 impl ContentHasher {
-    /// Takes in the next value of the row.
+    /// Adds the next value of the current row.
     pub fn value(&mut self, value: Value<'_>) {
         self.gathered.push(value);
     }
 
-    /// Ends the row.
+    /// Ends the current row.
     pub fn end_row(&mut self) {
         self.gathered.end_row();
         if self.gathered.len() >= GATHER_BYTES {
@@ -35,13 +35,13 @@ impl ContentHasher {
         }
     }
 
-    /// Takes in all rows of a block; what was taken in by value is taken in before it.
+    /// Adds all rows of a block, after the values that were added one by one.
     pub fn block(&mut self, block: &RowBlock) {
         self.flush();
         self.hasher.update(&block.0);
     }
 
-    /// The digest of all rows.
+    /// Returns the digest of all rows.
     pub fn finish(mut self) -> ContentHash {
         self.flush();
         ContentHash::from(*self.hasher.finalize().as_bytes())
@@ -60,32 +60,32 @@ impl RowBlock {
         self.end_row();
     }
 
-    /// The rows as bytes, for [`Self::from_bytes`] of the same program.
+    /// Returns the rows as bytes, to be read with [`Self::from_bytes`] by the same program.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The rows that [`Self::as_bytes`] gave.
+    /// Creates a block from the bytes that [`Self::as_bytes`] returned.
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
-    /// How many bytes the rows take.
+    /// Number of bytes that the rows take.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is no row.
+    /// True if there is no row.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Forgets the rows and keeps the memory.
+    /// Removes the rows and keeps the allocated memory.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Hands out each row.
+    /// Calls `take` with each row.
     ///
     /// # Errors
     /// The first error of `take`.
@@ -134,7 +134,8 @@ impl RowBlock {
     }
 }
 
-/// The next value, `None` in its place for the end of a row; `None` at the end of the block.
+/// Returns the next value and the bytes after it, with `None` in place of the value for the end of a row; `None` at the
+/// end of the block.
 fn next_value(bytes: &[u8]) -> Option<(Option<Value<'_>>, &[u8])> {
     let (tag, rest) = bytes.split_first()?;
     match tag {

@@ -7,20 +7,20 @@ use super::real::write_real;
 /// One value of a row, as SQLite stores it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
-    /// No value.
+    /// SQL NULL.
     Null,
     /// A signed 64-bit integer.
     Integer(i64),
     /// A double; never NaN, which SQLite stores as NULL.
     Real(f64),
-    /// Text in UTF-8, as SQLite hands it out; it may hold NUL and invalid sequences.
+    /// Text in UTF-8, as SQLite returns it; it may contain NUL and invalid sequences.
     Text(&'a [u8]),
     /// Bytes.
     Blob(&'a [u8]),
 }
 
 impl Value<'_> {
-    /// The bytes of a text or blob; empty for numbers and NULL.
+    /// Returns the bytes of a text or blob; empty for numbers and NULL.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Text(bytes) | Self::Blob(bytes) => bytes,
@@ -29,7 +29,7 @@ impl Value<'_> {
     }
 }
 
-/// The encoding of the source's text, `PRAGMA encoding`. It decides the bytes inside `CAST(X'…' AS TEXT)`.
+/// The encoding of the source's text, `PRAGMA encoding`. It determines the bytes inside `CAST(X'…' AS TEXT)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TextEncoding {
     /// UTF-8, the default of SQLite and the only one of D1.
@@ -42,7 +42,7 @@ pub enum TextEncoding {
 }
 
 impl TextEncoding {
-    /// The name that `PRAGMA encoding` uses.
+    /// Name of the encoding in `PRAGMA encoding`.
     pub fn pragma_name(self) -> &'static str {
         match self {
             Self::Utf8 => "UTF-8",
@@ -51,7 +51,7 @@ impl TextEncoding {
         }
     }
 
-    /// UTF-8 text as this encoding's bytes; unchanged for UTF-8.
+    /// Converts UTF-8 text to this encoding; unchanged for UTF-8.
     pub(super) fn encode(self, text: &[u8]) -> Vec<u8> {
         let unit_bytes = match self {
             Self::Utf8 => return text.to_vec(),
@@ -65,7 +65,7 @@ impl TextEncoding {
     }
 }
 
-/// Writes values as literals; holds the prepared search for words that other tools change inside values.
+/// Writes values as literals; contains the prepared search for words that other tools change inside values.
 #[derive(Debug)]
 pub struct Literals {
     encoding: TextEncoding,
@@ -73,7 +73,7 @@ pub struct Literals {
 }
 
 impl Literals {
-    /// Literals for a database of this encoding.
+    /// Creates a writer of literals for a database with this encoding.
     pub fn new(encoding: TextEncoding) -> Self {
         Self {
             encoding,
@@ -139,14 +139,15 @@ impl Literals {
         }
     }
 
-    /// On their way from UTF-8 to UTF-16, SQLites of Debian 12's age make U+FFFD of U+FFFE and U+FFFF.
+    /// True if the text contains U+FFFE or U+FFFF and the encoding is UTF-16: SQLite versions of Debian 12's age
+    /// convert these to U+FFFD on the way from UTF-8 to UTF-16.
     fn holds_noncharacter(&self, text: &[u8]) -> bool {
         self.encoding != TextEncoding::Utf8
             && memchr::memmem::find_iter(text, b"\xef\xbf")
                 .any(|at| matches!(text.get(at + 2), Some(0xbe | 0xbf)))
     }
 
-    /// wrangler cuts these words out of a file, also inside a value.
+    /// True if the text contains `BEGIN TRANSACTION`, which wrangler removes from a file, also inside a value.
     fn holds_begin(&self, text: &[u8]) -> bool {
         text.len() >= self.begin.needle().len() && self.begin.find(text).is_some()
     }
@@ -158,7 +159,7 @@ enum Plainness {
     Hex,
 }
 
-/// Appends `X'…'`, upper-case hexadecimal.
+/// Appends `X'…'` in upper-case hexadecimal.
 pub(super) fn write_blob(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"X'");
     let start = out.len();
@@ -168,14 +169,14 @@ pub(super) fn write_blob(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'\'');
 }
 
-/// Appends a name in double quotes, quotes inside doubled.
+/// Appends a name in double quotes, with quotes inside doubled.
 pub fn write_name(out: &mut Vec<u8>, name: &str) {
     out.push(b'"');
     push_doubled(out, name.as_bytes(), b'"');
     out.push(b'"');
 }
 
-/// A name in double quotes, quotes inside doubled.
+/// Returns a name in double quotes, with quotes inside doubled.
 pub fn quoted_name(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -1,6 +1,6 @@
 //! Writes and reads the dump file. Invariant: the same content gives the same bytes between header and trailer.
 //!
-//! Pure: bytes in, bytes out. The form is described in `ARCHITECTURE.md`; why it is so, beside each part.
+//! Pure: bytes in, bytes out. The format is described in `docs/dump-format.md`; the reasons stand beside each part.
 
 mod compress;
 mod content;

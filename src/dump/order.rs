@@ -1,12 +1,13 @@
-//! Orders tables so that a row's parents come before it. Invariant: the same schema gives the same order.
+//! Orders tables so that parent rows come before the rows that refer to them. Invariant: the same schema gives the same
+//! order.
 
 use std::collections::HashMap;
 
-/// The indices of `tables` in an order where each comes after the tables it refers to.
+/// Returns the indices of `tables` in an order in which each table comes after the tables it refers to.
 ///
-/// `tables` are names and the names of the tables their foreign keys point to, in schema order. Names compare
-/// without case, as SQLite does. Ties keep schema order, and so do the tables of a cycle: ordering a second time
-/// changes nothing, so a restored copy dumps to the same bytes.
+/// Each entry of `tables` is a table's name and the names of the tables its foreign keys point to, in schema order.
+/// Names are compared without case, as in SQLite. Ties keep schema order, and so do the tables of a cycle: ordering a
+/// second time changes nothing, so a restored copy dumps to the same bytes.
 pub fn parents_first<N: AsRef<str>>(tables: &[(N, Vec<String>)]) -> Vec<usize> {
     let parents = parents_of(tables);
     let cycles = Cycles::of(&parents);
@@ -37,16 +38,17 @@ fn sorted(indices: impl Iterator<Item = usize>) -> Vec<usize> {
     sorted
 }
 
-/// The tables, those that reach each other gathered; most stand alone.
+/// The tables grouped into cycles: tables that reach each other are in one group; most are alone in theirs.
 struct Cycles {
-    /// Each in schema order, and so are they by their first members.
+    /// Tables of each cycle in schema order; the cycles are ordered by their first member.
     members: Vec<Vec<usize>>,
-    /// The cycle of each table.
+    /// Number of the cycle of each table.
     of_table: Vec<usize>,
 }
 
 impl Cycles {
-    /// Kosaraju's way: what reaches a table that depth-first search left last, among what it reaches itself.
+    /// Finds the cycles with Kosaraju's algorithm: a depth-first search along the parents, then, in reverse order of
+    /// completion, a search along the children.
     fn of(parents: &[Vec<usize>]) -> Self {
         let mut children = vec![Vec::new(); parents.len()];
         for (child, parents) in parents.iter().enumerate() {
@@ -80,7 +82,7 @@ impl Cycles {
         cycles
     }
 
-    /// The other cycles that each one's members refer to.
+    /// For each cycle, the other cycles that its members refer to.
     fn parents(&self, parents: &[Vec<usize>]) -> Vec<Vec<usize>> {
         let parents_of = |(cycle, members): (usize, &Vec<usize>)| {
             let parents = members.iter().flat_map(|table| &parents[*table]);
@@ -91,7 +93,7 @@ impl Cycles {
     }
 }
 
-/// Everything in an order where each comes after its parents, as far as there is one.
+/// Returns all indices in an order in which each comes after its parents, as far as such an order exists.
 fn depth_first(parents: &[Vec<usize>]) -> Vec<usize> {
     let mut order = Vec::with_capacity(parents.len());
     let mut state = vec![Visit::New; parents.len()];
@@ -107,7 +109,7 @@ enum Visit {
     Seen,
 }
 
-/// Depth first without recursion: a chain of 100,000 tables must not overflow the stack.
+/// Searches depth first without recursion: a chain of 100,000 tables must not overflow the stack.
 fn visit(root: usize, parents: &[Vec<usize>], state: &mut [Visit], order: &mut Vec<usize>) {
     if state[root] == Visit::Seen {
         return;

@@ -1,4 +1,4 @@
-//! Reads a dump's own header and trailer. Invariant: a dump that was cut or changed has no valid trailer.
+//! Reads a dump's header and trailer. Invariant: a dump that was truncated or changed has no valid trailer.
 
 use memchr::memmem;
 
@@ -9,13 +9,14 @@ const TRAILER_START: &str =
     "-- ================================================\n-- Backup Complete\n";
 const DIGEST_LABEL: &str = "-- SHA-256 (all lines above this block): ";
 
-/// No trailer is longer.
+/// Upper bound for the length of a trailer, in bytes.
 const TAIL_BYTES: usize = 1024;
 
-/// No header is read beyond this; one line per table without rows makes it longer than a screen.
+/// Upper bound for the part of the header that is read, in bytes; one line per table without rows can make it longer
+/// than a screen.
 const HEAD_BYTES: usize = 256 * 1024;
 
-/// Checks a dump's text as it streams by.
+/// Checks a dump's text while it streams through.
 #[derive(Default)]
 pub struct Check {
     head: Vec<u8>,
@@ -23,7 +24,7 @@ pub struct Check {
     above: Hasher,
 }
 
-/// What a complete dump says of itself.
+/// Data that a complete dump states about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// The labelled lines of the header, in order: `("Generated", "2026-…")`.
@@ -34,12 +35,12 @@ pub struct Summary {
     pub size_bytes: u64,
 }
 
-/// The labelled lines at a dump's top.
+/// The labelled lines at the top of a dump.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DumpHeader(Vec<(String, String)>);
 
 impl DumpHeader {
-    /// The text after `-- <label>: `; the first where several lines have the label.
+    /// Returns the text after `-- <label>: `, of the first line that has the label.
     pub fn get(&self, label: &str) -> Option<&str> {
         let line = self.0.iter().find(|(name, _)| name == label);
         line.map(|(_, text)| text.as_str())
@@ -57,27 +58,27 @@ impl DumpHeader {
     }
 }
 
-/// Why a text is not a complete dump of ours.
+/// The reason that a text is not a complete Patina dump.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The first line is another one.
+    /// The first line is not that of a dump.
     #[error("the text does not begin as a dump does")]
     NotADump,
     /// The end is missing.
     #[error("the dump ends at byte {size_bytes} without its trailer: it was cut")]
     Cut {
-        /// Where it ends.
+        /// Offset at which the text ends.
         size_bytes: u64,
     },
     /// The lines differ from those that were written.
     #[error("the dump's lines have the digest {found}, its trailer says {stated}: it was changed")]
     Changed {
-        /// What the trailer says.
+        /// The digest in the trailer.
         stated: String,
-        /// What the lines give.
+        /// The digest of the lines.
         found: Sha256,
     },
-    /// A line of the trailer is not what the writer would have written there.
+    /// A line of the trailer differs from what the writer would have written there.
     #[error(
         "the dump's trailer says `{line}`, which the lines above it contradict: it was changed"
     )]
@@ -88,23 +89,23 @@ pub enum ReadError {
 }
 
 impl Check {
-    /// Takes in the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         let room = HEAD_BYTES.saturating_sub(self.head.len()).min(bytes.len());
         self.head.extend_from_slice(&bytes[..room]);
         self.tail.extend_from_slice(bytes);
         let settled = self.tail.len().saturating_sub(TAIL_BYTES);
-        // Moving the tail down for every few bytes would be slow.
+        // Removing a few bytes from the front of `tail` each time would be slow.
         if settled >= TAIL_BYTES {
             self.above.update(&self.tail[..settled]);
             self.tail.drain(..settled);
         }
     }
 
-    /// What the dump says, once it was taken in to its end.
+    /// Returns the dump's data after its whole text was added.
     ///
     /// # Errors
-    /// Where it is no dump of ours, was cut, or was changed.
+    /// If it is not a Patina dump, was truncated, or was changed.
     pub fn finish(mut self) -> Result<Summary, ReadError> {
         if !self.head.starts_with(RULE.as_bytes()) {
             return Err(ReadError::NotADump);
@@ -139,7 +140,7 @@ impl Check {
     }
 }
 
-/// Holds the trailer's own lines, which no digest covers, against what is known.
+/// Checks the trailer's own lines, which no digest covers, against the header and the size.
 fn check_trailer(lines: &[&str], header: &DumpHeader, size_bytes: u64) -> Result<(), ReadError> {
     let rows = header.get("Total Rows").unwrap_or_default();
     let expected = [

@@ -1,20 +1,20 @@
 //! Writes doubles that SQLite 3.40.1 and the current one both read back to the same bits.
 //!
-//! 3.40.1 reads a decimal through an 80-bit intermediate, so a shortest form that lies close to the middle between
-//! two doubles may come back one unit in the last place off. Three forms avoid that:
-//! the shortest one where an exact computation shows it far enough from the middle; 19 digits otherwise; and a
-//! product of powers of two below 1e-289, where 3.40.1 divides twice.
+//! 3.40.1 reads a decimal through an 80-bit intermediate, so a shortest form that lies close to the middle between two
+//! doubles may come back one unit in the last place off. Three forms avoid that: the shortest one if an exact
+//! computation shows it far enough from the middle; 19 digits otherwise; and a product of powers of two below 1e-289,
+//! where 3.40.1 divides twice.
 
-/// Below this, 3.40.1 scales in two roundings: 19 digits of it end beyond the 308th decimal place.
+/// Bound below which 3.40.1 scales with two roundings: 19 digits of such a number end beyond the 308th decimal place.
 const SMALLEST_SAFE_DECIMAL: f64 = 1e-289;
 
-/// Doubles up to here hold every integer.
+/// Bound up to which doubles represent every integer.
 const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
 
 /// 2^-512, exactly.
 const TINY_SCALE: f64 = 7.458340731200207e-155;
 
-/// Appends a double; it must not be NaN.
+/// Appends a double, which must not be NaN.
 pub(super) fn write_real(out: &mut Vec<u8>, number: f64) {
     if number.is_infinite() {
         let text: &[u8] = if number > 0.0 { b"9e999" } else { b"-9e999" };
@@ -42,7 +42,7 @@ fn write_decimal(out: &mut Vec<u8>, number: f64) {
     }
 }
 
-/// A product whose factors are exact and whose only rounding is none: the result is the double itself.
+/// Appends a product of exact factors that is computed without rounding: the result is the double itself.
 fn write_tiny(out: &mut Vec<u8>, number: f64) {
     let (mantissa, exponent) = decompose(number.abs());
     let sign = if number < 0.0 { "-" } else { "" };
@@ -51,7 +51,7 @@ fn write_tiny(out: &mut Vec<u8>, number: f64) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// The integer mantissa and binary exponent of a positive finite double.
+/// Returns the integer mantissa and binary exponent of a positive finite double.
 fn decompose(number: f64) -> (u64, i32) {
     const MANTISSA_BITS: u32 = 52;
     let bits = number.to_bits();
@@ -63,8 +63,8 @@ fn decompose(number: f64) -> (u64, i32) {
     (fraction | 1 << MANTISSA_BITS, field - 1075)
 }
 
-/// Whether the decimal lies within 0.45 of a unit in the last place of the double (0.22 below a power of two's
-/// neighbour), computed exactly; false where 128 bits do not suffice.
+/// True if the decimal lies within 0.45 of a unit in the last place of the double (0.22 for a power of two, whose lower
+/// neighbour is closer), computed exactly; false if 128 bits do not suffice.
 fn is_far_from_the_middle(decimal: &[u8], number: f64) -> bool {
     let Some((digits, exponent)) = parse(decimal) else {
         return false;
@@ -77,7 +77,7 @@ fn is_far_from_the_middle(decimal: &[u8], number: f64) -> bool {
     }
     let power = 10u128.pow(tens);
     let (mut left, mut right, mut unit) = (u128::from(digits), u128::from(mantissa), 1u128);
-    // left / right / unit are decimal, double and one ulp, brought to a common integer scale.
+    // left / right / unit are decimal, double and one ulp, scaled to common integers.
     if exponent < 0 {
         right *= power;
         unit *= power;
@@ -110,7 +110,8 @@ fn is_far_from_the_middle(decimal: &[u8], number: f64) -> bool {
     }
 }
 
-/// The digits and decimal exponent of ryu's text, sign left out; `None` where 64 bits do not hold the digits.
+/// Returns the digits and the decimal exponent of ryu's text without the sign; `None` if 64 bits cannot represent the
+/// digits.
 fn parse(decimal: &[u8]) -> Option<(u64, i32)> {
     let (mut digits, mut exponent) = (0u64, 0i32);
     let mut is_fraction = false;

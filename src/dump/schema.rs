@@ -1,4 +1,4 @@
-//! Describes a database the way the writer needs it: what to create, what to read, in which order.
+//! Describes a database for the writer: what to create, what to read, and in which order.
 
 use super::{TextEncoding, quoted_name};
 
@@ -11,9 +11,9 @@ pub struct Database {
     pub early_indexes: Vec<SchemaObject>,
     /// The other indexes, then views, then triggers; each group in schema order.
     pub objects: Vec<SchemaObject>,
-    /// The rows of `sqlite_sequence`; `None` where there is no such table.
+    /// The rows of `sqlite_sequence`; `None` if that table does not exist.
     pub sequence: Option<Vec<SequenceRow>>,
-    /// What the planner knows: `sqlite_stat1`.
+    /// Statistics of the query planner: `sqlite_stat1`.
     pub statistics: Option<Statistics>,
     /// `PRAGMA user_version`; written when not zero.
     pub user_version: i64,
@@ -21,21 +21,21 @@ pub struct Database {
     pub application_id: i64,
     /// `PRAGMA encoding`; written when not UTF-8.
     pub encoding: TextEncoding,
-    /// How the file is laid out; written where it is not SQLite's default.
+    /// Layout of the file; written when not SQLite's default.
     pub file: FileSettings,
 }
 
-/// A row of `sqlite_sequence`: SQL literals, for nothing keeps a program from storing any value there.
+/// A row of `sqlite_sequence` as SQL literals, since a program can store any value there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SequenceRow {
-    /// The table's name.
+    /// The table's name, as a literal.
     pub name: String,
-    /// The last number that was given out.
+    /// The last number that was assigned, as a literal.
     pub seq: String,
 }
 
 impl SequenceRow {
-    /// Name and number as plain text.
+    /// Returns name and number as plain text.
     pub fn told(&self) -> (String, String) {
         let quoted = |text: &str| {
             let inner = text.strip_prefix('\'')?.strip_suffix('\'')?;
@@ -49,11 +49,11 @@ impl SequenceRow {
 /// The rows of `sqlite_stat1`, each value an SQL literal.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Statistics {
-    /// Table, index and numbers of each row.
+    /// Table, index and statistics of each row.
     pub rows: Vec<[String; 3]>,
 }
 
-/// Settings of a SQLite file that hold from its first page on.
+/// Settings of a SQLite file that apply from its first page on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileSettings {
     /// `PRAGMA page_size`, in bytes.
@@ -72,7 +72,7 @@ impl Default for FileSettings {
 }
 
 impl Database {
-    /// The rows of all tables whose rows are written.
+    /// Number of rows of all tables whose rows are written.
     pub fn total_rows(&self) -> u64 {
         self.tables.iter().map(Table::written_rows).sum()
     }
@@ -81,7 +81,7 @@ impl Database {
 /// An index, view or trigger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaObject {
-    /// `index`, `view` or `trigger`, as `sqlite_schema.type` says.
+    /// `index`, `view` or `trigger`, as in `sqlite_schema.type`.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -96,46 +96,46 @@ pub struct Table {
     pub name: String,
     /// Its `CREATE` text, verbatim.
     pub sql: String,
-    /// Whether it is a virtual table: created after the ordinary ones and `sqlite_sequence`.
+    /// True for a virtual table: these are created after the ordinary ones and `sqlite_sequence`.
     pub is_virtual: bool,
     /// The columns to read and to write; generated and hidden ones are left out.
     pub columns: Vec<String>,
-    /// What to do about rowids.
+    /// Treatment of its rowids.
     pub rowid: Rowid,
-    /// The `ORDER BY` terms that give key order; empty where only a plain scan does.
+    /// The `ORDER BY` terms that give key order; empty if only a plain scan does.
     pub order_by: String,
-    /// How many rows it has.
+    /// Number of rows in the table.
     pub rows: u64,
-    /// What becomes of the rows.
+    /// Treatment of its rows.
     pub content: Content,
-    /// FTS5 settings (`rank`, `automerge`, …) that live in a shadow table: name and literal.
+    /// FTS5 settings (`rank`, `automerge`, …) that are stored in a shadow table: name and literal.
     pub settings: Vec<(String, String)>,
     /// The tables its foreign keys point to.
     pub parents: Vec<String>,
 }
 
-/// What to do about a table's rowids.
+/// Treatment of a table's rowids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rowid {
-    /// Nothing: a column is the rowid, the table has none, or they run 1…n and come back by themselves.
+    /// Rowids are not written: a column is the rowid, the table has none, or they run 1…n and are assigned again.
     Implied,
-    /// Read and write them under this name, which no column uses.
+    /// Rowids are read and written under this name, which no column uses.
     Kept(&'static str),
 }
 
-/// What becomes of a table's rows.
+/// Treatment of a table's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// They are written.
+    /// The rows are written.
     Rows,
-    /// They are an index over another table or a view, which FTS builds again once that is there.
+    /// The rows are an index over another table or a view, which FTS rebuilds once that exists.
     Rebuilt,
-    /// They are left out, for this reason.
+    /// The rows are left out, for this reason.
     Omitted(String),
 }
 
 impl Table {
-    /// How many of its rows the dump holds.
+    /// Number of its rows that the dump contains.
     pub fn written_rows(&self) -> u64 {
         match self.content {
             Content::Rows => self.rows,
@@ -143,7 +143,7 @@ impl Table {
         }
     }
 
-    /// The names to read, and to write: the rowid first where it is kept.
+    /// Names of the columns to read and to write: the rowid first if it is kept.
     pub fn all_columns(&self) -> Vec<String> {
         let rowid = match self.rowid {
             Rowid::Kept(name) => Some(name.to_owned()),
@@ -155,12 +155,12 @@ impl Table {
             .collect()
     }
 
-    /// The query that reads every row in key order, each with [`Table::all_columns`].
+    /// Returns the query that reads every row in key order, each with [`Table::all_columns`].
     pub fn select(&self) -> String {
         let columns = self.all_columns().join(",");
         let table = quoted_name(&self.name);
         if self.order_by.is_empty() {
-            // Without an index the scan follows the table's own b-tree, which is rowid order.
+            // `NOT INDEXED` makes the scan follow the table's own b-tree, which is in rowid order.
             let scan = if self.is_virtual { "" } else { " NOT INDEXED" };
             return format!("SELECT {columns} FROM main.{table}{scan}");
         }

@@ -1,49 +1,49 @@
-//! Splits SQL text into statements while it streams by, in memory bounded by the longest statement.
+//! Splits SQL text into statements as it streams through, in memory bounded by the longest statement.
 //!
 //! The rules are those of SQLite's own `sqlite3_complete()`: strings, quoted names in all four styles, comments, and
 //! triggers, which end at `; END ;`.
 
 use std::io::{self, Read};
 
-/// How much is read at a time.
+/// Bytes read at a time.
 const READ_BYTES: usize = 128 * 1024;
 
-/// Hands out one statement after the other.
+/// Returns one statement after the other.
 pub struct Splitter<R> {
     input: R,
     buffer: Vec<u8>,
-    /// Where the current statement begins in `buffer`.
+    /// Offset of the current statement in `buffer`.
     start: usize,
-    /// Up to where `buffer` was scanned.
+    /// Offset in `buffer` up to which it was scanned.
     scanned: usize,
-    /// Bytes of the input before `buffer`.
+    /// Number of input bytes before `buffer`.
     before_bytes: u64,
     max_bytes: usize,
     lexer: Lexer,
     at_end: bool,
 }
 
-/// Why no further statement could be split off.
+/// The reason that no further statement could be split off.
 #[derive(Debug, thiserror::Error)]
 pub enum SplitError {
     /// The input could not be read.
     #[error("the dump cannot be read after byte {at_bytes}: {source}")]
     Read {
-        /// How much was read.
+        /// Number of bytes read before the error.
         at_bytes: u64,
-        /// Why no more was.
+        /// The error of the input.
         source: io::Error,
     },
     /// The input ends inside a statement.
     #[error("the dump ends inside the statement that begins at byte {at_bytes}")]
     Incomplete {
-        /// Where the statement begins.
+        /// Offset of the statement in the input.
         at_bytes: u64,
     },
-    /// A statement is longer than allowed.
+    /// A statement is longer than `max_bytes`.
     #[error("the statement at byte {at_bytes} is longer than {max_bytes} bytes")]
     TooLong {
-        /// Where the statement begins.
+        /// Offset of the statement in the input.
         at_bytes: u64,
         /// The limit.
         max_bytes: usize,
@@ -51,7 +51,7 @@ pub enum SplitError {
 }
 
 impl<R: Read> Splitter<R> {
-    /// A splitter that refuses statements longer than `max_bytes`.
+    /// Creates a splitter that rejects statements longer than `max_bytes`.
     pub fn new(input: R, max_bytes: usize) -> Self {
         Self {
             input,
@@ -65,15 +65,16 @@ impl<R: Read> Splitter<R> {
         }
     }
 
-    /// The input, as far as it was read.
+    /// Returns the input at its current position.
     pub fn into_input(self) -> R {
         self.input
     }
 
-    /// The next statement with its `;`, its place in the input, and comments before it; `None` at the end.
+    /// Returns the next statement and its offset in the input; `None` at the end. The text includes the comments before
+    /// the statement and its `;`.
     ///
     /// # Errors
-    /// Where the input fails, ends inside a statement, or a statement is too long.
+    /// If the input fails, ends inside a statement, or a statement is too long.
     pub fn next_statement(&mut self) -> Result<Option<(u64, &[u8])>, SplitError> {
         loop {
             if let Some(length) = self.lexer.scan(&self.buffer[self.scanned..]) {
@@ -131,18 +132,18 @@ impl<R: Read> Splitter<R> {
     }
 }
 
-/// What a text ends in, as far as a `;` behind it is concerned.
+/// Lexical state at the end of a text, which determines how a `;` can be appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextEnd {
-    /// A `;` ends the statement.
+    /// An appended `;` ends the statement.
     Clean,
     /// Inside `-- …`: a newline must come first.
     LineComment,
-    /// Inside `/* …`, which SQLite takes for a comment at the end of a text.
+    /// Inside `/* …`, which SQLite accepts as a comment at the end of a text.
     BlockComment,
 }
 
-/// What `sql` ends in.
+/// Returns the lexical state at the end of `sql`.
 pub fn text_end(sql: &str) -> TextEnd {
     let mut lexer = Lexer::default();
     let mut rest = sql.as_bytes();
@@ -156,8 +157,8 @@ pub fn text_end(sql: &str) -> TextEnd {
     }
 }
 
-/// The line that the stock `sqlite3` shell takes for the end of this statement: one with only `/` or `go` on it, where
-/// no quote, comment or trigger is open. `None`: there is none.
+/// Returns the line that the stock `sqlite3` shell mistakes for the end of this statement: one with only `/` or `go` on
+/// it, where no quote, comment or trigger is open. `None` if there is no such line.
 pub fn early_end(sql: &str) -> Option<&str> {
     let mut starts = sql.match_indices('\n').map(|(at, _)| at + 1);
     starts.find_map(|start| {
@@ -167,7 +168,7 @@ pub fn early_end(sql: &str) -> Option<&str> {
     })
 }
 
-/// Whether a `;` behind this text would end the statement.
+/// True if a `;` after this text would end the statement.
 fn could_end(sql: &str) -> bool {
     let mut lexer = Lexer::default();
     let mut rest = sql.as_bytes();
@@ -181,27 +182,27 @@ fn could_end(sql: &str) -> bool {
     !is_open && lexer.phase == Phase::Plain
 }
 
-/// What the statement is so far, as far as finding its end needs.
+/// Kind of the statement so far, as far as it matters for finding its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Phase {
-    /// Nothing but blanks and comments.
+    /// Only blanks and comments so far.
     #[default]
     Empty,
-    /// `EXPLAIN`, perhaps with `QUERY PLAN`.
+    /// `EXPLAIN`, optionally with `QUERY PLAN`.
     Explain,
-    /// `CREATE`, perhaps with `TEMP`.
+    /// `CREATE`, optionally with `TEMP`.
     Create,
     /// Any statement that ends at its first `;`.
     Plain,
     /// Inside `CREATE TRIGGER`.
     Trigger,
-    /// … after a `;`.
+    /// Inside `CREATE TRIGGER`, after a `;`.
     TriggerSemicolon,
-    /// … after `; END`.
+    /// Inside `CREATE TRIGGER`, after `; END`.
     TriggerEnd,
 }
 
-/// Where in the text the scan stands.
+/// Lexical position of the scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Place {
     #[default]
@@ -219,8 +220,8 @@ enum Place {
     Word,
 }
 
-/// The bytes that do something outside of strings and comments, in a statement that ends at its first `;`: words are
-/// only words there.
+/// Bytes with a meaning outside strings and comments, in a statement that ends at its first `;`, where keywords do not
+/// matter.
 static MEANS_SOMETHING: [bool; 256] = {
     let mut table = [false; 256];
     let bytes = b";'\"`[-/";
@@ -240,7 +241,7 @@ struct Lexer {
 }
 
 impl Lexer {
-    /// Scans on; gives the length up to and including the `;` that ends the statement.
+    /// Continues the scan; returns the length up to and including the `;` that ends the statement.
     fn scan(&mut self, text: &[u8]) -> Option<usize> {
         let mut at = 0;
         while at < text.len() {
@@ -296,7 +297,7 @@ impl Lexer {
         self.phase == Phase::Empty && is_outside
     }
 
-    /// One byte outside strings, comments and words; true where it ends the statement.
+    /// Handles one byte outside strings, comments and words; true if it ends the statement.
     fn open(&mut self, byte: u8) -> bool {
         match byte {
             b';' => return self.semicolon(),
@@ -358,7 +359,7 @@ impl Lexer {
     }
 }
 
-/// The first letters of a word, lower case: enough to tell the words above from all others.
+/// The first letters of a word in lower case: enough to distinguish the keywords above from all other words.
 #[derive(Debug, Default)]
 struct Word {
     letters: [u8; 12],
@@ -386,7 +387,7 @@ fn is_word_byte(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// Gives out its text a few bytes at a time, so that every border between reads is met.
+    /// Returns its text a few bytes at a time, so that every boundary between reads is tested.
     struct Slow<'a>(&'a [u8], usize);
 
     impl Read for Slow<'_> {

@@ -1,6 +1,6 @@
-//! Writes a row whose values do not fit one statement: pieces go into a scratch table and are joined there.
+//! Writes a row whose values do not fit one statement: pieces are inserted into a scratch table and joined there.
 //!
-//! Never by appending to the real row: CHECK and UNIQUE constraints would see half a value. The pieces are joined
+//! They are never appended to the real row: CHECK and UNIQUE constraints would see half a value. The pieces are joined
 //! pairwise in rounds, so a value of n bytes is copied log n times, not n / piece times.
 
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use super::literal::write_blob;
 use super::{Literals, MAX_STATEMENT_BYTES, Value, quoted_name};
 
-/// How many bytes of a value one piece holds; twice as many characters of hex.
+/// Bytes of a value in one piece; as hex, twice that number of characters.
 const PIECE_BYTES: usize = 40_000;
 
 /// The scratch table of one dump.
@@ -19,7 +19,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// A stage whose table's name no table, view or index of the source has.
+    /// Creates a stage whose table name is not used by any table, view or index of the source.
     pub(super) fn new<'a>(taken: impl Iterator<Item = &'a str> + Clone) -> Self {
         let is_free = |name: &str| !taken.clone().any(|t| t.eq_ignore_ascii_case(name));
         let numbered = (1u32..).map(|n| format!("_patina_stage_{n}"));
@@ -38,8 +38,8 @@ impl Stage {
         &self.table
     }
 
-    /// Writes one row of which at least one value is too large, as statements that end with `;` and a newline.
-    /// `insert` is the statement up to `VALUES`.
+    /// Writes one row that does not fit one statement, as statements that end with `;` and a newline. `insert` is the
+    /// statement up to `VALUES`.
     pub(super) fn write_row(
         &mut self,
         out: &mut impl Write,
@@ -82,7 +82,7 @@ impl Stage {
         writeln!(out, ");\nDELETE FROM {};", self.table)
     }
 
-    /// Drops the scratch table where there was one.
+    /// Drops the scratch table if it was created.
     pub(super) fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
         if std::mem::take(&mut self.created) {
             writeln!(out, "DROP TABLE {};\n", self.table)?;
@@ -115,7 +115,8 @@ impl Stage {
                 .filter(|cell| cell.as_ref().is_some_and(|c| c.len() > reference_bytes));
             match largest {
                 Some(cell) => *cell = None,
-                // Thousands of tiny columns: nothing to stage, and SQLite itself takes up to a gigabyte.
+                // Thousands of tiny columns: nothing can be staged, and SQLite itself accepts statements of up to a
+                // gigabyte.
                 None => return,
             }
         }
@@ -161,7 +162,7 @@ impl Stage {
     }
 }
 
-/// The literal of a value that may stand in the row, `None` of one that is staged in any case.
+/// Returns the literal of a value that can remain in the row; `None` for a value that is always staged.
 fn small_literal(literals: &Literals, value: Value<'_>) -> Option<Vec<u8>> {
     if value.bytes().len() > PIECE_BYTES {
         return None;
@@ -171,7 +172,7 @@ fn small_literal(literals: &Literals, value: Value<'_>) -> Option<Vec<u8>> {
     Some(literal)
 }
 
-/// The bytes that `CAST(… AS TEXT)` or a blob needs in the database's encoding.
+/// Returns the bytes that `CAST(… AS TEXT)` or a blob needs in the database's encoding.
 fn encoded<'a>(literals: &Literals, value: Value<'a>) -> std::borrow::Cow<'a, [u8]> {
     match value {
         Value::Text(text) if literals.encoding() != super::TextEncoding::Utf8 => {

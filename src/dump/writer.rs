@@ -11,41 +11,43 @@ use super::{
 };
 use crate::types::{DatabaseName, JobId, Sha256, grouped};
 
-/// No statement of ours is longer. D1 takes 100,000 bytes; the rest is room for what tools add.
+/// Upper bound for the length of an INSERT, in bytes. D1 accepts 100,000; the rest is room for what tools add. Only a
+/// row of thousands of tiny columns may exceed it.
 pub const MAX_STATEMENT_BYTES: usize = 90_000;
 
-/// Text is handed on in blocks of about this size.
+/// Approximate size of the blocks in which text is passed to the sink, in bytes.
 const BLOCK_BYTES: usize = 256 * 1024;
 
 const SEPARATOR: &[u8] = b",\n";
 const END: &[u8] = b";\n";
 
-/// The most a literal adds beside the doubled bytes of its value: `,CAST(X'' AS TEXT)`, or a number; the longest is
-/// the product of three factors that stands for a tiny double.
+/// Upper bound for what a literal adds to the doubled bytes of its value: `,CAST(X'' AS TEXT)`, or a number; the
+/// longest is the product of three factors that represents a tiny double.
 const LITERAL_EXTRA_BYTES: usize = 80;
 
-/// An INSERT has no more values than a table may have columns, in D1 and in SQLite: none is left for the rowid.
+/// Maximum number of columns in D1 and in SQLite. An INSERT takes no more values than that, so a table with exactly
+/// this number of columns leaves no value for the rowid.
 const MOST_COLUMNS: [usize; 2] = [100, 2_000];
 
 const RULE: &str = "-- ================================================";
 
-/// Where a dump's text goes: anything that also knows the digest of what it was given.
+/// Destination of a dump's text, which also knows the digest of what was written to it.
 pub trait Sink: Write + Send {
-    /// The SHA-256 and the length of everything written so far.
+    /// Returns the SHA-256 and the length of everything written so far.
     ///
     /// # Errors
     /// Those of writing: the sink may have to flush first.
     fn digest(&mut self) -> io::Result<(Sha256, u64)>;
 }
 
-/// What the first lines of a dump say.
+/// Data for the first lines of a dump.
 #[derive(Debug, Clone)]
 pub struct Header {
     /// The agent's name, `[agent] name`.
     pub agent: String,
     /// The database.
     pub database: DatabaseName,
-    /// When the export began.
+    /// Time at which the export began.
     pub generated: DateTime<Utc>,
     /// The job.
     pub job: JobId,
@@ -53,16 +55,16 @@ pub struct Header {
     pub source: String,
 }
 
-/// Rowids that are given after their rows are there.
+/// Rowids that are set by an UPDATE after their rows are inserted.
 struct Moved {
     /// The table, quoted.
     target: String,
     rowid: &'static str,
-    /// What SQLite gives the next row by itself.
+    /// The rowid that SQLite assigns to the next row by default.
     next: i64,
 }
 
-/// Where in the block a row begins.
+/// Position of a row in the block.
 struct Begun {
     start: usize,
     row: usize,
@@ -78,15 +80,16 @@ pub struct DumpWriter<'a, S: Sink + ?Sized> {
     block: Vec<u8>,
     /// The current table's statement up to `VALUES`.
     insert: String,
-    /// `None` where rowids are among the values.
+    /// `None` if rowids are among the values, or are not written.
     moved: Option<Moved>,
-    /// Bytes of the statement that is open; 0 where none is.
+    /// Length of the open statement in bytes; 0 if none is open.
     statement_bytes: usize,
     sequence_pending: bool,
 }
 
 impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
-    /// Writes everything above the first row: header, drops, all ordinary tables, and the indexes their keys need.
+    /// Writes everything above the first row: header, drops, all ordinary tables, and the indexes that foreign keys
+    /// need.
     ///
     /// # Errors
     /// Those of the sink.
@@ -126,7 +129,7 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
         Ok(writer)
     }
 
-    /// Begins a table's rows. Virtual tables are created here; `sqlite_sequence` is written before the first.
+    /// Begins a table's rows. Virtual tables are created here; `sqlite_sequence` is written before the first of them.
     ///
     /// # Errors
     /// Those of the sink.
@@ -202,7 +205,7 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
         if at_most > MAX_STATEMENT_BYTES && !self.fits_alone(payload, values) {
             self.close_statement();
             self.hand_on()?;
-            // Past the block: a large value's text is never held as a whole.
+            // Bypasses the block: the text of a large value is never held in memory as a whole.
             let mut out = BufWriter::with_capacity(BLOCK_BYTES, &mut *self.sink);
             self.stage
                 .write_row(&mut out, &self.literals, &self.insert, values)?;
@@ -219,14 +222,15 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
         self.block.push(b'\n');
     }
 
-    /// Writes indexes, views and triggers, then the trailer, and hands on the rest.
+    /// Writes indexes, views, rebuilds, statistics and triggers, then the trailer, and passes the rest to the sink.
     ///
     /// # Errors
     /// Those of the sink.
     pub fn finish(mut self, database: &Database, duration_ms: u64) -> io::Result<()> {
         self.write_sequence(database);
         self.stage.finish(&mut self.block)?;
-        // What an index is built from may be a view; what is written by building it must fire no trigger.
+        // An index may be rebuilt from a view, so views come first; rebuilding must fire no trigger, so triggers come
+        // last.
         let (others, triggers): (Vec<_>, Vec<_>) = database
             .objects
             .iter()
@@ -251,7 +255,7 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
                 grouped(size)
             )
         };
-        // The size counts the trailer, whose length depends on the size's own digits: settle it.
+        // The size includes the trailer, whose length depends on the digits of the size: repeat until it is stable.
         let mut total = size_bytes + trailer(size_bytes).len() as u64;
         while total != size_bytes + trailer(total).len() as u64 {
             total = size_bytes + trailer(total).len() as u64;
@@ -305,7 +309,7 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
             let name = database.encoding.pragma_name();
             writeln!(block, "PRAGMA encoding='{name}';")?;
         }
-        // The first has no effect inside a transaction, such as every one of D1; the second has none outside.
+        // The first has no effect inside a transaction, and D1 always uses one; the second has none outside of one.
         writeln!(
             block,
             "PRAGMA foreign_keys=OFF;\nPRAGMA defer_foreign_keys=TRUE;"
@@ -364,7 +368,8 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
         }
         let counts = |table: &Table| table.sql.to_ascii_lowercase().contains("autoincrement");
         if !database.tables.iter().any(counts) {
-            // The table outlives the last one that counted; it comes with any that does.
+            // `sqlite_sequence` remains after the last AUTOINCREMENT table was dropped; creating any such table creates
+            // it.
             let table = self.stage.table();
             let sql = format!(
                 "CREATE TABLE {table}(\"id\" INTEGER PRIMARY KEY AUTOINCREMENT);\nDROP TABLE {table};\n"
@@ -380,12 +385,12 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
         self.end_table();
     }
 
-    /// What the planner knows comes last: it speaks of indexes.
+    /// Writes the planner's statistics, last because they refer to indexes.
     fn write_statistics(&mut self, database: &Database) {
         let Some(Statistics { rows }) = &database.statistics else {
             return;
         };
-        // A SQLite that knows sqlite_stat4 makes it, too.
+        // A SQLite that supports sqlite_stat4 creates that table, too.
         self.block.extend_from_slice(
             b"ANALYZE sqlite_master;\nDROP TABLE IF EXISTS \"sqlite_stat4\";\nDELETE FROM \"sqlite_stat1\";\n",
         );
@@ -396,7 +401,7 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
         self.end_table();
     }
 
-    /// Whether a row of large values still fits a statement of its own; only then its literals are made twice.
+    /// True if a row of large values still fits one statement. Only in that case are its literals written twice.
     fn fits_alone(&self, payload: usize, values: &[Value<'_>]) -> bool {
         if payload > MAX_STATEMENT_BYTES {
             return false;
@@ -443,7 +448,7 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
         }
     }
 
-    /// Ends the row; it moves into a statement of its own where it would make this one too long.
+    /// Ends the row and moves it into a new statement if it would make the current one too long.
     fn end_row(&mut self, begun: Begun) {
         let Begun {
             start,
@@ -493,14 +498,15 @@ impl<'a, S: Sink + ?Sized> DumpWriter<'a, S> {
     }
 }
 
-/// Whether some table may have a CHECK. Its rows may break it: they were written before it, or with checks off.
+/// True if some table may have a CHECK constraint. Existing rows may violate it: they were written before it, or with
+/// checks off.
 fn has_checks(database: &Database) -> bool {
     let mut texts = database.tables.iter().map(|table| &table.sql);
     texts.any(|sql| sql.to_ascii_lowercase().contains("check"))
 }
 
-/// Schema text verbatim: SQLite keeps all of it up to the `;`. Only inside a comment that would swallow the `;`, that
-/// goes on its own line.
+/// Appends schema text verbatim: SQLite keeps all of it up to the `;`. If the text ends inside a comment, which would
+/// swallow the `;`, that goes on its own line.
 fn write_schema_text(block: &mut Vec<u8>, sql: &str) {
     block.extend_from_slice(sql.as_bytes());
     let end: &[u8] = match text_end(sql) {
@@ -510,7 +516,7 @@ fn write_schema_text(block: &mut Vec<u8>, sql: &str) {
     block.extend_from_slice(end);
 }
 
-/// Text for a comment line: control characters would end the comment.
+/// Replaces control characters, which would end a comment line, by spaces.
 fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })

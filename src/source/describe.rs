@@ -1,5 +1,5 @@
-//! Turns what was read of a schema into the dump's description of it: the same for every engine, so that a copy
-//! restored into SQLite is described as its source was. Pure.
+//! Converts a schema that was read into the dump's description of it: the same for every engine, so that a copy
+//! restored into SQLite is described like its source. Pure.
 
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// The module of a virtual table; `None` for every other entry.
+    /// Returns the module of a virtual table; `None` for every other entry.
     pub(super) fn module(&self) -> Option<Module> {
         let start = self.sql.get(.."CREATE VIRTUAL".len())?;
         start
@@ -47,7 +47,7 @@ pub(super) struct KeyTerm {
     pub(super) descends: bool,
 }
 
-/// What tells the rows of a table apart, and orders them.
+/// The key that identifies and orders the rows of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RowKey {
     /// A column that is the rowid.
@@ -56,12 +56,12 @@ pub(super) enum RowKey {
     Rowid(&'static str),
     /// The primary key of a WITHOUT ROWID table.
     Primary(Vec<KeyTerm>),
-    /// Nothing that can be named: only a scan gives the order.
+    /// No usable key: only a scan gives the order.
     Scan,
 }
 
 impl RowKey {
-    /// The key of an ordinary table; `key` is its primary key's index, where it has one.
+    /// Determines the key of an ordinary table; `key` is its primary key's index, if it has one.
     pub(super) fn of(columns: &[Column], has_rowid: bool, key: Option<&[KeyTerm]>) -> Self {
         if !has_rowid {
             let known = |term: &KeyTerm| {
@@ -82,14 +82,14 @@ impl RowKey {
                 .any(|column| column.name.eq_ignore_ascii_case(name))
         };
         let names = ["rowid", "_rowid_", "oid"];
-        // Nobody can see rowids without a name, so nobody can miss them.
+        // Rowids without a name cannot be read, so they need not be kept.
         names
             .into_iter()
             .find(is_free)
             .map_or(Self::Scan, Self::Rowid)
     }
 
-    /// The `ORDER BY` terms; empty where there is no key.
+    /// Returns the `ORDER BY` terms; empty if there is no key.
     pub(super) fn order_by(&self) -> String {
         match self {
             Self::Column(column) => quoted_name(column),
@@ -107,7 +107,7 @@ impl RowKey {
     }
 }
 
-/// The column that is the rowid: `INTEGER PRIMARY KEY`, for which SQLite makes no index.
+/// Returns the column that is the rowid: `INTEGER PRIMARY KEY`, for which SQLite creates no index.
 fn rowid_column(columns: &[Column], has_key_index: bool) -> Option<&str> {
     let mut keys = columns.iter().filter(|column| column.key_place > 0);
     let key = keys.next()?;
@@ -116,7 +116,7 @@ fn rowid_column(columns: &[Column], has_key_index: bool) -> Option<&str> {
     is_alias.then_some(key.name.as_str())
 }
 
-/// How many rows a table has, and its first and last rowid.
+/// Number of rows of a table, and its first and last rowid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Extent {
     pub(super) rows: u64,
@@ -125,13 +125,13 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    /// Whether the rowids run 1…n, so that they come back by themselves.
+    /// True if the rowids run 1…n, so that SQLite assigns the same ones again.
     pub(super) fn is_gapless(self) -> bool {
         self.rows == 0 || self.first == Some(1) && self.last == i64::try_from(self.rows).ok()
     }
 }
 
-/// An ordinary table.
+/// Describes an ordinary table.
 pub(super) fn ordinary_table(
     entry: &Entry,
     columns: &[Column],
@@ -157,7 +157,7 @@ pub(super) fn ordinary_table(
     }
 }
 
-/// A virtual table of a module that SQLite has; `rows` counts only where the content is written.
+/// Describes a virtual table of a module that SQLite has; `rows` is used only if the content is written.
 pub(super) fn virtual_table(
     entry: &Entry,
     module: &Module,
@@ -183,7 +183,7 @@ pub(super) fn virtual_table(
     }
 }
 
-/// What becomes of the rows of a virtual table.
+/// Returns the treatment of the rows of a virtual table.
 pub(super) fn content_of_module(module: &Module) -> Content {
     match module.name.as_str() {
         "rtree" | "rtree_i32" => Content::Rows,
@@ -199,7 +199,7 @@ pub(super) fn content_of_module(module: &Module) -> Content {
 const CONTENTLESS: &str =
     "a contentless full-text table holds an index of text that it does not keep";
 
-/// What SQL text cannot carry of a virtual table.
+/// Returns what SQL text cannot represent of a virtual table.
 pub(super) fn loss_of_module(table: &str, module: &Module) -> Option<Exception> {
     if !module.is_full_text() {
         return None;
@@ -222,13 +222,13 @@ pub(super) fn exception(object: &str, kind: ExceptionKind, reason: impl Into<Str
     }
 }
 
-/// The columns to read and to write.
+/// Names of the columns to read and to write.
 pub(super) fn visible(columns: &[Column]) -> Vec<String> {
     let visible = columns.iter().filter(|column| !column.is_hidden);
     visible.map(|column| column.name.clone()).collect()
 }
 
-/// The columns of a virtual table to read and to write: FTS4 hides the one that holds each row's language.
+/// Names of the columns of a virtual table to read and to write: FTS4 hides the one with each row's language.
 fn carried(columns: &[Column], module: &Module) -> Vec<String> {
     let language = match module.name.as_str() {
         "fts4" => module.option("languageid"),
@@ -243,14 +243,14 @@ fn carried(columns: &[Column], module: &Module) -> Vec<String> {
     visible(columns).into_iter().chain(language).collect()
 }
 
-/// D1 keeps tables of its own under such names.
+/// True for the names that D1 uses for its own tables.
 pub(super) fn is_cloudflare(name: &str) -> bool {
     name.get(..4)
         .is_some_and(|start| start.eq_ignore_ascii_case("_cf_"))
 }
 
-/// Leaves out the rows of the tables that `skip_data` names, and tells of every table without rows. Gives what the
-/// copy lacks by that: rows, and the entries of search indexes over them.
+/// Leaves out the rows of the tables in `skip_data`, and warns of every table without rows. Returns what the copy lacks
+/// because of `skip_data`: rows, and the entries of search indexes over them.
 pub(super) fn apply_skip_data(
     tables: &mut [Table],
     skip_data: &[String],
@@ -280,7 +280,7 @@ pub(super) fn apply_skip_data(
                 quote::line(reason)
             ));
         }
-        // Such an index is built over whatever table or view it names.
+        // Such an index may be built over any table or view.
         if table.content == Content::Rebuilt && !chosen.is_empty() {
             let reason = "it is built again over tables that `skip_data` may name";
             chosen.push(exception(&table.name, ExceptionKind::Index, reason));
@@ -291,7 +291,7 @@ pub(super) fn apply_skip_data(
 
 const SKIP_DATA: &str = "skip_data";
 
-/// Ordinary tables parents first, then virtual ones in schema order.
+/// Sorts ordinary tables parents first, then virtual ones in schema order.
 pub(super) fn in_dump_order(tables: Vec<Table>) -> Vec<Table> {
     let (ordinary, virtual_tables): (Vec<Table>, Vec<Table>) =
         tables.into_iter().partition(|table| !table.is_virtual);
@@ -308,7 +308,7 @@ pub(super) fn in_dump_order(tables: Vec<Table>) -> Vec<Table> {
         .collect()
 }
 
-/// The indexes named in `early`; then the other indexes, views and triggers. Each group is in schema order.
+/// Returns the indexes named in `early`, and the other indexes, views and triggers. Each group is in schema order.
 pub(super) fn objects_of(
     entries: &[Entry],
     early: &HashSet<String>,
@@ -325,7 +325,7 @@ pub(super) fn objects_of(
         .partition(|object| object.kind == "index" && early.contains(&object.name))
 }
 
-/// What is remembered of a table: as many rows as are written, and their digest.
+/// Returns the evidence of a table: the number of rows that are written, and their digest.
 pub(super) fn evidence_of(table: &Table, hash: Option<ContentHash>) -> TableEvidence {
     TableEvidence {
         name: table.name.clone(),
@@ -338,7 +338,8 @@ pub(super) fn evidence_of(table: &Table, hash: Option<ContentHash>) -> TableEvid
     }
 }
 
-/// The numbers in `sqlite_sequence` of tables that are there, as version 0.1 knew them.
+/// Returns the rows of `sqlite_sequence` that belong to existing tables and have a number, which are those that version
+/// 0.1 recorded.
 pub(super) fn known_numbers(
     sequence: Option<&[SequenceRow]>,
     entries: &[Entry],
@@ -353,13 +354,13 @@ pub(super) fn known_numbers(
     rows
 }
 
-/// The digest of every schema entry, `sqlite_sequence` and the text encoding.
+/// Computes the digest of every schema entry, `sqlite_sequence` and the text encoding.
 pub(super) fn digest(
     entries: &[Entry],
     sequence: Option<&[SequenceRow]>,
     encoding: TextEncoding,
 ) -> Sha256 {
-    // The form in which version 0.1 wrote texts, so that its copies are described as they were.
+    // The form in which version 0.1 wrote texts, so that its copies still have the same digest.
     let texts: Vec<String> = entries
         .iter()
         .map(|entry| closed(entry.sql.trim_end_matches(BLANKS)))
@@ -387,7 +388,7 @@ pub(super) fn digest(
 
 const BLANKS: [char; 5] = [' ', '\t', '\n', '\r', '\x0c'];
 
-/// A text with an open block comment at its end closed.
+/// Closes a block comment that is open at the end of a text.
 fn closed(sql: &str) -> String {
     match text_end(sql) {
         TextEnd::BlockComment => format!("{sql} */"),
@@ -395,7 +396,7 @@ fn closed(sql: &str) -> String {
     }
 }
 
-/// Ends the texts that cannot be ended by a `;` as they stand, and says of each that it is another one now.
+/// Ends the comments in which a text ends, so that a `;` can follow; returns an exception for each text that changes.
 pub(super) fn close_texts(entries: &mut [Entry]) -> Vec<Exception> {
     let mut losses = Vec::new();
     for Entry {
@@ -403,7 +404,7 @@ pub(super) fn close_texts(entries: &mut [Entry]) -> Vec<Exception> {
     } in entries
     {
         let end = match text_end(sql) {
-            // SQLite drops blanks at the end of a view's text, and the newline that ends the comment is one.
+            // SQLite drops blanks at the end of a view's text, including the newline that ends the comment.
             TextEnd::LineComment if kind == "view" => continue,
             TextEnd::Clean => continue,
             TextEnd::LineComment => "\n",
@@ -416,7 +417,7 @@ pub(super) fn close_texts(entries: &mut [Entry]) -> Vec<Exception> {
     losses
 }
 
-/// A foreign key: the parent, and the columns it names there, lower case and sorted; none means the primary key.
+/// A foreign key: the parent, and the referenced columns, lower case and sorted; an empty list means the primary key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ForeignKey {
     pub(super) parent: String,
@@ -431,8 +432,8 @@ pub(super) struct UniqueIndex {
     pub(super) columns: Vec<String>,
 }
 
-/// The indexes that foreign keys rest on. A key may refer to columns that are unique only through an index of its
-/// own; with foreign keys on, no child's row can be written before that index exists.
+/// Returns the indexes that foreign keys depend on. A key may refer to columns that are unique only because of a
+/// separate index; with foreign keys on, no child's row can be written before that index exists.
 pub(super) fn indexes_for_keys(keys: &[ForeignKey], indexes: &[UniqueIndex]) -> HashSet<String> {
     let is_needed = |index: &&UniqueIndex| {
         keys.iter().any(|key| {
@@ -443,7 +444,7 @@ pub(super) fn indexes_for_keys(keys: &[ForeignKey], indexes: &[UniqueIndex]) -> 
     needed.map(|index| index.name.clone()).collect()
 }
 
-/// Schema text stays verbatim, so what a tool changes in it cannot be avoided, only told.
+/// Warns of schema text that other tools change. It is stored verbatim, so the change cannot be prevented.
 pub(super) fn warn_of_schema_text(entries: &[Entry], warnings: &mut Vec<String>) {
     for Entry {
         kind, name, sql, ..

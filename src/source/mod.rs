@@ -1,4 +1,4 @@
-//! Reads one database out as canonical SQL. Invariant: the evidence comes from the source, never from the dump.
+//! Reads one database as canonical SQL. Invariant: the evidence comes from the source, never from the dump.
 
 pub mod d1;
 mod describe;
@@ -19,7 +19,7 @@ pub use sqlite::{
 };
 pub use witness::{Testimony, Witness};
 
-/// Reads the module and the options of a `CREATE VIRTUAL TABLE` text, for `fuzz/`.
+/// Parses the module and the options of a `CREATE VIRTUAL TABLE` text, for `fuzz/`.
 #[cfg(fuzzing)]
 pub fn fuzz_module(sql: &str) {
     if let Some(module) = virtual_table::Module::of(sql) {
@@ -36,106 +36,106 @@ pub trait Source: Send + Sync {
     /// Its kind and id, as the manifest records them.
     fn facts(&self) -> SourceFacts;
 
-    /// About how many bytes a dump will have; `None` where nobody knows before.
+    /// Approximate size of a dump in bytes; `None` if unknown.
     fn size_hint_bytes(&self) -> Option<u64> {
         None
     }
 
-    /// How large the database is at most, with what only its log holds: its copy may need as much when it is restored.
-    /// `None`: it does not say.
+    /// Upper bound for the size of the database in bytes, including what only its log holds: the restored copy may need as
+    /// much. `None` if unknown.
     fn database_bytes(&self) -> Option<u64> {
         self.size_hint_bytes()
     }
 
-    /// Whether it can be dumped as an image.
+    /// True if it can be dumped as an image.
     fn has_image(&self) -> bool {
         false
     }
 
-    /// Writes the whole database into `sink` and says what it held. Blocks; `request.stop` ends it early.
+    /// Writes the whole database into `sink` and returns its evidence. Blocks; `request.stop` ends it early.
     ///
     /// # Errors
-    /// Where anything could not be read or written. What the sink got until then is worthless.
+    /// If anything could not be read or written. The sink's content is then worthless.
     fn dump(&self, request: &DumpRequest<'_>, sink: &mut dyn Sink) -> Result<Dumped, SourceError>;
 }
 
-/// How to dump.
+/// The parameters of a dump.
 pub struct DumpRequest<'a> {
-    /// What the dump's first lines say.
+    /// Data for the dump's first lines.
     pub header: &'a Header,
     /// Tables whose rows are left out.
     pub skip_data: &'a [String],
-    /// In which form.
+    /// Form of the dump.
     pub form: DumpForm,
-    /// How far to look at the source a second time, for the drill.
+    /// Extent of the second, independent reading of the source, for the proof.
     pub look: Look,
-    /// Where to count rows.
+    /// Counter of the rows.
     pub progress: &'a Progress,
-    /// Asks the dump to end.
+    /// Cancels the dump.
     pub stop: &'a CancellationToken,
 }
 
-/// In which form a database is dumped.
+/// Form in which a database is dumped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DumpForm {
-    /// SQL text that carries everything, or [`SourceError::NotAsSql`].
+    /// SQL text that represents everything, or [`SourceError::NotAsSql`].
     WholeSql,
-    /// SQL text; what it cannot carry becomes an exception.
+    /// SQL text; what it cannot represent becomes an exception.
     Sql,
     /// The pages of a SQLite file.
     Image,
 }
 
-/// How far a source is looked at a second time, in the snapshot that is dumped.
+/// Extent of the second reading of a source, in the snapshot that is dumped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// Not at all: nothing is held against what would be found.
+    /// No second reading: nothing is compared with its result.
     Nothing,
-    /// What it holds.
+    /// Its content.
     Content,
-    /// What it holds, and whether it is whole.
+    /// Its content and its integrity.
     ContentAndHealth,
 }
 
-/// What a dump was made of.
+/// The result of a dump.
 #[derive(Debug)]
 pub struct Dumped {
-    /// What the source held.
+    /// Evidence of the source's content.
     pub evidence: SourceEvidence,
     /// The best class a restore of this dump can reach.
     pub class: EvidenceClass,
-    /// The D1 Time Travel bookmark, where there is one.
+    /// The D1 Time Travel bookmark, if there is one.
     pub bookmark: Option<String>,
-    /// True where a table's schema could not be read and the table is missing.
+    /// True if a table's schema could not be read and the table is missing.
     pub incomplete: bool,
-    /// What a person should know before restoring.
+    /// Warnings to read before a restore.
     pub warnings: Vec<String>,
-    /// What the dump does not carry, as far as whoever read the source knows.
+    /// Parts that the dump does not contain, as far as the reader of the source knows.
     pub exceptions: Vec<Exception>,
-    /// What an independent look at the source finds, in the same snapshot. `None`: nobody looked.
+    /// The independent second reading of the source, in the same snapshot. `None` if there was none.
     pub witness: Option<Witness>,
 }
 
-/// Why a source could not be dumped.
+/// The reason that a source could not be dumped.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// There is no such database.
+    /// The database does not exist.
     #[error("{what} does not exist\nhint: correct its path in patina.toml, or `patina remove` it")]
     NotFound {
         /// The database.
         what: String,
     },
-    /// What is there is not a database.
+    /// The file is not a database.
     #[error("{what} is not a SQLite database: {why}\nhint: {hint}")]
     NotADatabase {
         /// The file.
         what: String,
-        /// What was found.
+        /// The finding.
         why: String,
-        /// The way out.
+        /// Hint how to correct it.
         hint: &'static str,
     },
-    /// Another process holds it.
+    /// Another process has locked it.
     #[error(
         "{what} is locked by another process; waited {waited_ms} ms\nhint: find the process with `fuser`, or use \
          journal_mode=WAL, in which readers and writers do not wait for each other"
@@ -143,7 +143,7 @@ pub enum SourceError {
     Locked {
         /// The database.
         what: String,
-        /// How long was waited.
+        /// Waiting time in milliseconds.
         waited_ms: u64,
     },
     /// Its content contradicts itself.
@@ -154,10 +154,10 @@ pub enum SourceError {
     Damaged {
         /// The database.
         what: String,
-        /// What was found.
+        /// The finding.
         why: String,
     },
-    /// SQL text cannot carry everything that it holds.
+    /// SQL text cannot represent everything that it contains.
     #[error(
         "SQL text cannot carry all of {what}: {why}\nhint: set `method = \"image\"` or `\"auto\"` for this database; a copy \
          is then the file's pages"
@@ -165,7 +165,7 @@ pub enum SourceError {
     NotAsSql {
         /// The database.
         what: String,
-        /// What SQL text cannot carry.
+        /// Content that SQL text cannot represent.
         why: String,
     },
     /// It changed in a way that a read transaction does not cover.
@@ -176,14 +176,14 @@ pub enum SourceError {
         /// `was replaced`, `was deleted`.
         how: &'static str,
     },
-    /// A log of it may lie where it cannot be seen.
+    /// A log of it may be in a place that cannot be seen.
     #[error("{what} cannot be read safely: {why}\nhint: {hint}")]
     UnknownLog {
         /// The database.
         what: String,
-        /// What was found.
+        /// The finding.
         why: String,
-        /// What to configure, mount or move.
+        /// Hint what to configure, mount or move.
         hint: String,
     },
     /// It could not be read for another reason.
@@ -191,21 +191,21 @@ pub enum SourceError {
     Unavailable {
         /// The database.
         what: String,
-        /// The cause, perhaps with a hint.
+        /// The cause, possibly with a hint.
         why: String,
-        /// Whether a second try may help.
+        /// True if a retry may help.
         retryable: bool,
     },
     /// The dump could not be written.
     #[error("the spool cannot be written: {0}")]
     Sink(#[from] io::Error),
-    /// It was asked to end.
+    /// The dump was cancelled.
     #[error("the export was stopped")]
     Stopped,
 }
 
 impl SourceError {
-    /// What keeps SQL text from being a whole copy, where that is what failed: an image may carry it.
+    /// Returns the reason that SQL text is not a complete copy, if that is what failed: an image may be complete.
     pub fn not_as_sql(&self) -> Option<String> {
         match self {
             Self::NotAsSql { why, .. } => Some(why.clone()),
@@ -214,7 +214,7 @@ impl SourceError {
         }
     }
 
-    /// Whether a second try may succeed.
+    /// True if a retry may succeed.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Locked { .. } | Self::Changed { .. } => true,

@@ -1,6 +1,6 @@
-//! Reads the module and its arguments out of a `CREATE VIRTUAL TABLE` text.
+//! Parses the module and its arguments from a `CREATE VIRTUAL TABLE` text.
 
-/// What stands behind `USING`.
+/// The module and arguments after `USING`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Module {
     /// Its name, lower case.
@@ -9,19 +9,19 @@ pub(super) struct Module {
     pub(super) arguments: Vec<String>,
 }
 
-/// How a full-text table keeps its text.
+/// Place of a full-text table's text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FullText {
-    /// In itself.
+    /// The table itself.
     Own,
-    /// In another table, over which it is an index.
+    /// Another table, over which it is an index.
     External,
-    /// Nowhere: the text cannot be read back.
+    /// None: the text cannot be read back.
     Contentless,
 }
 
 impl Module {
-    /// The module of a virtual table; `None` where the text has another form.
+    /// Returns the module of a virtual table; `None` if the text has another form.
     pub(super) fn of(sql: &str) -> Option<Self> {
         let mut tokens = Tokens(sql);
         loop {
@@ -40,13 +40,13 @@ impl Module {
         })
     }
 
-    /// Whether it is one of SQLite's full-text modules.
+    /// True for SQLite's full-text modules.
     pub(super) fn is_full_text(&self) -> bool {
         ["fts3", "fts4", "fts5"].contains(&self.name.as_str())
     }
 
-    /// The value of the option `key` as the module reads it, without its quotes: FTS3 has no options, FTS4 takes the last
-    /// of several, and FTS5 takes any beginning of a name.
+    /// Returns the value of the option `key` as the module reads it, without its quotes: FTS3 has no options, FTS4
+    /// takes the last of several, and FTS5 accepts any beginning of a name.
     pub(super) fn option(&self, key: &str) -> Option<String> {
         let is_wanted = |name: &str| match self.name.as_str() {
             "fts3" => false,
@@ -59,7 +59,7 @@ impl Module {
         })
     }
 
-    /// How a full-text table keeps its text, by its `content` argument.
+    /// Returns the place of a full-text table's text, by its `content` argument.
     pub(super) fn full_text(&self) -> FullText {
         match self.option("content").as_deref() {
             None => FullText::Own,
@@ -69,7 +69,7 @@ impl Module {
     }
 }
 
-/// The options of FTS5, in the order in which it looks for one that begins as the given word does.
+/// The options of FTS5, in the order in which it searches for one that begins with the given word.
 const FTS5_OPTIONS: [&str; 10] = [
     "prefix",
     "tokenize",
@@ -83,7 +83,7 @@ const FTS5_OPTIONS: [&str; 10] = [
     "tokendata",
 ];
 
-/// The option that FTS5 takes `name` for.
+/// Returns the option that FTS5 takes `name` for.
 fn fts5_option(name: &str) -> Option<&'static str> {
     let is_begun = |option: &&str| {
         let start = option.get(..name.len());
@@ -92,7 +92,7 @@ fn fts5_option(name: &str) -> Option<&'static str> {
     FTS5_OPTIONS.into_iter().find(is_begun)
 }
 
-/// Whether a `CREATE TABLE` text has an AUTOINCREMENT key. No name can be that word without quotes.
+/// True if a `CREATE TABLE` text has an AUTOINCREMENT key. No name can be that word without quotes.
 pub(super) fn counts_up(sql: &str) -> bool {
     Tokens(sql).any(|token| token.eq_ignore_ascii_case("autoincrement"))
 }
@@ -119,7 +119,7 @@ fn split_arguments(inner: &str) -> Vec<String> {
     arguments
 }
 
-/// A name or value without its quotes.
+/// Removes the quotes of a name or value.
 fn unquoted(text: &str) -> String {
     for (open, close) in [('\'', '\''), ('"', '"'), ('`', '`'), ('[', ']')] {
         if let Some(inner) = text.strip_prefix(open).and_then(|t| t.strip_suffix(close)) {
@@ -129,7 +129,7 @@ fn unquoted(text: &str) -> String {
     text.to_owned()
 }
 
-/// Words and quoted names, comments left out.
+/// Iterator over words, quoted names and other characters, without comments.
 struct Tokens<'a>(&'a str);
 
 impl<'a> Iterator for Tokens<'a> {

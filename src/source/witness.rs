@@ -1,6 +1,6 @@
-//! Looks at a source a second time, on a thread of its own, while the dump is written and drilled.
+//! Reads a source a second time, on a separate thread, while the dump is written and proven.
 //!
-//! Invariant: what is found is of the snapshot that the dump was read from, or it is an error.
+//! Invariant: the result is about the snapshot that the dump was read from, or it is an error.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -12,36 +12,36 @@ use tokio_util::sync::CancellationToken;
 use super::SourceError;
 use crate::crosscheck::{CloudInventory, Findings, Inventory, PageDigest};
 
-/// How long to wait between two looks at the request to stop.
+/// Time between two checks for cancellation.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// What was found.
+/// The result of the second reading.
 #[derive(Debug, Default)]
 pub struct Testimony {
-    /// What the source holds; why it cannot be said. An image needs none.
+    /// Content of the source, or the reason that it cannot be determined. An image needs none.
     pub inventory: Option<Result<Inventory, String>>,
-    /// What a D1 database holds, in place of the inventory.
+    /// Content of a D1 database, in place of the inventory.
     pub cloud: Option<Box<CloudInventory>>,
-    /// The source's pages, where the dump is an image.
+    /// Digest of the source's pages, if the dump is an image.
     pub pages: Option<PageDigest>,
-    /// Whether the source is whole. `None`: it was not asked.
+    /// Integrity of the source. `None` if it was not checked.
     pub findings: Option<Findings>,
 }
 
-/// A look that may still be going on. Dropped, it is ended.
+/// A second reading that may still be in progress. Dropping it cancels the reading.
 #[derive(Debug)]
 pub struct Witness {
-    /// Nobody waits for the lock: a witness is heard once, by its owner.
+    /// The lock is never contended: the result is received once, by the owner.
     answer: Mutex<Receiver<Result<Testimony, SourceError>>>,
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Witness {
-    /// Begins to look.
+    /// Starts the second reading.
     ///
     /// # Errors
-    /// Where no thread can be made.
+    /// If no thread can be created.
     pub(super) fn begin(
         stop: CancellationToken,
         look: impl FnOnce() -> Result<Testimony, SourceError> + Send + 'static,
@@ -50,7 +50,7 @@ impl Witness {
         let thread = std::thread::Builder::new()
             .name("witness".to_owned())
             .spawn(move || {
-                // Nobody listens where the backup ended before.
+                // The receiver is gone if the backup ended before.
                 let _ = sender.send(look());
             })?;
         Ok(Self {
@@ -60,10 +60,10 @@ impl Witness {
         })
     }
 
-    /// A testimony that was given before.
+    /// Creates a witness whose testimony is known already.
     pub(super) fn with(testimony: Testimony) -> Self {
         let (sender, answer) = sync_channel(1);
-        // There is room for one.
+        // The channel has room for one message.
         let _ = sender.send(Ok(testimony));
         Self {
             answer: Mutex::new(answer),
@@ -72,15 +72,15 @@ impl Witness {
         }
     }
 
-    /// Whether the testimony is there, so that nobody need do anything meanwhile.
+    /// True if the testimony was known from the start, so that no work goes on meanwhile.
     pub fn is_given(&self) -> bool {
         self.thread.is_none()
     }
 
-    /// Waits for what was found.
+    /// Waits for the result.
     ///
     /// # Errors
-    /// Where the source could not be looked at, did not stay as it was, or `stop` was cancelled.
+    /// If the source could not be read or changed, or `stop` was cancelled.
     pub fn hear(self, stop: &CancellationToken) -> Result<Testimony, SourceError> {
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -106,7 +106,7 @@ impl Drop for Witness {
     fn drop(&mut self) {
         self.stop.cancel();
         if let Some(thread) = self.thread.take() {
-            // What it found or how it ended is nobody's concern any more.
+            // Result and panic of the thread no longer matter.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! The arguments of what others may do: `key`, `audit`, `hook`.
+//! Defines the arguments of `key`, `audit` and `hook`, which control and record what others may do.
 
 use std::path::PathBuf;
 
@@ -9,19 +9,19 @@ use crate::types::DatabaseName;
 /// `patina key …`.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum KeyCommand {
-    /// Print a new key once, and the lines for patina.toml, which keeps its digest alone
+    /// Print a new key once, and the lines for patina.toml, which stores only its digest
     New(KeyArgs),
-    /// Show each key of patina.toml: what it may do, how old it is, and when it was used last
+    /// Show each key of patina.toml: its scopes, its age and its last use
     List,
 }
 
 /// `patina key new`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct KeyArgs {
-    /// How logs and the audit call it; by default something random
+    /// Id of the key in logs and the audit; random by default
     #[arg(value_name = "ID", value_parser = super::key_id)]
     pub(in crate::cli) id: Option<String>,
-    /// What it may do; may be repeated
+    /// Scope of the key; may be repeated
     #[arg(
         long,
         value_name = "SCOPE",
@@ -29,12 +29,12 @@ pub(in crate::cli) struct KeyArgs {
         default_value = "read"
     )]
     pub(in crate::cli) scope: Vec<ScopeArg>,
-    /// When it ends: a day, `2027-01-31`, or a time ahead, `90d`
+    /// Expiry of the key: a day, `2027-01-31`, or a time ahead, `90d`
     #[arg(long, value_name = "WHEN")]
     pub(in crate::cli) expires: Option<String>,
 }
 
-/// What a key may do.
+/// A scope of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum ScopeArg {
     /// See status, lists and guides
@@ -50,25 +50,25 @@ pub(in crate::cli) enum ScopeArg {
 /// `patina audit …`.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum AuditCommand {
-    /// Show who was given what, and who was refused, the last first
+    /// Show granted and refused requests, the last first
     List {
-        /// At most so many rows
+        /// Maximum number of rows
         #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
         limit: usize,
-        /// Only what was refused
+        /// Only refused requests
         #[arg(long)]
         refused: bool,
     },
-    /// Compute the chain of hashes anew and find a row that was changed, taken out or put in
+    /// Recompute the hash chain and find a row that was changed, removed or inserted
     Verify,
 }
 
 /// `patina hook …`.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum HookCommand {
-    /// List what is attached where
+    /// List the hooks and their scripts
     List,
-    /// Call one hook and show what it returns, logs, and how long it takes
+    /// Call one hook and show its return value, its log and its duration
     Run(HookRunArgs),
     /// Run every `test_…` function of `scripts/tests/*.rhai`
     Test {
@@ -78,7 +78,7 @@ pub(in crate::cli) enum HookCommand {
     },
     /// Write a commented script to `scripts/NAME.rhai`
     New {
-        /// How to call it
+        /// Name of the script
         name: String,
     },
 }
@@ -86,24 +86,24 @@ pub(in crate::cli) enum HookCommand {
 /// `patina hook run`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct HookRunArgs {
-    /// Which hook, such as `check_size`
+    /// The hook, such as `check_size`
     pub(in crate::cli) hook: String,
-    /// The event: the first argument as JSON, or a list of all arguments; samples where absent
+    /// File with the event: the first argument as JSON, or a list of all arguments; samples by default
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) event: Option<PathBuf>,
-    /// The size that `check_size` is asked about
+    /// The present size for `check_size`
     #[arg(long, value_name = "SIZE", value_parser = crate::cli::hook::size)]
     pub(in crate::cli) current: Option<i64>,
-    /// The sizes before it, the newest first
+    /// The earlier sizes, the newest first
     #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = crate::cli::hook::size)]
     pub(in crate::cli) history: Vec<i64>,
-    /// As for this database
+    /// Call the hook of this database
     #[arg(long, value_name = "DB")]
     pub(in crate::cli) database: Option<DatabaseName>,
-    /// Of this script, by its name or path
+    /// Call the hook of this script, given by name or path
     #[arg(long, value_name = "SCRIPT")]
     pub(in crate::cli) script: Option<PathBuf>,
-    /// Really send requests and start programs; else they are only shown
+    /// Really send requests and start programs; otherwise they are only shown
     #[arg(long)]
     pub(in crate::cli) live: bool,
 }

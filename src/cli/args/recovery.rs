@@ -1,4 +1,5 @@
-//! The arguments of what brings data back: `restore`, `query`, `diff`, and of its rehearsal, `drill`.
+//! Defines the arguments of the commands that recover data, `restore`, `query`, `diff`, and of their rehearsal,
+//! `drill`.
 
 use std::path::PathBuf;
 
@@ -11,37 +12,37 @@ use crate::types::DatabaseName;
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("what").required(true).args(["copy", "file", "all"])))]
 pub(in crate::cli) struct RestoreArgs {
-    /// Which copy
+    /// The copy
     #[arg(value_name = "DB[@WHEN]")]
     pub(in crate::cli) copy: Option<Address>,
-    /// A dump that somebody fetched: plain, `.gz` or `.zst`
+    /// A dump file: plain, `.gz` or `.zst`
     #[arg(long, value_name = "DUMP.sql")]
     pub(in crate::cli) file: Option<PathBuf>,
-    /// The manifest of that dump, to hold the restored database against
+    /// The manifest of that dump, to compare the restored database with
     #[arg(long, value_name = "FILE.json", requires = "file")]
     pub(in crate::cli) manifest: Option<PathBuf>,
     /// The newest copy of every database, by priority, each as NAME.db in the folder `--to`
     #[arg(long, conflicts_with = "tables")]
     pub(in crate::cli) all: bool,
-    /// Where to: a file, `d1:NAME` or `d1:UUID`
+    /// Target: a file, `d1:NAME` or `d1:UUID`
     #[arg(long, value_name = "TARGET")]
     pub(in crate::cli) to: PathBuf,
     /// Only these tables, with their indexes and triggers
     #[arg(long = "table", value_name = "T", num_args = 1..)]
     pub(in crate::cli) tables: Vec<String>,
-    /// Read the copy from this storage alone
+    /// Read the copy only from this storage
     #[arg(long, value_name = "NAME", conflicts_with = "file")]
     pub(in crate::cli) storage: Option<String>,
-    /// Replace what is there, after a safety copy
+    /// Replace an existing database, after a safety copy
     #[arg(long)]
     pub(in crate::cli) replace: bool,
-    /// Where the safety copy of a D1 database goes; by default into the state directory
+    /// Folder for the safety copy of a D1 database; by default in the state directory
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) safety_copy: Option<PathBuf>,
-    /// Do not ask before a D1 database is replaced
+    /// Do not ask for confirmation before a D1 database is replaced
     #[arg(long)]
     pub(in crate::cli) yes: bool,
-    /// Change nothing: say what would be done
+    /// Change nothing: show what would be done
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
 }
@@ -49,27 +50,27 @@ pub(in crate::cli) struct RestoreArgs {
 /// `patina query`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct QueryArgs {
-    /// Which copy
+    /// The copy
     #[arg(value_name = "DB[@WHEN]")]
     pub(in crate::cli) copy: Address,
-    /// One statement that reads
+    /// One statement that only reads
     #[arg(value_name = "SQL")]
     pub(in crate::cli) sql: String,
-    /// How to show the rows
+    /// Format of the rows
     #[arg(long = "as", value_name = "FORM", default_value = "table")]
     pub(in crate::cli) form: Form,
-    /// So many rows at most; 0: all
+    /// Maximum number of rows; 0 for all
     #[arg(long, short = 'n', value_name = "N", default_value_t = 1_000)]
     pub(in crate::cli) limit: u64,
-    /// How long the statement may run
+    /// Time limit of the statement
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub(in crate::cli) timeout: std::time::Duration,
-    /// Read the copy from this storage alone
+    /// Read the copy only from this storage
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) storage: Option<String>,
 }
 
-/// How rows are shown.
+/// Format of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Form {
     /// Columns for people
@@ -92,10 +93,10 @@ pub(in crate::cli) struct DiffArgs {
     /// Only these tables
     #[arg(long = "table", value_name = "T", num_args = 1..)]
     pub(in crate::cli) tables: Vec<String>,
-    /// Name so many keys of each kind of change
+    /// Number of keys shown for each kind of change
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(in crate::cli) samples: usize,
-    /// Read the copies from this storage alone
+    /// Read the copies only from this storage
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) storage: Option<String>,
 }
@@ -106,10 +107,10 @@ pub(in crate::cli) struct DrillArgs {
     /// Only these databases
     #[arg(value_name = "DB")]
     pub(in crate::cli) databases: Vec<DatabaseName>,
-    /// Know nothing but the configuration: find the copies by the manifests in the storages
+    /// Use only the configuration: find the copies by the manifests in the storages
     #[arg(long)]
     pub(in crate::cli) cold: bool,
-    /// Read from this storage alone
+    /// Read only from this storage
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) storage: Option<String>,
 }

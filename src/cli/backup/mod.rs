@@ -1,4 +1,4 @@
-//! `patina backup`: takes the copies of a night now.
+//! `patina backup`: backs up databases now.
 
 mod report;
 
@@ -26,7 +26,7 @@ use crate::progress::Board;
 use crate::types::Trigger;
 use crate::wiring::Wiring;
 
-/// What was done, before it is shown.
+/// Result of a backup, before it is shown.
 pub(super) struct Night {
     pub(super) recovery: Recovery,
     pub(super) report: Report,
@@ -54,12 +54,12 @@ pub(super) async fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<
     Ok(shown(context.json, &night).print(context))
 }
 
-/// What `patina backup` shows at its end, and how it ends.
+/// Returns the output and the exit code of `patina backup`.
 pub(super) fn shown(json: bool, night: &Night) -> Shown {
     report::shown(json, night)
 }
 
-/// Locks the state, brings it in order, and runs the job; a signal ends it early.
+/// Locks the state, recovers it, and runs the job; a signal ends it early.
 pub(super) async fn take(
     context: &Context,
     config: Config,
@@ -74,7 +74,7 @@ pub(super) async fn take(
     tokio::select! {
         night = work(context, &wiring, &state, request, &stop) => night,
         () = overdue => {
-            // The lock is ours, so every running job is.
+            // This process holds the lock, so every running job is its own.
             wiring.catalog.interrupt_running(wiring.clock.now())?;
             Err(Refusal::failed("the backup did not end in time after a signal and was given up").into())
         }
@@ -111,7 +111,7 @@ async fn work(
     Ok(Night { recovery, ..made })
 }
 
-/// Runs the job in a state that is in order; `watch` is given its counters.
+/// Runs the job in a recovered state; `watch` receives its counters.
 pub(super) async fn make(
     wiring: &Wiring,
     state: &StateDir,

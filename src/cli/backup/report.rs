@@ -1,4 +1,4 @@
-//! Shows what a backup did: a table or one JSON document on stdout, trouble on stderr.
+//! Shows the result of a backup: a table or one JSON document on stdout, problems on stderr.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::types::{
     ByteCount, DatabaseName, EvidenceClass, Manifest, counted, either, grouped, share,
 };
 
-/// Of more databases than this only those are listed that a person should look at.
+/// Number of databases above which only those that need attention are listed.
 const MOST_LISTED: usize = 100;
 
-/// How a job's end looks to the shell.
+/// Returns the exit code for a job.
 fn exit(report: &Report) -> Exit {
     let outcomes = report.databases.iter().map(|database| &database.outcome);
     let stored = outcomes
@@ -39,13 +39,13 @@ fn exit(report: &Report) -> Exit {
     }
 }
 
-/// Whether a source is damaged: its copy is stored, and is no backup.
+/// True if a source is damaged: its copy is stored, but does not count as a backup.
 fn is_suspect(report: &Report) -> bool {
     let mut manifests = report.databases.iter().filter_map(manifest);
     manifests.any(|manifest| manifest.class == EvidenceClass::S)
 }
 
-/// What is shown of it all, and how the command ends.
+/// Returns the output and the exit code.
 pub(super) fn shown(json: bool, night: &Night) -> Shown {
     let (report, exit) = (&night.report, exit(&night.report));
     let mut shown = match json {
@@ -107,8 +107,8 @@ fn recovered(recovery: &Recovery) -> String {
     )
 }
 
-/// The table with an empty line after it. Of a night of very many databases it has only those that a person should look
-/// at, and may be empty.
+/// Returns the table with an empty line after it. If there are very many databases it contains only those that need
+/// attention, and may be empty.
 fn listed(report: &Report) -> String {
     let is_listed: fn(&&DatabaseReport) -> bool = match report.databases.len() <= MOST_LISTED {
         true => |_| true,
@@ -164,7 +164,7 @@ fn seconds(duration_ms: u64) -> String {
     format!("{:.1}s", Duration::from_millis(duration_ms).as_secs_f64())
 }
 
-/// What the letters mean, and how many there are of what.
+/// Returns the explanation of the classes, and totals.
 fn summary(report: &Report) -> String {
     let manifests = || report.databases.iter().filter_map(|entry| manifest(entry));
     let mut text = String::new();
@@ -205,7 +205,7 @@ fn manifest(entry: &DatabaseReport) -> Option<&Manifest> {
     }
 }
 
-/// What a copy has that the one before did not, and what there is of it every night, in short.
+/// Describes what is new in a copy compared with the one before, and in short what is the same every night.
 fn changed(name: &DatabaseName, manifest: &Manifest, changes: &Changes) -> Vec<String> {
     let mut lines = Vec::new();
     if manifest.class == EvidenceClass::S {
@@ -232,10 +232,10 @@ fn changed(name: &DatabaseName, manifest: &Manifest, changes: &Changes) -> Vec<S
     lines
 }
 
-/// One text per trouble; a hint that several share is given once, at the first.
+/// Returns one text per problem; a hint that several share is given once, at the first.
 fn troubles(report: &Report) -> Vec<String> {
     let warnings = report.warnings.iter();
-    // What is as every night needs nobody; of very many databases it would hide what does.
+    // Notes about what is the same every night need no attention; with very many databases they would hide what does.
     let is_long = report.databases.len() > MOST_LISTED;
     let mut lines: Vec<String> = warnings.map(|text| format!("warning: {text}")).collect();
     for entry in &report.databases {

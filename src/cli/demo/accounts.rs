@@ -1,4 +1,4 @@
-//! Fills the databases about people: groveauth and scout-db.
+//! Fills the demo databases about people: groveauth and scout-db.
 
 use rusqlite::{Connection, params};
 
@@ -44,7 +44,7 @@ END;
 PRAGMA user_version = 7;
 ";
 
-/// Users, their sessions, and what they let other programs do.
+/// Creates users, their sessions, and their grants to other programs.
 pub(super) fn auth(db: &Connection, dice: &mut Dice) -> rusqlite::Result<()> {
     db.execute_batch(AUTH)?;
     let clients = ["scout", "lattice", "forage"];
@@ -123,7 +123,7 @@ CREATE VIEW balance AS SELECT user_id, credits FROM accounts ORDER BY credits DE
 PRAGMA user_version = 12;
 ";
 
-/// Accounts, what they searched, and the credits it cost.
+/// Creates accounts, their searches, and the credits spent on them.
 pub(super) fn scout(db: &Connection, dice: &mut Dice) -> rusqlite::Result<()> {
     db.execute_batch(SCOUT)?;
     for account in 1..=60 {

@@ -1,4 +1,4 @@
-//! Fills the databases about what people write: grove-engine-db and autumnsgrove-posts.
+//! Fills the demo databases with content written by people: grove-engine-db and autumnsgrove-posts.
 
 use rusqlite::{Connection, params};
 
@@ -35,7 +35,7 @@ CREATE VIEW tenant_sizes AS
 PRAGMA user_version = 31;
 ";
 
-/// Tenants, their pages, pictures and settings.
+/// Creates tenants, their pages, pictures and settings.
 pub(super) fn engine(db: &Connection, dice: &mut Dice) -> rusqlite::Result<()> {
     db.execute_batch(ENGINE)?;
     for number in 0..24 {
@@ -105,7 +105,7 @@ CREATE VIEW published AS SELECT slug, title, published_at FROM posts WHERE publi
 PRAGMA user_version = 4;
 ";
 
-/// Blog posts in Markdown, their tags, and an index over their words.
+/// Creates blog posts in Markdown, their tags, and an index over their words.
 pub(super) fn posts(db: &Connection, dice: &mut Dice) -> rusqlite::Result<()> {
     db.execute_batch(POSTS)?;
     let tags = ["code", "garden", "café ☕", "日本語", "notes", "recipes"];

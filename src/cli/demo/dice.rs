@@ -1,6 +1,6 @@
-//! Deals the demo's data. Invariant: the same seed deals the same.
+//! Generates the demo's random data. Invariant: the same seed gives the same data.
 
-/// A small generator (SplitMix64, Steele et al. 2014): good enough to look alive.
+/// A small generator (SplitMix64, Steele et al. 2014): good enough for plausible data.
 pub(super) struct Dice(u64);
 
 const WORDS: [&str; 40] = [
@@ -26,38 +26,38 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// A number from 0 to `bound` − 1.
+    /// Returns a number from 0 to `bound` − 1.
     pub(super) fn below(&mut self, bound: u64) -> i64 {
         i64::try_from(self.next() % bound.max(1)).unwrap_or(0)
     }
 
-    /// True about once in `times`.
+    /// Returns true about once in `times`.
     pub(super) fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
 
-    /// A fraction from 0 up to 1.
+    /// Returns a fraction from 0 up to 1.
     pub(super) fn fraction(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// One of several.
+    /// Returns one of several values.
     pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         let at = self.next() % from.len().max(1) as u64;
         from[usize::try_from(at).unwrap_or(0)]
     }
 
-    /// An everyday word.
+    /// Returns an everyday word.
     pub(super) fn word(&mut self) -> &'static str {
         self.pick(&WORDS)
     }
 
-    /// A picture.
+    /// Returns an emoji.
     pub(super) fn emoji(&mut self) -> &'static str {
         self.pick(&EMOJI)
     }
 
-    /// Words with a full stop, now and then with a picture or an apostrophe.
+    /// Returns words with a full stop, now and then with an emoji or an apostrophe.
     pub(super) fn sentence(&mut self, words: usize) -> String {
         let mut text: Vec<String> = (0..words).map(|_| self.word().to_owned()).collect();
         if self.one_in(5) {
@@ -72,7 +72,7 @@ impl Dice {
         first.into_iter().chain(letters).chain(['.']).collect()
     }
 
-    /// So many hexadecimal digits.
+    /// Returns this number of hexadecimal digits.
     pub(super) fn hex(&mut self, digits: usize) -> String {
         let mut text = String::with_capacity(digits + 16);
         while text.len() < digits {
@@ -82,7 +82,7 @@ impl Dice {
         text
     }
 
-    /// So many bytes.
+    /// Returns this number of bytes.
     pub(super) fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(length + 8);
         while bytes.len() < length {
@@ -92,7 +92,7 @@ impl Dice {
         bytes
     }
 
-    /// A second of the year before the demo's day, 2026-11-22, as Unix time.
+    /// Returns a second of the year before the demo's day, 2026-11-22, as Unix time.
     pub(super) fn moment(&mut self) -> i64 {
         const DEMO_DAY: i64 = 1_795_305_600;
         DEMO_DAY - self.below(365 * 86_400)

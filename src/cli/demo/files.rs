@@ -1,4 +1,4 @@
-//! Makes the demo's files. Invariant: a database is there as a whole or not at all, and one that is there stays.
+//! Creates the demo's files. Invariant: a database is complete or does not exist, and an existing one is kept.
 
 use std::fs;
 use std::path::Path;
@@ -11,16 +11,16 @@ use crate::engine::restore::Workshop;
 
 use super::{accounts, content, work};
 
-/// Fills an empty database.
+/// A function that fills an empty database.
 pub(super) type Fill = fn(&Connection, &mut Dice) -> rusqlite::Result<()>;
 
-/// What became of one database.
+/// Result for one database.
 pub(super) struct Made {
-    /// False where it was there already.
+    /// False if it existed already.
     pub(super) is_new: bool,
 }
 
-/// The databases by name, and what fills each.
+/// The databases by name, each with the function that fills it.
 const DATABASES: [(&str, Fill); 6] = [
     ("groveauth", accounts::auth),
     ("scout-db", accounts::scout),
@@ -30,7 +30,7 @@ const DATABASES: [(&str, Fill); 6] = [
     ("grove-domain-jobs", work::domain_jobs),
 ];
 
-/// Makes those that are missing in `folder`.
+/// Creates the missing ones in `folder`.
 pub(super) fn make_all(folder: &Path) -> anyhow::Result<Vec<Made>> {
     let numbered = DATABASES.iter().zip(1..);
     let made = numbered.map(|((name, fill), seed)| {

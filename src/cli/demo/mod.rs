@@ -1,4 +1,4 @@
-//! `patina demo`: six small databases like Grove's, one night's copies of them, and the dashboard that shows them.
+//! `patina demo`: creates six small databases like Grove's, backs them up, and serves the dashboard that shows them.
 
 mod accounts;
 mod content;
@@ -59,16 +59,16 @@ pub(super) async fn run(context: &Context, folder: &Path, once: bool) -> anyhow:
     Ok(exit)
 }
 
-/// Whether a person sees what is printed and can end what goes on.
+/// True if a person sees the output and can stop the process.
 fn is_watched() -> bool {
     std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 
-/// Works as `patina run` does until Ctrl-C, for the dashboard's sake.
+/// Works like `patina run` until Ctrl-C, to serve the dashboard.
 async fn serve(context: &Context) -> anyhow::Result<Exit> {
     let config = context.load()?.config;
     let listens = |address: SocketAddr| {
-        // Where nobody reads it, the dashboard is served all the same.
+        // If the line cannot be printed, the dashboard is served nonetheless.
         let _ = context.print(format_args!(
             "\nThe dashboard is at http://{address}/ until Ctrl-C. Open it in a browser."
         ));
@@ -77,7 +77,7 @@ async fn serve(context: &Context) -> anyhow::Result<Exit> {
     Ok(super::daemon::exit(ending))
 }
 
-/// Writes the configuration, unless it is there; one of somebody else is left alone.
+/// Writes the configuration if it does not exist; one that the demo did not write is an error, and is kept.
 fn write_config(path: &Path) -> anyhow::Result<()> {
     match read_text(path) {
         Ok(text) if text.contains("patina demo") => Ok(()),
@@ -106,7 +106,7 @@ fn introduce(context: &Context, folder: &Path, made: &[Made]) -> std::io::Result
     context.print("Each is now exported, restored into a scratch database, compared row by row, and stored:\n")
 }
 
-/// What to try, as commands that work where this one did.
+/// Returns suggestions for next steps, as commands that work from the same folder.
 fn next_steps(config: &Path) -> String {
     let patina = format!("{} --config {}", invocation(), quoted(config));
     format!(
@@ -125,12 +125,12 @@ Try next:
     )
 }
 
-/// How this process was started, for a person to type again.
+/// Returns the command that started this process, to be typed again.
 fn invocation() -> String {
     let program = std::env::args_os()
         .next()
         .map_or("patina".into(), PathBuf::from);
-    // Cargo tells the programs it runs where it lies.
+    // Cargo sets this variable for the programs it runs.
     if std::env::var_os("CARGO").is_none() {
         return quoted(&program);
     }
@@ -141,7 +141,7 @@ fn invocation() -> String {
     format!("cargo run {profile}--locked --quiet --")
 }
 
-/// A path as a POSIX shell reads it back.
+/// Quotes a path for a POSIX shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./+=:@%,".contains(c);

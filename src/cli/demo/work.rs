@@ -1,4 +1,4 @@
-//! Fills the databases about work done: autumnsgrove-git-stats and grove-domain-jobs.
+//! Fills the demo databases about work: autumnsgrove-git-stats and grove-domain-jobs.
 
 use rusqlite::{Connection, params};
 
@@ -29,7 +29,7 @@ CREATE VIEW daily AS
 PRAGMA user_version = 2;
 ";
 
-/// Repositories, their commits and languages.
+/// Creates repositories, their commits and languages.
 pub(super) fn git_stats(db: &Connection, dice: &mut Dice) -> rusqlite::Result<()> {
     db.execute_batch(GIT_STATS)?;
     for id in 1..=12 {
@@ -93,7 +93,7 @@ CREATE VIEW available AS
 PRAGMA user_version = 9;
 ";
 
-/// Searches for domains, what they found, and where they stand.
+/// Creates searches for domains, their results and their checkpoints.
 pub(super) fn domain_jobs(db: &Connection, dice: &mut Dice) -> rusqlite::Result<()> {
     db.execute_batch(DOMAIN_JOBS)?;
     for _ in 0..45 {

@@ -1,4 +1,4 @@
-//! Makes the arguments of a call that is tried out.
+//! Builds the arguments of a trial call.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::cli::exit::Refusal;
 use crate::config::read_text;
 use crate::hook::{HookName, sample};
 
-/// What the hook is called with: from a file, from sizes, else samples.
+/// Returns the arguments of the hook: from a file, from sizes, else samples.
 pub(super) fn arguments(hook: HookName, args: &HookRunArgs) -> Result<Vec<Value>, Refusal> {
     let mut arguments = samples(hook);
     if hook == HookName::CheckSize {
@@ -71,7 +71,7 @@ fn samples(hook: HookName) -> Vec<Value> {
     }
 }
 
-/// A number of bytes as a person types it: `2MiB`, `10 KB`, `4096`; units count by 1024.
+/// Parses a number of bytes in human notation: `2MiB`, `10 KB`, `4096`; units count by 1024.
 pub(in crate::cli) fn size(text: &str) -> Result<i64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
     let unit = text[digits.len()..].trim().to_ascii_uppercase();

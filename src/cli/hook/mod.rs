@@ -1,4 +1,4 @@
-//! `patina hook`: what is attached, one call to watch, the scripts' own tests, and a new script.
+//! `patina hook`: lists the hooks, calls one, runs the scripts' own tests, and creates a new script.
 
 mod event;
 mod tests;
@@ -20,7 +20,7 @@ use crate::hook::{Attached, Effects, HookName, LogLevel, RhaiHooks, Watched};
 
 const TEMPLATE: &str = include_str!("template.rhai");
 
-/// Runs one of them.
+/// Runs one of the commands.
 pub(super) async fn run(context: &Context, command: &HookCommand) -> anyhow::Result<Exit> {
     match command {
         HookCommand::List => list(context),
@@ -30,7 +30,7 @@ pub(super) async fn run(context: &Context, command: &HookCommand) -> anyhow::Res
     }
 }
 
-/// The configuration and its compiled scripts; warnings are told.
+/// Reads the configuration and compiles its scripts; warnings are shown.
 fn open(context: &Context) -> anyhow::Result<(Config, RhaiHooks)> {
     let loaded = context.load_with_scripts()?;
     for warning in &loaded.warnings {
@@ -110,7 +110,7 @@ async fn watch(context: &Context, args: &HookRunArgs) -> anyhow::Result<Exit> {
     show(context, hook, &watched)
 }
 
-/// The configured script of this path or name.
+/// Returns the configured script with this path or name.
 fn named(config: &Config, name: &Path) -> Result<PathBuf, Refusal> {
     let own = config
         .databases()

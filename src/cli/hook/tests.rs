@@ -1,4 +1,4 @@
-//! `patina hook test`: runs what a scripts' folder says about its own scripts.
+//! `patina hook test`: runs the tests that belong to the scripts.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ pub(super) async fn run(context: &Context, directory: Option<&Path>) -> anyhow::
     })
 }
 
-/// The tests beside the configured scripts and below the configuration's own `scripts`.
+/// Returns the tests beside the configured scripts and below the configuration's own `scripts`.
 fn of_scripts(context: &Context, config: &Config) -> anyhow::Result<Vec<PathBuf>> {
     let beside = context.config.parent().unwrap_or(Path::new(""));
     let mut folders = BTreeSet::from([beside.join("scripts")]);

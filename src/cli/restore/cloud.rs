@@ -21,10 +21,10 @@ use crate::engine::restore::{self, Cloud, Job, Overwrite};
 use crate::source::d1::Client;
 use crate::types::counted;
 
-/// How a target in D1 begins.
+/// Prefix of a target in D1.
 pub(super) const PREFIX: &str = "d1:";
 
-/// Restores `what` into the D1 database that `name` is the name or the id of.
+/// Restores `what` into the D1 database with the name or id `name`.
 pub(super) async fn run(
     context: &Context,
     args: &RestoreArgs,
@@ -117,7 +117,7 @@ async fn find(
     })
 }
 
-/// The id of the configured D1 database of this name.
+/// Returns the id of the configured D1 database of this name.
 fn configured_id(config: &Config, name: &str) -> Option<String> {
     let mut databases = config.databases().iter();
     let database = databases.find(|database| database.name.as_str() == name)?;

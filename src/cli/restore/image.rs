@@ -1,4 +1,4 @@
-//! Knows a fetched image by its first bytes, and finds its commit record by its digest.
+//! Recognizes an image by its first bytes, and finds its manifest by its digest.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -8,13 +8,13 @@ use crate::config::open_regular;
 use crate::dump::decoder;
 use crate::types::{Compression, Hasher, Manifest, Sha256};
 
-/// What every SQLite file begins with, <https://www.sqlite.org/fileformat.html#the_database_header>.
+/// First bytes of every SQLite file, <https://www.sqlite.org/fileformat.html#the_database_header>.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// The commit record of a file that is an image; `None`: the file is something else.
+/// Finds the manifest of a file that is an image; `None` if the file is something else.
 ///
 /// # Errors
-/// Where it is an image that none of `known` is of: there is nothing to prove it with, and nothing to restore.
+/// If it is an image without a manifest in `known`: it cannot be proven, and needs no restore.
 pub(super) fn manifest_of(
     file: &Path,
     compression: Compression,
@@ -41,7 +41,8 @@ pub(super) fn manifest_of(
     .into())
 }
 
-/// The digest of an image's pages. `None`: the file is none, or cannot be read, which is told where it is restored.
+/// Computes the digest of an image's pages. `None` if the file is not an image, or cannot be read, which the restore
+/// reports.
 fn digest_of_image(file: &Path, compression: Compression) -> io::Result<Option<Sha256>> {
     let Ok(input) = open_regular(file) else {
         return Ok(None);

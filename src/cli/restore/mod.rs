@@ -1,4 +1,4 @@
-//! `patina restore`: brings copies back, and says table by table what was proven.
+//! `patina restore`: restores copies, and shows for each table what was proven.
 
 mod cloud;
 mod image;
@@ -26,7 +26,7 @@ use crate::copy::Found;
 use crate::engine::restore::{self, Job, Origin, Overwrite, RestoreError, Restored};
 use crate::types::{DatabaseName, Manifest};
 
-/// No manifest is longer.
+/// Upper bound for a manifest, in bytes.
 const MAX_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Runs `patina restore`.
@@ -45,7 +45,7 @@ pub(super) async fn run(context: &Context, args: &RestoreArgs) -> anyhow::Result
     }
 }
 
-/// What is restored: the text, and the stored copy that it is.
+/// The text to restore, and the stored copy that it belongs to.
 struct What {
     name: String,
     origin: Origin,
@@ -53,7 +53,7 @@ struct What {
 }
 
 impl What {
-    /// The commit record, where the copy is a stored one.
+    /// Manifest of the copy, if it is a stored one.
     fn manifest(&self) -> Option<&Manifest> {
         self.copy.as_ref().map(|(_, copy)| copy.manifest())
     }
@@ -80,7 +80,7 @@ impl What {
         })
     }
 
-    /// A file needs neither configuration nor catalog; what they know of it helps to prove it.
+    /// Describes a file, which needs neither configuration nor catalog; their manifests help to prove it.
     fn file(context: &Context, file: &Path, args: &RestoreArgs) -> anyhow::Result<Self> {
         let known = known(context);
         let compression = compression_of(file);
@@ -101,7 +101,7 @@ impl What {
         })
     }
 
-    /// The error with the way out.
+    /// Converts the error, with a hint.
     fn told(&self, error: RestoreError) -> anyhow::Error {
         match &self.copy {
             Some((stored, copy)) => stored.told(error, copy),
@@ -119,7 +119,7 @@ fn read_manifest(path: &Path) -> anyhow::Result<Manifest> {
     Ok(manifest.map_err(|error| refused(format!("is no manifest: {error}")))?)
 }
 
-/// The commit records that a catalog has, where there is one.
+/// Returns the manifests in the catalog, if there is one.
 fn known(context: &Context) -> Vec<Manifest> {
     let Ok(catalog) = context
         .load()
@@ -193,7 +193,7 @@ async fn into_file(
     restored
 }
 
-/// Restores the newest copy of each database; one that fails is told and the next one starts.
+/// Restores the newest copy of each database; a failure is reported and the next one starts.
 async fn all(
     context: &Context,
     args: &RestoreArgs,
@@ -252,7 +252,7 @@ async fn all(
     })
 }
 
-/// The configured databases in the order of restore, then those that have copies alone.
+/// Returns the configured databases in the order of restore, then those that only have copies.
 fn databases(stored: &Stored) -> anyhow::Result<Vec<DatabaseName>> {
     let configured = stored.config.restore_order().into_iter();
     let mut names: Vec<DatabaseName> = configured.map(|known| known.name.clone()).collect();

@@ -1,4 +1,4 @@
-//! Says what a restore would do, and does none of it.
+//! Shows what a restore would do, without doing it.
 
 use std::path::{Path, PathBuf};
 
@@ -11,13 +11,13 @@ use crate::cli::exit::{Exit, Refusal};
 use crate::engine::restore::{Origin, Overwrite, RestoreError, Target};
 use crate::types::{ByteCount, Exception, Manifest, counted};
 
-/// The plan of one copy.
+/// Shows the plan of one copy.
 pub(super) fn show(context: &Context, args: &RestoreArgs, what: &What) -> anyhow::Result<Exit> {
     let step = Step::of(what, &args.to, args).map_err(|error| what.told(error))?;
     print(context, args, &[step])
 }
 
-/// The plan of every database.
+/// Shows the plan of every database.
 pub(super) fn show_all(
     context: &Context,
     args: &RestoreArgs,
@@ -30,18 +30,18 @@ pub(super) fn show_all(
     print(context, args, &steps)
 }
 
-/// One restore to come.
+/// One planned restore.
 struct Step {
     copy: String,
     from: String,
     text_bytes: Option<u64>,
     rows: Option<u64>,
     target: String,
-    /// What happens to what is there.
+    /// Treatment of an existing target.
     action: &'static str,
     is_refused: bool,
     is_image: bool,
-    /// What the copy's proof is worth; `None`: nothing is known of it.
+    /// The copy's proof; `None` if nothing is known about it.
     proof: Option<String>,
     exceptions: Vec<Exception>,
 }

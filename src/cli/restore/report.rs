@@ -1,4 +1,4 @@
-//! Says what a restore did: each table with its mark, and what could not be compared.
+//! Shows the result of a restore: each table with its mark, and what could not be compared.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::types::{ByteCount, counted, either, grouped};
 /// as `patina backup` does with databases.
 const MOST_LISTED: usize = 100;
 
-/// One restore that came to its end.
+/// One completed restore.
 pub(super) struct Done<'a> {
     pub(super) what: &'a What,
     pub(super) target: String,
@@ -24,7 +24,7 @@ pub(super) struct Done<'a> {
     pub(super) duration: Duration,
 }
 
-/// Shows them.
+/// Shows the results.
 pub(super) fn show(context: &Context, all: &[Done<'_>]) -> Exit {
     for done in all {
         for warning in &done.restored.warnings {
@@ -55,7 +55,7 @@ fn document(done: &Done<'_>) -> Value {
         "size_bytes": restored.size_bytes,
         "duration_ms": u64::try_from(done.duration.as_millis()).unwrap_or(u64::MAX),
         "compared_with": basis(restored.proof.basis),
-        // Nothing of an image is executed or judged: its pages are the source's.
+        // Nothing in an image is executed or checked: its pages are the source's.
         "integrity": (restored.proof.basis != Basis::Pages).then_some("ok"),
         "foreign_key_violations": restored.proof.violations,
         "expected_foreign_key_violations": restored.proof.expected_violations,
@@ -179,7 +179,7 @@ fn words(table: &TableProof) -> String {
     }
 }
 
-/// The line about the whole.
+/// Returns the summary line.
 fn sum(proof: &Proof) -> String {
     let (tables, rows) = (
         counted(proof.tables.len() as u64, "table"),
@@ -194,7 +194,7 @@ fn sum(proof: &Proof) -> String {
     };
     let compared = match proof.basis {
         Basis::Manifest => "equal to the manifest",
-        // Nothing of it was executed, so nothing more is known.
+        // Nothing in it was executed, so nothing more is known.
         Basis::Pages => return format!("✓ {tables}, {rows}: every page equal to the source's"),
         Basis::Counts => "row counts as the dump announces, no manifest to compare values with",
         Basis::Nothing => "nothing known to compare with",

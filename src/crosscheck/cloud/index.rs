@@ -1,5 +1,5 @@
-//! Reads a search index whose entries need not follow from rows that the copy has: its storage is carried into a scratch
-//! database, where its vocabulary can be read.
+//! Reads a search index whose entries need not follow from rows in the copy: its storage is copied into a scratch
+//! database, in which its vocabulary can be read.
 
 use rusqlite::backup::Backup;
 use rusqlite::types::Value;
@@ -16,12 +16,12 @@ use crate::crosscheck::vocabulary::vocabulary;
 pub struct Carried {
     table: Virtual,
     sql: String,
-    /// Its storage: each table with its columns.
+    /// Its storage tables, each with its columns.
     storage: Vec<(String, Vec<String>)>,
 }
 
 impl Carried {
-    /// The index of `table`; `None` of what is none, and of one that follows from its own rows.
+    /// Returns the index of `table`; `None` if `table` is not an FTS5 index, or if the index follows from its own rows.
     pub(super) fn of(
         table: &Virtual,
         sql: &str,
@@ -36,12 +36,12 @@ impl Carried {
         })
     }
 
-    /// The virtual table's name.
+    /// Name of the virtual table.
     pub fn name(&self) -> &str {
         &self.table.name
     }
 
-    /// Reads the whole storage.
+    /// Returns the statements that read the whole storage.
     pub fn statements(&self) -> Vec<String> {
         let select = |(name, columns): &(String, Vec<String>)| {
             let terms: Vec<String> = columns
@@ -57,7 +57,7 @@ impl Carried {
         self.storage.iter().map(select).collect()
     }
 
-    /// Asks how many bytes the storage has.
+    /// Returns the statement that computes the size of the storage in bytes.
     pub fn size_statement(&self) -> String {
         let sum = |(name, columns): &(String, Vec<String>)| {
             let bytes: Vec<String> = columns
@@ -74,10 +74,11 @@ impl Carried {
         format!("SELECT 't'||({})", sums.join("+"))
     }
 
-    /// The vocabulary by the answers to [`Self::statements`]; `None` where this SQLite cannot read such an index.
+    /// Computes the vocabulary from the answers to [`Self::statements`]; `None` if this SQLite cannot read such an
+    /// index.
     ///
     /// # Errors
-    /// Where the answers have another shape.
+    /// If the answers have another shape.
     pub fn vocabulary(&self, answers: &[Texts]) -> Result<Option<RowDigest>, CloudError> {
         if answers.len() != self.storage.len() {
             return Err(CloudError::Misshapen);
@@ -106,14 +107,14 @@ impl Carried {
                 insert.execute(params_from_iter(row))?;
             }
         }
-        // Whoever made the table remembers it as it was.
+        // The connection that created the table has cached its old state.
         let mut read = Connection::open_in_memory()?;
         Backup::new(&made, &mut read)?.step(-1)?;
         vocabulary_of(&read, &self.table)
     }
 }
 
-/// The vocabulary of a search index that `connection` has, with a place for each entry.
+/// Returns the vocabulary of a search index in the database of `connection`, with a position for each entry.
 pub(super) fn vocabulary_of(
     connection: &Connection,
     table: &Virtual,
@@ -121,7 +122,7 @@ pub(super) fn vocabulary_of(
     vocabulary(connection, table)?.ok_or(CloudError::Misshapen)
 }
 
-/// Of [`typed`]; there are no reals in such a storage.
+/// Parses a value of [`typed`]; such a storage contains no reals.
 fn value(row: &[String], at: usize) -> Result<Value, CloudError> {
     let text = plan::cell(row, at)?;
     let (kind, rest) = text.split_at_checked(1).ok_or(CloudError::Misshapen)?;

@@ -1,7 +1,7 @@
-//! Checks a copy of a D1 database. D1 shows no file, keeps no temporary table and hands out no digest, so the check asks
-//! it to add up every table ([`sums`](self::sums)), asks the restored copy the same, and compares.
+//! Checks a copy of a D1 database. D1 provides no file, no temporary tables and no digests, so the check lets it add up
+//! every table ([`sums`](self::sums)), does the same in the restored copy, and compares.
 //!
-//! Invariant: what is asked of both is the same text.
+//! Invariant: the same statements run on both.
 //!
 //! Cost: each table is scanned once more, so about twice the rows are read; the statements of a small database go into
 //! the request that reads it.
@@ -24,13 +24,13 @@ use super::module::Virtual;
 use super::rows::RowDigest;
 use crate::types::{Exception, ExceptionKind, Hasher, Sha256, counted};
 
-/// The rows that one statement gave: text, without the `t` that stands before each.
+/// The result rows of one statement: text, without the `t` before each.
 pub type Texts = Vec<Vec<String>>;
 
-/// Why the check cannot be made.
+/// The reason that the check cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CloudError {
-    /// An answer has another shape than was asked for.
+    /// An answer does not have the requested columns.
     #[error("the check was given other columns than it asked for")]
     Misshapen,
     /// The plan was made for another schema.
@@ -41,17 +41,17 @@ pub enum CloudError {
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// What one table adds up to, in parts or at once.
+/// Sums of one table, computed in parts or at once.
 #[derive(Debug, Clone)]
 pub struct CloudTable {
     summed: Summed,
     owner: Option<String>,
-    /// Everything about its columns.
+    /// Properties of each column as text.
     columns: Vec<String>,
     is_only_counted: bool,
     rows: u64,
     last: Option<i64>,
-    /// Of the rowids; then of each column, and how many bytes of texts and blobs it has.
+    /// Sum of the rowids; then for each column its sum, and the bytes of its texts and blobs.
     sums: Vec<i64>,
 }
 
@@ -73,27 +73,28 @@ impl CloudTable {
         }
     }
 
-    /// Its name.
+    /// Name of the table.
     pub fn name(&self) -> &str {
         &self.summed.name
     }
 
-    /// Whether it can be added up in parts.
+    /// True if it can be added up in parts.
     pub fn has_parts(&self) -> bool {
         self.summed.rowid.is_some() && !self.is_only_counted
     }
 
-    /// How many rows were added up until now.
+    /// Number of rows added up so far.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// The last rowid that was added up.
+    /// Last rowid that was added up.
     pub fn last(&self) -> Option<i64> {
         self.last
     }
 
-    /// The statements that add up the rows after the rowid `after`; no more than `limit` where it has parts.
+    /// Returns the statements that add up the rows after the rowid `after`, at most `limit` of them if the table has
+    /// parts.
     pub fn statements(
         &self,
         after: Option<i64>,
@@ -112,7 +113,7 @@ impl CloudTable {
     /// Adds the answers to [`Self::statements`].
     ///
     /// # Errors
-    /// Where they have another shape.
+    /// If they have another shape.
     pub fn add(&mut self, answers: &[Texts]) -> Result<(), CloudError> {
         let mut sums = Vec::new();
         for (at, rows) in answers.iter().enumerate() {
@@ -149,7 +150,7 @@ impl CloudTable {
         self.name() == other.name() && self.columns == other.columns
     }
 
-    /// In what the copy differs, as a sentence and its kind.
+    /// Returns the first difference of the copy: its kind, and a sentence.
     fn difference(&self, copy: &Self) -> Option<(ExceptionKind, String)> {
         let name = self.name();
         if self.columns != copy.columns {
@@ -181,14 +182,14 @@ pub struct CloudInventory {
     only_counted: Vec<String>,
     schema: BTreeMap<(String, String), SchemaEntry>,
     tables: BTreeMap<String, CloudTable>,
-    /// By the virtual table's name; `None` where nobody could read it.
+    /// By the virtual table's name; `None` if the index could not be read.
     indexes: BTreeMap<String, Option<RowDigest>>,
     /// The rows of SQLite's own tables.
     listed: BTreeMap<&'static str, Texts>,
 }
 
 impl CloudInventory {
-    /// Takes stock of the restored copy by what was asked of the source.
+    /// Takes the inventory of the restored copy with the statements that ran on the source.
     ///
     /// # Errors
     /// SQLite's.
@@ -196,7 +197,7 @@ impl CloudInventory {
         Self::take(copy, self.has_atan2, &self.only_counted)
     }
 
-    /// Takes stock of the database of `copy`.
+    /// Takes the inventory of the database of `copy`.
     fn take(
         copy: &Connection,
         has_atan2: bool,
@@ -235,17 +236,17 @@ impl CloudInventory {
         Ok(inventory)
     }
 
-    /// Puts in what a table adds up to.
+    /// Inserts the sums of a table.
     pub fn put(&mut self, table: CloudTable) {
         self.tables.insert(table.name().to_owned(), table);
     }
 
-    /// Puts in the vocabulary of a search index; `None` where nobody could read it.
+    /// Inserts the vocabulary of a search index; `None` if it could not be read.
     pub fn put_index(&mut self, name: &str, vocabulary: Option<RowDigest>) {
         self.indexes.insert(name.to_owned(), vocabulary);
     }
 
-    /// As [`super::compare`].
+    /// Compares like [`super::compare`].
     pub fn compare(&self, copy: &Self, declared: &[Exception]) -> Vec<Difference> {
         let mut belongs: BTreeMap<&str, &str> = self
             .schema
@@ -263,12 +264,12 @@ impl CloudInventory {
         let mut found = BTreeSet::new();
         of_schema(&self.schema, &copy.schema, &mut found);
         for (name, table) in &self.tables {
-            // A table that is missing was told of with the schema.
+            // A missing table is reported with the schema.
             if let Some(restored) = copy.tables.get(name)
                 && let Some((kind, text)) = table.difference(restored)
             {
                 let owner = table.owner.as_deref().unwrap_or(name);
-                // How many words a document has is told of such an index alone.
+                // The other storage of such an index, such as the word counts per document, is part of the index.
                 let kind = match self.indexes.contains_key(owner) {
                     true => ExceptionKind::Index,
                     false => kind,
@@ -297,22 +298,22 @@ impl CloudInventory {
         found
     }
 
-    /// How many rows of `sqlite_schema` there are.
+    /// Number of rows of `sqlite_schema`.
     pub fn schema_entries(&self) -> u64 {
         self.schema.len() as u64
     }
 
-    /// How many tables were added up.
+    /// Number of tables that were added up.
     pub fn tables(&self) -> u64 {
         self.tables.len() as u64
     }
 
-    /// How many rows were added up.
+    /// Number of rows that were added up.
     pub fn rows(&self) -> u64 {
         self.tables.values().map(|table| table.rows).sum()
     }
 
-    /// One digest over all of it: equal for equal databases.
+    /// Returns one digest of everything: equal for equal databases.
     pub fn digest(&self) -> Sha256 {
         let mut hasher = Hasher::default();
         let mut add = |bytes: &[u8]| {
@@ -346,7 +347,7 @@ impl CloudInventory {
     }
 }
 
-/// Asks the copy, as D1 would answer.
+/// Runs a statement on the copy, with answers like those of D1.
 fn ask(copy: &Connection, sql: &str) -> Result<Texts, CloudError> {
     let mut statement = copy.prepare(sql)?;
     let width = statement.column_count();
@@ -362,7 +363,7 @@ fn ask(copy: &Connection, sql: &str) -> Result<Texts, CloudError> {
     Ok(texts)
 }
 
-/// A value as its type's first letter and text that no version of SQLite writes in another way.
+/// SQL for a value as its type's first letter and text that every version of SQLite writes in the same way.
 fn typed(column: &str) -> String {
     format!(
         "'t'||substr(typeof({column}),1,1)||CASE typeof({column}) WHEN 'integer' THEN {column} WHEN 'null' THEN '' \

@@ -1,4 +1,4 @@
-//! Decides what to ask of a D1 database, and reads the answers.
+//! Plans the statements for a D1 database, and reads the answers.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,18 +9,18 @@ use crate::crosscheck::inventory::{SchemaEntry, free_name, is_of_sqlite};
 use crate::crosscheck::module::{self, Family, Virtual};
 use crate::crosscheck::quoted;
 
-/// A column that is computed when it is read is not stored.
+/// `hidden` value of a generated column that is computed when it is read, not stored.
 const IS_COMPUTED: i64 = 2;
 
-/// What to ask, by a schema that was read before. The same text runs on D1 and on a restored copy.
+/// The statements for a schema that was read before. The same text runs on D1 and on a restored copy.
 #[derive(Debug, Clone)]
 pub struct CloudPlan {
     pub(super) schema: BTreeMap<(String, String), SchemaEntry>,
     pub(super) tables: Vec<CloudTable>,
-    /// Search indexes that are not made of rows which the copy has.
+    /// Search indexes that are not built from rows in the copy.
     pub(super) indexes: Vec<Carried>,
     pub(super) virtuals: Vec<Virtual>,
-    /// Tables of SQLite's own that are there and are compared row by row.
+    /// Existing tables of SQLite's own, which are compared row by row.
     listed: Vec<(&'static str, String)>,
 }
 
@@ -30,13 +30,13 @@ struct Column {
     name: String,
     key_place: i64,
     hidden: i64,
-    /// Everything about it as text.
+    /// Its other properties as text.
     facts: String,
 }
 
 impl CloudPlan {
-    /// The statements whose answers a plan is made of; [`Self::statements`] begins with them, too. Tables that D1 keeps
-    /// for itself cannot be read and are no part of the user's database.
+    /// The statements whose answers a plan is made from; [`Self::statements`] begins with them, too. Tables that D1
+    /// uses for itself cannot be read and are not part of the user's database.
     pub const SCHEMA: [&'static str; 3] = [
         "SELECT 't'||hex(type),'t'||hex(name),'t'||hex(tbl_name),CASE WHEN sql IS NULL THEN 't-' ELSE 't'||hex(sql) END,\
          't'||(coalesce(rootpage,0)>0) FROM sqlite_schema WHERE lower(name) NOT GLOB '_cf_*' \
@@ -48,10 +48,10 @@ impl CloudPlan {
         "SELECT 't'||hex(name) FROM pragma_table_list WHERE schema='main' AND wr AND lower(name) NOT GLOB '_cf_*'",
     ];
 
-    /// Makes a plan of the answers to [`Self::SCHEMA`]. Of the tables in `only_counted` only the rows are counted.
+    /// Makes a plan from the answers to [`Self::SCHEMA`]. The rows of the tables in `only_counted` are only counted.
     ///
     /// # Errors
-    /// Where the answers have another shape.
+    /// If the answers have another shape.
     pub fn new(answers: &[Texts], only_counted: &[String]) -> Result<Self, CloudError> {
         let [entries, columns, without_rowid] = answers else {
             return Err(CloudError::Misshapen);
@@ -118,7 +118,7 @@ impl CloudPlan {
         })
     }
 
-    /// What to ask in one transaction: [`Self::SCHEMA`], then everything.
+    /// Returns the statements for one transaction: [`Self::SCHEMA`], then everything else.
     pub fn statements(&self, has_atan2: bool) -> Vec<String> {
         let mut statements = self.head();
         for table in &self.tables {
@@ -133,7 +133,7 @@ impl CloudPlan {
     /// Reads the answers to [`Self::statements`].
     ///
     /// # Errors
-    /// Where they have another shape, and [`CloudError::Changed`] where the schema is another one.
+    /// If they have another shape, and [`CloudError::Changed`] if the schema is a different one.
     pub fn read(&self, has_atan2: bool, answers: &[Texts]) -> Result<CloudInventory, CloudError> {
         let mut rest = answers;
         let mut take = |count: usize| {
@@ -155,14 +155,14 @@ impl CloudPlan {
         Ok(inventory)
     }
 
-    /// The statements that stand before those of tables and search indexes.
+    /// Returns the statements before those of tables and search indexes.
     pub fn head(&self) -> Vec<String> {
         let mut statements: Vec<String> = Self::SCHEMA.map(str::to_owned).to_vec();
         statements.extend(self.listed.iter().map(|(_, sql)| sql.clone()));
         statements
     }
 
-    /// Begins an inventory by the answers to [`Self::head`]; tables and search indexes are put into it.
+    /// Creates an inventory from the answers to [`Self::head`]; tables and search indexes are inserted later.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -199,7 +199,7 @@ impl CloudPlan {
         })
     }
 
-    /// What is to be added up, table by table.
+    /// The tables to add up.
     pub fn tables(&self) -> &[CloudTable] {
         &self.tables
     }
@@ -262,7 +262,7 @@ fn planned(
         true => stored.clone(),
         false => key.iter().map(|column| column.name.clone()).collect(),
     };
-    // The version of an index's storage says nothing of its content.
+    // The version of an index's storage is not part of its content.
     let is_config = owner.is_some_and(|owner| {
         owner.family == Family::Fts5 && name.strip_prefix(owner.name.as_str()) == Some("_config")
     });
@@ -281,7 +281,7 @@ fn planned(
     )
 }
 
-/// An R-tree by the rows that it shows; their order on disk is nobody's concern.
+/// Plans an R-tree by the rows that it shows; their order on disk does not matter.
 fn planned_rtree(table: &Virtual, columns: &[Column], is_only_counted: bool) -> CloudTable {
     let shown = columns.iter().filter(|column| column.hidden == 0);
     let shown: Vec<String> = shown.map(|column| column.name.clone()).collect();
@@ -313,7 +313,7 @@ fn read_columns(rows: &Texts) -> Result<BTreeMap<String, Vec<Column>>, CloudErro
     Ok(columns)
 }
 
-/// Names and texts of the tables that have no b-tree.
+/// Returns names and texts of the tables that have no b-tree.
 fn virtual_texts(
     schema: &BTreeMap<(String, String), SchemaEntry>,
     with_tree: &[String],
@@ -329,8 +329,8 @@ fn virtual_texts(
     tables.filter_map(text).collect()
 }
 
-/// The text of a table that a module made is the module's own, and another version of it writes another one; its
-/// columns are compared.
+/// Removes the texts of tables that a module created: they are the module's own, and another version writes different
+/// ones; the columns of these tables are compared.
 fn forget_texts(schema: &mut BTreeMap<(String, String), SchemaEntry>, virtuals: &[Virtual]) {
     let owners = module::owners(virtuals);
     for ((kind, name), entry) in schema {
@@ -340,7 +340,7 @@ fn forget_texts(schema: &mut BTreeMap<(String, String), SchemaEntry>, virtuals: 
     }
 }
 
-/// The rows of SQLite's own tables, each value by its type.
+/// Returns the statements for the rows of SQLite's own tables, each value by its type.
 fn listed(with_tree: &[String]) -> Vec<(&'static str, String)> {
     let tables: [(&str, &[&str]); 2] = [
         ("sqlite_sequence", &["name", "seq"]),
@@ -365,7 +365,7 @@ pub(super) fn cell(row: &[String], at: usize) -> Result<&str, CloudError> {
     row.get(at).map(String::as_str).ok_or(CloudError::Misshapen)
 }
 
-/// A text that came as hex; what is not UTF-8 in a name is told by the schema's own digest.
+/// Decodes a text in hex; bytes in a name that are not UTF-8 are detected by the schema's own digest.
 fn unhexed(row: &[String], at: usize) -> Result<String, CloudError> {
     let bytes = super::unhex(cell(row, at)?).ok_or(CloudError::Misshapen)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

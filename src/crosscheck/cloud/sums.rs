@@ -1,39 +1,39 @@
-//! Writes the query that adds up a table: how many rows, and for each column a sum over every value by its type, its
-//! content and its row. Pure.
+//! Writes the query that adds up a table: the number of rows, and for each column a sum over every value by its type,
+//! its content and its row. Pure.
 //!
-//! What a value contributes: an integer all its bits; a real all its bits between 1e-59 and 1e74, and beyond them its
-//! kind only; a text or blob its length and, up to 28 bytes, every byte. Of longer ones, the first 21 and last 7 bytes,
-//! 7 in the middle, 7 at a place that the first bytes choose, how many CR and U+FFFD there are, and where the first NUL
-//! is. Each contribution is multiplied by a number that the row's key gives, so values that changed places are noticed.
-//! Nothing goes through SQLite's text of a real, which differs between versions; the rest is integer arithmetic and
-//! exact products by powers of two.
+//! Contribution of a value: an integer all its bits; a real all its bits between 1e-59 and 1e74, and beyond them its
+//! kind only; a text or blob its length and, up to 28 bytes, every byte. Longer ones contribute the first 21 and last 7
+//! bytes, 7 in the middle, 7 at a position that the first bytes determine, the number of CR and U+FFFD, and the
+//! position of the first NUL. Each contribution is multiplied by a number derived from the row's key, so exchanged
+//! values are detected. Nothing depends on SQLite's text of a real, which differs between versions; the rest is integer
+//! arithmetic and exact products by powers of two.
 
 use crate::crosscheck::quoted;
 
-/// A result set of D1 holds 100 columns: two for each column of the table, and a few more.
+/// Columns per statement. A result set of D1 has at most 100: two for each column of the table, and a few more.
 const COLUMNS_PER_STATEMENT: usize = 45;
 
-/// So many columns of a key without rowid weigh a row.
+/// Number of columns of a key without rowid that determine a row's weight.
 const KEY_COLUMNS: usize = 8;
 
-/// The rows of one table, as the query sees them.
+/// The rows of one table in the query.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Summed {
     pub(super) name: String,
     /// Names of the columns whose values are stored.
     pub(super) columns: Vec<String>,
-    /// A name for the rowid; `None` where there is none.
+    /// A name for the rowid; `None` if the table has no rowid.
     pub(super) rowid: Option<String>,
-    /// What tells the rows apart where there is no rowid.
+    /// Key that identifies the rows if there is no rowid.
     pub(super) key: Vec<String>,
-    /// Whether it is a virtual table, which knows no `NOT INDEXED`.
+    /// True for a virtual table, which does not support `NOT INDEXED`.
     pub(super) is_virtual: bool,
-    /// What rows count, as a condition.
+    /// Condition for the rows that are counted.
     pub(super) condition: Option<&'static str>,
 }
 
 impl Summed {
-    /// The statements that add up the rows after the rowid `after`, and no more than `limit` of them.
+    /// Returns the statements that add up the rows after the rowid `after`, at most `limit` of them.
     ///
     /// Every result is text after a `t`. The first three of the first statement are the number of rows, the last rowid
     /// or nothing, and the sum of the rowids; then come two for each column, the sum and the bytes of texts and blobs.
@@ -82,14 +82,14 @@ impl Summed {
             values.push_str(&value_of(&format!("ck{at}"), &format!("k{at}")));
             raw.push_str(&format!(",{} AS ck{at}", quoted(column)));
         }
-        // A LIMIT keeps SQLite from putting one level's terms into the next, where each stands several times.
+        // A LIMIT keeps SQLite from substituting one level's terms into the next, where each occurs several times.
         format!(
             "SELECT {results} FROM (SELECT {hashes} FROM (SELECT {values} FROM (SELECT {raw} FROM {}) LIMIT -1) LIMIT -1)",
             self.rows(after, limit)
         )
     }
 
-    /// What comes behind `FROM`.
+    /// SQL after `FROM`.
     fn rows(&self, after: Option<i64>, limit: Option<u64>) -> String {
         let mut sql = quoted(&self.name);
         if !self.is_virtual {
@@ -110,7 +110,7 @@ impl Summed {
         }
     }
 
-    /// The columns that weigh a row without a rowid.
+    /// Columns that determine the weight of a row without a rowid.
     fn weighing(&self) -> &[String] {
         match self.rowid {
             Some(_) => &[],
@@ -131,8 +131,8 @@ impl Summed {
     }
 }
 
-/// The value that is hashed as `v<at>`, and the letter of its type as `t<at>`: bytes of texts and blobs, and reals moved
-/// by a power of two to where their bits are before the point or within 62 behind it.
+/// SQL for the value to hash as `v<at>`, and the letter of its type as `t<at>`: bytes of texts and blobs, and reals
+/// scaled by a power of two so that their bits are before the point or within 62 after it.
 fn value_of(c: &str, at: &str) -> String {
     format!(
         ",CASE typeof({c}) WHEN 'real' THEN CASE WHEN {c}=0.0 THEN {c} WHEN abs({c})<1e-59 THEN 3.0 \
@@ -143,9 +143,9 @@ fn value_of(c: &str, at: &str) -> String {
     )
 }
 
-/// A number for the value `v` of type `t`; `p` is a prime, `s` is 2^62.
+/// SQL for a number that represents the value `v` of type `t`; `p` is a prime, `s` is 2^62.
 fn hash_of(v: &str, t: &str, has_atan2: bool) -> String {
-    // Seven bytes as an integer: JSON knows hexadecimal numbers.
+    // Seven bytes as an integer: SQLite's JSON accepts hexadecimal numbers.
     let bytes = |from: &str| format!("(('0x0'||hex(substr({v},{from},7)))->>'$')");
     let (first, second, third, last) = (bytes("1"), bytes("8"), bytes("15"), bytes("-7"));
     let middle = bytes(&format!("length({v})/2-3"));
@@ -187,7 +187,7 @@ mod tests {
             usize::try_from(self.bits() % limit).unwrap()
         }
 
-        /// A value, and one that is nearly the same.
+        /// Returns a value, and one that is nearly the same.
         fn pair(&mut self) -> (Value, Value) {
             match self.below(5) {
                 0 => {

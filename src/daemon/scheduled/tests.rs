@@ -1,4 +1,4 @@
-//! Drives a nightly job through a year and through odd clocks, over a real catalog.
+//! Drives a nightly job through a year and through clock errors, over a real catalog.
 
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -10,12 +10,12 @@ use crate::task::{Activator, Driver};
 
 const BERLIN: Tz = chrono_tz::Europe::Berlin;
 
-/// Long pauses keep a year short; the driver's own tests use the real one.
+/// Long pauses shorten the simulated year; the driver's own tests use the real one.
 const PAUSE: Duration = Duration::from_secs(600);
 
 type Log = Arc<Mutex<Vec<(DateTime<Utc>, Because)>>>;
 
-/// One installation with one nightly job that notes its slots.
+/// One installation with one nightly job that records its slots.
 struct Bench {
     _folder: TempDir,
     catalog: Catalog,
@@ -44,7 +44,7 @@ impl Bench {
         }
     }
 
-    /// The task as a process has it that just started; `ends` is how each of its runs ends.
+    /// Returns the task as in a process that just started; `ends` is the result of each of its runs.
     fn task(&self, schedule: &str, ends: fn() -> Result<Ended, JobError>) -> Arc<dyn Task> {
         let log = Arc::clone(&self.log);
         Arc::new(Scheduled {
@@ -65,7 +65,7 @@ impl Bench {
         })
     }
 
-    /// Drives the task as one process until `each`, which is called in each round, says that it is enough.
+    /// Drives the task as one process until `each`, which is called in each round, returns false.
     async fn drive(&self, task: Arc<dyn Task>, mut each: impl FnMut(&ManualClock) -> bool) {
         let (_replace, replacements) = mpsc::channel(1);
         let stop = CancellationToken::new();
@@ -175,7 +175,7 @@ async fn a_clock_that_ran_ahead_and_is_set_right_stops_none_of_the_nights_betwee
             rounds < 20 || clock.now() < at("2026-11-24T12:00:00Z")
         })
         .await;
-    // What the wrong clock ran as the night of the 23rd was none: it is run when that night comes.
+    // The run under the wrong clock was not the night of the 23rd: that runs when the night comes.
     let expected = [
         "11-23 03:00",
         "11-21 03:00",
@@ -193,7 +193,7 @@ async fn a_clock_that_began_years_behind_runs_no_night_again_once_it_is_right() 
     let bench = Bench::new("2026-11-20T20:00:00Z");
     let task = bench.task("0 3 * * *", well);
     bench.drive_until(task, "2026-11-21T04:00:00Z").await;
-    // A machine without a battery starts in the past, and NTP sets it right.
+    // A machine without a clock battery starts in the past, and NTP corrects it.
     bench.clock.set(at("2020-01-01T00:00:00Z"));
     let task = bench.task("0 3 * * *", well);
     let mut rounds = 0;
@@ -259,7 +259,7 @@ async fn a_run_that_was_told_to_end_is_begun_again_by_each_start_and_only_by_a_s
 async fn a_run_that_kills_its_process_is_begun_three_times_at_most() {
     let bench = Bench::new("2026-11-20T08:00:00Z");
     for _ in 0..6 {
-        // A process that dies notes no end: the work is made, and dropped unfinished.
+        // A process that dies records no end: the work is created, and dropped unfinished.
         let task = bench.task("0 3 * * *", well);
         drop(task.activate(bench.clock.now()));
     }

@@ -1,15 +1,16 @@
-//! Finds the folders in which a change of a path shows. Invariant: each is real, so that an event's path is, too.
+//! Finds the folders in which a change of a path is visible. Invariant: each is a real path, so that an event's path
+//! is, too.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// The kernel follows no more links in one path.
+/// The kernel's limit for links in one path.
 const MOST_LINKS: u32 = 40;
 
 /// Follows an absolute path as the kernel does. Adds the folder of each link on the way and the folder at the end to
-/// `folders`, and gives where the path ends. Where something is absent the way ends in the folder that lacks it.
+/// `folders`, and returns the end of the path. If a component is missing, the path ends in the folder that lacks it.
 pub(super) fn follow(path: &Path, folders: &mut BTreeSet<PathBuf>) -> PathBuf {
     let mut ahead: VecDeque<OsString> = names(path).collect();
     let mut here = PathBuf::from("/");

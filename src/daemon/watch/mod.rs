@@ -1,8 +1,8 @@
-//! Notices that the configuration may have changed. Invariant: it only says "look again"; what changed, and whether
-//! anything did, is seen by reading.
+//! Notices that the configuration may have changed. Invariant: it only triggers a check; reading finds out if anything
+//! changed, and what.
 //!
-//! Folders are watched, never files: editors, `mv` and Kubernetes put another file in a file's place, and who watches
-//! the file hears of its removal and then nothing. No event is dropped for the name in it, for some of these name a
+//! Folders are watched, never files: editors, `mv` and Kubernetes put another file in a file's place, and a watch on
+//! the file would report its removal and then nothing. No event is dropped because of the name in it, since some name a
 //! link far from the file.
 
 mod folders;
@@ -22,51 +22,52 @@ use tokio::time::{Instant, sleep, timeout};
 
 pub(super) use self::reading::{Fingerprint, Reading, read};
 
-/// An editor's rename, create and write come within a few milliseconds.
+/// Time without events after which a change counts as complete. An editor's rename, create and write come within a few
+/// milliseconds.
 const QUIET: Duration = Duration::from_millis(250);
 
-/// In a folder where something is always written it is looked all the same.
+/// Upper bound for waiting in a folder in which something is always written.
 const LONGEST_NOISE: Duration = Duration::from_secs(2);
 
-/// While a file of the configuration is being written it is not read: half of it may well be valid. Who keeps it open
-/// for longer is not waited for.
+/// Upper bound for waiting while a file of the configuration is being written: half of it may well be valid. A file
+/// that is kept open for longer is read anyway.
 const LONGEST_WRITE: Duration = Duration::from_secs(10);
 
-/// It is looked so often even where no event came: some file systems send none.
+/// Interval of checks without events: some file systems send none.
 const POLL: Duration = Duration::from_secs(30);
 
-/// The same where the kernel sends no events at all.
+/// Interval of checks if the kernel sends no events at all.
 const POLL_BLIND: Duration = Duration::from_secs(5);
 
 /// Watches the folders of one configuration.
 pub(super) struct Watch {
-    /// `None`: the kernel gives none.
+    /// `None` if the kernel provides none.
     watcher: Option<RecommendedWatcher>,
-    /// Watched folders, and which one was at that path then.
+    /// Watched folders, and their identity when the watch began.
     folders: BTreeMap<PathBuf, Identity>,
-    /// Where the ways to the configuration's files end.
+    /// Resolved paths of the configuration's files.
     ends: BTreeSet<PathBuf>,
     writing: Writing,
-    /// Held, as a channel without a sender would always be ready.
+    /// Kept, as a channel without a sender would always be ready.
     _wake: mpsc::Sender<()>,
     wakes: mpsc::Receiver<()>,
     is_told_blind: bool,
 }
 
-/// Device and inode; `None`: there is nothing.
+/// Device and inode; `None` if the path does not exist.
 type Identity = Option<(u64, u64)>;
 
-/// Where a change of a configuration shows.
+/// Places where a change of a configuration is visible.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    /// Where the ways to its files end.
+    /// Resolved paths of its files.
     ends: BTreeSet<PathBuf>,
-    /// The folders to watch, and which one is at that path.
+    /// The folders to watch, and their identity.
     folders: BTreeMap<PathBuf, Identity>,
 }
 
 impl Places {
-    /// Those of absolute paths. `*` as the last component stands for any entry of that folder.
+    /// Returns the places of absolute paths. `*` as the last component stands for any entry of that folder.
     fn of(paths: &BTreeSet<PathBuf>) -> Self {
         let mut folders = BTreeSet::new();
         let follow = |path: &PathBuf| folders::follow(path, &mut folders);
@@ -84,7 +85,7 @@ impl Places {
 
 impl Watch {
     pub(super) fn new() -> Self {
-        // One wake says as much as many.
+        // One wake-up is equivalent to many.
         let (wake, wakes) = mpsc::channel(1);
         let writing = Writing::default();
         let mut watch = Self {
@@ -99,7 +100,7 @@ impl Watch {
         let handler = move |event: notify::Result<Event>| {
             let is_news = event.map_or(true, |event| writing.is_news(&event));
             if is_news {
-                // Where it is full, a wake is on its way.
+                // If the channel is full, a wake-up is pending.
                 let _ = wake.try_send(());
             }
         };
@@ -110,8 +111,8 @@ impl Watch {
         watch
     }
 
-    /// Watches these places, and nothing else. True where a folder is watched that was not
-    /// before: what happened in it until now was not seen.
+    /// Watches these places, and nothing else. Returns true if a folder was not watched before: earlier events in it
+    /// were missed.
     pub(super) fn aim(&mut self, places: &Places) -> bool {
         self.ends.clone_from(&places.ends);
         let wanted = &places.folders;
@@ -122,7 +123,7 @@ impl Watch {
         self.folders.retain(|folder, known| {
             let stays = wanted.get(folder) == Some(known);
             if !stays {
-                // A folder that is gone took its watch along.
+                // The watch of a deleted folder is gone already.
                 let _ = watcher.unwatch(folder);
             }
             stays
@@ -145,7 +146,7 @@ impl Watch {
         is_new
     }
 
-    /// Waits until it is time to look: something happened and then nothing did, or nothing was heard for long.
+    /// Waits until a check is due: after events followed by a quiet time, or after a long time without events.
     pub(super) async fn changed(&mut self) {
         let poll = match self.is_blind() {
             true => POLL_BLIND,
@@ -158,7 +159,7 @@ impl Watch {
         self.settled().await;
     }
 
-    /// Waits until nothing happens any more and nobody writes to a file of the configuration.
+    /// Waits until there are no more events and no file of the configuration is being written.
     pub(super) async fn settled(&mut self) {
         let began = Instant::now();
         self.quiet(began + LONGEST_NOISE).await;
@@ -167,7 +168,7 @@ impl Watch {
         }
     }
 
-    /// Whether changes are only seen by looking.
+    /// True if changes are only noticed by polling.
     pub(super) fn is_blind(&self) -> bool {
         self.is_told_blind
     }
@@ -209,20 +210,20 @@ fn identity(folder: &Path) -> Identity {
     Some((facts.dev(), facts.ino()))
 }
 
-/// The files that were written and not closed since.
+/// The files that were written to and not closed since.
 #[derive(Clone, Default)]
 struct Writing(Arc<Mutex<BTreeSet<PathBuf>>>);
 
 impl Writing {
-    /// More files that are written at once are not kept in mind.
+    /// Upper bound for the files that are remembered as being written.
     const MOST: usize = 1_000;
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps in mind who is being written. False where nothing can have changed: reading makes events, too, and a look
-    /// must not lead to the next.
+    /// Records which files are being written. Returns false if nothing can have changed: reading causes events, too,
+    /// and a check must not trigger the next.
     fn is_news(&self, event: &Event) -> bool {
         let mut writing = self.lock();
         match event.kind {

@@ -1,5 +1,5 @@
-//! Reads the configuration and knows what it read. Invariant: equal fingerprints mean that the same bytes were read from
-//! the same places, so that nothing changed.
+//! Reads the configuration and records what was read. Invariant: equal fingerprints mean that the same bytes were read
+//! from the same places, so that nothing changed.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -12,17 +12,17 @@ use crate::config::{
     Environment, Loaded, MOST_READ_BYTES, NotRead, Problems, System, read_regular, within,
 };
 
-/// A hash of every path that was read, its length and its bytes. It is kept in memory alone: secrets are in it.
+/// A hash of every path that was read, its length and its bytes. It is kept only in memory: secrets are part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::daemon) struct Fingerprint(blake3::Hash);
 
-/// What one look at the configuration found.
+/// Result of reading the configuration once.
 pub(in crate::daemon) struct Reading {
-    /// The configuration, or everything wrong with it.
+    /// The configuration, or all its errors.
     pub(in crate::daemon) loaded: Result<Loaded, Problems>,
-    /// Of everything that was read for it.
+    /// Fingerprint of everything that was read for it.
     pub(in crate::daemon) fingerprint: Fingerprint,
-    /// Where a change of it shows.
+    /// Places where a change of it is visible.
     pub(in crate::daemon) places: Places,
 }
 
@@ -30,7 +30,7 @@ pub(in crate::daemon) struct Reading {
 /// scripts beside it, which it may import.
 ///
 /// # Errors
-/// Where a file system does not answer in time.
+/// If a file system does not answer in time.
 pub(in crate::daemon) fn read(path: &Path) -> Result<Reading, NotRead> {
     let path = path.to_owned();
     within(move || read_all(&path))
@@ -52,20 +52,20 @@ fn read_all(path: &Path) -> Reading {
     }
 }
 
-/// The system, with a note of each look at it.
+/// The system's environment, which records each access.
 #[derive(Default)]
 struct Recorder(RefCell<Notes>);
 
 #[derive(Default)]
 struct Notes {
-    /// Every path whose change may change the answer, absolute. `*` as the last component stands for any entry of that
+    /// Every path whose change may change the result, absolute. `*` as the last component stands for any entry of that
     /// folder.
     paths: BTreeSet<PathBuf>,
     hasher: blake3::Hasher,
 }
 
 impl Recorder {
-    /// Notes a look at `path` and what came of it; lengths keep one note apart from the next.
+    /// Records an access to `path` and its result; lengths separate one record from the next.
     fn note(&self, path: &Path, kind: u8, found: &[u8]) {
         let mut notes = self.0.borrow_mut();
         let name = path.as_os_str().as_encoded_bytes();
@@ -76,7 +76,7 @@ impl Recorder {
         self_or_absolute(path, &mut notes.paths);
     }
 
-    /// Notes the scripts: of them the configuration itself only asks whether they are there.
+    /// Records the scripts: the configuration itself only checks that they exist.
     fn read_scripts(&self, inputs: &[PathBuf]) {
         let known = self.0.borrow().paths.clone();
         let mut folders = BTreeSet::new();
@@ -106,7 +106,7 @@ impl Recorder {
 }
 
 fn self_or_absolute(path: &Path, paths: &mut BTreeSet<PathBuf>) {
-    // Without a working directory a relative path means nothing to watch.
+    // Without a working directory, a relative path cannot be watched.
     paths.insert(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
 }
 
@@ -116,7 +116,7 @@ fn is_script(path: &Path) -> bool {
 
 impl Environment for Recorder {
     fn var(&self, name: &str) -> Option<String> {
-        // No process's environment is changed from outside.
+        // A process's environment is not changed from outside.
         System.var(name)
     }
 
@@ -130,7 +130,7 @@ impl Environment for Recorder {
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
-        // What matters in it is read, and noted then.
+        // The entries that matter are read, and recorded then.
         self_or_absolute(&folder.join("*"), &mut self.0.borrow_mut().paths);
         System.list(folder)
     }

@@ -1,4 +1,4 @@
-//! Reads the API's JSON. Invariant: no value of a database ever passes through a JSON number.
+//! Parses the JSON of the API. Invariant: no value of a database ever passes through a JSON number.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::de::{self, Deserializer, Visitor};
 
 use crate::dump::Value;
 
-/// What every answer is wrapped in.
+/// The envelope of every response.
 #[derive(Deserialize)]
 pub(super) struct Envelope<T> {
     pub(super) success: bool,
@@ -22,7 +22,7 @@ fn nothing<T>() -> Option<T> {
     None
 }
 
-/// One error of an answer.
+/// One error in a response.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Fault {
     #[serde(default)]
@@ -36,7 +36,7 @@ pub(super) struct PageInfo {
     pub(super) total_count: Option<u64>,
 }
 
-/// The answer to one statement of a batch.
+/// The result of one statement of a batch.
 #[derive(Deserialize)]
 pub(super) struct Answer {
     pub(super) success: bool,
@@ -63,9 +63,9 @@ pub(super) enum Cell {
     Real(f64),
     Text(Vec<u8>),
     Blob(Vec<u8>),
-    /// Text with U+FFFD, which the API also puts in the place of bytes that are not UTF-8.
+    /// Text with U+FFFD, which the API also substitutes for bytes that are not UTF-8.
     Doubtful,
-    /// A value too large for a page: whether it is text, and its length.
+    /// A value too large for a page: true if it is text, and its length in bytes.
     Large {
         is_text: bool,
         bytes: u64,
@@ -73,7 +73,7 @@ pub(super) enum Cell {
 }
 
 impl Cell {
-    /// The value; large and doubtful ones must have been replaced before.
+    /// Returns the value; large and doubtful ones must have been replaced before.
     pub(super) fn value(&self) -> Value<'_> {
         match self {
             Self::Null | Self::Doubtful | Self::Large { .. } => Value::Null,
@@ -84,7 +84,8 @@ impl Cell {
         }
     }
 
-    /// `t` and text as it is; `x` and text in hex; `s`, `t` or `b`, and a length; or SQLite's own `quote()`.
+    /// Parses one of these forms: `t` and plain text; `x` and text in hex; `s`, `t` or `b`, and a length; or SQLite's
+    /// own `quote()`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (first, rest) = (text.as_bytes().first()?, text.get(1..));
         Some(match first {
@@ -109,7 +110,8 @@ impl Cell {
     }
 }
 
-/// A real as `quote()` writes it; `9.0e+999` is infinity. A whole number without a point is no real but too large.
+/// Parses a real as `quote()` writes it; `9.0e+999` is infinity. A number without a point or exponent is not a real but
+/// an integer that is too large.
 fn real(text: &str) -> Option<f64> {
     let is_real = text.contains(['.', 'e', 'E']);
     let number: f64 = text.parse().ok()?;

@@ -1,4 +1,4 @@
-//! Spaces requests so that all databases of one account stay below Cloudflare's limit together.
+//! Spaces requests so that all databases of one account together stay below Cloudflare's rate limit.
 //!
 //! <https://developers.cloudflare.com/fundamentals/api/reference/limits/>
 
@@ -9,18 +9,18 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::progress::Waits;
 
-/// Cloudflare's limit for all tokens of one user.
+/// Cloudflare's limit for all tokens of one user, in requests per [`WINDOW`].
 const REQUESTS: usize = 1_200;
 
-/// The time it is counted over.
+/// Period over which requests are counted.
 const WINDOW: Duration = Duration::from_secs(300);
 
 tokio::task_local! {
-    /// Where the waiting of the database counts whose requests run in this task.
+    /// Counter of waiting times for the database whose requests run in this task.
     pub(super) static WAITS: Arc<Waits>;
 }
 
-/// A wait for the budget that goes on until this is dropped.
+/// A wait for the budget, which ends when this is dropped.
 struct Waiting<'a> {
     waits: Option<Arc<Waits>>,
     clock: &'a dyn Clock,
@@ -44,7 +44,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// When requests were made, and how long none may be.
+/// Times of past requests, and the time until which none may be made.
 #[derive(Debug, Default)]
 pub(super) struct Budget(Mutex<Spent>);
 
@@ -52,12 +52,12 @@ pub(super) struct Budget(Mutex<Spent>);
 struct Spent {
     /// One entry per request of the last five minutes.
     times: VecDeque<Duration>,
-    /// Cloudflare asked for silence until then.
+    /// Time until which Cloudflare asked for no requests.
     quiet_until: Duration,
 }
 
 impl Budget {
-    /// Waits until one request may be made. The budget is everyone's: the wait is no part of a database's own time.
+    /// Waits until one request may be made. The budget is shared, so the wait does not count as a database's own time.
     pub(super) async fn wait(&self, clock: &dyn Clock) {
         let Err(mut pause) = self.take(clock.elapsed()) else {
             return;
@@ -72,7 +72,10 @@ impl Budget {
         }
     }
 
-    /// Takes one request at the time `now`, or says how long to wait before asking again.
+    /// Takes one request from the budget at the time `now`.
+    ///
+    /// # Errors
+    /// The time to wait before trying again.
     pub(super) fn take(&self, now: Duration) -> Result<(), Duration> {
         let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if now < spent.quiet_until {
@@ -96,7 +99,7 @@ impl Budget {
         }
     }
 
-    /// Lets no request pass for `pause` from `now` on.
+    /// Blocks all requests for `pause` from `now` on.
     pub(super) fn rest(&self, now: Duration, pause: Duration) {
         let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         spent.quiet_until = spent.quiet_until.max(now + pause);

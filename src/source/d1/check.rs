@@ -1,6 +1,6 @@
-//! Asks D1 for what the independent check wants to know.
+//! Reads the data of the independent check from D1.
 //!
-//! Invariant: it hands on statements and answers of [`CloudPlan`] and understands neither.
+//! Invariant: it passes on statements and results of [`CloudPlan`] and interprets neither.
 
 use super::answer::Cell;
 use super::error::ApiError;
@@ -10,26 +10,27 @@ use crate::crosscheck::{CloudError, CloudInventory, CloudPlan, CloudTable, Texts
 use crate::source::{Testimony, Witness};
 use crate::types::EvidenceClass;
 
-/// Rows added up in one query, of 30 seconds at most; halved where that is too much.
+/// Number of rows added up in one query, which may take 30 seconds; halved if that is too many.
 const PART_ROWS: u64 = 100_000;
 
-/// So many statements go into one request.
+/// Number of statements in one request.
 const STATEMENTS_PER_BATCH: usize = 30;
 
-/// The storage of a larger search index is not fetched beside the rows; the copy then has an exception.
+/// Upper bound for the storage of a search index that is fetched beside the rows, in bytes; above it the copy has an
+/// exception.
 const MOST_INDEX_BYTES: i64 = 8 * 1024 * 1024;
 
-/// What became of the check.
+/// Outcome of the check.
 pub(super) enum Check {
-    /// What the database holds.
+    /// Inventory of the database.
     Seen(Box<CloudInventory>),
-    /// The database cannot be asked this: why.
+    /// The database does not allow the check, for this reason.
     Refused(String),
-    /// The database moved, so that nothing can be compared.
+    /// The database changed, so that nothing can be compared.
     Moved,
 }
 
-/// Why there is nothing to compare.
+/// The reason that there is nothing to compare.
 pub(super) enum LookError {
     Api(ApiError),
     Check(CloudError),
@@ -48,7 +49,8 @@ impl From<CloudError> for LookError {
 }
 
 impl Check {
-    /// What the drill is given; the class and a warning where that is nothing.
+    /// Returns the witness for the proof. If the check was refused, lowers `class` to B and adds a warning instead; if
+    /// the database changed, only returns `None`.
     pub(super) fn witness(
         self,
         class: &mut EvidenceClass,
@@ -70,19 +72,19 @@ impl Check {
 }
 
 impl Reading<'_> {
-    /// The schema and the pulse at that moment, and what to ask by it.
+    /// Reads the schema and the change counter at that moment, and creates the plan of the check from them.
     pub(super) fn schema_and_plan(&mut self) -> Result<(Schema, Pulse, CloudPlan), ApiError> {
         let (schema, pulse, answers) = self.ask_schema(&CloudPlan::SCHEMA)?;
         Ok((schema, pulse, self.plan(answers)?))
     }
 
-    /// A plan by the answers to [`CloudPlan::SCHEMA`].
+    /// Creates a plan from the answers to [`CloudPlan::SCHEMA`].
     pub(super) fn plan(&self, answers: Vec<Rows>) -> Result<CloudPlan, ApiError> {
         let answers: Vec<Texts> = answers.into_iter().map(texts).collect::<Result<_, _>>()?;
         CloudPlan::new(&answers, self.request.skip_data).map_err(to_api_error)
     }
 
-    /// Adds up everything, in as many requests as that takes.
+    /// Runs the whole check, in as many requests as needed.
     pub(super) fn look(&self, plan: &CloudPlan) -> Result<Check, LookError> {
         match self.take_stock(plan) {
             Ok(inventory) => Ok(Check::Seen(Box::new(inventory))),
@@ -124,7 +126,7 @@ impl Reading<'_> {
         Ok(inventory)
     }
 
-    /// Adds up the first rows of each table, several tables at once.
+    /// Adds up the first rows of each table, several tables per request.
     fn first_parts(&self, tables: &mut [CloudTable]) -> Result<(), LookError> {
         let mut rest = tables;
         while !rest.is_empty() {
@@ -173,7 +175,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Adds up the rows of a table that are left.
+    /// Adds up the remaining rows of a table.
     fn other_parts(&self, table: &mut CloudTable, mut rows: u64) -> Result<(), LookError> {
         loop {
             let before = table.rows();
@@ -197,12 +199,12 @@ impl Reading<'_> {
     }
 }
 
-/// Whether the same question will get the same answer.
+/// True if the same request would fail again in the same way.
 fn is_final(error: &ApiError) -> bool {
     matches!(error, ApiError::Refused { .. })
 }
 
-/// Each cell is plain text.
+/// Converts rows in which every cell is plain text.
 pub(super) fn texts(rows: Rows) -> Result<Texts, ApiError> {
     let text = |cell| match cell {
         Cell::Text(bytes) => String::from_utf8(bytes).map_err(|_| misshapen()),

@@ -1,4 +1,4 @@
-//! Speaks Cloudflare's REST API for D1. Invariant: the token is sent to the API's address and shown nowhere.
+//! Calls Cloudflare's REST API for D1. Invariant: the token is sent only to the API's address and never shown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,31 +18,33 @@ use crate::config::{Cloudflare, Secret};
 use crate::net;
 use crate::types::counted;
 
-/// D1 itself ends a query after 30 seconds; the rest is the way there and back.
+/// Timeout of one request. D1 itself ends a query after 30 seconds; the rest is for the network.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often a request is made again after trouble that passes.
+/// Number of retries after a passing error.
 const RETRIES: u32 = 4;
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// Nobody is obeyed who asks to wait longer.
+/// Upper bound for `Retry-After`; a longer `X-RateLimit-Reset` is ignored.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// Cloudflare blocks for minutes, so short waits would only prolong it.
+/// Pause after a rate limit without `Retry-After`. Cloudflare blocks for minutes, so shorter pauses would only prolong
+/// it.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(30);
-/// What is left of the limit is for everything else that the user runs.
+/// Remaining requests below which ours pause; the rest of the limit is for everything else that the user runs.
 const LEAST_REMAINING: u64 = 100;
 
-/// A database of 8 MB in hexadecimal, and control characters of six bytes each.
+/// Upper bound for the length of a response: a database of 8 MB in hexadecimal, with control characters of six bytes
+/// each.
 const MAX_ANSWER_BYTES: usize = 96 * 1024 * 1024;
 
-/// One account's API, shared by all of its databases.
+/// The API of one account, shared by all of its databases.
 pub struct Client {
     http: reqwest::Client,
     pub(super) api_url: String,
     pub(super) account_id: String,
     pub(super) per_page: usize,
-    /// For links, which take no token and give a file as it is.
+    /// Client for links, which are used without the token and without decompression.
     files: reqwest::Client,
     token: Secret,
     budget: Budget,
@@ -50,12 +52,12 @@ pub struct Client {
     request_timeout: Duration,
 }
 
-/// What the API says of one database. Any of it may be missing.
+/// Metadata of one database. The API may leave out any of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct DatabaseInfo {
     /// Its name.
     pub name: Option<String>,
-    /// The size of its file.
+    /// Size of its file, in bytes.
     pub file_size: Option<u64>,
 }
 
@@ -64,16 +66,16 @@ struct Bookmark {
     bookmark: Option<String>,
 }
 
-/// The answers to a batch, and how long their JSON was.
+/// The results of a batch, one per statement.
 pub(super) struct Batch {
     pub(super) answers: Vec<Answer>,
 }
 
 impl Client {
-    /// A client of the account that `cloudflare` names.
+    /// Creates a client for the account in `cloudflare`.
     ///
     /// # Errors
-    /// Where no TLS provider is installed.
+    /// If no TLS provider is installed.
     pub fn new(cloudflare: &Cloudflare, clock: Arc<dyn Clock>) -> Result<Self, ApiError> {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             let why = "no TLS provider is installed".to_owned();
@@ -82,7 +84,7 @@ impl Client {
         let builder = || net::client().connect_timeout(CONNECT_TIMEOUT);
         let setup = |error: reqwest::Error| ApiError::Setup(error.to_string());
         let http = builder().build().map_err(setup)?;
-        // Where a file is compressed on the way, its length is not known.
+        // The length of a file that is compressed in transit would not be known.
         let files = builder().no_gzip().build().map_err(setup)?;
         Ok(Self {
             http,
@@ -97,7 +99,7 @@ impl Client {
         })
     }
 
-    /// The same client, waiting this long for one answer.
+    /// Sets the timeout of one request.
     #[must_use]
     pub fn with_request_timeout(self, request_timeout: Duration) -> Self {
         Self {
@@ -106,19 +108,19 @@ impl Client {
         }
     }
 
-    /// The same client, asking for so many databases at once when it lists them; the API takes 10 to 10,000.
+    /// Sets the number of databases per page of the listing; the API accepts 10 to 10,000.
     #[must_use]
     pub fn with_per_page(self, per_page: usize) -> Self {
         Self { per_page, ..self }
     }
 
-    /// Where the account's databases are, and `path` below.
+    /// URL of `path` below the account's databases.
     pub(super) fn database_url(&self, path: &str) -> String {
         let (api, account) = (&self.api_url, &self.account_id);
         format!("{api}/accounts/{account}/d1/database{path}")
     }
 
-    /// What the API says of the database `id`.
+    /// Returns the metadata of the database `id`.
     ///
     /// # Errors
     /// Those of the API.
@@ -134,7 +136,7 @@ impl Client {
         result_of(envelope.result)
     }
 
-    /// The Time Travel bookmark of the database's present state; `None` where it has none.
+    /// Returns the Time Travel bookmark of the database's present state; `None` if it has none.
     ///
     /// # Errors
     /// Those of the API.
@@ -148,22 +150,22 @@ impl Client {
         Ok(envelope.result.and_then(|result| result.bookmark))
     }
 
-    /// The clock it waits on.
+    /// The clock used for waiting.
     pub(super) fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
     }
 
-    /// How long one answer, or the next part of a file, may take.
+    /// Timeout of one response, or of the next part of a file.
     pub(super) fn request_timeout(&self) -> Duration {
         self.request_timeout
     }
 
-    /// A request for the file behind a link.
+    /// Builds a request for the file behind a link.
     pub(super) fn link(&self, url: &str) -> Result<reqwest::RequestBuilder, ApiError> {
         self.link_to(Method::GET, url)
     }
 
-    /// A request to a link: without the token, and never unencrypted where the API is not.
+    /// Builds a request to a link: without the token, and never unencrypted if the API is encrypted.
     pub(super) fn link_to(
         &self,
         method: Method,
@@ -216,7 +218,7 @@ impl Client {
         Ok(Batch { answers })
     }
 
-    /// One request to `url`, which must lie below the API's address, made again where the trouble may pass.
+    /// Sends a request to `url`, which must be below the API's address, with retries after passing errors.
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -232,9 +234,9 @@ impl Client {
                 () = stop.cancelled() => return Err(ApiError::Stopped),
             };
             let error = match outcome {
-                // A smaller request is for the caller to make.
+                // If a smaller request may succeed, the caller makes it.
                 Err(error) if error.is_retryable() && !error.wants_less() => error,
-                // Seen as a passing fault, too.
+                // Cloudflare also returns these for a passing fault: one retry.
                 Err(error @ (ApiError::WrongAccount(_) | ApiError::MissingPermission(_)))
                     if retry == 0 =>
                 {
@@ -260,7 +262,7 @@ impl Client {
         }
     }
 
-    /// One request, made once.
+    /// Sends a request once.
     pub(super) async fn call_once<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -296,7 +298,7 @@ impl Client {
                 Ok(envelope) if envelope.success => return Ok(envelope),
                 Ok(_) => {}
                 Err(error) => {
-                    // An answer without success may have any result.
+                    // The result of a response without success may have any type.
                     let refusal = serde_json::from_slice::<Envelope<IgnoredAny>>(&bytes);
                     if refusal.is_ok_and(|envelope| !envelope.success) {
                         return Err(self.refused(status, &bytes, &headers));
@@ -323,7 +325,7 @@ impl Client {
         let what = match start.trim_start().starts_with('<') {
             true => "HTML in place of JSON".to_owned(),
             false if bytes.is_empty() => "an empty body".to_owned(),
-            // Never the body: it may hold the user's rows.
+            // Never the body: it may contain the user's rows.
             false => format!(
                 "line {} column {}: {}",
                 error.line(),
@@ -334,7 +336,7 @@ impl Client {
         ApiError::Malformed(format!("status {status}, {what}"))
     }
 
-    /// The error without the address, which may be a secret.
+    /// Converts the error without its URL, which may be a secret.
     pub(super) fn told(&self, error: reqwest::Error) -> ApiError {
         if error.is_timeout() {
             return ApiError::Timeout(self.request_timeout);
@@ -359,7 +361,7 @@ impl Client {
         }
     }
 
-    /// What the API says, without the token, in one short line in which nothing acts.
+    /// Shortens a message of the API to one line, without the token and without characters that act where it is shown.
     pub(super) fn said(&self, text: &str) -> String {
         shortened(&self.redacted(text))
     }

@@ -1,4 +1,4 @@
-//! Compares an account's databases with the configured ones. Invariant: every database of either side is told once.
+//! Compares an account's databases with the configured ones. Invariant: every database of either side is listed once.
 
 use std::collections::HashSet;
 
@@ -6,36 +6,36 @@ use super::listing::ListedDatabase;
 use crate::config::{Config, SourceSpec};
 use crate::types::DatabaseName;
 
-/// How many characters of an id tell two databases of one name apart.
+/// Number of characters of the id that distinguish two databases of the same name.
 const ID_CHARS: usize = 8;
 
-/// What a name becomes that holds no letter and no digit.
+/// Name given to a database whose own name has no letter and no digit.
 const NAMELESS: &str = "d1";
 
-/// One D1 database, as account and configuration know it.
+/// One D1 database, as listed by the account, the configuration, or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discovered {
     /// Its id, in lower case.
     pub id: String,
-    /// What the account calls it; `None` where the account does not have it.
+    /// Its name in the account; `None` if the account does not have it.
     pub listed_name: Option<String>,
-    /// Whether it is backed up.
+    /// Its state of protection.
     pub standing: Standing,
 }
 
-/// Whether a D1 database is backed up.
+/// State of protection of a D1 database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     /// A `[[database]]` of this name backs it up.
     Protected(DatabaseName),
-    /// No `[[database]]` names it.
+    /// No `[[database]]` refers to it.
     Unprotected,
-    /// This `[[database]]` names it, and the account does not have it.
+    /// This `[[database]]` refers to it, but the account does not have it.
     Absent(DatabaseName),
 }
 
 impl Standing {
-    /// The word that lists use.
+    /// The word used in lists.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Protected(_) => "protected",
@@ -53,7 +53,8 @@ impl Standing {
     }
 }
 
-/// What the account lists against what `config` names: the listed ones in their order, then those that are absent.
+/// Compares the listed databases with those in `config`: first the listed ones in their order, then those that are
+/// absent.
 pub fn compare(config: &Config, listed: &[ListedDatabase]) -> Vec<Discovered> {
     let configured: Vec<(&DatabaseName, String)> = config
         .databases()
@@ -91,8 +92,8 @@ pub fn compare(config: &Config, listed: &[ListedDatabase]) -> Vec<Discovered> {
     found
 }
 
-/// A name for the database that the account calls `listed_name`: the same where it is valid and free, else the nearest
-/// valid one, with the start of the id where that is taken. `None`: even that one is taken.
+/// Chooses a name for the database that is called `listed_name` in the account: the same if it is valid and free, else
+/// the nearest valid one, with the start of the id if that is taken. `None` if even that one is taken.
 pub fn name_for(
     listed_name: &str,
     id: &str,
@@ -112,7 +113,7 @@ pub fn name_for(
         .find(|name| !is_taken(name))
 }
 
-/// ASCII that a database may be called.
+/// Converts to the characters that a database name may have.
 fn plain(listed_name: &str) -> String {
     let lower = listed_name.chars().map(|letter| match letter {
         'a'..='z' | '0'..='9' | '_' | '-' => letter,

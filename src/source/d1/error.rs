@@ -1,29 +1,29 @@
-//! Tells the ways apart in which Cloudflare's API fails. Invariant: no text holds the token.
+//! Classifies the errors of Cloudflare's API. Invariant: no text contains the token.
 
 use std::time::Duration;
 
 use super::answer::Fault;
 use crate::quote::foreign;
 
-/// Of what the API says so much is repeated.
+/// Upper bound for the part of an API message that is repeated, in characters.
 const MOST_CHARS: usize = 200;
 
-/// Why the API gave no answer.
+/// The reason that an API request failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
-    /// The token is none, was revoked, or has expired.
+    /// The token is invalid, was revoked, or has expired.
     #[error(
         "Cloudflare does not accept the API token: {0}\nhint: make a new one with Account > D1 > Read, and put it \
          where `[cloudflare] api_token` points"
     )]
     WrongToken(String),
-    /// The token is good for something else.
+    /// The token lacks the permission.
     #[error(
         "the API token may not do this: {0}\nhint: it needs the permission Account > D1 > Read for this account; \
          restoring needs Edit, and so may `method = \"export\"`"
     )]
     MissingPermission(String),
-    /// The account is none, or none that the token reaches.
+    /// The account does not exist, or the token has no access to it.
     #[error(
         "the account is unknown or closed to this API token: {0}\nhint: compare `[cloudflare] account_id` with the id \
          on the dashboard's overview page"
@@ -32,37 +32,37 @@ pub enum ApiError {
     /// The account has no such database.
     #[error("the account has no such D1 database: {0}\nhint: `patina discover` shows those it has")]
     UnknownDatabase(String),
-    /// All of the user's tokens together asked too often.
+    /// All of the user's tokens together made too many requests.
     #[error(
         "Cloudflare asks to slow down: {message}; it takes 1,200 requests in 5 minutes from all tokens of a user"
     )]
     RateLimited {
-        /// Its words.
+        /// Message of the API.
         message: String,
-        /// How long it asks to wait.
+        /// Time to wait, as requested by the API.
         retry_after: Option<Duration>,
     },
-    /// The database or Cloudflare itself has trouble that passes.
+    /// The database or Cloudflare itself has a passing fault.
     #[error("D1 is overloaded or has a passing fault: {0}")]
     Overloaded(String),
-    /// The query took more memory or time than D1 gives one.
+    /// The query needed more memory or time than D1 allows.
     #[error("D1 gave the query up: {0}")]
     TooMuch(String),
-    /// No answer came in time.
+    /// No response came in time.
     #[error("D1 did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
-    /// The connection could not be made, or broke.
+    /// The connection could not be established, or broke.
     #[error("the connection to Cloudflare failed: {0}")]
     Connection(String),
-    /// An answer came that is not the API's.
+    /// The response does not have the API's format.
     #[error("Cloudflare's answer cannot be read: {0}")]
     Malformed(String),
-    /// The API said no.
+    /// The API refused the request for another reason.
     #[error("D1 refused with code {code}: {message}")]
     Refused {
-        /// The API's number for it.
+        /// The API's error code.
         code: i64,
-        /// Its words.
+        /// Message of the API.
         message: String,
     },
     /// Cloudflare's own export ended without a file.
@@ -74,30 +74,30 @@ pub enum ApiError {
          reads it without blocking it", .0.as_secs()
     )]
     ExportTimeout(Duration),
-    /// The link to an export is refused.
+    /// The link to an export was refused.
     #[error("the link to D1's export is refused with status {0}: it is valid for an hour at most")]
     LinkExpired(u16),
-    /// D1 did not take SQL text, and kept what it had.
+    /// D1 did not accept the SQL text, and is unchanged.
     #[error("D1 did not import the copy and is as it was: {0}")]
     ImportFailed(String),
-    /// D1 has SQL text, and nobody knows what became of it.
+    /// D1 received the SQL text, and the outcome is unknown.
     #[error(
         "whether D1 took the copy is not known: {0}\nhint: it takes effect whole or not at all; look at the \
          database, then restore again"
     )]
     ImportUnsure(String),
-    /// A file of ours cannot be read or written.
+    /// A private file cannot be read or written.
     #[error("a private file cannot be used: {0}")]
     Scratch(String),
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be created.
     #[error("the HTTP client cannot be made: {0}")]
     Setup(String),
-    /// It was asked to end.
+    /// The request was cancelled.
     #[error("the request was stopped")]
     Stopped,
 }
 
-/// D1's words for trouble that passes by itself.
+/// Parts of D1's messages for faults that pass.
 const PASSING: &[&str] = &[
     "overloaded",
     "too many requests queued",
@@ -110,7 +110,7 @@ const PASSING: &[&str] = &[
     "internal error",
 ];
 
-/// D1's words for a query that wants too much.
+/// Parts of D1's messages for queries that need too much.
 const TOO_MUCH: &[&str] = &[
     "exceeded its memory limit",
     "exceeded its cpu time limit",
@@ -120,7 +120,7 @@ const TOO_MUCH: &[&str] = &[
 ];
 
 impl ApiError {
-    /// Whether the same request may succeed a little later.
+    /// True if the same request may succeed a little later.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::RateLimited { .. }
@@ -145,12 +145,12 @@ impl ApiError {
         }
     }
 
-    /// Whether a smaller request may succeed where this one did not.
+    /// True if a smaller request may succeed.
     pub(super) fn wants_less(&self) -> bool {
         matches!(self, Self::TooMuch(_) | Self::Timeout(_))
     }
 
-    /// What D1 says of an export that ended without a file.
+    /// Classifies D1's message for an export that ended without a file.
     pub(super) fn of_export(message: &str) -> Self {
         let message = shortened(message);
         let lower = message.to_lowercase();
@@ -160,7 +160,7 @@ impl ApiError {
         }
     }
 
-    /// What an answer with this status and these faults means.
+    /// Classifies a response by its status and errors.
     pub(super) fn of_answer(
         status: u16,
         faults: &[Fault],
@@ -169,7 +169,7 @@ impl ApiError {
     ) -> Self {
         let code = faults.first().map_or(0, |fault| fault.code);
         let message = match faults.first() {
-            // A cut first could leave half of what is to be hidden.
+            // Redacted before it is cut: a cut could leave half of a secret.
             Some(fault) => shortened(&redact(&fault.message)),
             None => format!("status {status}"),
         };
@@ -198,7 +198,7 @@ impl ApiError {
     }
 }
 
-/// The first line, cut to what fits one, and with nothing in it that acts where it is shown.
+/// Returns the first line that is not blank, shortened, without characters that act where it is shown.
 pub(super) fn shortened(text: &str) -> String {
     let line = text.lines().find(|line| !line.trim().is_empty());
     foreign(line.unwrap_or_default().trim(), MOST_CHARS)

@@ -1,4 +1,4 @@
-//! Puts SQL text into a D1 database. Invariant: all of the text takes effect, or none of it.
+//! Imports SQL text into a D1 database. Invariant: all of the text takes effect, or none of it.
 //!
 //! <https://developers.cloudflare.com/api/resources/d1/subresources/database/methods/import/>
 
@@ -17,31 +17,32 @@ use super::error::ApiError;
 use crate::dump::Splitter;
 use crate::types::counted;
 
-/// An import that nobody asks after for 15 seconds cancels itself.
+/// Polling interval. An import that is not polled for 15 seconds cancels itself.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 
-/// From the first request to the last answer. Nothing is documented; an hour is what an export's link is given.
+/// Timeout of the upload, and again of the import after it. Cloudflare documents no limit; an export's link is valid
+/// for an hour.
 const DEADLINE: Duration = Duration::from_secs(3600);
 
-/// Cloudflare takes no larger file.
+/// Cloudflare's limit for a file, in bytes.
 const MAX_FILE_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 
-/// Text up to this size fits one request, which is one transaction, where there is no import.
+/// Size up to which text fits one request, which is one transaction, if the import is not available.
 const MAX_BATCH_BYTES: u64 = 4 * 1024 * 1024;
 
-/// D1 takes no longer statement.
+/// D1's limit for a statement, in bytes.
 const MAX_STATEMENT_BYTES: usize = 100_000;
 
-/// How the text came in.
+/// Method by which the text was imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Imported {
-    /// By Cloudflare's import.
+    /// Cloudflare's import.
     Import,
-    /// As one batch of statements, where the import was not to be had.
+    /// One batch of statements, because the import was not available.
     Batch,
 }
 
-/// An entry of a database's schema that is the user's.
+/// A user's entry of a database's schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaEntry {
     /// `table`, `view`, `index` or `trigger`.
@@ -50,7 +51,7 @@ pub struct SchemaEntry {
     pub name: String,
 }
 
-/// What `/import` answers.
+/// Response of `/import`.
 #[derive(Deserialize)]
 struct State {
     success: Option<bool>,
@@ -62,8 +63,8 @@ struct State {
 }
 
 impl Client {
-    /// The tables, views, indexes and triggers of the database `id`, in the order they were made; without those of D1
-    /// and of SQLite themselves.
+    /// Returns the tables, views, indexes and triggers of the database `id`, in the order in which they were created,
+    /// without those of D1 and of SQLite themselves.
     ///
     /// # Errors
     /// Those of the API.
@@ -91,12 +92,12 @@ impl Client {
         entries.ok_or_else(|| ApiError::Malformed("a schema entry without a name".to_owned()))
     }
 
-    /// Executes the SQL of `file` in the database `id` as one transaction: by the import, or, where the API has none
-    /// and the file is small, as one batch. Until it is done the database answers nobody. `stop` counts as long as the
-    /// text was not handed over.
+    /// Executes the SQL of `file` in the database `id` as one transaction: by the import, or, if the API refuses that
+    /// and the file is small, as one batch. Meanwhile the database answers no queries. `stop` cancels the import until
+    /// the text was handed over, and a batch at any time.
     ///
     /// # Errors
-    /// [`ApiError::ImportFailed`] where D1 refused the text and kept what it had, and those of the API.
+    /// [`ApiError::ImportFailed`] if D1 refused the text and is unchanged, and those of the API.
     pub async fn import(
         &self,
         id: &str,
@@ -130,12 +131,12 @@ impl Client {
                 }
                 let ingest =
                     serde_json::json!({ "action": "ingest", "etag": etag, "filename": name });
-                // From here on D1 may have the text, so what becomes of it must be known.
+                // From here on D1 may have the text, so the outcome must be awaited.
                 self.ask_import(id, &ingest, &CancellationToken::new())
                     .await
                     .map_err(unsure)?
             }
-            // D1 has this very file already, and began.
+            // D1 has this very file already, and has started.
             (upload_url, filename) => State {
                 upload_url,
                 filename,
@@ -188,7 +189,7 @@ impl Client {
         result_of(envelope.result)
     }
 
-    /// Sends the file to a signed link, which takes no token.
+    /// Uploads the file to a signed link, which is used without the token.
     async fn upload(
         &self,
         url: &str,
@@ -241,10 +242,10 @@ impl Client {
     }
 }
 
-/// D1 may go on with what it was given, whatever became of the answer.
+/// Converts an error after which D1 may still execute the text.
 fn unsure(error: ApiError) -> ApiError {
     match error {
-        // It says no, and then nothing happens.
+        // D1 refused, so the text has no effect.
         ApiError::Refused { message, .. } => ApiError::ImportFailed(message),
         other => ApiError::ImportUnsure(other.to_string()),
     }

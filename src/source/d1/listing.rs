@@ -1,4 +1,4 @@
-//! Lists the databases of an account. Invariant: a list that is not whole is an error, never a short list.
+//! Lists the databases of an account. Invariant: an incomplete list is an error, never a short list.
 
 use std::collections::HashSet;
 
@@ -11,13 +11,14 @@ use super::client::{Client, result_of};
 use super::error::ApiError;
 use crate::types::counted;
 
-/// How many databases are asked for at once; the API's own default.
+/// Number of databases per page; the API's own default.
 pub(super) const PER_PAGE: usize = 1_000;
 
-/// An account holds 50,000 databases at most; an API that gives more pages goes in circles.
+/// Upper bound for the number of pages: an account has at most 50,000 databases, so with more pages the API repeats
+/// itself.
 const MOST_PAGES: usize = 100;
 
-/// A database as the account lists it.
+/// A database in the account's listing.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ListedDatabase {
     /// Its id.
@@ -27,12 +28,13 @@ pub struct ListedDatabase {
 }
 
 impl Client {
-    /// All databases of the account, by name.
+    /// Returns all databases of the account, sorted by name.
     ///
-    /// Pages are read until the account's own count is reached, or, where it gives none, until an empty page.
+    /// Pages are read until the account's own count is reached, or, if the API gives none, until an empty page.
     ///
     /// # Errors
-    /// Those of the API. [`ApiError::Malformed`] where a page is short, came before, or the pages do not end.
+    /// Those of the API. [`ApiError::Malformed`] if a page is too short, a database is listed twice, or the pages do
+    /// not end.
     pub async fn databases(
         &self,
         stop: &CancellationToken,
@@ -66,7 +68,7 @@ impl Client {
     }
 }
 
-/// Whether `found` databases are all, after a page of `on_page`.
+/// True if `found` databases are all, after a page of `on_page`.
 fn is_whole(
     found: usize,
     on_page: usize,

@@ -1,6 +1,5 @@
-//! Reads a Cloudflare D1 database over its REST API, by queries that block nothing or, where a database asks for it, by
-//! Cloudflare's own export. Invariant: what may not be one state of the
-//! database is never called one.
+//! Reads a Cloudflare D1 database over its REST API, by queries that block nothing or, if a database is configured so,
+//! by Cloudflare's own export. Invariant: a copy that may not be one state of the database is never declared as one.
 
 mod answer;
 mod budget;
@@ -39,7 +38,7 @@ pub use error::ApiError;
 pub use import::{Imported, SchemaEntry};
 pub use listing::ListedDatabase;
 
-/// Reads one value of an answer, for `fuzz/`: what was read is handed on as a value.
+/// Parses one value of a response, for `fuzz/`, and converts it.
 #[cfg(fuzzing)]
 pub fn fuzz_cell(text: &str) {
     if let Some(cell) = answer::Cell::parse(text) {
@@ -47,21 +46,22 @@ pub fn fuzz_cell(text: &str) {
     }
 }
 
-/// A database up to this size is read in one request, which is one transaction.
+/// Size up to which a database is read in one request, which is one transaction.
 const SNAPSHOT_BYTES: u64 = 8 * 1024 * 1024;
 
-/// What the values of a page may hold; as JSON they are up to twice as long.
+/// Upper bound for the values of a page, in bytes; as JSON they are up to twice as long.
 const PAGE_BYTES: u64 = 1024 * 1024;
 
-/// The link to an export is valid for an hour; the database answers nobody until the export is made.
+/// Deadline of an export. The link to it is valid for an hour; until the export is made the database answers no
+/// queries.
 const EXPORT_DEADLINE: Duration = Duration::from_secs(3600);
 
-/// What to do about a database that is written to while its pages are read.
+/// Treatment of a database that is written to while its pages are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnChange {
-    /// The first time fails, retryably; the next one is accepted as [`OnChange::Accept`] does.
+    /// The first attempt fails with a retryable error; the next one is accepted as with [`OnChange::Accept`].
     ReadAgain,
-    /// Kept as class B, with a warning that it is not one point in time.
+    /// The copy is kept as class B, with a warning that it is not one point in time.
     Accept,
 }
 
@@ -71,21 +71,22 @@ pub struct D1Source {
     id: String,
     method: D1Method,
     on_change: OnChange,
-    /// Where rows wait that cannot be written before all are read.
+    /// Folder for rows that cannot be written before all are read, and for exports.
     scratch: PathBuf,
     runtime: Handle,
     snapshot_bytes: u64,
     page_bytes: u64,
     export_deadline: Duration,
-    /// The last dump ended because the database was written to.
+    /// True if the last dump ended because the database was written to.
     changed_before: AtomicBool,
-    /// The size of its file when it was last read; 0 where nobody knows.
+    /// Size of its file when it was last read, in bytes; 0 if unknown.
     size_bytes: AtomicU64,
 }
 
 impl D1Source {
-    /// The database `id` of the client's account. Rows that must wait do so in the folder `scratch`. Requests run on
-    /// `runtime`, a multi-threaded one; never dump on one of its own threads but in `spawn_blocking`.
+    /// Creates a source for the database `id` of the client's account. Rows that must wait are kept in the folder
+    /// `scratch`. Requests run on `runtime`, a multi-threaded one; never dump on one of its own threads but in
+    /// `spawn_blocking`.
     pub fn new(
         client: Arc<Client>,
         id: String,
@@ -108,13 +109,13 @@ impl D1Source {
         }
     }
 
-    /// The same source; with no retry to come, a change must be accepted at once.
+    /// Sets the treatment of changes; if no retry follows, a change must be accepted at once.
     #[must_use]
     pub fn on_change(self, on_change: OnChange) -> Self {
         Self { on_change, ..self }
     }
 
-    /// The same source, reading larger databases than this page by page.
+    /// Sets the size above which databases are read page by page.
     #[must_use]
     pub fn with_snapshot_up_to(self, snapshot_bytes: u64) -> Self {
         Self {
@@ -123,13 +124,13 @@ impl D1Source {
         }
     }
 
-    /// The same source, asking for pages of about so many bytes.
+    /// Sets the approximate size of a page, in bytes.
     #[must_use]
     pub fn with_page_bytes(self, page_bytes: u64) -> Self {
         Self { page_bytes, ..self }
     }
 
-    /// The same source, giving Cloudflare's own export so long from the request to the last byte.
+    /// Sets the deadline of Cloudflare's own export, from the request to the last byte.
     #[must_use]
     pub fn with_export_deadline(self, export_deadline: Duration) -> Self {
         Self {
@@ -142,7 +143,7 @@ impl D1Source {
         format!("the D1 database `{}`", self.id)
     }
 
-    /// The API's error in the words of a source.
+    /// Converts an error of the API to one of a source.
     fn told(&self, error: ApiError) -> SourceError {
         match error {
             ApiError::Stopped => SourceError::Stopped,

@@ -1,4 +1,4 @@
-//! Reads a database page by page, and judges at the end whether it stood still meanwhile.
+//! Reads a database page by page, and decides at the end whether it changed meanwhile.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -18,30 +18,30 @@ use crate::source::describe::{Extent, RowKey, evidence_of};
 use crate::source::{Dumped, SourceError};
 use crate::types::EvidenceClass;
 
-/// Where the largest values would make a page so many times longer than it should be, D1 counts how many rows fit.
+/// If the largest values could make a page this many times longer than it should be, D1 counts the rows that fit.
 const WORST_PAGE_FACTOR: u64 = 8;
 
-/// The most rows of a page.
+/// Upper bound for the rows of a page.
 const PAGE_ROWS: u64 = 20_000;
-/// The same, where nobody knows how large the values are.
+/// Upper bound for the rows of a page if the sizes of the values are unknown.
 const BLIND_PAGE_ROWS: u64 = 1_000;
 
-/// What a cell takes beside its value.
+/// Bytes that a cell takes beside its value.
 const CELL_BYTES: u64 = 8;
 
-/// A slice of a large value, and how many are read at once.
+/// Size of a slice of a large value in bytes, and number of slices per request.
 const SLICE_BYTES: u64 = 250_000;
 const SLICES_PER_BATCH: usize = 4;
 
-/// So many statements of the preflight go into one request.
+/// Number of preflight statements per request.
 const FACTS_PER_BATCH: usize = 60;
 
-/// A page that fails so often in a row will not be read.
+/// Number of consecutive failures after which a page is given up.
 const PAGE_TRIES: u32 = 20;
-/// A page whose answer does not come so often in a row: the database is not there.
+/// Number of timeouts after which a page is given up: the database is not reachable.
 const TIMEOUT_TRIES: u32 = 3;
 
-/// Moved rows make a page's rows come twice or not at all; then only another dump helps.
+/// Moved rows are returned twice or not at all; only another dump helps.
 const ROWS_MOVED: &str = "lost or gained rows";
 const WAS_WRITTEN: &str = "was written to";
 const SCHEMA_CHANGED: &str = "changed its schema";
@@ -49,14 +49,14 @@ const SCHEMA_CHANGED: &str = "changed its schema";
 const NOT_A_POINT_IN_TIME: &str = "not a point in time: the database was written to while it was read; rows of \
     different tables may not belong together";
 
-/// How the database's content compares to what it was at the start.
+/// State of the database's content compared with the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stillness {
     Still,
     Moved,
 }
 
-/// What is known before the rows are read.
+/// Data that is known before the rows are read.
 pub(super) struct Plan {
     pub(super) schema: Schema,
     pub(super) described: Described,
@@ -64,7 +64,7 @@ pub(super) struct Plan {
     pub(super) started: Instant,
 }
 
-/// Takes the rows of a page, each with its rowid where the table has one beside its columns.
+/// Receives the rows of a page, each with its rowid if the table has one beside its columns.
 pub(super) type Take<'t> = dyn FnMut(&Reader<'_>, &Rows) -> io::Result<()> + 't;
 
 impl Reading<'_> {
@@ -103,7 +103,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Writes the rows as they come, and gives up where the database does not stand still.
+    /// Writes the rows as they arrive, and fails if the database changes.
     fn stream(
         &mut self,
         plan: Plan,
@@ -150,7 +150,7 @@ impl Reading<'_> {
             tables.push(evidence_of(table, hash));
         }
         let check = self.look_again(&check)?;
-        // It is an error where the database did not stand still.
+        // An error if the database changed.
         self.judge(&schema, &described, &watch)?;
         writer.finish(database, milliseconds(started))?;
         Ok(self.dumped(
@@ -163,7 +163,7 @@ impl Reading<'_> {
         ))
     }
 
-    /// Writes nothing before all rows are here: until then nobody knows how many there are.
+    /// Writes nothing before all rows are read: the row counts are not known until then.
     fn gather(
         &mut self,
         plan: Plan,
@@ -233,8 +233,7 @@ impl Reading<'_> {
         Ok(self.dumped(described, &schema, tables, bookmark, class, check))
     }
 
-    /// Asks what the independent check wants to know, at the end: [`Self::judge`] says whether that is the state which
-    /// was read.
+    /// Runs the independent check at the end: [`Self::judge`] decides whether it saw the state that was read.
     pub(super) fn look_again(&self, plan: &CloudPlan) -> Result<Check, SourceError> {
         self.look(plan).map_err(|error| match error {
             LookError::Api(error) => self.source.told(error),
@@ -243,7 +242,7 @@ impl Reading<'_> {
         })
     }
 
-    /// Counts and sizes, in as few requests as there is time for.
+    /// Reads counts and sizes in few requests; leaves out what D1 has no time for.
     pub(super) fn facts(&mut self, schema: &Schema) -> Result<Described, ApiError> {
         'again: loop {
             let statements = schema.facts_sql(self.skills);
@@ -259,7 +258,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Hands each page of a table to `take`; gives what was read.
+    /// Passes each page of a table to `take`; returns the extent of what was read.
     fn copy_table(
         &self,
         schema: &Schema,
@@ -303,7 +302,7 @@ impl Reading<'_> {
         }
     }
 
-    /// One page, smaller where D1 cannot manage it.
+    /// Reads one page, a smaller one if it is too large for D1.
     fn page(
         &self,
         reader: &mut Reader<'_>,
@@ -342,7 +341,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Reads what was too large for the page, slice by slice.
+    /// Reads values that were too large for the page, slice by slice.
     fn fetch_large(
         &self,
         reader: &Reader<'_>,
@@ -382,7 +381,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Ends a dump early where it is known to be in vain.
+    /// Ends a dump early if it is certain to be rejected.
     fn heed(&self, watch: &Watch, pulse: &Pulse) -> Result<(), SourceError> {
         if pulse.has_other_schema(&watch.first) {
             return Err(self.source.changed(SCHEMA_CHANGED));
@@ -393,7 +392,8 @@ impl Reading<'_> {
         }
     }
 
-    /// The bookmark decides; without one, the count of changes and the number of rows.
+    /// Decides whether the database changed: by the bookmark; without one, by the change counter, the row counts and
+    /// the schema's digest.
     fn judge(
         &mut self,
         schema: &Schema,
@@ -413,7 +413,7 @@ impl Reading<'_> {
                 let again = self
                     .facts(schema)
                     .map_err(|error| self.source.told(error))?;
-                // A count that starts again from 0 hides what came before, so 0 proves nothing.
+                // A counter that starts again from 0 hides earlier changes, so 0 proves nothing.
                 pulse == watch.first
                     && pulse.changes > 0
                     && again.extents == described.extents
@@ -428,19 +428,19 @@ impl Reading<'_> {
     }
 }
 
-/// By what writes during a dump are noticed.
+/// Data by which writes during a dump are detected.
 struct Watch {
     first: Pulse,
-    /// Whether a dump of a database that moves is better than none.
+    /// True if a dump of a database that changes is accepted.
     accepts: bool,
-    /// The bookmark from before the first row.
+    /// Bookmark from before the first row.
     before: Option<String>,
 }
 
-/// How much to ask for at once.
+/// Size of the pages to request.
 #[derive(Debug)]
 struct PageSize {
-    /// The bytes of a usual row, and of the largest one that there could be.
+    /// Bytes of an average row, and of the largest possible one.
     row: Option<(u64, u64)>,
     page_bytes: u64,
     worst_page_bytes: u64,
@@ -457,7 +457,7 @@ impl PageSize {
             }),
             page_bytes,
             worst_page_bytes: page_bytes.saturating_mul(WORST_PAGE_FACTOR),
-            // One more than there are: a page that is not full is the last.
+            // One more than counted: a page that is not full is the last.
             most_rows: PAGE_ROWS.min(table.rows + 1),
         }
     }
@@ -473,7 +473,7 @@ impl PageSize {
         }
     }
 
-    /// Halves the page; false where it has one row already.
+    /// Halves the page; returns false if it has one row already.
     fn shrink(&mut self) -> bool {
         let rows = match self.limit() {
             Limit::All => return false,

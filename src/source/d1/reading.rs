@@ -1,4 +1,4 @@
-//! Takes one dump of one database: what it looks like, then its rows, then whether it stood still.
+//! Makes one dump of one database: reads its schema, then its rows, then checks that it did not change.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,10 +13,10 @@ use crate::dump::{Sink, Value};
 use crate::source::{DumpRequest, Dumped, SourceError};
 use crate::types::{EvidenceClass, SourceEvidence, TableEvidence};
 
-/// So often a schema may change between two requests before it counts as trouble.
+/// Number of times that the schema may change between two requests before that is an error.
 const SCHEMA_TRIES: u32 = 4;
 
-/// One dump in the making.
+/// One dump in progress.
 pub(super) struct Reading<'a> {
     pub(super) source: &'a D1Source,
     pub(super) request: &'a DumpRequest<'a>,
@@ -47,13 +47,14 @@ impl<'a> Reading<'a> {
         self.copy_pages(before, sink)
     }
 
-    /// Waits for the API. What of it is waiting for the budget that all databases share is counted as such.
+    /// Waits for a request. The time spent on the budget that all databases share is counted separately.
     pub(super) fn answer<T>(&self, request: impl Future<Output = T>) -> T {
         let waits = Arc::clone(self.request.progress.waits());
         self.source.runtime.block_on(WAITS.scope(waits, request))
     }
 
-    /// The size of the database's file, remembered for the next time; `None` where the API does not tell.
+    /// Returns the size of the database's file in bytes, and remembers it for the next dump; `None` if the API does not
+    /// state it.
     pub(super) fn size_bytes(&self) -> Result<Option<u64>, SourceError> {
         let source = self.source;
         let info = source.client.info(&source.id, self.request.stop);
@@ -65,7 +66,7 @@ impl<'a> Reading<'a> {
         Ok(size)
     }
 
-    /// The state's bookmark; `None` where the API gives none.
+    /// Returns the bookmark of the present state; `None` if the API gives none.
     pub(super) fn bookmark(&self) -> Result<Option<String>, ApiError> {
         let client = &self.source.client;
         let bookmark = client.bookmark(&self.source.id, self.request.stop);
@@ -128,7 +129,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Whether smaller requests may do what one large one could not. Nobody documents how much a batch may hold.
+/// True if smaller requests may succeed where one large one failed. The limits of a batch are not documented.
 fn is_about_size(error: &ApiError) -> bool {
     error.wants_less() || matches!(error, ApiError::Refused { .. })
 }

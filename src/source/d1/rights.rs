@@ -1,4 +1,4 @@
-//! Finds out what the API token may do. Invariant: nothing is asked that could change anything.
+//! Finds out the permissions of the API token. Invariant: no request is made that could change anything.
 
 use reqwest::Method;
 use serde_json::Value;
@@ -8,10 +8,10 @@ use super::answer::Envelope;
 use super::client::Client;
 use super::error::ApiError;
 
-/// An id that no database has: no version of UUID gives it.
+/// An id that no database has: no version of UUID produces it.
 const NO_DATABASE: &str = "00000000-0000-0000-0000-000000000000";
 
-/// What a backup never asks for: the path, with the account's id in the place of `{}`, and what it shows.
+/// Resources that a backup never needs: the path, with `{}` for the account's id, and the permission that access shows.
 const BEYOND: [(&str, &str); 5] = [
     ("/user/tokens?per_page=5", "read the user's API tokens"),
     ("/zones?per_page=5", "read zones"),
@@ -21,25 +21,26 @@ const BEYOND: [(&str, &str); 5] = [
 ];
 
 impl Client {
-    /// Reads a database's metadata and runs a query that touches no table of it.
+    /// Reads a database's metadata and runs a query that touches none of its tables.
     ///
     /// # Errors
     /// Those of the API.
     pub async fn try_out(&self, id: &str, stop: &CancellationToken) -> Result<(), ApiError> {
         self.info(id, stop).await?;
-        // A cell is text; see `select`.
+        // Every cell must be text; see `select`.
         self.batch(id, &["SELECT quote(1)".to_owned()], stop)
             .await
             .map(drop)
     }
 
-    /// What the token may do beyond reading D1, as words that follow "it can also". Empty: nothing of what was tried.
+    /// Returns what the token may do beyond reading D1, in words that follow "it can also". Empty if none of the
+    /// attempts succeeded.
     ///
-    /// Only some rights can be tried without harm, so an empty answer is no proof. Writing is tried by the first step
-    /// of an import, which only asks where to upload to, into a database that cannot exist.
+    /// Only some permissions can be tried without harm, so an empty result is no proof. Writing is tried by the first
+    /// step of an import, which only requests an upload link, into a database that cannot exist.
     ///
     /// # Errors
-    /// Those of the API where the token cannot even list databases, or no answer came.
+    /// Those of the API if the token cannot even list databases, or no response came.
     pub async fn excess(&self, stop: &CancellationToken) -> Result<Vec<&'static str>, ApiError> {
         let list = self.database_url("?page=1&per_page=10");
         let _: Envelope<Value> = self.call(Method::GET, &list, None, stop).await?;
@@ -50,7 +51,7 @@ impl Client {
             .call_once::<Value>(Method::POST, &import, Some(body))
             .await
         {
-            // The right is checked before the database is looked for.
+            // The permission is checked before the database is looked up.
             Ok(_) | Err(ApiError::UnknownDatabase(_)) => {
                 excess.push("write to D1 (restoring needs that, backups do not)");
             }
@@ -59,7 +60,7 @@ impl Client {
         for (path, what) in BEYOND {
             let url = format!("{}{}", self.api_url, path.replace("{}", &self.account_id));
             match self.call_once::<Value>(Method::GET, &url, None).await {
-                // An empty list may be all that it may see.
+                // An empty list may mean that access is limited to nothing.
                 Ok(answer) if shows_something(answer.result.as_ref()) => excess.push(what),
                 Ok(_) => {}
                 Err(error) => unless_refused(error)?,
@@ -79,7 +80,7 @@ fn shows_something(result: Option<&Value>) -> bool {
     }
 }
 
-/// A refusal says that the token may not; anything else says nothing.
+/// Treats a refusal as a missing permission; returns any passing error.
 fn unless_refused(error: ApiError) -> Result<(), ApiError> {
     match error.is_retryable() {
         true => Err(error),

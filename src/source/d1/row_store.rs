@@ -1,4 +1,4 @@
-//! Keeps rows on disk until all are read. The file has no name and goes with the process.
+//! Keeps rows on disk until all are read. The file has no name and disappears with the process.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
@@ -8,13 +8,13 @@ use super::reading::values;
 use super::schema::Rows;
 use crate::dump::RowBlock;
 
-/// Ends a table, where a block's length would stand.
+/// Marker of the end of a table, in place of a block's length.
 const END: u64 = u64::MAX;
 
 /// Tables of rows, one after another.
 pub(super) struct RowStore(BufWriter<File>);
 
-/// The same, read from the start.
+/// The stored rows, read from the start.
 pub(super) struct StoredRows(BufReader<File>);
 
 impl RowStore {
@@ -47,7 +47,7 @@ impl RowStore {
 }
 
 impl StoredRows {
-    /// The next rows of the current table; `None` ends it and begins the next.
+    /// Returns the next rows of the current table; `None` ends it and begins the next.
     pub(super) fn next_block(&mut self) -> io::Result<Option<RowBlock>> {
         let mut length = [0; 8];
         self.0.read_exact(&mut length)?;

@@ -1,4 +1,4 @@
-//! Reads a database's schema over the API, and what the dump must know before the first row.
+//! Reads a database's schema over the API, and the data that the dump needs before the first row.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,25 +19,25 @@ use crate::source::describe::{
 use crate::source::virtual_table::Module;
 use crate::types::{Exception, ExceptionKind, Sha256, counted, either};
 
-/// The modules that D1 has; `pragma_module_list` is closed there.
+/// The modules of D1; `pragma_module_list` is not available there.
 const MODULES: &[&str] = &["fts5", "fts5vocab", "rtree", "rtree_i32"];
 
-/// A result set of D1 holds 100 columns; two for each of the table's, and three more.
+/// A result set of D1 has at most 100 columns; two for each of the table's, and three more.
 const SIZED_COLUMNS: usize = 45;
 
-/// The rows that one statement gave.
+/// The result rows of one statement.
 pub(super) type Rows = Vec<Vec<Cell>>;
 
-/// What this database can be asked; found out by asking.
+/// Capabilities of this database, found by trying.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Skills {
-    /// `atan2` tells −0.0 from 0.0.
+    /// `atan2` distinguishes −0.0 from 0.0.
     pub(super) atan2: bool,
     /// The settings of full-text tables can be read.
     pub(super) settings: bool,
     /// Foreign keys can be checked.
     pub(super) key_check: bool,
-    /// There is time for the sizes of all values.
+    /// D1 has time to compute the sizes of all values.
     pub(super) sizes: bool,
 }
 
@@ -53,7 +53,7 @@ impl Default for Skills {
 }
 
 impl Skills {
-    /// Gives up what `error` speaks of; false where it speaks of nothing that can be given up.
+    /// Gives up the capability that `error` refers to; returns false if it refers to none that can be given up.
     pub(super) fn learn(&mut self, error: &ApiError) -> bool {
         let skill = match error {
             ApiError::Refused { message, .. } if message.contains("atan2") => &mut self.atan2,
@@ -73,7 +73,7 @@ impl Skills {
     }
 }
 
-/// A cheap sum over everything that a write or a change of the schema moves.
+/// Change counter: a cheap value that every write and nearly every change of the schema alters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pulse {
     /// Rows changed since the database was loaded; falls back to 0 after some seconds without a request.
@@ -93,7 +93,7 @@ impl Pulse {
         })
     }
 
-    /// Whether the schema is certainly another one.
+    /// True if the schema is certainly different.
     pub(super) fn has_other_schema(&self, other: &Self) -> bool {
         self.schema != other.schema
     }
@@ -102,15 +102,15 @@ impl Pulse {
 /// A database's schema.
 #[derive(Debug)]
 pub(super) struct Schema {
-    /// What belongs to the user.
+    /// Entries that belong to the user.
     pub(super) entries: Vec<Entry>,
     pub(super) tables: Vec<TableSchema>,
-    /// Tables that are missing in the dump.
+    /// Tables that are missing from the dump.
     pub(super) missing: Vec<String>,
-    /// Indexes that foreign keys rest on.
+    /// Indexes that foreign keys depend on.
     early: HashSet<String>,
     warnings: Vec<String>,
-    /// What SQL text cannot carry.
+    /// Losses: what SQL text cannot represent.
     pub(super) losses: Vec<Exception>,
     has_sequence: bool,
     has_statistics: bool,
@@ -127,7 +127,7 @@ pub(super) struct TableSchema {
 }
 
 impl Schema {
-    /// The statements that read it.
+    /// The statements that read the schema.
     pub(super) const SQL: [&str; 6] = [
         "SELECT 'x'||hex(type),'x'||hex(name),'x'||hex(tbl_name),'x'||hex(sql) FROM sqlite_schema \
          WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid",
@@ -229,7 +229,7 @@ impl Schema {
         Ok(schema)
     }
 
-    /// The key by which the rows of `table` are told apart.
+    /// Returns the key that identifies the rows of `table`.
     pub(super) fn key(&self, table: &Table) -> &RowKey {
         let found = self
             .tables
@@ -238,7 +238,7 @@ impl Schema {
         found.map_or(&RowKey::Scan, |table| &table.key)
     }
 
-    /// The tables in dump order, as far as they are known without counting.
+    /// Returns the tables in dump order, without row counts.
     pub(super) fn shapes(&self, skip_data: &[String]) -> Vec<Table> {
         let shape = |table: &TableSchema| table.described(Extent::default(), Vec::new());
         let mut tables: Vec<Table> = self.tables.iter().map(shape).collect();
@@ -246,7 +246,7 @@ impl Schema {
         in_dump_order(tables)
     }
 
-    /// The statements that read what [`Self::describe`] takes; in as many requests as the caller likes.
+    /// Returns the statements whose answers [`Self::describe`] takes; the caller may spread them over several requests.
     pub(super) fn facts_sql(&self, skills: Skills) -> Vec<String> {
         let mut statements = Vec::new();
         for table in self.tables.iter().filter(|table| table.has_rows()) {
@@ -281,7 +281,7 @@ impl Schema {
         statements
     }
 
-    /// Takes the answers to [`Self::facts_sql`] and puts the dump's description together.
+    /// Builds the dump's description from the answers to [`Self::facts_sql`].
     pub(super) fn describe(
         &self,
         answers: Vec<Rows>,
@@ -385,27 +385,27 @@ impl Schema {
     }
 }
 
-/// A database's description, and what helps to read its rows.
+/// A database's description, and data that helps to read its rows.
 #[derive(Debug)]
 pub(super) struct Described {
     pub(super) database: Database,
     pub(super) digest: Sha256,
     pub(super) violations: u64,
     pub(super) warnings: Vec<String>,
-    /// What the dump does not carry.
+    /// Parts of the database that the dump does not contain.
     pub(super) exceptions: Vec<Exception>,
-    /// By table, where there was time to look.
+    /// Sizes by table, if they were read.
     pub(super) sizes: HashMap<String, Sizes>,
-    /// By table.
+    /// Extents by table.
     pub(super) extents: HashMap<String, Extent>,
 }
 
-/// How large a table's values are.
+/// Sizes of a table's values, in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Sizes {
-    /// The largest value of each column.
+    /// Largest value of each column.
     pub(super) largest: Vec<u64>,
-    /// The bytes of all values.
+    /// Sum over all values.
     pub(super) total: u64,
 }
 
@@ -438,7 +438,8 @@ impl TableSchema {
         }
     }
 
-    /// Counts the rows, and looks for the first and last rowid and the sizes, in one scan where it can.
+    /// Returns the statements that count the rows and find the first and last rowid and the sizes, in one scan if
+    /// possible.
     fn facts_sql(&self, with_sizes: bool) -> Vec<String> {
         let table = quoted_name(&self.entry.name);
         let ends = match &self.key {
@@ -499,7 +500,8 @@ impl TableSchema {
     }
 }
 
-/// Search indexes over other tables. The check says of which the entries are the same all the same.
+/// Returns an exception for each search index over another table. The check may still find that its entries are the
+/// same.
 fn rebuilt(tables: &[Table]) -> impl Iterator<Item = Exception> {
     let rebuilt = tables
         .iter()

@@ -1,4 +1,4 @@
-//! Reads the rows that describe a schema.
+//! Parses the rows that describe a schema.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -29,7 +29,7 @@ pub(super) fn read_entries(rows: &Rows) -> Result<Vec<Entry>, ApiError> {
     rows.iter().map(entry).collect()
 }
 
-/// The names of all tables, and of those without rowids.
+/// Returns the names of all tables, and of those without rowids.
 pub(super) fn read_list(rows: &Rows) -> Result<(Vec<String>, Vec<String>), ApiError> {
     let (mut names, mut without_rowid) = (Vec::new(), Vec::new());
     for row in rows {
@@ -42,7 +42,7 @@ pub(super) fn read_list(rows: &Rows) -> Result<(Vec<String>, Vec<String>), ApiEr
     Ok((names, without_rowid))
 }
 
-/// The tables that virtual tables made for themselves.
+/// Returns the names of shadow tables: those that virtual tables created for themselves.
 pub(super) fn shadows(entries: &[Entry]) -> HashSet<String> {
     let virtual_tables = entries.iter().filter(|entry| entry.module().is_some());
     let made = virtual_tables.filter_map(|entry| match try_alone(entry) {
@@ -77,7 +77,7 @@ pub(super) fn read_keys(rows: &Rows) -> Result<HashMap<String, Vec<KeyTerm>>, Ap
     Ok(keys)
 }
 
-/// The keys of each table; a key that names no column has none.
+/// Reads the foreign keys of each table; a key that names no column has an empty list of columns.
 pub(super) fn read_foreign_keys(rows: &Rows) -> Result<HashMap<String, Vec<ForeignKey>>, ApiError> {
     let mut keys: BTreeMap<(String, i64), ForeignKey> = BTreeMap::new();
     for row in rows {
@@ -98,7 +98,7 @@ pub(super) fn read_foreign_keys(rows: &Rows) -> Result<HashMap<String, Vec<Forei
     Ok(of_tables)
 }
 
-/// Unique indexes over plain columns; a key rests on no other.
+/// Reads the unique indexes over plain columns; foreign keys depend on no others.
 pub(super) fn read_unique_indexes(rows: &Rows) -> Result<Vec<UniqueIndex>, ApiError> {
     let mut indexes: BTreeMap<String, Option<UniqueIndex>> = BTreeMap::new();
     for row in rows {

@@ -1,6 +1,6 @@
-//! Writes the queries that read rows without loss, a page at a time. Pure.
+//! Writes the queries that read rows without loss, one page at a time. Pure.
 //!
-//! A page begins after the last row's key, which stands in the query as a literal: parameters would compare as text.
+//! A page begins after the last row's key, which is a literal in the query: parameters would be compared as text.
 
 use std::collections::BTreeSet;
 
@@ -8,34 +8,35 @@ use super::answer::Cell;
 use crate::dump::{Content, Literals, Rowid, Table, TextEncoding, quoted_name};
 use crate::source::describe::{KeyTerm, RowKey};
 
-/// A result set of D1 holds 100 columns; the key may need some.
+/// Columns per statement. A result set of D1 has at most 100; the key may need some.
 const COLUMNS_PER_STATEMENT: usize = 90;
 
-/// D1 takes statements of 100,000 bytes.
+/// Length of a statement at which another one is begun, in bytes. D1 accepts 100,000.
 const STATEMENT_BYTES: usize = 80_000;
 
-/// Longer keys make the statement too long; such a page is found by counting rows.
+/// Upper bound for the length of a key in a query, in bytes; after a longer one the next page is found by counting
+/// rows.
 const KEY_BYTES: usize = 8_000;
 
-/// Larger values are read in slices, where they can be.
+/// Size above which a value is read in slices when a table is read page by page, in bytes.
 const LARGE_BYTES: u64 = 500_000;
 
-/// How one table is read.
+/// The queries that read one table.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     pub(super) table: &'a Table,
     pub(super) key: &'a RowKey,
-    /// The largest value of each column; `None` where nobody knows.
+    /// Size of the largest value of each column, in bytes; `None` if unknown.
     pub(super) largest: Option<&'a [u64]>,
-    /// Rows beyond this rowid came after the rows were counted; they are for the next backup.
+    /// Largest rowid when the rows were counted; later rows are left to the next backup.
     pub(super) last: Option<i64>,
-    /// Columns whose text comes as hex, since it may not be UTF-8.
+    /// Columns whose text is read as hex, since it may not be UTF-8.
     pub(super) as_hex: BTreeSet<usize>,
-    /// Whether `atan2` tells −0.0 from 0.0 here.
+    /// True if `atan2` distinguishes −0.0 from 0.0 here.
     pub(super) has_atan2: bool,
 }
 
-/// Where a page begins.
+/// Start of a page.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Begin {
     /// At the first row.
@@ -46,19 +47,19 @@ pub(super) enum Begin {
     Offset(u64),
 }
 
-/// How many rows a page has.
+/// Size of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
-    /// All that are left.
+    /// All remaining rows.
     All,
-    /// So many.
+    /// This number of rows.
     Rows(u64),
-    /// At most so many, at least one, and no more than have so many bytes together.
+    /// At most this number of rows and, unless it is one row, of bytes.
     RowsAndBytes(u64, u64),
 }
 
 impl<'a> Reader<'a> {
-    /// Reads every value of a table in full.
+    /// Creates a reader that reads every value of a table in full.
     pub(super) fn new(table: &'a Table, key: &'a RowKey, has_atan2: bool) -> Self {
         Self {
             table,
@@ -70,12 +71,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether there are rows to read.
+    /// True if there are rows to read.
     pub(super) fn has_rows(&self) -> bool {
         self.table.content == Content::Rows
     }
 
-    /// The statements that read one page, for one transaction; their rows are joined by [`Self::join`].
+    /// Returns the statements that read one page, for one transaction; their rows are joined by [`Self::join`].
     pub(super) fn page(&self, from: &Begin, limit: Limit) -> Vec<String> {
         let tail = self.tail(from, limit);
         let mut statements = Vec::new();
@@ -95,7 +96,7 @@ impl<'a> Reader<'a> {
         statements
     }
 
-    /// Puts the parts of each row together; `None` where they do not fit.
+    /// Joins the parts of each row; `None` if they do not match.
     pub(super) fn join(&self, parts: Vec<Vec<Vec<Cell>>>) -> Option<Vec<Vec<Cell>>> {
         let mut parts = parts.into_iter();
         let mut rows = parts.next()?;
@@ -111,7 +112,7 @@ impl<'a> Reader<'a> {
         rows.iter().all(|row| row.len() == width).then_some(rows)
     }
 
-    /// The columns that hold text which may not be UTF-8.
+    /// Returns the columns with text that may not be UTF-8.
     pub(super) fn doubtful(&self, rows: &[Vec<Cell>]) -> BTreeSet<usize> {
         let skipped = self.first_column();
         let cells = rows.iter().flat_map(|row| row.iter().enumerate());
@@ -119,7 +120,7 @@ impl<'a> Reader<'a> {
         doubtful.map(|(at, _)| at - skipped).collect()
     }
 
-    /// The cells of a row that the dump writes and the evidence digests.
+    /// Returns the cells of a row that are written to the dump and included in the evidence's digest.
     pub(super) fn written<'r>(&self, row: &'r [Cell], rowid: Rowid) -> &'r [Cell] {
         match rowid {
             Rowid::Kept(_) => row,
@@ -127,7 +128,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The rowid, where it was read beside the columns.
+    /// Returns the rowid if it was read beside the columns.
     pub(super) fn rowid(&self, row: &[Cell]) -> Option<i64> {
         match (self.rowid_term().is_some(), row.first()) {
             (true, Some(Cell::Integer(rowid))) => Some(*rowid),
@@ -135,7 +136,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Where the page after `row` begins; `done` rows come before.
+    /// Returns the start of the page after `row`, which is the last of `done` rows.
     pub(super) fn after(&self, row: &[Cell], done: u64) -> Begin {
         let skipped = self.first_column();
         let place = |name: &str| self.table.columns.iter().position(|column| column == name);
@@ -155,7 +156,7 @@ impl<'a> Reader<'a> {
             .map_or(Begin::Offset(done), Begin::After)
     }
 
-    /// The statement that reads `bytes` bytes from `start` (counted from 0) of one value, as hex.
+    /// Returns the statement that reads `bytes` bytes from `start` (counted from 0) of one value, as hex.
     pub(super) fn slice(&self, from: &Begin, column: usize, start: u64, bytes: u64) -> String {
         let name = quoted_name(&self.table.columns[column]);
         let tail = self.tail(from, Limit::Rows(1));
@@ -166,7 +167,7 @@ impl<'a> Reader<'a> {
         )
     }
 
-    /// Columns that stand before the table's own.
+    /// Number of columns before the table's own.
     pub(super) fn first_column(&self) -> usize {
         usize::from(self.rowid_term().is_some())
     }
@@ -178,7 +179,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// One value as text that nothing on the way can change.
+    /// SQL for one value as text that cannot be altered on the way.
     fn term(&self, column: usize) -> String {
         let c = quoted_name(&self.table.columns[column]);
         let large = match self.largest {
@@ -200,7 +201,7 @@ impl<'a> Reader<'a> {
         format!("CASE {large}WHEN typeof({c})='text' THEN {text} {minus_zero}ELSE quote({c}) END")
     }
 
-    /// Everything from `FROM` on.
+    /// SQL from `FROM` to the end.
     fn tail(&self, from: &Begin, limit: Limit) -> String {
         let source = self.source();
         let (after, offset) = match from {
@@ -243,7 +244,7 @@ impl<'a> Reader<'a> {
         format!("{table}{scan}")
     }
 
-    /// The bytes of a row, as a sum that is not deep.
+    /// SQL for the bytes of a row, as a sum of low depth.
     fn widths(&self) -> String {
         let mut terms: Vec<String> = self
             .table
@@ -272,7 +273,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The condition that a row comes after `key`.
+    /// SQL condition that a row comes after `key`.
     fn is_after(&self, key: &[Cell]) -> String {
         match self.key {
             RowKey::Rowid(name) => format!("{name}>{}", literal(&key[0])),
@@ -286,7 +287,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// `a>=x AND (a>x OR b>y …)`, each term in its own collation and direction; the first half lets the index be used.
+/// SQL condition `a>=x AND (a>x OR b>y …)`, each term in its own collation and direction; the first half allows the
+/// index to be used.
 fn comes_after(terms: &[(&KeyTerm, &Cell)]) -> String {
     let Some(((term, cell), rest)) = terms.split_first() else {
         return "0".to_owned();

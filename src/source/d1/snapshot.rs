@@ -15,27 +15,27 @@ use crate::source::describe::evidence_of;
 use crate::source::{Dumped, SourceError};
 use crate::types::{EvidenceClass, counted};
 
-/// Everything a database holds.
+/// The complete content of a database.
 pub(super) struct Snapshot {
     schema: Schema,
     described: Described,
-    /// One entry per table of the description; empty where none are written.
+    /// One entry per table of the description; empty if none are written.
     rows: Vec<Rows>,
     check: Check,
     started: Instant,
 }
 
-/// What one transaction gave.
+/// The results of one transaction.
 struct Answers {
     schema: Schema,
     described: Described,
     rows: Vec<Rows>,
-    /// `None` where the schema was another one than the plan was made by.
+    /// `None` if the schema differs from the one that the plan was made for.
     check: Option<Check>,
 }
 
 impl Reading<'_> {
-    /// Reads everything at once, again where the schema changed between asking for it and reading by it.
+    /// Reads everything at once, again if the schema changed between reading it and reading the rows.
     pub(super) fn snapshot(&mut self, tries: u32) -> Result<Snapshot, ApiError> {
         let started = Instant::now();
         self.skills.sizes = false;
@@ -45,7 +45,7 @@ impl Reading<'_> {
         loop {
             let found = match self.read_all(&schema, &plan, &as_hex) {
                 Err(error) if self.skills.learn(&error) => continue,
-                // A table that is gone is an error, too.
+                // The error may come from a table that no longer exists.
                 Err(ApiError::Refused { .. }) if tries_left > 0 => {
                     tries_left -= 1;
                     (schema, _, plan) = self.schema_and_plan()?;
@@ -92,13 +92,13 @@ impl Reading<'_> {
         }
     }
 
-    /// The schema, and the pulse at that moment.
+    /// Reads the schema, and the change counter at that moment.
     pub(super) fn schema(&mut self) -> Result<(Schema, Pulse), ApiError> {
         let (schema, pulse, _) = self.ask_schema(&[])?;
         Ok((schema, pulse))
     }
 
-    /// The same with the answers to `others`, in one transaction.
+    /// Also returns the answers to `others`, from the same transaction.
     pub(super) fn ask_schema(
         &mut self,
         others: &[&str],
@@ -124,7 +124,7 @@ impl Reading<'_> {
         }
     }
 
-    /// One transaction: the schema again, what the dump must know first, and every row.
+    /// Reads in one transaction: the schema again, the data that the dump needs first, and every row.
     fn read_all(
         &self,
         schema: &Schema,
@@ -135,7 +135,7 @@ impl Reading<'_> {
         let facts = schema.facts_sql(self.skills);
         let facts_end = statements.len() + facts.len();
         statements.extend(facts);
-        // Counts play no part in how rows are asked for, so a description without them does.
+        // Row queries do not depend on counts, so a description without them suffices.
         let shapes = schema.shapes(self.request.skip_data);
         let readers: Vec<Reader<'_>> = shapes
             .iter()
@@ -177,7 +177,7 @@ impl Reading<'_> {
         })
     }
 
-    /// What the check was told; `None` where the schema was another one.
+    /// Reads the answers of the check; `None` if the schema was a different one.
     fn read_check(&self, plan: &CloudPlan, answers: Vec<Rows>) -> Result<Option<Check>, ApiError> {
         let answers: Vec<_> = answers.into_iter().map(texts).collect::<Result<_, _>>()?;
         match plan.read(self.skills.atan2, &answers) {
@@ -234,7 +234,7 @@ impl Reading<'_> {
         }
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         writer.finish(database, duration_ms)?;
-        // Only a bookmark that stood still is this very state.
+        // Only a bookmark that did not change identifies this state.
         let bookmark = before.filter(|before| after.as_ref() == Some(before));
         Ok(self.dumped(
             described,

@@ -1,4 +1,4 @@
-//! Reads foreign keys and the unique indexes that they may rest on.
+//! Reads foreign keys and the unique indexes that they may depend on.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -7,7 +7,7 @@ use rusqlite::{Connection, Result};
 use crate::dump::Table;
 use crate::source::describe::{self, ForeignKey, UniqueIndex};
 
-/// The names of all `CREATE UNIQUE INDEX` whose columns are those that some table's foreign key refers to.
+/// Returns the names of all `CREATE UNIQUE INDEX` whose columns are those that some table's foreign key refers to.
 pub(super) fn indexes_for_keys(
     connection: &Connection,
     tables: &[Table],
@@ -23,7 +23,7 @@ pub(super) fn indexes_for_keys(
     Ok(found)
 }
 
-/// Each key's parent and the columns it names there.
+/// Reads each key's parent and the columns it references there.
 fn read_keys(connection: &Connection, table: &str) -> Result<Vec<ForeignKey>> {
     let mut statement = connection
         .prepare_cached("SELECT id, \"table\", lower(\"to\") FROM pragma_foreign_key_list(?1)")?;
@@ -42,7 +42,7 @@ fn read_keys(connection: &Connection, table: &str) -> Result<Vec<ForeignKey>> {
     Ok(keys)
 }
 
-/// Those over all rows and plain columns.
+/// Reads the unique indexes over all rows and plain columns.
 fn unique_indexes(connection: &Connection, table: &str) -> Result<Vec<UniqueIndex>> {
     let mut statement = connection.prepare_cached(
         "SELECT name FROM pragma_index_list(?1) WHERE \"unique\" AND origin = 'c' AND NOT partial",
@@ -63,7 +63,7 @@ fn unique_indexes(connection: &Connection, table: &str) -> Result<Vec<UniqueInde
     Ok(indexes)
 }
 
-/// The index's columns, sorted; `None` where one is an expression.
+/// Reads the index's columns, sorted; `None` if one is an expression.
 fn read_index_columns(connection: &Connection, index: &str) -> Result<Option<Vec<String>>> {
     let mut statement =
         connection.prepare_cached("SELECT lower(name) FROM pragma_index_info(?1)")?;

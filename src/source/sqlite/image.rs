@@ -1,7 +1,7 @@
-//! Dumps a SQLite file as an image: its pages by SQLite's backup API, in the read transaction that saw everything else.
+//! Dumps a SQLite file as an image: its pages by SQLite's backup API, in the read transaction of all other reading.
 //!
-//! It asks nothing of the schema, so it copies what needs functions, collations and modules that only the file's own
-//! program has, and rows that their schema would refuse.
+//! It does not depend on the schema, so it also copies databases that need functions, collations and modules of the
+//! application that owns the file, and rows that their schema would reject.
 
 use std::fs::File;
 use std::io::Read;
@@ -19,14 +19,14 @@ use crate::dump::Sink;
 use crate::source::{DumpForm, DumpRequest, Dumped, Look, SourceError, Testimony, Witness};
 use crate::types::{EvidenceClass, Sha256, SourceEvidence, TableEvidence};
 
-/// How many pages are copied between two looks at the request to stop.
+/// Number of pages copied between two checks for cancellation.
 const PAGES_PER_STEP: i32 = 4096;
 
-/// How much of the image is handed on at a time.
+/// Bytes of the image passed on at a time.
 const BLOCK_BYTES: usize = 256 * 1024;
 
 impl SqliteSource {
-    /// Begins an independent look at the snapshot of `opened`.
+    /// Starts an independent reading of the snapshot of `opened`.
     pub(super) fn witness(
         &self,
         opened: &mut Opened,
@@ -45,7 +45,8 @@ impl SqliteSource {
             match form {
                 DumpForm::Image => pages = Some(page_digest(connection).map_err(told)?),
                 DumpForm::WholeSql | DumpForm::Sql => {
-                    // What the dump refuses is not read here either; looking at the whole file needs the usual limit.
+                    // Values that the dump rejects are not read here either; the check of the whole file needs the
+                    // usual limit.
                     let limit =
                         ValueLimit::set(connection, source.most_row_bytes(form)).map_err(told)?;
                     let taken = match look {
@@ -59,7 +60,7 @@ impl SqliteSource {
                     };
                 }
             }
-            // Stand-ins for what a schema misses stay on the connection: it comes last.
+            // Stand-ins for functions that the schema needs stay registered on the connection, so this comes last.
             let mut findings = None;
             if look == Look::ContentAndHealth {
                 let mut found = examine(connection).map_err(told)?;
@@ -84,7 +85,7 @@ impl SqliteSource {
         Ok(Witness::begin(stop, look)?)
     }
 
-    /// Opens the file, also where SQLite calls it damaged at first sight; what it then says is given, too.
+    /// Opens the file even if SQLite reports damage when it is opened; the damage is returned, too.
     pub(super) fn open_whatever_it_is(
         &self,
         stop: &CancellationToken,
@@ -168,7 +169,7 @@ impl SqliteSource {
     }
 }
 
-/// Whether SQLite understands every entry of the schema.
+/// Succeeds if SQLite can parse every entry of the schema.
 fn schema_is_readable(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("SELECT count(*) FROM main.sqlite_schema")
 }
@@ -194,7 +195,7 @@ fn is_stopped(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted)
 }
 
-/// What can be said of an image's content by counting: its tables and their rows, as far as SQLite can read them.
+/// Returns the evidence that counting gives for an image: its tables and their rows, as far as SQLite can read them.
 pub(super) fn evidence(connection: &Connection) -> rusqlite::Result<SourceEvidence> {
     let (schema, names) = match describe(connection, &[]) {
         Ok(described) => {

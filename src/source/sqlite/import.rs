@@ -1,5 +1,5 @@
-//! Loads SQL text that another program wrote into a scratch database, from which it is then dumped as any other.
-//! Invariant: text that is not complete, or that does not load whole, leaves no database to dump.
+//! Loads SQL text of another program into a scratch database, from which it is then dumped like any other. Invariant:
+//! text that is incomplete, or that does not load completely, leaves no database to dump.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,8 @@ use super::message::sqlite_message;
 use super::scratch::{Cap, lift_limits, open_scratch};
 use crate::dump::{SplitError, Splitter};
 
-/// No statement of an export is longer than a row can be, twice as long in hexadecimal.
+/// Upper bound for the length of a statement, in bytes. No statement of an export is longer than the largest row, which
+/// is twice as long in hexadecimal.
 const MAX_STATEMENT_BYTES: usize = 64 * 1024 * 1024;
 
 /// A database that was loaded from text.
@@ -20,7 +21,7 @@ pub(crate) struct Imported {
     connection: Connection,
 }
 
-/// Why text could not be loaded.
+/// The reason that text could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImportError {
     /// It ends inside a statement, or cannot be read.
@@ -31,13 +32,13 @@ pub(crate) enum ImportError {
     Refused {
         /// SQLite's message.
         why: String,
-        /// Where the statement begins.
+        /// Offset of the statement.
         at_bytes: u64,
     },
     /// The scratch database cannot be used.
     #[error("the scratch database cannot be used: {0}")]
     Scratch(String),
-    /// It was asked to end.
+    /// The import was cancelled.
     #[error("the import was stopped")]
     Stopped,
 }
@@ -47,7 +48,7 @@ impl Imported {
     /// the database is that was exported.
     ///
     /// # Errors
-    /// Where the text is cut, SQLite refuses a statement, or `stop` was cancelled.
+    /// If the text is truncated, SQLite refuses a statement, or `stop` was cancelled.
     pub(crate) fn load(
         sql: &Path,
         into: &Path,
@@ -81,7 +82,7 @@ impl Imported {
         })
     }
 
-    /// The rows of a query whose every value is text.
+    /// Returns the rows of a query whose values are all text.
     ///
     /// # Errors
     /// SQLite's.
@@ -92,7 +93,7 @@ impl Imported {
         rows.collect()
     }
 
-    /// Closes the database and gives its path.
+    /// Closes the database and returns its path.
     ///
     /// # Errors
     /// SQLite's.
@@ -115,7 +116,7 @@ fn execute(connection: &Connection, at_bytes: u64, statement: &[u8]) -> Result<(
     let executed = connection.execute_batch(sql);
     executed.map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted | ErrorCode::DiskFull) => of_scratch(error),
-        // Never the statement: it may hold the user's rows.
+        // Never the statement: it may contain the user's rows.
         _ => refused(sqlite_message(&error)),
     })
 }

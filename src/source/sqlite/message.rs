@@ -1,24 +1,24 @@
-//! Words SQLite's errors. Invariant: no statement, no value and no long text of a schema is in them, only names.
+//! Formats SQLite's errors. Invariant: they contain no statement, no value and no long text of a schema, only names.
 
 use std::borrow::Cow;
 
 use crate::excerpt::excerpt;
 use crate::quote::line;
 
-/// SQLite's messages are one sentence; what is longer quotes something.
+/// Upper bound for a message, in characters: SQLite's messages are one sentence; a longer one quotes something.
 const MOST_CHARS: usize = 300;
 
-/// A name or keyword that SQLite stumbled over is worth repeating up to this length.
+/// Upper bound for a name or keyword that SQLite rejected and that is repeated, in characters.
 const MOST_TOKEN_CHARS: usize = 40;
 
-/// SQLite quotes what it stumbled over between these.
+/// The texts before and after a token that SQLite rejected.
 const QUOTED: [(&str, &str); 2] = [
     ("near \"", "\": syntax error"),
     ("unrecognized token: \"", "\""),
 ];
 
-/// What SQLite says of `error`. The statement, which `rusqlite` appends, is left out, as it may hold rows and be of any
-/// length; so is a token that is no plain word.
+/// Returns SQLite's message for `error`. The statement, which `rusqlite` appends, is left out, as it may contain rows
+/// and have any length; so is a token that is not a plain word.
 pub fn sqlite_message(error: &rusqlite::Error) -> String {
     let message = match error {
         rusqlite::Error::SqlInputError { msg, .. } => Cow::Borrowed(msg.as_str()),
@@ -32,7 +32,7 @@ fn without_token(message: &str) -> Cow<'_, str> {
         let Some(rest) = message.strip_prefix(before) else {
             continue;
         };
-        // The token itself may hold what stands after it.
+        // The token itself may contain the text that follows it.
         let Some(end) = rest.rfind(after) else {
             continue;
         };
@@ -74,7 +74,7 @@ mod tests {
                 "near \"…\": syntax error",
             ),
             (
-                // A sign is no word.
+                // A punctuation mark is not a word.
                 "CREATE TABLE t(a, CHECK)".to_owned(),
                 "near \"…\": syntax error",
             ),

@@ -1,5 +1,5 @@
-//! Reads a SQLite file in one read transaction. Invariant: the file is never created, written or left with more
-//! files beside it than before.
+//! Reads a SQLite file in one read transaction. Invariant: the file is never created or written, and no additional
+//! files remain beside it.
 
 mod foreign_key;
 mod import;
@@ -40,39 +40,39 @@ use row_limit::{MAX_ROW_BYTES, SQL_ROW_LIMIT_BYTES, SQLITE_LENGTH, ValueLimit, i
 pub use scratch::{Cap, lift_limits, open_scratch};
 pub(super) use shadow::{Trial, try_alone};
 
-/// How long a lock of another process is waited for.
+/// Time to wait for a lock of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Rows are handed from the reading to the writing thread in blocks of about this size.
+/// Approximate size of the blocks in which rows are passed from the reading to the writing thread, in bytes.
 const BLOCK_BYTES: usize = 128 * 1024;
 
-/// How many blocks may wait for the writing thread.
+/// Number of batches that may wait for the writing thread.
 const WAITING_STEPS: usize = 4;
 
-/// From this format of manifests on, the language of each FTS4 row is part of the evidence.
+/// First manifest format in which the language of each FTS4 row is part of the evidence.
 const FORMAT_WITH_LANGUAGES: u32 = 2;
 
-/// So many obstacles are named in a message; the rest are counted.
+/// Number of losses named in a message; the rest are only counted.
 const MOST_NAMED: usize = 5;
 
-/// SQLite instructions between two looks at the request to stop, inside one step.
+/// Number of SQLite instructions between two checks for cancellation inside one step.
 const INSTRUCTIONS_PER_CHECK: i32 = 100_000;
 
 /// A SQLite database file.
 #[derive(Debug, Clone)]
 pub struct SqliteSource {
     path: PathBuf,
-    /// Where a private copy may be made of a file that cannot be read in place.
+    /// Folder for a private copy of a file that cannot be read in place.
     scratch: PathBuf,
     busy_timeout: Duration,
-    /// Whether a schema or a size that SQLite does not understand is no reason not to look at the pages.
+    /// True if the pages are to be read even if SQLite does not understand the schema or the size.
     is_lenient: bool,
-    /// The longest row of [`DumpForm::Sql`].
+    /// Upper bound for a row in [`DumpForm::Sql`], in bytes.
     row_limit_bytes: usize,
 }
 
 impl SqliteSource {
-    /// The database at `path`; private copies, where needed, are made in the folder `scratch`.
+    /// Creates a source for the database at `path`; private copies, if needed, are made in the folder `scratch`.
     pub fn new(path: PathBuf, scratch: PathBuf) -> Self {
         Self {
             path,
@@ -83,7 +83,7 @@ impl SqliteSource {
         }
     }
 
-    /// The same source, refusing rows of more than [`SQL_ROW_LIMIT_BYTES`].
+    /// Makes the source refuse rows of more than [`SQL_ROW_LIMIT_BYTES`].
     #[must_use]
     pub(crate) fn with_row_limit(self) -> Self {
         Self {
@@ -92,7 +92,7 @@ impl SqliteSource {
         }
     }
 
-    /// The same source, to copy pages whatever they mean.
+    /// Returns a source that copies the pages regardless of their content.
     fn lenient(&self) -> Self {
         Self {
             is_lenient: true,
@@ -100,7 +100,7 @@ impl SqliteSource {
         }
     }
 
-    /// The same source, waiting this long for locks.
+    /// Sets the time to wait for locks.
     #[must_use]
     pub fn with_busy_timeout(self, busy_timeout: Duration) -> Self {
         Self {
@@ -112,7 +112,7 @@ impl SqliteSource {
     /// Opens the file for reading as a dump would, without copying it, and closes it again. Blocks.
     ///
     /// # Errors
-    /// Where a dump could not open it.
+    /// If a dump could not open it.
     pub fn try_out(&self) -> Result<(), SourceError> {
         Opened::try_out(self)
     }
@@ -151,7 +151,7 @@ impl SqliteSource {
                 .join()
                 .unwrap_or_else(|_| Err(io::Error::other("the writing thread panicked")));
             match (read, written) {
-                // Whoever failed first is the cause; a reader whose receiver is gone only says so.
+                // The first failure is the cause; a reader whose receiver is gone only reports that.
                 (Err(Failure::ReceiverGone), Err(error)) => Err(SourceError::Sink(error)),
                 (Err(failure), _) => Err(failure.told(self)),
                 (Ok(_), Err(error)) => Err(SourceError::Sink(error)),
@@ -182,7 +182,10 @@ impl SqliteSource {
         })
     }
 
-    /// SQL text that is to carry everything is not written where it cannot.
+    /// Checks the losses against the form.
+    ///
+    /// # Errors
+    /// If SQL text must represent everything and cannot.
     fn refuse_losses(&self, described: &Described, form: DumpForm) -> Result<(), SourceError> {
         let losses = &described.losses;
         if form != DumpForm::WholeSql || losses.is_empty() {
@@ -199,7 +202,7 @@ impl SqliteSource {
         })
     }
 
-    /// Sends every table's rows; gives the number of foreign-key violations.
+    /// Sends every table's rows; returns the number of foreign-key violations.
     fn send_all(
         &self,
         connection: &Connection,
@@ -274,7 +277,7 @@ impl SqliteSource {
         Ok(())
     }
 
-    /// The longest row that a dump of this form holds.
+    /// Upper bound for a row in a dump of this form, in bytes.
     fn most_row_bytes(&self, form: DumpForm) -> usize {
         match form {
             DumpForm::WholeSql => MAX_ROW_BYTES,
@@ -312,7 +315,7 @@ impl SqliteSource {
         }
     }
 
-    /// SQLite's error in the words of a source.
+    /// Converts SQLite's error to one of a source.
     fn told(&self, error: rusqlite::Error) -> SourceError {
         let what = self.what();
         let why = sqlite_message(&error);
@@ -328,7 +331,7 @@ impl SqliteSource {
                 why,
                 hint: "an encrypted database is read through the program that encrypts it",
             },
-            // A function, collation, module or limit that this SQLite has not.
+            // A function, collation, module or limit that this SQLite lacks.
             Some(ErrorCode::Unknown) => SourceError::NotAsSql { what, why },
             code => SourceError::Unavailable {
                 what,
@@ -339,7 +342,7 @@ impl SqliteSource {
     }
 }
 
-/// Why the reading thread ended early.
+/// The reason that the reading thread ended early.
 enum Failure {
     Sqlite(rusqlite::Error),
     Told(SourceError),
@@ -365,8 +368,8 @@ impl Failure {
     }
 }
 
-/// Steps on their way to the writing thread, several at a time: waking it for every small table would take longer
-/// than reading one.
+/// Buffer of steps for the writing thread, which are sent several at a time: waking it for every small table would take
+/// longer than reading one.
 struct Outbox {
     sender: SyncSender<Vec<Step>>,
     steps: Vec<Step>,
@@ -432,7 +435,7 @@ impl Source for SqliteSource {
     }
 
     fn dump(&self, request: &DumpRequest<'_>, sink: &mut dyn Sink) -> Result<Dumped, SourceError> {
-        // Whoever drops the witness ends its look.
+        // Dropping the witness cancels its reading.
         let stop = request.stop.child_token();
         let (source, mut opened, damage) = match request.form {
             DumpForm::WholeSql | DumpForm::Sql => (self.clone(), Opened::open(self, &stop)?, None),
@@ -451,7 +454,7 @@ impl Source for SqliteSource {
     }
 }
 
-/// What the database of `connection` holds, computed by reading every row.
+/// Returns the evidence of the content of `connection`'s database, computed by reading every row.
 ///
 /// # Errors
 /// SQLite's, and `SQLITE_INTERRUPT` once `stop` is cancelled.
@@ -463,7 +466,7 @@ pub fn content_of(
     content_by(MANIFEST_FORMAT, connection, skip_data, stop)
 }
 
-/// The same, as a manifest of this format describes it.
+/// Returns the evidence in the form of this manifest format.
 ///
 /// # Errors
 /// As [`content_of`].
@@ -504,7 +507,7 @@ pub fn content_by(
     })
 }
 
-/// Version 0.1 did not read the language of an FTS4 row, nor write it.
+/// Removes the column with the language of FTS4 rows, which version 0.1 neither read nor wrote.
 fn forget_language(table: &mut Table) {
     let module = table.is_virtual.then(|| Module::of(&table.sql)).flatten();
     let language = module.and_then(|module| module.option("languageid"));
@@ -515,13 +518,13 @@ fn forget_language(table: &mut Table) {
     }
 }
 
-/// Lets `stop` interrupt whatever `connection` does.
+/// Lets `stop` interrupt every statement of `connection`.
 fn stop_when_asked(connection: &mut Connection, stop: &CancellationToken) -> rusqlite::Result<()> {
     let stop = stop.clone();
     connection.progress_handler(INSTRUCTIONS_PER_CHECK, Some(move || stop.is_cancelled()))
 }
 
-/// Hands each row in key order to `take`, until that answers false.
+/// Passes each row in key order to `take`, until that returns false.
 fn each_row(
     connection: &Connection,
     table: &Table,
@@ -552,7 +555,7 @@ fn value_of(value: ValueRef<'_>) -> Value<'_> {
     }
 }
 
-/// Rows that violate a foreign key; 0 where no table has one.
+/// Returns the number of rows that violate a foreign key; 0 if no table has one.
 fn count_violations(connection: &Connection, database: &Database) -> rusqlite::Result<u64> {
     if database.tables.iter().all(|table| table.parents.is_empty()) {
         return Ok(0);
@@ -565,7 +568,7 @@ fn count_violations(connection: &Connection, database: &Database) -> rusqlite::R
     }
 }
 
-/// Reads the path of a file for the messages of this room.
+/// Formats the path of a file for messages.
 fn shown(path: &Path) -> String {
     format!("`{}`", quote::line(&path.to_string_lossy()))
 }

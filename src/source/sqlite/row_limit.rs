@@ -1,24 +1,24 @@
-//! How long a row may be that is read into memory.
+//! Limits the length of rows that are read into memory.
 
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode};
 
-/// A row of more bytes is not written as SQL text where the form is left to Patina: text holds it several times over in
-/// memory, here and wherever it is restored; an image holds none of it. D1 takes rows of 2 MB.
+/// Upper bound for a row, in bytes, if the choice of the form is left to Patina: SQL text needs several times a row's
+/// size in memory, here and when it is restored; an image needs none. D1 accepts rows of 2 MB.
 pub(super) const MAX_ROW_BYTES: usize = 32 * 1024 * 1024;
 
-/// A row of more bytes is refused where the configuration insists on SQL text. A row takes about five times its size in
-/// memory then: read, written as hexadecimal digits, parsed, and stored again.
+/// Upper bound for a row, in bytes, if the configuration requires SQL text. A row then needs about five times its size
+/// in memory: read, written as hexadecimal digits, parsed, and stored again.
 pub(super) const SQL_ROW_LIMIT_BYTES: usize = 128 * 1024 * 1024;
 
-/// SQLite has no longer value.
+/// SQLite's limit for a value, in bytes.
 pub(super) const SQLITE_LENGTH: usize = 1_000_000_000;
 
 pub(super) fn is_too_big(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::TooBig)
 }
 
-/// Has SQLite refuse longer values before it reads them, until it is dropped.
+/// Makes SQLite reject longer values before it reads them, until this is dropped.
 pub(super) struct ValueLimit<'a> {
     connection: &'a Connection,
     usual: i32,
@@ -35,7 +35,7 @@ impl<'a> ValueLimit<'a> {
 
 impl Drop for ValueLimit<'_> {
     fn drop(&mut self) {
-        // It was in force before.
+        // The limit was in force before, so this does not fail.
         let _ = self
             .connection
             .set_limit(Limit::SQLITE_LIMIT_LENGTH, self.usual);

@@ -1,4 +1,4 @@
-//! Describes a SQLite database for the dump: its tables in dump order, what to read, and what must stay out.
+//! Describes a SQLite database for the dump: its tables in dump order, what to read, and what must be left out.
 
 use std::collections::HashSet;
 
@@ -17,22 +17,22 @@ use crate::source::describe::{
 use crate::source::virtual_table::{Module, counts_up};
 use crate::types::{Exception, ExceptionKind, Sha256};
 
-/// A database's description and what was noticed on the way.
+/// A database's description with warnings and losses.
 #[derive(Debug)]
 pub(super) struct Described {
     pub(super) database: Database,
     /// Digest of every schema entry, `sqlite_sequence` and the text encoding.
     pub(super) digest: Sha256,
-    /// Tables that are missing in the dump, because their schema cannot be read.
+    /// Tables that are missing from the dump, because their schema cannot be read.
     pub(super) missing: Vec<String>,
     pub(super) warnings: Vec<String>,
-    /// What SQL text cannot carry.
+    /// Losses: what SQL text cannot represent.
     pub(super) losses: Vec<Exception>,
-    /// What the configuration leaves out.
+    /// Exceptions for what the configuration leaves out.
     pub(super) chosen: Vec<Exception>,
 }
 
-/// Describes the database that `connection` has open, as its current transaction sees it.
+/// Describes the database of `connection`, as its current transaction sees it.
 pub(super) fn describe(connection: &Connection, skip_data: &[String]) -> Result<Described> {
     let mut warnings = Vec::new();
     let (mut entries, mut losses) = read_entries(connection)?;
@@ -100,9 +100,9 @@ pub(super) fn describe(connection: &Connection, skip_data: &[String]) -> Result<
 /// The virtual tables of a schema.
 #[derive(Default)]
 struct Virtuals {
-    /// What their modules made for them.
+    /// Shadow tables: those that their modules created.
     shadows: HashSet<String>,
-    /// Those that SQLite cannot make, and why. What lies beside them are tables like any other.
+    /// Those that SQLite cannot create, and the reason. Tables beside them are treated like any other.
     refused: Vec<(String, String)>,
 }
 
@@ -130,7 +130,8 @@ fn without_rowid(connection: &Connection) -> Result<HashSet<String>> {
     names.collect()
 }
 
-/// The entries that have a text, and those that cannot be written because a part of them is no UTF-8.
+/// Returns the entries that have a text, and exceptions for those that cannot be written because a part of them is not
+/// UTF-8.
 fn read_entries(connection: &Connection) -> Result<(Vec<Entry>, Vec<Exception>)> {
     let mut statement = connection.prepare(
         "SELECT type, name, tbl_name, sql FROM main.sqlite_schema
@@ -174,7 +175,7 @@ fn read_columns(connection: &Connection, table: &str) -> Result<Vec<Column>> {
 
 fn ordinary_table(connection: &Connection, entry: &Entry, has_rowid: bool) -> Result<Table> {
     let columns = read_columns(connection, &entry.name)?;
-    // Of a table with rowids, only `INTEGER PRIMARY KEY DESC` has a key index that matters.
+    // Of the tables with rowids, only those with `INTEGER PRIMARY KEY DESC` have a key index that matters.
     let index = match !has_rowid || holds_word(&entry.sql, "desc") {
         true => primary_key_index(connection, &entry.name)?,
         false => None,
@@ -191,7 +192,7 @@ fn ordinary_table(connection: &Connection, entry: &Entry, has_rowid: bool) -> Re
     ))
 }
 
-/// The tables that foreign keys point to; asked only where the text can hold one.
+/// Returns the tables that foreign keys point to; queried only if the text can contain one.
 fn read_parents(connection: &Connection, entry: &Entry) -> Result<Vec<String>> {
     if !holds_word(&entry.sql, "references") {
         return Ok(Vec::new());
@@ -202,7 +203,7 @@ fn read_parents(connection: &Connection, entry: &Entry) -> Result<Vec<String>> {
     parents.collect()
 }
 
-/// Whether the text holds the word in any case, perhaps inside a longer one.
+/// True if the text contains the word in any case, possibly inside a longer one.
 fn holds_word(sql: &str, word: &str) -> bool {
     sql.to_ascii_lowercase().contains(word)
 }
@@ -214,7 +215,7 @@ fn primary_key_index(connection: &Connection, table: &str) -> Result<Option<Stri
         .optional()
 }
 
-/// Counts a table's rows, and finds the ends of its rowids where they matter.
+/// Counts a table's rows, and finds the first and last rowid if they matter.
 fn extent(connection: &Connection, table: &str, key: &RowKey) -> Result<Extent> {
     let table = quoted_name(table);
     let ends = match key {
@@ -267,7 +268,7 @@ fn virtual_table(connection: &Connection, entry: &Entry, module: &Module) -> Res
     ))
 }
 
-/// What `INSERT INTO f(f, rank) VALUES(setting, value)` has set.
+/// Returns the settings made by `INSERT INTO f(f, rank) VALUES(setting, value)`.
 fn read_settings(connection: &Connection, table: &str) -> Result<Vec<(String, String)>> {
     let shadow = quoted_name(&format!("{table}_config"));
     let sql = format!("SELECT k, quote(v) FROM main.{shadow} WHERE k <> 'version' ORDER BY k");
@@ -276,9 +277,9 @@ fn read_settings(connection: &Connection, table: &str) -> Result<Vec<(String, St
     settings.collect()
 }
 
-/// The rows of `sqlite_sequence`, whatever they hold; `None` where there is no such table.
+/// Returns the rows of `sqlite_sequence` with any content; `None` if that table does not exist.
 fn read_sequence(connection: &Connection, entries: &[Entry]) -> Result<Option<Vec<SequenceRow>>> {
-    // Asked only where the text can hold the word, or where tables went.
+    // It exists if a table has AUTOINCREMENT, and remains after the last such table was dropped.
     let mut tables = entries.iter().filter(|entry| entry.kind == "table");
     if !tables.any(|entry| counts_up(&entry.sql)) && !has_table(connection, "sqlite_sequence")? {
         return Ok(None);
@@ -294,7 +295,7 @@ fn read_sequence(connection: &Connection, entries: &[Entry]) -> Result<Option<Ve
     rows.collect::<Result<_>>().map(Some)
 }
 
-/// What the planner knows. `sqlite_stat4` is a table that only a SQLite of a special build has.
+/// Returns the planner's statistics. Only special builds of SQLite have `sqlite_stat4`.
 fn read_statistics(
     connection: &Connection,
     losses: &mut Vec<Exception>,

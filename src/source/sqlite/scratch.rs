@@ -1,5 +1,5 @@
-//! Opens a scratch database for SQL text that somebody else wrote. Invariant: the text can touch nothing but that
-//! database, and it cannot grow without bound.
+//! Opens a scratch database for SQL text from an untrusted source. Invariant: the text can affect only that database,
+//! and it cannot grow without bound.
 
 use std::path::Path;
 
@@ -11,46 +11,47 @@ use tokio_util::sync::CancellationToken;
 
 use super::stop_when_asked;
 
-/// Rows may take this many times their text; each index may take them once more.
+/// Factor by which rows may be larger than their text; each index may add their size once more.
 const MAX_GROWTH: u64 = 16;
 
-/// What a scratch database may take in any case.
+/// Size that a scratch database may always have, in bytes.
 const MIN_CAP_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Each table and index has a page of its own, however empty, and no text names one in fewer bytes: `a UNIQUE,`.
+/// Bytes of text per table or index: each has a page of its own, even if empty, and no text creates one in fewer bytes:
+/// `a UNIQUE,`.
 const LEAST_BYTES_PER_ROOT: u64 = 8;
 
 /// SQLite counts pages in 32 bits.
 const MOST_PAGES: u64 = 0xffff_fffe;
 
-/// The text may choose another one.
+/// Page size in bytes; the text may choose another one.
 const PAGE_BYTES: u64 = 4096;
 
-/// The cap is counted in pages, and the text chooses their size: it holds for pages of this one, and larger ones may take
-/// more.
+/// Page size for which the cap holds, in bytes: it is counted in pages, and the text chooses their size, so larger
+/// pages may take more.
 const CAPPED_PAGE_BYTES: u64 = 1024;
 
-/// The allocator keeps what the cache took, and an upload to S3 takes 24 MiB after it: together less than 64 MiB.
+/// Size of the page cache. The allocator keeps its memory, and an upload to S3 takes 24 MiB after it: together less
+/// than 64 MiB.
 const CACHE_KB: u32 = 4_000;
 
-/// A database may become this many times as large as it was once: another order of insertion leaves pages of indexes
-/// half full, and the source may have been vacuumed.
+/// Factor by which a database may exceed its known size: another order of insertion leaves pages of indexes half full,
+/// and the source may have been vacuumed.
 const LARGER_THAN_KNOWN: u64 = 2;
 
-/// How far a database may grow for its text: as far as rows, indexes and empty tables can, and not without end.
+/// Upper bound for the size of a database by its text: enough for all rows, indexes and empty tables, but finite.
 ///
-/// Text alone does not say how large its database is: a generated column that is stored, or an index on an expression, may
-/// hold megabytes for each row of ten bytes. So whoever knows the size of the source, or of the database that the copy was
-/// proven with, may give it, and twice that much is allowed, too.
+/// Text alone does not say how large its database is: a stored generated column, or an index on an expression, may hold
+/// megabytes for each row of ten bytes. A caller that knows the size of the source, or of the database with which the
+/// copy was proven, may give it, and twice that much is allowed, too.
 ///
-/// A size from a manifest is only a claim: who can write to a storage may write any. No ratio to the text bounds it without
-/// refusing copies that were proven. What bounds it is the disk: of what is free there, a tenth is left, so that text
-/// made to grow fails as on a full disk, and nothing else on the machine does. Without a claim the rule for text holds, and a
-/// claim never lowers it.
+/// A size from a manifest is only a claim: a writer to the storage may claim any. No ratio to the text bounds it without
+/// refusing proven copies, so the disk does: a tenth of its free space is left, so that text made to grow fails as on a
+/// full disk and nothing else on the machine does. A claim never lowers the rule for text.
 #[derive(Debug, Clone, Copy)]
 pub struct Cap {
     text_bytes: u64,
-    /// Indexes that the text made so far.
+    /// Number of indexes that the text created so far.
     indexes: u64,
     /// What else is allowed, as the database was once as large.
     known_bytes: u64,
@@ -59,7 +60,7 @@ pub struct Cap {
 }
 
 impl Cap {
-    /// The cap for so much SQL text.
+    /// Returns the cap for this number of bytes of SQL text.
     pub fn for_text(text_bytes: u64) -> Self {
         Self {
             text_bytes,
@@ -88,8 +89,8 @@ impl Cap {
         pages.max(known.unwrap_or_default()).min(MOST_PAGES)
     }
 
-    /// Makes room for the indexes that `statement`, which is executed next, makes; and before the first table, when the
-    /// size of pages is chosen, for all that the database may be.
+    /// Makes room for the indexes that `statement`, which is executed next, creates; before the first table, when the
+    /// page size is chosen, for the whole known size.
     ///
     /// # Errors
     /// SQLite's.
@@ -116,7 +117,7 @@ impl Cap {
     }
 }
 
-/// What is free on the file system of `path`; nothing where it does not say.
+/// Returns the free bytes of the file system of `path`; 0 if it cannot say.
 fn free_bytes(path: &Path) -> u64 {
     let folder = path
         .parent()
@@ -125,7 +126,8 @@ fn free_bytes(path: &Path) -> u64 {
     stat.map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// How many indexes a statement makes, at most: those it says, and those that its keys need. `None`: it makes nothing.
+/// Returns an upper bound for the indexes that a statement creates, explicit ones and those that its keys need; `None` if
+/// it creates nothing.
 fn indexes_in(statement: &[u8]) -> Option<u64> {
     let mut rest = statement.trim_ascii_start();
     while rest.starts_with(b"--") {
@@ -147,7 +149,7 @@ fn indexes_in(statement: &[u8]) -> Option<u64> {
     Some(words.filter(is_key).count() as u64)
 }
 
-/// Opens the database at `path` to execute SQL text in, within `cap`; nothing of it is durable.
+/// Opens the database at `path` to execute SQL text in it, within `cap`; its content is not durable.
 ///
 /// # Errors
 /// SQLite's; and `SQLITE_INTERRUPT` from any statement once `stop` is cancelled.
@@ -170,7 +172,7 @@ pub fn open_scratch(
     Ok(connection)
 }
 
-/// Lets statements of ours run on a connection of [`open_scratch`].
+/// Allows Patina's own statements on a connection of [`open_scratch`].
 ///
 /// # Errors
 /// SQLite's.
@@ -178,7 +180,7 @@ pub fn lift_limits(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)
 }
 
-/// What a dump needs, and nothing else.
+/// Permits what a dump needs, and nothing else.
 fn permit(context: AuthContext<'_>) -> Authorization {
     const PRAGMAS: [&str; 9] = [
         "defer_foreign_keys",

@@ -1,20 +1,21 @@
-//! Finds the tables that a virtual table's module makes for itself. Invariant: by looking at what it makes, not at names.
+//! Finds the tables that a virtual table's module creates for itself. Invariant: they are found by creating the virtual
+//! table, not by their names.
 
 use rusqlite::{Connection, Result};
 
 use crate::dump::quoted_name;
 use crate::source::describe::Entry;
 
-/// What came of creating a virtual table alone in an empty database.
+/// Result of creating a virtual table alone in an empty database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::source) enum Trial {
-    /// These tables appeared.
+    /// These tables were created.
     Makes(Vec<String>),
-    /// SQLite cannot create it, and says why: its module or tokenizer is not there.
+    /// SQLite cannot create it, for this reason: its module or tokenizer is missing.
     Refused(String),
 }
 
-/// Creates the virtual table of `entry` alone and looks at what appears.
+/// Creates the virtual table of `entry` alone and lists the tables that appear.
 pub(in crate::source) fn try_alone(entry: &Entry) -> Trial {
     match made_by(entry) {
         Ok(tables) => Trial::Makes(tables),
@@ -26,7 +27,8 @@ fn made_by(entry: &Entry) -> Result<Vec<String>> {
     let connection = Connection::open_in_memory()?;
     let before = match connection.execute_batch(&entry.sql) {
         Ok(()) => vec![entry.name.clone()],
-        // An index over another table may ask that table for its columns; any will do to see what it makes.
+        // An index over another table may read that table's columns; a table with any column suffices to see what it
+        // creates.
         Err(error) => {
             let content = entry.module().and_then(|module| module.option("content"));
             let Some(content) = content.filter(|name| !name.is_empty()) else {

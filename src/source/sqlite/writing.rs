@@ -8,7 +8,7 @@ use crate::dump::{Content, ContentHasher, Database, DumpWriter, Header, RowBlock
 use crate::source::describe::evidence_of;
 use crate::types::TableEvidence;
 
-/// What the reading thread has done.
+/// Progress of the reading thread.
 pub(super) enum Step {
     /// It begins the table of this index.
     Begin(usize),
@@ -29,7 +29,7 @@ pub(super) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Writes the dump; gives the evidence of each table, digested from the rows as they were read.
+    /// Writes the dump; returns the evidence of each table, with a digest of the rows as they were read.
     pub(super) fn run(self, batches: &Receiver<Vec<Step>>) -> io::Result<Vec<TableEvidence>> {
         let database = self.database;
         let mut writer = DumpWriter::start(self.sink, self.header, database)?;
@@ -57,7 +57,7 @@ impl Job<'_> {
                 }
             }
         }
-        // Never seen by anyone: the reading thread failed and tells why.
+        // Never shown: the reading thread failed and reports the reason.
         Err(io::Error::other("the reading thread ended early"))
     }
 }

@@ -1,6 +1,6 @@
-//! Finds what Cloudflare's own export would not bring back. Pure.
+//! Finds what Cloudflare's own export would lose. Pure.
 //!
-//! Invariant: what is listed here was seen to be lost or to make a file that does not load
+//! Invariant: everything listed here was observed to be lost or to make a file that does not load
 //! (<https://github.com/cloudflare/workers-sdk/issues/15378>, `#9042`, `#9519`, and the exporter itself).
 
 use std::collections::HashSet;
@@ -11,19 +11,19 @@ use crate::source::d1::schema::{Described, Schema};
 use crate::source::describe::RowKey;
 use crate::types::{Exception, ExceptionKind, counted};
 
-/// D1 takes no statement longer than that, also not from its own export.
+/// D1's limit for a statement, in bytes, which also applies to its own export.
 const STATEMENT_BYTES: u64 = 100_000;
 
-/// So many are told; who has more has no use for the rest.
+/// Number of hazards listed in a message; the rest are only counted.
 const MOST_TOLD: usize = 3;
 
-/// Tables of which an index holds every column: a scan of such an index gives the rows in its own order.
+/// Selects tables of which an index contains every column: a scan of such an index returns the rows in its own order.
 pub(super) const COVERED_SQL: &str = "SELECT 'x'||hex(l.name) FROM pragma_table_list AS l WHERE l.schema='main' AND \
     l.type='table' AND l.name NOT LIKE '\\_cf\\_%' ESCAPE '\\' AND EXISTS (SELECT 1 FROM pragma_index_list(l.name) AS i \
     WHERE NOT i.partial AND (SELECT count(*) FROM pragma_index_xinfo(i.name) AS k WHERE k.key AND k.cid>=0)>=\
     (SELECT count(*) FROM pragma_table_info(l.name)))";
 
-/// What the schema alone says. `covered` are the tables that [`COVERED_SQL`] found.
+/// Returns the hazards that the schema shows. `covered` are the tables that [`COVERED_SQL`] found.
 pub(super) fn of_schema(
     schema: &Schema,
     described: &Described,
@@ -88,7 +88,7 @@ pub(super) fn of_schema(
     found
 }
 
-/// What the rows of one table say.
+/// Returns the hazards in the rows of one table.
 pub(super) fn of_rows(table: &Table, print: &Print) -> Vec<String> {
     let name = &table.name;
     let mut found = Vec::new();
@@ -106,7 +106,7 @@ pub(super) fn of_rows(table: &Table, print: &Print) -> Vec<String> {
     found
 }
 
-/// All of `found` as one reason, with the way out; `None` where nothing was found.
+/// Combines `found` into one message with a hint; `None` if nothing was found.
 pub(super) fn told(found: &[String]) -> Option<String> {
     if found.is_empty() {
         return None;

@@ -1,5 +1,5 @@
-//! Asks D1 for its own export and fetches the file. Invariant: no longer than the deadline, in bounded memory, and a
-//! file that ends early is an error.
+//! Runs D1's own export and downloads the file. Invariant: it respects the deadline, needs bounded memory, and treats a
+//! truncated file as an error.
 //!
 //! <https://developers.cloudflare.com/api/resources/d1/subresources/database/methods/export/>
 
@@ -17,16 +17,16 @@ use crate::source::d1::client::{Client, result_of};
 use crate::source::d1::error::ApiError;
 use crate::types::share;
 
-/// An export that nobody asks after for 15 seconds cancels itself.
+/// Polling interval. An export that is not polled for 15 seconds cancels itself.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 
-/// A file that breaks off so often will not come.
+/// Number of times that a file is downloaded if the connection breaks.
 const DOWNLOADS: u32 = 3;
 
-/// A link that was refused is asked for once more, with a new export.
+/// Number of exports: one more is made if the link to the first was refused.
 const EXPORTS: u32 = 2;
 
-/// What `/export` answers.
+/// Response of `/export`.
 #[derive(Deserialize)]
 struct State {
     success: Option<bool>,
@@ -41,17 +41,17 @@ struct Link {
     signed_url: String,
 }
 
-/// A job that makes an export of one database.
+/// One export of one database.
 pub(super) struct Job<'a> {
     pub(super) client: &'a Client,
     pub(super) id: &'a str,
-    /// From the first request to the last byte.
+    /// Time from the first request to the last byte.
     pub(super) deadline: Duration,
     pub(super) stop: &'a CancellationToken,
 }
 
 impl Job<'_> {
-    /// Writes the export to `file`; gives the bookmark of the state it shows.
+    /// Writes the export to `file`; returns the bookmark of the exported state.
     pub(super) async fn run(&self, file: &Path) -> Result<Option<String>, ApiError> {
         let ends_at = self.client.clock().elapsed() + self.deadline;
         let mut exports_left = EXPORTS;
@@ -115,7 +115,7 @@ impl Job<'_> {
         result_of(envelope.result)
     }
 
-    /// Downloads from the beginning, again where the connection breaks.
+    /// Downloads from the beginning, again if the connection breaks.
     async fn fetch(&self, link: &Link, file: &Path, ends_at: Duration) -> Result<(), ApiError> {
         let mut downloads_left = DOWNLOADS;
         loop {

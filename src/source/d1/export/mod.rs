@@ -1,9 +1,9 @@
-//! Copies a database by Cloudflare's own export, for those too large to be read by queries. Invariant: a database that
-//! the export would change is refused, and what it gave is held against the database before it counts.
+//! Copies a database by Cloudflare's own export, for databases too large to be read by queries. Invariant: a database
+//! that the export would change is refused, and the exported copy is compared with the database before it counts.
 //!
-//! The export answers no query of anyone while it runs, rounds integers, and renumbers rows. So a preflight looks
-//! through every table for what it would lose; its file is loaded into a scratch database; sums over every column are
-//! compared with those of the live database; and only then that copy is dumped as any SQLite database is.
+//! While it runs, the export blocks all queries; it also rounds integers and renumbers rows. So a preflight checks
+//! every table for what it would lose; its file is loaded into a scratch database; sums over every column are compared
+//! with those of the live database; and only then that copy is dumped like any SQLite database.
 
 mod hazard;
 mod job;
@@ -24,13 +24,13 @@ use crate::source::sqlite::{ImportError, Imported};
 use crate::source::{Dumped, Source, SourceError, SqliteSource};
 use crate::types::{EvidenceClass, Sha256, counted, grouped};
 
-/// Rows looked through in one query, of 30 seconds at most; halved where that is too much.
+/// Number of rows checked in one query, which may take 30 seconds; halved if that is too many.
 const ROWS_PER_QUERY: u64 = 50_000;
 
 const HOW_IT_WAS_COPIED: &str = "copied by Cloudflare's own export: counts and sums over every column equal the \
     database's, values were not compared one by one";
 
-/// What the database looks like, and what its rows add up to.
+/// The database's schema, and summaries of its rows.
 struct Preflight {
     schema: Schema,
     described: Described,
@@ -39,16 +39,16 @@ struct Preflight {
     check: Check,
 }
 
-/// A copy in a scratch database, and what it adds up to.
+/// A copy in a scratch database, and summaries of its rows.
 struct Copy {
     imported: Imported,
     prints: Vec<Print>,
 }
 
 impl Reading<'_> {
-    /// Dumps what Cloudflare's own export gives.
+    /// Dumps the result of Cloudflare's own export.
     pub(super) fn export(mut self, sink: &mut dyn Sink) -> Result<Dumped, SourceError> {
-        // The copy gives better evidence than these would, at no cost.
+        // The copy provides better evidence than these would, at no cost.
         self.skills.sizes = false;
         self.skills.key_check = false;
         self.size_bytes()?;
@@ -66,7 +66,7 @@ impl Reading<'_> {
             self.request.stop,
         );
         let imported = imported.map_err(|error| self.not_loaded(error))?;
-        // The copy is dumped from here on; two of a large database need not lie side by side.
+        // The dump is made from the copy; the file would only take the space of a second large database.
         fs::remove_file(&file)?;
         let prints = self.prints_of_copy(&before, &imported, bookmark.as_deref())?;
         let copy = Copy { imported, prints };
@@ -83,19 +83,22 @@ impl Reading<'_> {
         }
         warnings.extend(dumped.warnings);
         let mut class = EvidenceClass::B;
-        // What was looked at a second time is the database, not the copy that was dumped.
+        // The check read the database itself, not the copy that was dumped.
         let witness = check.witness(&mut class, &mut warnings);
         Ok(Dumped {
             class,
             witness,
-            // Only where the state before and the exported one are the same, it is known which one this is.
+            // The exported state is known only if its bookmark equals the one from before.
             bookmark: exported_at.filter(|at| bookmark.as_ref() == Some(at)),
             warnings,
             ..dumped
         })
     }
 
-    /// Looks through the whole database; an error where the export would not bring everything back.
+    /// Checks the whole database.
+    ///
+    /// # Errors
+    /// If the export would lose something.
     fn preflight(&mut self) -> Result<Preflight, SourceError> {
         let looked = self.schema_and_plan();
         let (schema, _, plan) = looked.map_err(|error| self.source.told(error))?;
@@ -136,7 +139,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Looks through one table, in parts where it has a key.
+    /// Checks one table, in parts if it has a key.
     fn look_through(&self, schema: &Schema, table: &Table) -> Result<Print, ApiError> {
         let probe = probe(schema, table, self.skills.atan2);
         let mut whole = Print::default();
@@ -187,7 +190,7 @@ impl Reading<'_> {
             let mut answers = Vec::new();
             for sql in probe.statements(None, None) {
                 let rows = imported.ask(&sql);
-                // A table or column that is missing there.
+                // Fails if a table or column is missing there.
                 let rows = rows.map_err(|error| mismatch(&error.to_string()))?;
                 answers.push(cells(&rows).ok_or_else(|| mismatch(&table.name))?);
             }
@@ -198,8 +201,8 @@ impl Reading<'_> {
         Ok(prints)
     }
 
-    /// Holds the copy against the database as it was before and, where it was written to, as it is now; gives the
-    /// digests that the copy's schema may have, and what the check saw of the state that it is.
+    /// Compares the copy with the database as it was before and, if that differs, as it is now. Returns the digests
+    /// that the copy's schema may have, and the check of the state that the copy has.
     fn compare(
         &mut self,
         before: &mut Preflight,
@@ -255,7 +258,7 @@ impl Reading<'_> {
                 .load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// A copy that does not fit: a fault of the export, unless the database was written to meanwhile.
+    /// Error for a copy that does not match: the database was written to meanwhile, or the export is at fault.
     fn mismatch(&self, bookmark: Option<&str>, what: &str) -> SourceError {
         match self.bookmark() {
             Err(error) => self.source.told(error),
@@ -282,7 +285,7 @@ impl Reading<'_> {
             ImportError::Stopped => SourceError::Stopped,
             error => SourceError::Unavailable {
                 what: self.source.what(),
-                // A file that was cut may come whole the next time.
+                // A file that was truncated may be complete the next time.
                 retryable: matches!(error, ImportError::Split(_)),
                 why: format!("Cloudflare's own export does not load: {error}"),
             },
@@ -303,7 +306,7 @@ fn probe<'a>(schema: &'a Schema, table: &'a Table, has_atan2: bool) -> Probe<'a>
     }
 }
 
-/// The first difference, in words.
+/// Describes the first difference.
 fn difference(tables: &[Table], source: &[Print], copy: &[Print]) -> Option<String> {
     let mut pairs = tables.iter().zip(source.iter().zip(copy));
     pairs.find_map(|(table, (source, copy))| {

@@ -1,21 +1,21 @@
-//! Writes the queries that look through a table for what Cloudflare's export changes, and that sum it up so that a
-//! copy can be held against it. Pure: the same text runs on D1 and on the copy.
+//! Writes the queries that search a table for values that Cloudflare's export changes, and that sum it up for a
+//! comparison with the copy. Pure: the same text runs on D1 and on the copy.
 
 use crate::dump::{Table, quoted_name};
 use crate::source::d1::answer::Cell;
 use crate::source::d1::schema::Rows;
 use crate::source::describe::RowKey;
 
-/// D1 takes 100 aggregates and 100,000 bytes in a statement: two and nearly two thousand for each column.
+/// D1 accepts 100 aggregates and 100,000 bytes in a statement; each column needs two and nearly two thousand.
 const COLUMNS_PER_STATEMENT: usize = 40;
 
 /// The largest finite real.
 const LARGEST_REAL: &str = "1.7976931348623157e308";
 
-/// How the queries name the key of the rows.
+/// Alias of the rows' key in the queries.
 const KEY: &str = "\"patina key\"";
 
-/// What Cloudflare's export does not keep; [`Column::hazard`] is the number of one, counted from 1.
+/// Values that Cloudflare's export does not preserve; [`Column::hazard`] is the number of one, counted from 1.
 pub(super) const HAZARDS: [&str; 7] = [
     "integers beyond 2^53, which it rounds",
     "infinities, which it may lose",
@@ -26,26 +26,26 @@ pub(super) const HAZARDS: [&str; 7] = [
     "texts that are not UTF-8, which it replaces",
 ];
 
-/// What was found in a table, or in a part of it.
+/// Findings in a table, or in a part of it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Print {
     pub(super) rows: u64,
-    /// About how long the longest row is as SQL.
+    /// Approximate length of the longest row as SQL, in bytes.
     pub(super) widest_bytes: u64,
     pub(super) columns: Vec<Column>,
 }
 
-/// What was found in a column.
+/// Findings in a column.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Column {
-    /// The last of [`HAZARDS`] that a value of it has; 0 for none.
+    /// Number of the last of [`HAZARDS`] that any of its values has; 0 if none.
     pub(super) hazard: usize,
-    /// Of something about every value.
+    /// Sum of a number that is computed from each value.
     sum: i64,
 }
 
 impl Print {
-    /// Adds what was found in another part of the same table.
+    /// Adds the findings in another part of the same table.
     pub(super) fn add(&mut self, other: Self) {
         self.rows += other.rows;
         self.widest_bytes = self.widest_bytes.max(other.widest_bytes);
@@ -57,7 +57,8 @@ impl Print {
         }
     }
 
-    /// Where a copy differs: `None` in nothing, else the column, or `None` for the number of rows.
+    /// Returns the first difference from a copy: `None` if they are equal, `Some(None)` for the number of rows, else
+    /// the column.
     pub(super) fn difference(&self, copy: &Self) -> Option<Option<usize>> {
         if self.rows != copy.rows {
             return Some(None);
@@ -67,19 +68,19 @@ impl Print {
     }
 }
 
-/// How one table is looked through.
+/// The check of one table.
 #[derive(Debug)]
 pub(super) struct Probe<'a> {
     pub(super) table: &'a Table,
     pub(super) key: &'a RowKey,
-    /// Whether `atan2` tells −0.0 from 0.0 here.
+    /// True if `atan2` distinguishes −0.0 from 0.0 here.
     pub(super) has_atan2: bool,
-    /// For each column, whether it makes reals of integers by itself.
+    /// For each column, true if its type converts integers into reals.
     pub(super) is_real: Vec<bool>,
 }
 
 impl Probe<'_> {
-    /// The statements that look through the rows after the key `after`, and no more than `limit` of them.
+    /// Returns the statements that check the rows after the key `after`, at most `limit` of them.
     pub(super) fn statements(&self, after: Option<i64>, limit: Option<u64>) -> Vec<String> {
         let from = self.from(after, limit);
         let columns: Vec<String> = self.table.columns.iter().map(|c| quoted_name(c)).collect();
@@ -98,7 +99,7 @@ impl Probe<'_> {
         statements
     }
 
-    /// Reads the answers; gives what was found and the last key that was looked at.
+    /// Reads the answers; returns the findings and the last key that was checked.
     pub(super) fn read(&self, answers: &[Rows]) -> Option<(Print, Option<i64>)> {
         let mut cells = Vec::new();
         for rows in answers {
@@ -126,7 +127,7 @@ impl Probe<'_> {
         Some((print, last))
     }
 
-    /// Whether the table can be looked through in parts.
+    /// True if the table can be checked in parts.
     pub(super) fn has_parts(&self) -> bool {
         matches!(self.key, RowKey::Column(_) | RowKey::Rowid(_))
     }
@@ -148,7 +149,7 @@ impl Probe<'_> {
         format!("FROM (SELECT {key} AS {KEY},{names} FROM {table}{after}{limit})")
     }
 
-    /// The length of a row's literals, about, as a sum that is not deep.
+    /// SQL for the approximate length of a row's literals, as a sum of low depth.
     fn width(&self, columns: &[String]) -> String {
         let mut terms: Vec<String> = columns
             .iter()
@@ -173,7 +174,7 @@ impl Probe<'_> {
         terms.join("+")
     }
 
-    /// Everything about one column as one text, numbers between commas.
+    /// SQL for hazard and sum of one column, as one text with a comma between the numbers.
     fn term(&self, c: &str, is_real: bool) -> String {
         let text = format!("typeof({c})='text'");
         let both = |newline: u32, letters: &str| {
@@ -208,9 +209,9 @@ impl Probe<'_> {
         let hazards: String = hazards.iter().enumerate().map(branch).collect();
         let count_of =
             |what: &str| format!("(octet_length({c})-octet_length(replace({c},{what},'')))");
-        // What is not UTF-8 comes back as the character 65533: then there are more of them.
+        // Bytes that are not UTF-8 are returned as the character 65533, so that there are more of them.
         let (replaced, newlines) = (count_of("char(65533)"), count_of("char(10)"));
-        // Ten digits and the exponent: the last digits are rounded in another way by other versions of SQLite.
+        // Ten digits and the exponent: other versions of SQLite round the last digits differently.
         let e = format!("printf('%.15e',{c})");
         let real = format!(
             "13*CAST(substr({e},instr({e},'e')+1) AS INTEGER)+CAST(substr({e},1,instr({e},'.')-1)||\
@@ -229,7 +230,7 @@ impl Probe<'_> {
 fn read_column(cell: &Cell) -> Option<Column> {
     let text = match cell {
         Cell::Text(text) => text,
-        // Of no rows there is nothing to say.
+        // Without rows there is nothing to sum up.
         Cell::Null => return Some(Column::default()),
         _ => return None,
     };
@@ -241,7 +242,8 @@ fn read_column(cell: &Cell) -> Option<Column> {
     (numbers.next().is_none() && column.hazard <= HAZARDS.len()).then_some(column)
 }
 
-/// Whether a column of this type turns integers into reals: <https://sqlite.org/datatype3.html#determination_of_column_affinity>.
+/// True if a column of this type converts integers into reals:
+/// <https://sqlite.org/datatype3.html#determination_of_column_affinity>.
 pub(super) fn is_real(declared: &str) -> bool {
     let declared = declared.to_ascii_uppercase();
     let has = |words: &[&str]| words.iter().any(|word| declared.contains(word));

@@ -1,9 +1,9 @@
 //! Finds out which other process has a database open. Invariant: the kernel is asked about the locks themselves
 //! (`F_GETLK`), so a holder in another container, another mount or under another name is seen as well; only its name
-//! may stay unknown.
+//! may remain unknown.
 //!
-//! Where this ends: SQLite holds a lock for as long as it has a database in WAL mode open, but in rollback mode only
-//! during a transaction, and a process that was killed holds none.
+//! Limits: SQLite holds a lock for as long as it has a database in WAL mode open, but in rollback mode only during a
+//! transaction, and a process that was killed holds none.
 
 use std::fmt;
 use std::fs;
@@ -21,34 +21,35 @@ const PENDING_BYTE: u64 = 0x4000_0000;
 const RESERVED_BYTE: u64 = PENDING_BYTE + 1;
 const LOCK_BYTES: u64 = 512;
 
-/// The lock bytes of the shared memory: eight of the log, one held by each process that has it open (`os_unix.c`).
+/// The lock bytes of the shared memory: eight of the log, and one that each process holds that has it open
+/// (`os_unix.c`).
 const SHM_LOCKS: u64 = 120;
 const SHM_LOCK_BYTES: u64 = 9;
 
-/// More logs than this in one message help nobody.
+/// Number of logs named in a message.
 const MOST_LOGS: usize = 3;
 
 /// Another process that has the database open.
 #[derive(Debug)]
 pub(super) struct Holder {
-    /// `None` where it belongs to another container or machine.
+    /// `None` if it belongs to another container or machine.
     pid: Option<i32>,
-    /// It lets nobody else read, as `locking_mode=EXCLUSIVE` does.
+    /// True if it excludes all readers, as `locking_mode=EXCLUSIVE` does.
     pub(super) is_exclusive: bool,
 }
 
 impl Holder {
-    /// Who has the database `file` open or writes it.
+    /// Returns the process that has the database `file` open or writes it.
     pub(super) fn of_database(file: &Path, identity: Identity) -> io::Result<Option<Self>> {
         find(file, identity, PENDING_BYTE, LOCK_BYTES)
     }
 
-    /// Who is about to write the database `file`.
+    /// Returns the process that is about to write the database `file`.
     pub(super) fn of_reserved(file: &Path, identity: Identity) -> io::Result<Option<Self>> {
         find(file, identity, RESERVED_BYTE, 1)
     }
 
-    /// Who uses the log beside the database `file`; nobody where it has no shared memory.
+    /// Returns the process that uses the log beside the database `file`; `None` if there is no shared memory.
     pub(super) fn of_log(file: &Path, identity: Identity) -> io::Result<Option<Self>> {
         match find(&beside(file, "-shm"), identity, SHM_LOCKS, SHM_LOCK_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -56,7 +57,7 @@ impl Holder {
         }
     }
 
-    /// The logs that it has open, as it calls them.
+    /// Paths of the logs that it has open.
     pub(super) fn logs(&self) -> Vec<String> {
         let Some(pid) = self.pid else {
             return Vec::new();
@@ -87,7 +88,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Locks of this process are not found: they never stand in its own way.
+/// Finds a lock of another process. Locks of this process are not reported: they do not conflict with its own.
 fn find(path: &Path, identity: Identity, start: u64, length: u64) -> io::Result<Option<Holder>> {
     let file = SafeFile::open(path, identity)?;
     let wanted = Flock {

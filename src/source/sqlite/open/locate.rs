@@ -1,5 +1,5 @@
-//! Finds the log that belongs to a database file, and decides how to read both. Invariant: where a log may lie that
-//! cannot be seen, the answer is a refusal with the way out, never a read without it.
+//! Finds the log that belongs to a database file, and decides how to read both. Invariant: if there may be a log that
+//! cannot be seen, the database is refused with a hint, never read without it.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -15,21 +15,21 @@ use crate::source::SourceError;
 use crate::source::sqlite::{SqliteSource, shown};
 use crate::types::counted;
 
-/// A process that opens or closes a database holds its lock for a moment without a log.
+/// Number of attempts: a process that opens or closes a database holds its lock for a moment without a log.
 const LOOKS: u32 = 25;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What is found of a database in WAL mode.
+/// State of a database in WAL mode.
 enum Situation {
-    /// Nobody has it open, and no log is left.
+    /// No process has it open, and no log is left.
     Closed,
-    /// The name beside which the log lies.
+    /// Name of the database beside which the log is.
     Log(PathBuf),
-    /// Somebody has it open with another log than the one beside it.
+    /// A process has it open with a log other than the one beside it.
     Elsewhere(Holder),
 }
 
-/// Chooses the name by which `place` is opened, and the way.
+/// Chooses the name by which `place` is opened, and the way to read it.
 pub(super) fn locate(
     source: &SqliteSource,
     place: &mut Place,
@@ -90,14 +90,14 @@ fn situation(
     }
 }
 
-/// A database in WAL mode without a log that anyone could see.
+/// Chooses the way to read a database in WAL mode that has no visible log.
 fn closed(source: &SqliteSource, place: &Place, names: &Names) -> Result<Way, SourceError> {
     if !names.is_complete {
         return Err(other_name(source, names, "write-ahead log"));
     }
     orphan::refuse(source, place, "-wal")?;
     let journal = journals(source, names)?;
-    // `immutable` looks for no journal: a file with more than one name, or with a journal, is copied.
+    // `immutable` ignores journals: a file with more than one name, or with a journal, is copied.
     Ok(if names.known.len() == 1 && journal.is_empty() {
         Way::Immutable
     } else {
@@ -120,8 +120,8 @@ fn rollback(source: &SqliteSource, place: &mut Place, names: &Names) -> Result<W
     Ok(Way::Snapshot)
 }
 
-/// Proves, while a read lock is held, that no journal elsewhere holds what the file lost: nobody who writes lives, and
-/// a journal lies beside another name.
+/// Checks, while a read lock is held, that no journal elsewhere contains what the file lost: a writer is alive, or no
+/// other name has a journal and no orphaned journal fits.
 pub(super) fn check_no_other_journal(
     source: &SqliteSource,
     place: &Place,
@@ -143,8 +143,8 @@ pub(super) fn check_no_other_journal(
     Ok(orphan::refuse(source, place, "-journal")?)
 }
 
-/// The names beside which a journal lies that may have to be rolled back: SQLite overwrites the first byte of one
-/// that is over, or empties it.
+/// Returns the names beside which a journal exists that may have to be rolled back: SQLite overwrites the first byte of
+/// a completed one, or empties it.
 fn journals(source: &SqliteSource, names: &Names) -> Result<Vec<PathBuf>, SourceError> {
     let mut found = Vec::new();
     for name in &names.known {
@@ -165,7 +165,7 @@ fn exists(source: &SqliteSource, path: &Path) -> Result<bool, SourceError> {
     found.map_err(|error| log_not_readable(source, path, &error))
 }
 
-/// A log that exists can be read. It is not opened for that: closing it would drop SQLite's locks on it.
+/// Checks that a log can be read if it exists. It is not opened for that: closing it would drop SQLite's locks on it.
 pub(super) fn check_readable(source: &SqliteSource, log: &Path) -> Result<(), SourceError> {
     use rustix::fs::{Access, AtFlags, CWD, accessat};
     match accessat(CWD, log, Access::READ_OK, AtFlags::EACCESS).map_err(io::Error::from) {
@@ -174,7 +174,7 @@ pub(super) fn check_readable(source: &SqliteSource, log: &Path) -> Result<(), So
     }
 }
 
-/// The error names the log and says whose it is.
+/// Builds the error that names the log and its owner.
 pub(super) fn log_not_readable(
     source: &SqliteSource,
     log: &Path,

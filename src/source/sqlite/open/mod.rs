@@ -1,30 +1,40 @@
-//! Opens a SQLite file for reading without leaving a trace: in place where that is safe, else as a private copy.
-//! Invariant: what is read is one committed state of the file that the configured name leads to, log included; where
-//! a log may lie that cannot be seen, the file is refused.
+//! Opens a SQLite file for reading without leaving a trace: in place if that is safe, else as a private copy.
+//! Invariant: what is read is one committed state of the file that the configured name leads to, log included; if there
+//! may be a log that cannot be seen, the file is refused.
 //!
 //! SQLite keeps `-wal`, `-shm` and `-journal` beside the path it opens, links resolved. So the configured name is
-//! resolved once, and the logs are looked for there. Where the same file is known by several names (hard links in its
+//! resolved once, and the logs are searched for there. If the same file is known by several names (hard links in its
 //! folder or the configured name's, single-file mounts that this process sees), each name may have logs.
 //!
-//! | mode | found | way |
-//! |---|---|---|
-//! | WAL | one name has `-wal` and `-shm` | in place by that name, the `-shm` mapped read-only; writers go on |
-//! | WAL | one name has `-wal`, none `-shm` | a private copy of both |
-//! | WAL | no `-wal`, one name, nobody has the file open | in place as immutable, because opening it would leave `-wal` and `-shm` behind, owned by us; afterwards it must be unchanged |
-//! | WAL | no `-wal`, several names, all known, nobody has the file open | a private copy, which must be unchanged while it is made |
-//! | WAL | somebody has the file open, but not the log beside it (or there is none): it was renamed while open, or is open by a name that cannot be seen | refused |
-//! | WAL | no `-wal`, and a name that could not be found | refused |
-//! | rollback | one name, or all names known | a snapshot by SQLite's backup API: a writer waits only while pages are copied; while the lock is held, no other name may have a journal that a dead process left |
-//! | rollback | a hot journal beside one name | a private copy with it, rolled back there |
-//! | rollback | a name that could not be found | refused: a torn file without its journal looks healthy |
-//! | both | logs beside two names | refused |
-//! | both | a log whose database is gone, which fits this one | refused, where applying it to a copy does not show that it is another's |
-//! | both | a log that may not be read | refused |
+//! In WAL mode:
+//!
+//! - One name has `-wal` and `-shm`: read in place by that name, the `-shm` mapped read-only; writers continue.
+//! - One name has `-wal`, none `-shm`: a private copy of both.
+//! - No `-wal`, one name, no process has the file open: read in place as immutable, because opening it would leave
+//!   `-wal` and `-shm` files of Patina's user behind; afterwards it must be unchanged.
+//! - No `-wal`, several names, all known, no process has the file open: a private copy of the file, which must be
+//!   unchanged while the copy is made.
+//! - A process has the file open, but not the log beside it (or no log exists): refused, since the file was renamed
+//!   while open, or is open by a name that cannot be seen.
+//! - No `-wal`, and a name that could not be found: refused.
+//!
+//! In rollback mode:
+//!
+//! - One name, or all names known: a snapshot by SQLite's backup API; a writer waits only while pages are copied, and
+//!   while the lock is held, no other name may have a journal that a dead process left.
+//! - A hot journal beside one name: a private copy with it, rolled back there.
+//! - A name that could not be found: refused, since a torn file without its journal looks healthy.
+//!
+//! In both modes:
+//!
+//! - Logs beside two names: refused.
+//! - A log without a database, which fits this one: refused, unless applying it to a copy shows that it is another's.
+//! - A log that may not be read: refused.
 //!
 //! In WAL mode with a log, a hard link whose other names are unknown is read: a live process that used another log
-//! would be seen by its locks. What cannot be seen: the log of a process that is gone, after the file was moved to
-//! another folder while it was open, or where the process had the file by a mount of its own. The file bears no mark
-//! of it, and SQLite would not find that log either.
+//! would be seen by its locks. Not detectable is the log of a process that is gone, after the file was moved to another
+//! folder while it was open, or if the process had the file by a mount of its own. The file has no mark of it, and
+//! SQLite would not find that log either.
 
 mod holder;
 mod locate;
@@ -53,7 +63,7 @@ pub use self::safe_close::Claim;
 use self::ways::Reached;
 use super::{SourceError, SqliteSource, shown, stop_when_asked};
 
-/// An open database: two connections that see one state, each inside its read transaction.
+/// An open database: two connections that see the same state, each inside its read transaction.
 pub(super) struct Opened {
     connection: Connection,
     companion: Option<Connection>,
@@ -62,29 +72,29 @@ pub(super) struct Opened {
     keep: Arc<Keep>,
 }
 
-/// A second connection that sees the state which [`Opened::connection`] sees; for another thread.
+/// A second connection that sees the same state as [`Opened::connection`]; for another thread.
 pub(super) struct Companion {
     connection: Connection,
     _keep: Arc<Keep>,
 }
 
-/// What must live as long as a connection: fields are dropped after it.
+/// Resources that must live as long as a connection: fields are dropped after it.
 struct Keep {
     _claim: Claim,
-    /// Holds the private copy while it is read; removed with it.
+    /// Folder of the private copy, removed when this is dropped.
     _folder: Option<TempDir>,
 }
 
-/// Proves after a read that it was one of the file that lies there; outlives the connections.
+/// Checks after a read that the path still leads to the same file; outlives the connections.
 #[derive(Clone)]
 pub(super) struct Watch {
     source: SqliteSource,
     place: Place,
-    /// The file as it was before an immutable read.
+    /// Stamp of the file before an immutable read.
     must_stay: Option<Arc<Stamp>>,
 }
 
-/// How a file is read; the table above says when.
+/// Way to read a file; the list above says when each is chosen.
 enum Way {
     Log,
     Immutable,
@@ -92,7 +102,7 @@ enum Way {
     Copy,
 }
 
-/// The file that was read, as SQLite knows it.
+/// The file that was read, as SQLite sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ReadFile {
     /// The path that SQLite opened, links resolved.
@@ -148,14 +158,14 @@ impl Opened {
         })
     }
 
-    /// Opens the file the way [`Self::open`] would, as far as that goes without copying it, and closes it again.
+    /// Opens the file like [`Self::open`], as far as that is possible without copying it, and closes it again.
     pub(super) fn try_out(source: &SqliteSource) -> Result<(), SourceError> {
         let mut place = Place::find(source)?;
         let _claim = Claim::new(place.identity);
         ways::try_out(source, &mut place)
     }
 
-    /// Which file was read, and with which log.
+    /// The file that was read, and its log.
     #[cfg_attr(not(test), expect(dead_code, reason = "the check of a copy states it"))]
     pub(super) fn file(&self) -> &ReadFile {
         &self.file
@@ -174,7 +184,7 @@ impl Opened {
         })
     }
 
-    /// What the last reader proves after its read, on any thread.
+    /// Returns the check that the last reader makes after its read, on any thread.
     pub(super) fn watch(&self) -> Watch {
         self.watch.clone()
     }
@@ -188,7 +198,7 @@ impl Companion {
 }
 
 impl Watch {
-    /// Proves after the read that the configured name still leads to the file that was read, in the state it was in.
+    /// Checks after the read that the configured name still leads to the file that was read, in the same state.
     pub(super) fn check_unchanged(&self) -> Result<(), SourceError> {
         let changed = |how| SourceError::Changed {
             what: self.source.what(),
@@ -210,7 +220,7 @@ impl Watch {
 enum Failure {
     Sqlite(rusqlite::Error),
     Told(SourceError),
-    /// A process that opened the file by this name ended in a transaction.
+    /// A process that opened the file by this name died in a transaction.
     JournalElsewhere(PathBuf),
 }
 
@@ -247,15 +257,15 @@ fn connect(source: &SqliteSource, path: &Path, flags: OpenFlags) -> rusqlite::Re
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(source.busy_timeout)?;
     if source.is_lenient {
-        // Nothing is written: it makes SQLite read on where it does not understand a schema, or a size.
+        // Nothing is written: it makes SQLite continue if it does not understand a schema, or a size.
         connection.execute_batch("PRAGMA writable_schema=ON")?;
     }
-    // Rows are read in order, so little is read twice; what the cache took stays with the allocator.
+    // Rows are read in order, so little is read twice; the allocator keeps the memory of the cache.
     connection.execute_batch("PRAGMA trusted_schema=OFF; PRAGMA cache_size=-4000;")?;
     Ok(connection)
 }
 
-/// Begins the read transaction: the first read takes the lock and fixes what is seen.
+/// Begins the read transaction: the first read takes the lock and determines the state that is seen.
 fn begin(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("BEGIN; PRAGMA main.schema_version;")
 }
@@ -270,7 +280,7 @@ fn read_write() -> OpenFlags {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
 }
 
-/// A path as a URI with an option, every byte but the plainest in hexadecimal.
+/// Returns a path as a URI with an option; all bytes except the plainest are in hexadecimal.
 fn uri(path: &Path, option: &str) -> PathBuf {
     use std::os::unix::ffi::OsStrExt;
     let mut uri = String::from("file:");

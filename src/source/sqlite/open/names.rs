@@ -1,5 +1,5 @@
-//! Finds the other names of a database file: hard links and single-file mounts. Invariant: it never claims to know
-//! all names where one may be missing.
+//! Finds the other names of a database file: hard links and single-file mounts. Invariant: the result is not declared
+//! complete if a name may be missing.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -10,24 +10,24 @@ use std::path::{Path, PathBuf};
 
 use super::place::{Identity, Place};
 
-/// A folder with more entries is not searched to its end.
+/// Number of entries of a folder that are searched.
 const MOST_ENTRIES: usize = 100_000;
 
-/// Every name of a file that could be found.
+/// All names of a file that could be found.
 #[derive(Debug)]
 pub(super) struct Names {
-    /// Among them the path that is opened.
+    /// The names, including the path that is opened.
     pub(super) known: BTreeSet<PathBuf>,
-    /// How many hard links it has.
+    /// Number of hard links of the file.
     pub(super) links: u64,
-    /// It is itself a mount point.
+    /// True if the file is itself a mount point.
     pub(super) is_mount: bool,
-    /// Whether every name is known.
+    /// True if every name is known.
     pub(super) is_complete: bool,
 }
 
 impl Names {
-    /// Looks in the folder of the file, in `configured`'s, and in those that mounts lead to.
+    /// Searches the folder of the file, that of `configured`, and those that mounts lead to.
     pub(super) fn find(place: &Place, configured: &Path) -> Self {
         let mounts = Mounts::read();
         let links = fs::metadata(&place.file).map_or(1, |metadata| metadata.nlink());
@@ -45,7 +45,7 @@ impl Names {
                 known.extend(names_in(&folder, place.identity));
             }
         }
-        // A mount point covers the name below it, so it is none of the hard links.
+        // A mount point covers the name below it, so it is not one of the hard links.
         let found = known
             .iter()
             .filter(|name| !is_mount_point(name, &mounts))
@@ -74,12 +74,12 @@ fn names_in(folder: &Path, identity: Identity) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether something is mounted at this very file.
+/// True if something is mounted at this very file.
 fn is_mount_point(file: &Path, mounts: &Mounts) -> bool {
     root_of_mount(file).unwrap_or_else(|| mounts.0.iter().any(|mount| mount.at == file))
 }
 
-/// The kernel's own word; `None` where it gives none (before Linux 5.8).
+/// Returns the kernel's answer; `None` if it gives none (before Linux 5.8).
 #[cfg(target_os = "linux")]
 fn root_of_mount(file: &Path) -> Option<bool> {
     use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
@@ -95,12 +95,12 @@ fn root_of_mount(_file: &Path) -> Option<bool> {
     Some(false)
 }
 
-/// The mounts that this process sees; none where they cannot be read.
+/// The mounts that this process sees; empty if they cannot be read.
 struct Mounts(Vec<Mount>);
 
 struct Mount {
     device: Vec<u8>,
-    /// Which part of its file system is mounted.
+    /// Path of the mounted part inside its file system.
     root: PathBuf,
     at: PathBuf,
 }
@@ -115,13 +115,13 @@ impl Mounts {
         )
     }
 
-    /// Other names of the file, through the mounts of its file system.
+    /// Returns other names of the file, through the mounts of its file system.
     fn names(&self, place: &Place) -> Vec<PathBuf> {
         let above = self
             .0
             .iter()
             .filter(|mount| place.file.starts_with(&mount.at));
-        // Of several at one place, the last lies above the others.
+        // Of several mounts at one place, the last lies above the others.
         let Some(own) = above.max_by_key(|mount| mount.at.as_os_str().len()) else {
             return Vec::new();
         };
@@ -137,7 +137,7 @@ impl Mounts {
         let same_device = self.0.iter().filter(|mount| mount.device == own.device);
         let candidates = same_device.filter_map(|mount| {
             let rest = inside.strip_prefix(&mount.root).ok()?;
-            // A folder mounted twice has the same logs in both places; a file mounted alone has not.
+            // A folder that is mounted twice has the same logs in both places; a file that is mounted alone has not.
             let is_file = rest.as_os_str().is_empty();
             (is_file || is_mount).then(|| join(&mount.at, rest))
         });
@@ -151,7 +151,7 @@ impl Mounts {
 }
 
 impl Mount {
-    /// One line of `/proc/self/mountinfo` (`man 5 proc_pid_mountinfo`).
+    /// Parses one line of `/proc/self/mountinfo` (`man 5 proc_pid_mountinfo`).
     fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = line.split(|&byte| byte == b' ').skip(2);
         Some(Self {
@@ -162,7 +162,7 @@ impl Mount {
     }
 }
 
-/// Blanks and backslashes stand there as `\040` and the like.
+/// Decodes blanks and backslashes, which are written as `\040` and the like.
 fn unescape(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -176,7 +176,7 @@ fn unescape(field: &[u8]) -> PathBuf {
     OsString::from_vec(bytes).into()
 }
 
-/// Like [`Path::join`], without a `/` at the end where `rest` is empty.
+/// Like [`Path::join`], without a `/` at the end if `rest` is empty.
 fn join(path: &Path, rest: &Path) -> PathBuf {
     if rest.as_os_str().as_bytes().is_empty() {
         path.to_owned()

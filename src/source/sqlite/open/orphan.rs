@@ -1,10 +1,11 @@
-//! Finds logs whose database is gone and that may belong to another one: a database that was renamed while its log
-//! held changes. Invariant: a log is passed over only where it is shown to be another database's, or to hold nothing.
+//! Finds logs whose database is gone and that may belong to another one: a database that was renamed while its log held
+//! changes. Invariant: a log is ignored only if it is shown to be another database's, or to contain nothing.
 //!
-//! SQLite leaves such a log also where the program ends in good order: it moves no log into a file that lost its name.
+//! SQLite leaves such a log even if the application ends in good order: it does not move a log into a file that lost
+//! its name.
 //!
-//! Where this ends: a database that was moved to another folder bears no mark of its log, and a folder that may not be
-//! listed shows none.
+//! Limits: a database that was moved to another folder has no mark of its log, and a folder that may not be listed
+//! shows none.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -19,10 +20,10 @@ use super::private_copy::PrivateCopy;
 use crate::source::SourceError;
 use crate::source::sqlite::{SqliteSource, shown};
 
-/// As many messages of a check are looked at.
+/// Query for the first messages of a check.
 const QUICK_CHECK: &str = "PRAGMA quick_check(20)";
 
-/// Refuses a database beside which a log without a database lies that fits it.
+/// Refuses a database if a log without a database exists beside it that fits it.
 pub(super) fn refuse(
     source: &SqliteSource,
     place: &Place,
@@ -52,7 +53,7 @@ fn is_orphan(log: &Path, suffix: &str) -> bool {
     database.is_some_and(|database| matches!(database.try_exists(), Ok(false)))
 }
 
-/// The page size in the header of a log (<https://sqlite.org/fileformat2.html>, sections 3 and 4).
+/// Returns the page size in the header of a log (<https://sqlite.org/fileformat2.html>, sections 3 and 4).
 fn page_bytes_of(log: &Path) -> Option<u32> {
     let mut header = [0; 32];
     File::open(log).ok()?.read_exact(&mut header).ok()?;
@@ -65,7 +66,7 @@ fn page_bytes_of(log: &Path) -> Option<u32> {
     Some(u32::from_be_bytes(bytes))
 }
 
-/// Applies the log to a copy: what belongs elsewhere leaves a damaged file, or changes nothing.
+/// Applies the log to a copy: the log of another database damages the copy, or changes nothing.
 fn may_belong(
     source: &SqliteSource,
     place: &Place,
@@ -88,7 +89,7 @@ fn may_belong(
     Ok(!is_same && (was_damaged || !is_damaged))
 }
 
-/// Whether the structure of the file is broken; rows that break their schema do not count.
+/// True if the structure of the file is broken; rows that violate their schema do not count.
 fn is_damaged(connection: &Connection) -> rusqlite::Result<bool> {
     const MARKS: [&str; 5] = ["Tree ", "Page ", "Freelist", "page count", "malformed"];
     let mut statement = match connection.prepare(QUICK_CHECK) {
@@ -113,7 +114,7 @@ fn is_damaged(connection: &Connection) -> rusqlite::Result<bool> {
 fn corrupt(error: rusqlite::Error) -> rusqlite::Result<bool> {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Ok(true),
-        // A schema that needs its program cannot be checked: nothing is shown.
+        // A schema that needs its application's functions cannot be checked: no damage is shown.
         _ => Ok(false),
     }
 }

@@ -1,5 +1,5 @@
 //! Opens two connections that see the same state of a database in WAL mode. Invariant: nothing was committed between
-//! the beginnings of their two read transactions.
+//! the starts of their two read transactions.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,13 +10,15 @@ use super::{Failure, begin, connect, read_only};
 use crate::source::SourceError;
 use crate::source::sqlite::SqliteSource;
 
-/// Between two transactions of a writer there is a gap; a writer without one in this many tries never pauses.
+/// Number of attempts. There is a gap between two transactions of a writer; a writer without one in this many attempts
+/// never pauses.
 const TRIES: u32 = 200;
 
-/// Grows with each try, so that it does not keep step with the writer.
+/// Unit of the pause between attempts. Pauses grow over 20 attempts and start over, so that they do not keep step with
+/// the writer.
 const PAUSE: Duration = Duration::from_micros(50);
 
-/// Opens `place` twice; each connection is inside a read transaction, and both see one state.
+/// Opens `place` twice; each connection is inside a read transaction, and both see the same state.
 pub(super) fn open_pair(
     source: &SqliteSource,
     place: &Path,
@@ -41,7 +43,7 @@ pub(super) fn open_pair(
     Err(failed.map_or_else(|| Failure::Told(never_rests(source)), Failure::Sqlite))
 }
 
-/// Setting up a connection reads the schema, which a writer may be changing.
+/// Opens a connection, with retries: setting it up reads the schema, which a writer may be changing.
 fn connect_patiently(source: &SqliteSource, place: &Path) -> rusqlite::Result<Connection> {
     let mut tried = 0;
     loop {
@@ -57,17 +59,18 @@ fn pause(tried: u32) {
     std::thread::sleep(PAUSE * (tried % 20));
 }
 
-/// Begins both transactions; whether they see one state.
+/// Begins both transactions; returns true if they see the same state.
 fn begin_together(first: &Connection, second: &Connection) -> rusqlite::Result<bool> {
-    // Outside a transaction this looks for the newest state, as the transaction of `first` does below. Where the
-    // number is the same then, nobody committed in between, and `second` began in between.
+    // Outside a transaction this reads the newest state, as the transaction of `first` does below. If the number is
+    // still the same then, there was no commit in between, and `second` began in between.
     let before = data_version(first)?;
     begin(second)?;
     begin(first)?;
     Ok(data_version(first)? == before)
 }
 
-/// Whether a header in the shared memory was caught while its writer changed it. Lasting, it is the mark of a crash.
+/// True if a header in the shared memory was read while its writer changed it. If it persists, it is the mark of a
+/// crash.
 fn is_half_written(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error().map(|error| error.extended_code);
     code == Some(rusqlite::ffi::SQLITE_READONLY_RECOVERY)
@@ -84,7 +87,7 @@ fn never_rests(source: &SqliteSource) -> SourceError {
     }
 }
 
-/// A number that differs once another connection has committed, as seen by `connection`
+/// Returns a number that changes once another connection has committed, as seen by `connection`
 /// (<https://sqlite.org/pragma.html#pragma_data_version>).
 fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA data_version", [], |row| row.get(0))

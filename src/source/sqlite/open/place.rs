@@ -1,5 +1,5 @@
-//! The file that a configured name leads to, and what shows that it stayed the same. Invariant: a path is resolved
-//! once; every log is looked for beside the file that SQLite opens, never beside a link to it.
+//! Resolves the file that a configured name leads to, and detects its changes. Invariant: a path is resolved once;
+//! every log is searched for beside the file that SQLite opens, never beside a link to it.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -16,10 +16,11 @@ use super::safe_close::SafeFile;
 use crate::source::SourceError;
 use crate::source::sqlite::{SqliteSource, shown};
 
-/// File systems note times in steps of up to 10 ms; two changes within one step look like one.
+/// Time after which a change gets another time stamp: file systems record times in steps of up to 10 ms, and two
+/// changes within one step look like one.
 const CLOCK_STEP: Duration = Duration::from_millis(20);
 
-/// A file that does not rest for one step within this many is written to all the time.
+/// Number of steps after which a file without a pause of one step counts as constantly written to.
 const STEPS: u32 = 50;
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
@@ -32,12 +33,12 @@ pub(super) struct Place {
     pub(super) identity: Identity,
 }
 
-/// Tells one file from another that took its name.
+/// Distinguishes a file from another one that took its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) device: u64,
     pub(super) inode: u64,
-    /// An inode number is used again once its file is gone; this is then another one.
+    /// Time of creation: inode numbers are reused after a file is gone, and then this differs.
     born: Option<SystemTime>,
 }
 
@@ -52,7 +53,7 @@ impl From<&Metadata> for Identity {
 }
 
 impl Place {
-    /// Resolves the configured name, and refuses what is no database.
+    /// Resolves the configured name, and refuses a file that is not a database.
     pub(super) fn find(source: &SqliteSource) -> Result<Self, SourceError> {
         let not_readable = |error: io::Error| not_readable(source, &error);
         let file = fs::canonicalize(&source.path).map_err(not_readable)?;
@@ -65,7 +66,7 @@ impl Place {
         Ok(place)
     }
 
-    /// Proves that SQLite opened this very path: it resolves links itself.
+    /// Checks that SQLite opened this very path: it resolves links itself.
     pub(super) fn check_opened(
         &self,
         source: &SqliteSource,
@@ -92,7 +93,7 @@ impl Place {
         })
     }
 
-    /// Whether the header says that the database is in WAL mode.
+    /// True if the header states WAL mode.
     pub(super) fn is_wal(&self, source: &SqliteSource) -> Result<bool, SourceError> {
         let header = self.header(source)?;
         // Bytes 18 and 19 are the write and read version; 2 is WAL (https://sqlite.org/fileformat2.html).
@@ -101,7 +102,7 @@ impl Place {
             .is_some_and(|versions| versions.contains(&2)))
     }
 
-    /// The page size that the header states.
+    /// Page size in the header, in bytes.
     pub(super) fn page_bytes(&self, source: &SqliteSource) -> Result<u32, SourceError> {
         match self.header(source)?.get(16..18) {
             Some([0, 1]) => Ok(65536),
@@ -152,7 +153,7 @@ impl Place {
     }
 }
 
-/// What changes when a database is written.
+/// Properties that change when a database is written.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     file: Look,
@@ -161,7 +162,7 @@ pub(super) struct Stamp {
     journal: Option<Look>,
 }
 
-/// A file's length and time of change.
+/// Length and modification time of a file.
 #[derive(Debug, PartialEq, Eq)]
 struct Look {
     size_bytes: u64,
@@ -189,7 +190,7 @@ impl Stamp {
         })
     }
 
-    /// A stamp so old that every later change gives another one.
+    /// Returns a stamp that is old enough for every later change to give a different one.
     pub(super) fn settled(source: &SqliteSource, place: &Place) -> Result<Self, SourceError> {
         let mut before = Self::of(source, place)?;
         for _ in 0..STEPS {
@@ -207,7 +208,7 @@ impl Stamp {
     }
 }
 
-/// The path of a file that SQLite keeps beside a database.
+/// Returns the path of a file that SQLite keeps beside a database.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

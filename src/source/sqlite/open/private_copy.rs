@@ -1,4 +1,4 @@
-//! Copies a database into a private folder. Invariant: the copy is one committed state, or there is none.
+//! Copies a database into a private folder. Invariant: the copy is one committed state, or does not exist.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -16,13 +16,13 @@ use super::{Failure, begin, connect, read_only, read_write, uri};
 use crate::source::SourceError;
 use crate::source::sqlite::{SqliteSource, shown, stop_when_asked};
 
-/// How many pages a snapshot copies between two looks at the request to stop.
+/// Number of pages that a snapshot copies between two checks for cancellation.
 const PAGES_PER_STEP: i32 = 4096;
 
-/// How many bytes of two copies are compared at once.
+/// Number of bytes of two copies that are compared at once.
 const COMPARED_BYTES: usize = 64 * 1024;
 
-/// A complete database that nobody else knows, without logs.
+/// A complete database that no other process knows, without logs.
 pub(super) struct PrivateCopy {
     pub(super) folder: TempDir,
     pub(super) file: PathBuf,
@@ -45,7 +45,8 @@ impl PrivateCopy {
         Ok(Self { folder, file })
     }
 
-    /// Copies pages by SQLite's backup API: a writer waits only for that. `check` is asked while the read lock is held.
+    /// Copies pages by SQLite's backup API: a writer waits only for that. `check` is called while the read lock is
+    /// held.
     pub(super) fn snapshot(
         source: &SqliteSource,
         place: &Place,
@@ -92,7 +93,7 @@ impl PrivateCopy {
         Ok(copy)
     }
 
-    /// Copies the file with a log that may be another database's, and lets SQLite apply it.
+    /// Copies the file with a log that may belong to another database, and lets SQLite apply it.
     pub(super) fn with_foreign_log(
         source: &SqliteSource,
         place: &Place,
@@ -118,7 +119,7 @@ impl PrivateCopy {
         Ok((copy, applied.map_err(|error| source.told(error))?))
     }
 
-    /// Whether two copies are equal to the last byte.
+    /// True if two copies are equal byte by byte.
     pub(super) fn has_same_bytes(&self, other: &Self) -> io::Result<bool> {
         let (mut ours, mut others) = (File::open(&self.file)?, File::open(&other.file)?);
         if ours.metadata()?.len() != others.metadata()?.len() {
@@ -157,7 +158,7 @@ fn copy_pages(
     }
 }
 
-/// Rolls a hot journal back, or moves a write-ahead log into the file, and removes both.
+/// Rolls back a hot journal, or checkpoints a write-ahead log, and removes both.
 fn recover(source: &SqliteSource, copy: &Path, stop: &CancellationToken) -> rusqlite::Result<()> {
     let mut connection = connect(source, copy, read_write())?;
     stop_when_asked(&mut connection, stop)?;

@@ -1,5 +1,5 @@
 //! Opens a database, or its shared memory, beside SQLite. Invariant: while SQLite has a database open in this process,
-//! no other descriptor of its files is closed, because that would drop every lock this process holds on them
+//! no other descriptor of its files is closed, because that would drop every lock that this process holds on them
 //! (<https://sqlite.org/howtocorrupt.html>, section 2.2).
 
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ fn in_use() -> MutexGuard<'static, BTreeMap<Key, InUse>> {
     IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// States that SQLite has the database open; made before the first connection and dropped after the last.
+/// Declares that SQLite has the database open; created before the first connection and dropped after the last.
 #[derive(Debug)]
 pub struct Claim(Key);
 
@@ -43,10 +43,10 @@ impl Claim {
         Self(key)
     }
 
-    /// Of a database that another room opens, and that may be read as a source, too.
+    /// Creates a claim for a database that another module opens, and that may be read as a source, too.
     ///
     /// # Errors
-    /// Where the file cannot be looked at.
+    /// If the file's metadata cannot be read.
     pub fn of(database: &Path) -> io::Result<Self> {
         Ok(Self::new(Identity::from(&database.metadata()?)))
     }
@@ -64,7 +64,7 @@ impl Drop for Claim {
     }
 }
 
-/// A file of a database that is closed only while SQLite does not have that database open.
+/// A file of a database; it is closed only when SQLite does not have that database open.
 pub(super) struct SafeFile {
     file: Option<File>,
     key: Key,
@@ -85,7 +85,8 @@ impl SafeFile {
     }
 }
 
-/// A descriptor of the same file that waits to be closed: a database that is always open would gather ever more of them.
+/// Returns a descriptor of the same file that waits to be closed: otherwise a database that is always open would
+/// collect ever more of them.
 fn parked(path: &Path, key: Key) -> io::Result<Option<File>> {
     let mut files = in_use();
     let Some(used) = files.get_mut(&key).filter(|used| !used.parked.is_empty()) else {
@@ -100,7 +101,7 @@ fn parked(path: &Path, key: Key) -> io::Result<Option<File>> {
         return Ok(None);
     };
     let mut file = used.parked.swap_remove(at);
-    // Of a regular file this does not fail; closing it here would be what all this avoids.
+    // This does not fail for a regular file; closing the file here is what must be avoided.
     let _ = file.rewind();
     Ok(Some(file))
 }
@@ -119,7 +120,7 @@ impl Drop for SafeFile {
         if let Some(used) = files.get_mut(&self.key) {
             used.parked.extend(self.file.take());
         }
-        // Closed under the lock, so that no claim begins in between.
+        // Closed under the lock, so that no claim can begin in between.
         drop(self.file.take());
     }
 }

@@ -11,8 +11,8 @@ use crate::source::{SourceError, SqliteSource};
 
 const OPENS: usize = 1000;
 
-/// Commits one row a transaction, and counts them in another table. In WAL mode it never rests; with a rollback
-/// journal, such a writer lets no reader in, whoever reads.
+/// Commits one row per transaction, and counts them in another table. In WAL mode it never pauses; with a rollback
+/// journal, such a writer would keep every reader out.
 const WRITER: &str = "
 import sqlite3, sys, time
 db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
@@ -90,7 +90,7 @@ fn counts(db: &Connection) -> (u64, u64) {
         .unwrap()
 }
 
-/// Opens again and again under a writer; gives how many different states were seen.
+/// Opens the database many times while it is written; returns the number of different states that were seen.
 fn check(journal: &str, opens: usize) -> usize {
     let case = Case::new(journal);
     let _writer = Writer::start(&case.database(), journal);

@@ -1,4 +1,4 @@
-//! Goes the way that was chosen to two connections in one state.
+//! Opens two connections to the same state in the way that was chosen.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -17,15 +17,15 @@ use super::{Failure, Way, begin, connect, log_not_readable, read_only, uri};
 use crate::source::SourceError;
 use crate::source::sqlite::SqliteSource;
 
-/// A program that ends between two looks moves the log at most so often.
+/// Number of attempts: a program that ends between two looks may move the journal.
 const TRIES: u32 = 3;
 
-/// What a way leads to.
+/// The result of opening.
 pub(super) struct Reached {
     pub(super) connections: (Connection, Connection),
-    /// The file as it was before an immutable read.
+    /// Stamp of the file before an immutable read.
     pub(super) must_stay: Option<Stamp>,
-    /// Where a private copy lies.
+    /// Folder of a private copy.
     pub(super) folder: Option<TempDir>,
     /// The log that was read with the file.
     pub(super) log: Option<PathBuf>,
@@ -55,13 +55,13 @@ impl Reached {
         }
     }
 
-    /// Reads a log in place.
+    /// Reads a database with its log in place.
     fn with_log(
         source: &SqliteSource,
         place: &Place,
         stop: &CancellationToken,
     ) -> Result<Self, Failure> {
-        // Without `readonly_shm`, the first reader after a crash would write the `-shm` anew.
+        // Without `readonly_shm`, the first reader after a crash would rewrite the `-shm`.
         match open_pair(source, &uri(&place.file, "readonly_shm=1")) {
             Ok(connections) => {
                 place.check_opened(source, &connections.0)?;
@@ -73,7 +73,7 @@ impl Reached {
                 })
             }
             Err(Failure::Sqlite(error)) if needs_copy(&error) => Self::copied(source, place, stop),
-            // SQLite counts each look at an empty log that nobody has open as a change.
+            // SQLite counts each read of an empty log that no process has open as a change.
             Err(Failure::Told(_)) if is_empty_log(place) => Self::copied(source, place, stop),
             Err(failure) => Err(failure),
         }
@@ -128,7 +128,7 @@ impl Reached {
     }
 }
 
-/// Opens the file the way [`Reached::open`] would, as far as that goes without copying it, and closes it again.
+/// Opens the file like [`Reached::open`], as far as that is possible without copying it, and closes it again.
 pub(super) fn try_out(source: &SqliteSource, place: &mut Place) -> Result<(), SourceError> {
     let names = Names::find(place, &source.path);
     let way = locate(source, place, &names)?;
@@ -154,7 +154,7 @@ pub(super) fn try_out(source: &SqliteSource, place: &mut Place) -> Result<(), So
     }
 }
 
-/// Two connections to a file that nobody writes.
+/// Opens two connections to a file that is not written.
 fn unchanging_pair(
     source: &SqliteSource,
     file: &Path,
@@ -172,7 +172,7 @@ fn is_empty_log(place: &Place) -> bool {
     fs::metadata(beside(&place.file, "-wal")).is_ok_and(|log| log.len() < LOG_HEADER_BYTES)
 }
 
-/// Whether a private copy could be made: every file it takes can be read.
+/// Checks that a private copy could be made: every file needed for it can be read.
 fn copyable(source: &SqliteSource, place: &Place) -> Result<(), SourceError> {
     for suffix in ["-wal", "-journal"] {
         let log = beside(&place.file, suffix);
@@ -186,7 +186,7 @@ fn copyable(source: &SqliteSource, place: &Place) -> Result<(), SourceError> {
     Ok(())
 }
 
-/// SQLite could read this file only by writing: a hot journal, or shared memory that cannot be made.
+/// True if SQLite could read this file only by writing: a hot journal, or shared memory that cannot be created.
 fn needs_copy(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error_code();
     code == Some(ErrorCode::CannotOpen) || code == Some(ErrorCode::ReadOnly)
