@@ -8,8 +8,8 @@ target=$(cargo metadata --no-deps --offline --format-version 1 | sed -n 's/.*"ta
 bash scripts/cargo-deb.sh >&2
 program=${1:-}
 if [ -z "$program" ]; then
-    cargo build --release --locked >&2
-    program=$target/release/patina
+    cargo build --profile dist --locked >&2
+    program=$target/dist/patina
 fi
 
 # A target folder of its own, as cargo-deb takes the program from target/release alone.

@@ -24,17 +24,18 @@ pub enum Exit {
 }
 
 impl Exit {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Ok,
         Self::Failed,
         Self::Usage,
         Self::Partly,
         Self::Damage,
         Self::Stale,
+        Self::Bug,
         Self::Skipped,
     ];
 
-    /// Returns the exit with this code; [`Exit::Failed`] for an unknown code and for that of [`Exit::Bug`].
+    /// Returns the exit with this code; [`Exit::Failed`] for an unknown code.
     pub(super) fn from_code(code: u8) -> Self {
         let found = Self::ALL.into_iter().find(|exit| *exit as u8 == code);
         found.unwrap_or(Self::Failed)

@@ -17,6 +17,14 @@ const TAIL_BYTES: usize = 1024;
 const HEAD_BYTES: usize = 256 * 1024;
 
 /// Checks a dump's text while it streams through.
+///
+/// ```
+/// use patina::dump::{Check, ReadError};
+///
+/// let mut check = Check::default();
+/// check.update(b"CREATE TABLE a(b);\n");
+/// assert_eq!(check.finish(), Err(ReadError::NotADump));
+/// ```
 #[derive(Default)]
 pub struct Check {
     head: Vec<u8>,

@@ -154,6 +154,34 @@ impl Plan {
 }
 
 /// Decides about every object. The order of `objects` does not matter.
+///
+/// ```
+/// use patina::retention::{Content, Copy, Guards, Object, Policy, Situation, State, decide};
+///
+/// let daily = |date: &str| {
+///     let key: patina::types::ObjectKey = format!("daily/{date}/blog.sql").parse().expect("a key");
+///     let content = Content::Daily(Copy {
+///         key: key.clone(),
+///         database: "blog".parse().expect("a name"),
+///         date: date.parse().expect("a day"),
+///     });
+///     let state = State::Verified;
+///     Object { key, content, state, is_ours: true, is_pinned: false, is_leased: false, is_marked: false }
+/// };
+/// let situation = Situation {
+///     today: "2026-11-29".parse()?,
+///     policy: Policy { daily_days: 7, weekly_weeks: 12, min_copies: 2 },
+///     hold: None,
+///     frozen: Default::default(),
+///     acknowledged: Default::default(),
+///     forgotten: Default::default(),
+///     guards: Guards::all(),
+/// };
+/// // Both are old; yet they are the last two verified copies, and no archive holds them.
+/// let plan = decide(&[daily("2026-10-01"), daily("2026-10-02")], &situation);
+/// assert_eq!(plan.deleted().count(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn decide(objects: &[Object], situation: &Situation) -> Plan {
     let mut broken = broken_by_damage(objects, situation);
     loop {

@@ -25,6 +25,16 @@ pub use due::{Because, End, MOST_ATTEMPTS, ON_TIME, Skipped, Taken, Verdict, Why
 pub use oddity::Oddity;
 
 /// Schedule as a person wrote it: `0 3 * * *`, `*/15 8-18 * * mon-fri`, `@daily`.
+///
+/// ```
+/// use patina::schedule::Schedule;
+///
+/// let nightly: Schedule = "0 3 * * *".parse()?;
+/// let evening = "2026-11-29T21:00:00Z".parse()?;
+/// let next = nightly.next_after(chrono_tz::Europe::Berlin, evening).expect("before 2100");
+/// assert_eq!(next.to_rfc3339(), "2026-11-30T02:00:00+00:00");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Schedule {
     source: String,

@@ -32,6 +32,37 @@ pub fn fuzz_module(sql: &str) {
 pub use d1::fuzz_cell;
 
 /// A database that can be dumped.
+///
+/// ```
+/// use patina::dump::Header;
+/// use patina::engine::spool::Writing;
+/// use patina::source::{DumpForm, DumpRequest, Look, Source, SqliteSource};
+/// use patina::types::{Compression, JobId};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("blog.db");
+/// # rusqlite::Connection::open(&file)?.execute_batch("CREATE TABLE a(b); INSERT INTO a VALUES (1), (2);")?;
+/// let source = SqliteSource::new(file, folder.path().to_owned());
+/// let header = Header {
+///     agent: "example".to_owned(),
+///     database: "blog".parse()?,
+///     generated: chrono::DateTime::UNIX_EPOCH,
+///     job: JobId::random(),
+///     source: "sqlite blog.db".to_owned(),
+/// };
+/// let request = DumpRequest {
+///     header: &header,
+///     skip_data: &[],
+///     form: DumpForm::Sql,
+///     look: Look::Nothing,
+///     progress: &Default::default(),
+///     stop: &Default::default(),
+/// };
+/// let mut sink = Writing::create(&folder.path().join("blog.partial"), Compression::None)?;
+/// let dumped = source.dump(&request, &mut sink)?;
+/// assert_eq!(dumped.evidence.total_rows(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Source: Send + Sync {
     /// Its kind and id, as the manifest records them.
     fn facts(&self) -> SourceFacts;

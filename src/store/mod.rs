@@ -102,6 +102,26 @@ impl Listing {
 }
 
 /// A durable map from key to bytes.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use patina::clock::SystemClock;
+/// use patina::store::{Body, MemoryStore, Store, StoreErrorKind};
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # runtime.block_on(async {
+/// let store = MemoryStore::new("memory", Arc::new(SystemClock::new()));
+/// let key = "daily/2026-11-29/blog.sql".parse()?;
+/// store.create(&key, Body::Bytes(b"SELECT 1;")).await?;
+/// assert_eq!(store.stat(&key).await?.map(|stat| stat.size_bytes), Some(9));
+/// // A key is never written twice.
+/// let again = store.create(&key, Body::Bytes(b"SELECT 2;")).await;
+/// assert!(matches!(again.map_err(|error| error.kind), Err(StoreErrorKind::Exists)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Name of the storage in the configuration.

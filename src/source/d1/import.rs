@@ -94,7 +94,7 @@ impl Client {
 
     /// Executes the SQL of `file` in the database `id` as one transaction: by the import, or, if the API refuses that
     /// and the file is small, as one batch. Meanwhile the database answers no queries. `stop` cancels the import until
-    /// the text was handed over, and a batch at any time.
+    /// the text is handed over.
     ///
     /// # Errors
     /// [`ApiError::ImportFailed`] if D1 refused the text and is unchanged, and those of the API.
@@ -238,7 +238,12 @@ impl Client {
             let sql = std::str::from_utf8(statement).map_err(|error| failed(&error))?;
             statements.push(sql.to_owned());
         }
-        self.batch(id, &statements, stop).await.map(drop)
+        if stop.is_cancelled() {
+            return Err(ApiError::Stopped);
+        }
+        // From here on D1 may execute the text, so the outcome must be awaited.
+        let batch = self.batch(id, &statements, &CancellationToken::new()).await;
+        batch.map(drop).map_err(unsure)
     }
 }
 
