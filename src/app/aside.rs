@@ -108,7 +108,7 @@ impl Anew {
             self.kept.display(),
         );
         let message = format!(
-            "{}; it was made anew from the storages, where {} {} found{}\n\
+            "{}; it was rebuilt from the storages, where {} {} found{}\n\
              hint: nothing expires for {hours}; pins, acknowledgements, the history of jobs and the audit are in \
              `{kept}` alone; look at the disk",
             self.cause,

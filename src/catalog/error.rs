@@ -42,7 +42,7 @@ pub enum CatalogError {
     #[error(
         "the catalog `{}` is not a SQLite database\n\
          hint: no backup is lost; the daemon's next start, `patina backup` and `patina rebuild` keep the file under another \
-         name and make the catalog anew from the stores",
+         name and rebuild the catalog from the storages",
         path.display()
     )]
     NotADatabase {
@@ -63,7 +63,7 @@ pub enum CatalogError {
     #[error(
         "the catalog `{}` is damaged: {cause}\n\
          hint: no backup is lost; the daemon's next start, `patina backup` and `patina rebuild` keep the file under another \
-         name and make the catalog anew from the stores",
+         name and rebuild the catalog from the storages",
         path.display()
     )]
     Damaged {

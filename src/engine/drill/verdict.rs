@@ -247,12 +247,20 @@ mod tests {
         }
     }
 
-    fn confirm(found: Vec<Difference>) -> Result<Vec<Exception>, DrillError> {
-        let declared = Exception {
-            object: "t".to_owned(),
-            kind: ExceptionKind::Rows,
+    fn exception(object: &str, kind: ExceptionKind) -> Exception {
+        Exception {
+            object: object.to_owned(),
+            kind,
             reason: "a test".to_owned(),
-        };
+        }
+    }
+
+    /// Runs `test` with a trial that declares `exceptions`.
+    fn with_trial<T>(
+        exceptions: &[Exception],
+        form: DumpForm,
+        test: impl FnOnce(&Trial<'_>) -> T,
+    ) -> T {
         let evidence = SourceEvidence {
             tables: Vec::new(),
             schema: crate::types::Hasher::default().finish(),
@@ -260,17 +268,127 @@ mod tests {
             application_id: 0,
             foreign_key_violations: 0,
         };
-        let trial = Trial {
+        test(&Trial {
             evidence: &evidence,
             class: EvidenceClass::A,
-            form: DumpForm::Sql,
-            exceptions: &[declared],
+            form,
+            exceptions,
             skip_data: &[],
             scratch: Path::new("nowhere"),
             progress: &Arc::default(),
             stop: &CancellationToken::new(),
+        })
+    }
+
+    fn confirm(found: Vec<Difference>) -> Result<Vec<Exception>, DrillError> {
+        let declared = [exception("t", ExceptionKind::Rows)];
+        with_trial(&declared, DumpForm::Sql, |trial| {
+            confirmed(found, trial, None)
+        })
+    }
+
+    fn findings(health: Health, exceptions: &[Exception]) -> Findings {
+        Findings {
+            health,
+            exceptions: exceptions.to_vec(),
+            is_complete: true,
+        }
+    }
+
+    fn judged(
+        declared: &[Exception],
+        form: DumpForm,
+        findings: Findings,
+    ) -> Result<Verdict, DrillError> {
+        let check = CheckFacts {
+            schema_entries: 0,
+            tables: 0,
+            rows: 0,
+            digest: crate::types::Hasher::default().finish(),
+            health: None,
         };
-        confirmed(found, &trial, None)
+        with_trial(declared, form, |trial| {
+            judge(trial, declared.to_vec(), check, Some(findings))
+        })
+    }
+
+    #[test]
+    fn an_index_that_did_not_fit_its_content_in_the_source_is_an_exception_or_no_copy() {
+        use ExceptionKind::{BreaksSchema, Index, Values};
+        let unfit = findings(Health::Ok, &[exception("f", Index)]);
+        let confirm = |declared: &[Exception], found: Vec<Difference>| {
+            with_trial(declared, DumpForm::Sql, |trial| {
+                confirmed(found, trial, Some(&unfit))
+            })
+        };
+        let refused = confirm(&[], vec![]).unwrap_err().to_string();
+        assert!(
+            refused.contains("cannot be shown to have the index"),
+            "{refused}"
+        );
+        for other in [exception("g", Index), exception("f", BreaksSchema)] {
+            assert!(
+                confirm(std::slice::from_ref(&other), vec![]).is_err(),
+                "{other:?}"
+            );
+        }
+        for declared in [exception("f", Index), exception("f", Values)] {
+            let confirmed = confirm(std::slice::from_ref(&declared), vec![]).unwrap();
+            assert_eq!(confirmed, [declared]);
+        }
+        // The rebuilt index equals what the index of the source shows; it is named all the same.
+        let equal = |object| vec![difference(object, Index, true)];
+        let declared = [exception("f", Index), exception("g", Index)];
+        assert_eq!(confirm(&declared, equal("f")).unwrap(), declared);
+        assert_eq!(confirm(&declared, equal("g")).unwrap(), declared[..1]);
+        // Rows that break their schema are no index.
+        let breaks = findings(Health::Ok, &[exception("f", BreaksSchema)]);
+        let confirmed = with_trial(&[], DumpForm::Sql, |trial| {
+            confirmed(vec![], trial, Some(&breaks))
+        });
+        assert_eq!(confirmed.unwrap(), []);
+    }
+
+    #[test]
+    fn what_the_check_of_the_source_found_decides_the_class() {
+        use ExceptionKind::{BreaksSchema, Rows};
+        let healthy = judged(&[], DumpForm::WholeSql, findings(Health::Ok, &[])).unwrap();
+        assert_eq!(
+            (healthy.class, healthy.exceptions.len()),
+            (EvidenceClass::A, 0)
+        );
+        let breaks = [exception("t", BreaksSchema)];
+        let found = || findings(Health::Ok, &breaks);
+        let verdict = judged(&[], DumpForm::WholeSql, found()).unwrap();
+        assert_eq!(
+            (verdict.class, &*verdict.exceptions),
+            (EvidenceClass::B, &breaks[..])
+        );
+        // An object is named once, and another one beside it.
+        let known = [exception("t", Rows)];
+        let verdict = judged(&known, DumpForm::Sql, found()).unwrap();
+        assert_eq!(verdict.exceptions, known);
+        let known = [exception("u", Rows)];
+        let verdict = judged(&known, DumpForm::Sql, found()).unwrap();
+        assert_eq!(verdict.exceptions, [breaks[0].clone(), known[0].clone()]);
+        let damaged = || findings(Health::Damaged(vec!["page 7".to_owned()]), &[]);
+        let refused = judged(&[], DumpForm::WholeSql, damaged()).unwrap_err();
+        assert!(matches!(&refused, DrillError::SourceDamaged(why) if why == "page 7"));
+        let suspect = judged(&[], DumpForm::Image, damaged()).unwrap();
+        assert_eq!(suspect.class, EvidenceClass::S);
+    }
+
+    #[test]
+    fn the_first_differences_are_named_and_the_rest_counted() {
+        let found = |count: usize| {
+            let objects = (0..count).map(|number| format!("t{number}"));
+            objects
+                .map(|object| difference(&object, ExceptionKind::Rows, false))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(named(&found(2)), "t0 differs; t1 differs");
+        assert!(named(&found(MOST_NAMED)).ends_with("; t4 differs"));
+        assert!(named(&found(MOST_NAMED + 2)).ends_with("; t4 differs; and 2 more"));
     }
 
     #[test]
