@@ -205,11 +205,9 @@ fn is_the_shells((kind, text): &Fault, dump: &str) -> bool {
     });
     let lower = dump.to_ascii_lowercase();
     let spells = ["using fts", "using \"fts", " as (", " as text"];
-    let is_cut = lower.contains("trigram") && lower.contains("cast(x'");
-    match is_of_schema || is_of_name {
-        true => dump.contains("\r\n"),
-        false => is_cut || has_float && spells.iter().any(|word| lower.contains(word)),
-    }
+    let is_cut = lower.contains("trigram") && lower.contains("x'");
+    let is_spelled = is_cut || has_float && spells.iter().any(|word| lower.contains(word));
+    (is_of_schema || is_of_name) && dump.contains("\r\n") || !is_of_schema && is_spelled
 }
 
 fn is_empty(file: &Path) -> bool {
